@@ -1,0 +1,1 @@
+"""sslx: a JAX/Flax laboratory for self-supervised learning."""

@@ -1,1 +1,30 @@
 """sslx: a JAX/Flax laboratory for self-supervised learning."""
+
+from collections.abc import Callable
+from os import PathLike
+from typing import Any
+
+
+def load_encoder(directory: str | PathLike[str]) -> tuple[Callable[[Any], Any], dict[str, Any]]:
+  """(encode, meta) of a pretrained encoder.
+
+  encode: jitted, raw images u8 [B,H,W,C] (or floats in [0, 1]) -> features f32 [B,D], in evaluation mode.
+  meta: what the checkpoint says of itself: encoder, features, image_shape, method, config, class_names, step.
+
+  directory: a run directory, its checkpoints folder, or one checkpoint in it.
+
+  Raises:
+    UserError: no checkpoint there, none intact, or one of another architecture.
+  """
+  import functools
+  from pathlib import Path
+
+  import jax
+
+  from sslx import checkpoint, nn
+  from sslx.ops.image import to_float
+
+  tree, meta = checkpoint.restore_encoder(Path(directory))
+  encoder = nn.build(meta["encoder"])
+  encode = functools.partial(nn.encode, encoder, meta["features"], tree["params"], tree["stats"])
+  return jax.jit(lambda image: encode(to_float(image))), meta

@@ -1,0 +1,150 @@
+"""Data by name: `load("mnist")`. A dataset, or a kind of file, is one entry in DATASETS.
+
+This package is the only importer of tensorflow_datasets and grain, and imports them only when they are used.
+"""
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sslx.data.check import checked
+from sslx.data.folder import load_folder
+from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
+from sslx.data.images import resized
+from sslx.data.npz import load_npz
+from sslx.data.types import Dataset, LazyImages, Request, Split
+from sslx.types import UserError
+
+__all__ = ["DATASETS", "Dataset", "LazyImages", "Source", "Split", "load"]
+
+_MNIST = Path(__file__).parent / "mnist"
+_DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+
+class Source(NamedTuple):
+  """One entry of DATASETS."""
+
+  load: Callable[[Request], Dataset]
+  help: str
+  argument: str = ""  # what stands after the colon; empty for a plain name
+
+
+def _mnist(request: Request) -> Dataset:
+  from sslx.data import builders
+
+  return builders.load_idx_builder("mnist", request, lambda: _MNIST)
+
+
+def _fashion_mnist(request: Request) -> Dataset:
+  from sslx.data import builders, catalogue
+
+  def find():
+    root = Path(request.data_dir)
+    places = (root / "fashion_mnist", root / "fashion-mnist", root, _DEBIAN_FASHION_MNIST)
+    folder = next((place for place in places if has_idx(place)), None)
+    if folder is not None and _is_mnist(folder):
+      raise UserError(f"{folder}: these IDX files are MNIST's, not Fashion-MNIST's; put the others there (--data_dir)")
+    return folder
+
+  dataset = builders.load_idx_builder("fashion_mnist", request, find)
+  if dataset is not None:
+    return dataset
+  try:
+    return catalogue.load_catalogue(dataclasses.replace(request, argument="fashion_mnist"))
+  except UserError as error:
+    raise UserError(
+      f"{error}; or put its four IDX .gz files in {request.data_dir} (--data_dir), "
+      "or install Debian's package dataset-fashion-mnist"
+    ) from error
+
+
+def _is_mnist(folder: Path) -> bool:
+  """Both sets use the same file names, and one trained on as the other would go unnoticed."""
+  ours, theirs = find_idx(_MNIST, "t10k", "labels"), find_idx(folder, "t10k", "labels")
+  return bool(ours and theirs) and np.array_equal(read_idx(*ours), read_idx(*theirs))
+
+
+def _idx(request: Request) -> Dataset:
+  folder = Path(request.argument).expanduser()
+  if not folder.is_dir():
+    raise UserError(f"{folder}: no such folder")
+  splits = read_idx_folder(folder)
+  class_names = tuple(str(i) for i in range(int(splits["train"].labels.max()) + 1))
+  return Dataset(request.spec, class_names, splits["train"], splits["test"])
+
+
+def _tfds(request: Request) -> Dataset:
+  from sslx.data import catalogue
+
+  return catalogue.load_catalogue(request)
+
+
+DATASETS: dict[str, Source] = {
+  "mnist": Source(_mnist, "handwritten digits, 28x28 grey, 60,000 + 10,000; comes with sslx"),
+  "fashion_mnist": Source(_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX files in --data_dir, or TFDS"),
+  "idx": Source(_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
+  "npz": Source(
+    load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
+  ),
+  "folder": Source(load_folder, "DIR/train/CLASS/*.png|jpg, DIR/test/CLASS/*, [DIR/unlabeled/*]", "DIR"),
+  "tfds": Source(_tfds, "an image classification set of the TFDS catalogue", "NAME"),
+}
+
+
+def load(
+  spec: str, data_dir: str | None = None, image_size: int | None = None, in_memory_limit: int = 2 << 30
+) -> Dataset:
+  """Loads the dataset that --dataset names.
+
+  Args:
+    spec: a name in DATASETS, or `scheme:argument` where its entry has an argument: `npz:FILE`, `folder:DIR` ...
+    data_dir: where prepared sets are kept; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+    image_size: images become image_size x image_size (shorter side scaled, centre cut out); default: as they are.
+    in_memory_limit: bytes of decoded images above which a split stays on disk as LazyImages.
+
+  Returns:
+    A Dataset with u8 images [N,H,W,C], C 1 or 3, and i32 labels [N].
+
+  Raises:
+    UserError: one line that names the flag or file and the cure.
+  """
+  scheme, colon, argument = spec.partition(":")
+  source = DATASETS.get(scheme)
+  if source is None:
+    raise UserError(_unknown(spec))
+  if source.argument and not argument:
+    raise UserError(f"--dataset={spec}: write {scheme}:{source.argument} ({source.help})")
+  if not source.argument and colon:
+    raise UserError(f"--dataset={spec}: {scheme} takes nothing after its name; write --dataset={scheme}")
+  if image_size is not None and not 1 <= image_size <= 4096:
+    raise UserError(f"--image_size={image_size}: must be between 1 and 4096")
+  data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+  data_dir = os.path.abspath(os.path.expanduser(data_dir))
+  dataset = checked(source.load(Request(spec, argument, data_dir, image_size, in_memory_limit)), image_size)
+  return Dataset(
+    name=dataset.name,
+    class_names=dataset.class_names,
+    train=resized(dataset.train, image_size, in_memory_limit),
+    test=resized(dataset.test, image_size, in_memory_limit),
+    unlabeled=None if dataset.unlabeled is None else resized(dataset.unlabeled, image_size, in_memory_limit),
+  )
+
+
+def _unknown(spec: str) -> str:
+  names = [name + (f":{source.argument}" if source.argument else "") for name, source in DATASETS.items()]
+  if spec and Path(spec).expanduser().is_dir():
+    return f"--dataset={spec}: a folder needs its kind in front: folder:{spec} (images) or idx:{spec} (IDX files)"
+  close = difflib.get_close_matches(spec.partition(":")[0], DATASETS, n=2)
+  if not close and spec.endswith(".npz"):
+    return f"--dataset={spec}: write npz:{spec}"
+  if not close and spec.isidentifier():
+    from sslx.data import catalogue
+
+    close = [f"tfds:{name}" for name in catalogue.nearest(spec, 2)]
+  hint = f"did you mean {' or '.join(close)}? All: " if close else ""
+  return f"--dataset={spec}: unknown; {hint}{', '.join(names)}"

@@ -1,0 +1,44 @@
+"""METHODS: every pretext method by name. A new method is one file here and one line in this table."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from sslx import nn, options
+from sslx.pretext.autoencode import autoencode
+from sslx.pretext.denoise import denoise
+from sslx.pretext.rotation import rotation
+from sslx.pretext.simclr import simclr
+from sslx.pretext.supervised import supervised
+from sslx.types import Pretext, UserError
+
+
+class Method(NamedTuple):
+  """A factory (encoder, features, *, hyper-parameters) -> Pretext, and the training it wants by default."""
+
+  factory: Callable[..., Pretext]
+  epochs: float = 4
+  batch_size: int = 256
+  learning_rate: float = 1e-3
+
+
+METHODS: dict[str, Method] = {
+  "autoencode": Method(autoencode),
+  "denoise": Method(denoise),
+  "rotation": Method(rotation, batch_size=64),
+  "simclr": Method(simclr, epochs=10),
+  "supervised": Method(supervised),
+}
+
+
+def check(name: str) -> Method:
+  """The method called `name`. Raises UserError with the nearest names."""
+  if name not in METHODS:
+    raise UserError(f"--method={name}: no such method.{options.nearest(name, METHODS)}")
+  return METHODS[name]
+
+
+def build(name: str, encoder: nn.Encoder, features: str, num_classes: int, hp: Mapping[str, Any]) -> Pretext:
+  """METHODS[name] with the hyper-parameters `hp`; a method that counts classes gets `num_classes` from the data."""
+  factory = check(name).factory
+  from_data = {"num_classes": num_classes} if "num_classes" in options.parameters(factory) else {}
+  return factory(encoder, features, **{**from_data, **hp})

@@ -1,0 +1,335 @@
+"""Flags, run directories and pretraining that every experiment shares. The only place, with its neighbours, of FLAGS.
+
+Libraries below `experiments` are imported inside functions where they are slow to load, so that --help and a mistyped
+flag answer at once.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from sslx.types import UserError
+
+START = time.monotonic()
+FLAGS = flags.FLAGS
+
+flags.DEFINE_bool("help", False, "Show this; with --method=X also that method's hyper-parameters.", short_name="h")
+flags.DEFINE_string("method", "denoise", "Pretext method.")
+flags.DEFINE_string("dataset", "mnist", "mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.")
+flags.DEFINE_string("data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets.")
+flags.DEFINE_integer("image_size", None, "Resize images to this many pixels a side (folder: and tfds: sets).")
+flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which the training split is held in memory.")
+flags.DEFINE_string("encoder", "conv", "Encoder, with settings: conv, mlp, rotnet, resnet18, conv:widths=16-32-64,code=32.")
+flags.DEFINE_string("features", "flatten", "Features: [BLOCK:]flatten, pool or gridN, or BLOCK; several joined by +.")
+flags.DEFINE_float("epochs", None, "Pretraining epochs. Default: the method's own.")
+flags.DEFINE_integer("batch_size", None, "Pretraining batch. Default: the method's own.")
+flags.DEFINE_float("learning_rate", None, "Pretraining peak learning rate of AdamW, cosine decay. Default: the method's.")
+flags.DEFINE_multi_string("hp", [], "A hyper-parameter of the method, name=value; repeatable.")
+flags.DEFINE_integer("seed", 0, "Seed of pretraining.")
+flags.DEFINE_string("out", "runs", "Folder of run directories.")
+flags.DEFINE_bool("fresh", False, "Start over: delete this configuration's run directory first.")
+flags.DEFINE_bool("smoke", False, "Seconds instead of minutes: tiny data and few steps, for tests.")
+flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+
+flags.DEFINE_list("modes", ["scratch", "frozen", "last:1", "full"], "What to compare, besides raw and random.")
+flags.DEFINE_list("labels", ["100"], "Numbers of labels, such as 100,600,1000; all for every label.")
+flags.DEFINE_integer("seeds", 5, "Number of label subsets.")
+flags.DEFINE_string(
+  "validation", "cv", "Where hyper-parameters are chosen: cv (inside the labelled subset) or heldout:N (N more labels)."
+)
+flags.DEFINE_integer("finetune_steps", 150, "Steps of the modes that train by gradient (scratch, last:K, full).")
+flags.DEFINE_integer("finetune_batch_size", 50, "Their batch size.")
+flags.DEFINE_list("finetune_learning_rates", ["1e-3"], "Their peak learning rate; of several, --validation chooses.")
+flags.DEFINE_float("weight_decay", 1e-4, "Their decoupled weight decay.")
+
+SMOKE_STEPS, SMOKE_IMAGES = 6, 600
+
+
+class Run(NamedTuple):
+  """One configuration: what is pretrained, on what, where it is kept."""
+
+  dataset: Any  # sslx.data.Dataset
+  encoder: Any  # sslx.nn.Encoder
+  pretext: Any  # sslx.types.Pretext
+  features: str
+  config: dict[str, Any]
+  directory: Path
+
+
+def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None) -> int:
+  """Parses flags, runs `main`, and turns bad input into one line on stderr. Returns the exit status.
+
+  0: done; 1: bad input; 130: interrupted, the checkpoint is kept; 2: a flag that does not parse.
+  """
+  argv = list(sys.argv if argv is None else argv)
+  try:
+    rest = FLAGS(argv)[1:]
+    if rest:
+      raise UserError(f"{rest[0]!r} is not a flag; flags are written --name=value. See --help.")
+    if FLAGS.help:
+      print(help_text(module))
+      return 0
+    main()
+    return 0
+  except flags.UnrecognizedFlagError as error:
+    near = difflib.get_close_matches(error.flagname, list(FLAGS), n=1)
+    print(f"error: --{error.flagname}: no such flag.{f' Did you mean --{near[0]}?' if near else ''} See --help.", file=sys.stderr)
+    return 2
+  except flags.Error as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  except Exception as error:
+    from sslx.train import Interrupted
+
+    if isinstance(error, Interrupted):
+      print(f"{error}; the checkpoint is saved. Run the same command to go on.", file=sys.stderr)
+      return 130
+    if not isinstance(error, UserError):
+      raise
+    if FLAGS.is_parsed() and FLAGS.debug:
+      traceback.print_exc()
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 1
+  except KeyboardInterrupt:
+    print("interrupted. Finished parts are kept; run the same command to go on.", file=sys.stderr)
+    return 130
+
+
+def help_text(module: str) -> str:
+  """The experiment's docstring, its flags with their defaults, and the hyper-parameters of --method."""
+  from sslx import options
+  from sslx.pretext import METHODS, check
+
+  ours = [f for name in ("experiments.common", module, "__main__") for f in FLAGS.flags_by_module_dict().get(name, [])]
+  lines = [(sys.modules.get(module) or sys.modules["__main__"]).__doc__ or "", "Flags:"]
+  for flag in dict.fromkeys(ours):
+    lines.append(f"  --{flag.name}={flag.default_as_str or ''}\n      {flag.help}")
+  method = check(FLAGS.method)
+  lines.append(f"\nMethods: {', '.join(METHODS)}.")
+  lines.append(
+    f"--method={FLAGS.method} trains {method.epochs:g} epochs, batch {method.batch_size}, learning rate "
+    f"{method.learning_rate:g}, with these --hp:\n{options.describe(method.factory)}"
+  )
+  lines.append(f"\nEncoders: see sslx/nn/encoders.py.\n{_encoder_help()}")
+  return "\n".join(lines)
+
+
+def _encoder_help() -> str:
+  from sslx import options
+  from sslx.nn import ENCODERS
+
+  return "\n".join(f"--encoder={name}: settings\n{options.describe(factory)}" for name, factory in ENCODERS.items())
+
+
+def positive(*names: str) -> None:
+  """Raises UserError for a flag that is given and not above 0."""
+  for name in names:
+    if FLAGS[name].value is not None and FLAGS[name].value <= 0:
+      raise UserError(f"--{name}={FLAGS[name].value}: must be positive.")
+
+
+def recipe() -> Any:
+  """The sslx.finetune.Recipe that the flags describe."""
+  from sslx.finetune import Recipe
+
+  positive("finetune_steps", "finetune_batch_size")
+  try:
+    rates = tuple(float(rate) for rate in FLAGS.finetune_learning_rates)
+  except ValueError:
+    rates = ()
+  if not rates or min(rates) <= 0:
+    raise UserError(f"--finetune_learning_rates={','.join(FLAGS.finetune_learning_rates)}: expected positive numbers.")
+  steps = SMOKE_STEPS if FLAGS.smoke else FLAGS.finetune_steps
+  return Recipe(steps, FLAGS.finetune_batch_size, rates, FLAGS.weight_decay)
+
+
+def heldout() -> int:
+  """The N of --validation=heldout:N; 0 for cv."""
+  kind, _, n = FLAGS.validation.partition(":")
+  if FLAGS.validation == "cv":
+    return 0
+  if kind != "heldout" or not n.isdecimal() or int(n) < 1:
+    raise UserError(f"--validation={FLAGS.validation}: expected cv, or heldout:N with N labels, such as heldout:5000.")
+  return int(n)
+
+
+def label_counts(dataset: Any, heldout: int) -> list[int]:
+  """The numbers of --labels, ascending. Raises UserError for one that is no number (how many fit is checked later)."""
+  positive("seeds")
+  counts = set()
+  for text in FLAGS.labels:
+    if text.strip() != "all" and not text.strip().isdecimal():
+      raise UserError(f"--labels={','.join(FLAGS.labels)}: {text!r} is neither a number of labels nor all.")
+    counts.add(len(dataset.train) - heldout if text.strip() == "all" else int(text))
+  if not counts:
+    raise UserError("--labels=: name at least one number of labels, such as --labels=100.")
+  return sorted(counts)
+
+
+def say(line: str) -> None:
+  """Progress of long work, on stderr: one line that replaces itself on a terminal, else one line each."""
+  end = "\033[K\r" if sys.stderr.isatty() else "\n"
+  print(line, end=end, file=sys.stderr, flush=True)
+
+
+def given_flags() -> dict[str, Any]:
+  """Our flags with the values they have in this run."""
+  return {f.name: f.value for f in FLAGS.flags_by_module_dict().get("experiments.common", [])}
+
+
+def command(experiment: str) -> str:
+  """The command line that repeats this run."""
+  ours = FLAGS.flags_by_module_dict().get("experiments.common", [])
+  changed = [f.serialize().replace("\n", " ") for f in ours if f.value != f.default and f.name not in ("fresh", "debug")]
+  return " ".join([f"python -m experiments.{experiment}", *changed])
+
+
+def setup(features: str) -> Run:
+  """Checks the flags, loads the data, and opens the run directory of this configuration.
+
+  The directory's name and config.json are made of what determines the pretrained encoder, so that other labels, modes
+  or seeds of the comparison find it again, and the same command after a kill goes on where it stopped.
+  """
+  from sslx import data, nn, options
+  from sslx.nn.features import parse
+  from sslx.pretext import build, check
+
+  positive("epochs", "batch_size", "learning_rate", "image_size", "in_memory_limit")
+  method = check(FLAGS.method)
+  values = options.parse(method.factory, FLAGS.hp, "--hp")
+  encoder = nn.build(FLAGS.encoder)
+  parse(features, encoder.block_names)
+  dataset = data.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit)
+  if FLAGS.smoke:
+    dataset = _small(dataset)
+  pretext = build(FLAGS.method, encoder, features, dataset.num_classes, values)
+  images = dataset.pretraining_images
+  config = {
+    "method": FLAGS.method,
+    "hp": options.resolve(method.factory, values),
+    "dataset": dataset.name,
+    "image_shape": list(dataset.image_shape),
+    "images": len(images),
+    "data_crc32": zlib.crc32(np.ascontiguousarray(images[np.arange(0, len(images), -(-len(images) // 5000))])),
+    "encoder": FLAGS.encoder,
+    "features": features if FLAGS.method == "supervised" else None,  # elsewhere only the probes read them
+    "epochs": FLAGS.epochs or method.epochs,
+    "batch_size": FLAGS.batch_size or method.batch_size,
+    "learning_rate": FLAGS.learning_rate or method.learning_rate,
+    "seed": FLAGS.seed,
+    "smoke": FLAGS.smoke,
+  }
+  return Run(dataset, encoder, pretext, features, config, open_directory(Path(FLAGS.out), config, FLAGS.fresh))
+
+
+def open_directory(out: Path, config: dict[str, Any], fresh: bool) -> Path:
+  """The run directory of `config` below `out`, made if need be; config.json in it says what it belongs to.
+
+  Raises:
+    UserError: it is not writable, or config.json in it is of another configuration.
+  """
+  text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+  digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+  name = "-".join(str(config[k]) for k in ("method", "dataset", "encoder"))
+  directory = (out / (re.sub(r"[^\w.=]+", "-", name)[:80].strip("-") + "-" + digest)).absolute()
+  try:
+    if fresh and directory.exists():
+      shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "config.json"
+    if not path.exists():
+      write_text(path, text)
+    elif path.read_text() != text:
+      raise UserError(f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another --out.")
+    if not os.access(directory, os.W_OK):
+      raise PermissionError(f"{directory} is read-only")
+  except OSError as error:
+    raise UserError(f"--out={out}: cannot write there ({error.strerror or error}); name a folder you may write to.") from error
+  return directory
+
+
+def write_text(path: Path, text: str) -> None:
+  """Writes a file whole or not at all."""
+  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  temporary.write_text(text)
+  temporary.replace(path)
+
+
+def pretrain(run: Run) -> tuple[dict[str, Any], float]:
+  """({'params', 'stats'} of the pretrained encoder, seconds spent in this call); restores what is already there.
+
+  Draws the loss curve and what the method sees and makes into figures/, when it trained.
+  """
+  import jax
+
+  from sslx import checkpoint, figures, optim, report, train
+
+  begin = time.monotonic()
+  config, checkpoints = run.config, run.directory / "checkpoints"
+  data = {"image": run.dataset.pretraining_images}
+  if config["method"] == "supervised":
+    data = {"image": run.dataset.train.images, "label": run.dataset.train.labels}
+  batch_size = min(config["batch_size"], len(data["image"]))
+  steps = SMOKE_STEPS if config["smoke"] else max(1, round(config["epochs"] * (len(data["image"]) // batch_size)))
+  tx = optim.optimizer(optim.cosine(config["learning_rate"], steps, warmup=min(100, steps // 10)))
+  first_batch = {name: np.asarray(array[np.arange(1)]) for name, array in data.items()}
+  ts = train.make_init(run.pretext, tx)(jax.random.key(config["seed"]), first_batch)
+  restored = checkpoint.restore(checkpoints, ts)
+  ts = restored or ts
+  done = int(ts.step)
+  if restored and done < steps:
+    print(f"continuing at step {done} of {steps}", file=sys.stderr)
+  meta = {
+    "encoder": config["encoder"], "features": run.features, "image_shape": config["image_shape"],
+    "method": config["method"], "config": config, "class_names": list(run.dataset.class_names),
+  }  # fmt: skip
+  metrics = run.directory / "metrics.jsonl"
+  rows = [row for row in report.read_rows(metrics) if row["step"] <= done]  # what a kill left beyond the checkpoint goes
+  write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
+  if done < steps:
+    ts = train.fit(
+      ts,
+      train.make_train_step(run.pretext, tx),
+      data,
+      steps=steps,
+      batch_size=batch_size,
+      seed=config["seed"],
+      log=lambda row: report.append_row(metrics, row),
+      save=lambda ts: checkpoint.save(checkpoints, ts, meta),
+      title=f"pretraining {config['method']}",
+    )
+    figures_dir = run.directory / "figures"
+    figures.save(figures.loss_curve(report.read_rows(metrics)), figures_dir / "loss.png")
+    if run.pretext.show:
+      few = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in data.items()}
+      pictures = jax.jit(run.pretext.show)(ts.params, ts.state, jax.random.key(1), few)
+      figures.save(figures.picture_rows(jax.device_get(pictures)), figures_dir / "pretext.png")
+  encoder = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
+  return jax.device_get(encoder), time.monotonic() - begin
+
+
+def _small(dataset: Any) -> Any:
+  """The first few hundred images of each split, for --smoke."""
+  def head(split: Any, n: int) -> Any:
+    rows = np.arange(min(n, len(split)))
+    labels = None if split.labels is None else split.labels[rows]
+    return dataclasses.replace(split, images=split.images[rows], labels=labels)
+
+  small = {"train": head(dataset.train, SMOKE_IMAGES), "test": head(dataset.test, SMOKE_IMAGES // 2)}
+  if dataset.unlabeled is not None:
+    small["unlabeled"] = head(dataset.unlabeled, SMOKE_IMAGES // 2)
+  return dataclasses.replace(dataset, **small)

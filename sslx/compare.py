@@ -1,0 +1,167 @@
+"""The comparison: every mode on the same label subsets, same architecture, same number of parameters.
+
+    raw       logistic regression on pixels                     } rows that keep the table honest
+    random    the same on a frozen, untrained encoder           }
+    scratch   encoder and head trained from random weights
+    frozen    logistic regression on the frozen pretrained encoder
+    last:K    head and the last K blocks of the pretrained encoder
+    full      everything, started at the pretrained weights
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from sslx import finetune, masks, nn, options, probe
+from sslx.data import Dataset, Split, subsets
+from sslx.ops.image import to_float
+from sslx.types import Array, UserError
+
+CONTROLS = ("raw", "random")  # in every table
+HEAD_ONLY = ("raw", "random", "frozen")
+REFERENCE_IMAGES = 10_000  # unlabelled training images that standardisation takes its statistics from
+
+
+class Task(NamedTuple):
+  """One classifier to train."""
+
+  mode: str
+  labels: int
+  subset_seed: int
+
+
+class Trained(NamedTuple):
+  """A classifier, and the seconds that its choice of hyper-parameters and training took."""
+
+  classifier: finetune.Classifier
+  seconds: float
+
+
+class Labelled(NamedTuple):
+  """Which training images may be read with their labels: {seed: {size: rows}}, and rows held out for validation."""
+
+  subsets: Mapping[int, Mapping[int, np.ndarray]]
+  heldout: np.ndarray | None
+
+
+def check_modes(modes: Iterable[str], block_names: Sequence[str]) -> tuple[str, ...]:
+  """The modes, without repetition. Raises UserError for an unknown one, or last:K beyond the encoder."""
+  modes = tuple(dict.fromkeys(m.strip() for m in modes if m.strip()))
+  if not modes:
+    raise UserError("--modes=: name at least one mode, such as --modes=scratch,frozen,last:1,full.")
+  for mode in modes:
+    if mode in CONTROLS:
+      continue
+    if mode not in ("scratch", "frozen", "full") and not mode.startswith("last:"):
+      raise UserError(f"--modes={mode}: no such mode.{options.nearest(mode, ['scratch', 'frozen', 'last:K', 'full'])}")
+    masks.trained_blocks(mode, block_names)
+  return modes
+
+
+def draw(labels: np.ndarray, sizes: Sequence[int], seeds: int, heldout: int) -> Labelled:
+  """Stratified nested subsets for seeds 0 .. seeds-1; `heldout` further rows that no subset contains."""
+  pool, held = np.arange(len(labels)), None
+  if heldout:
+    if heldout >= len(labels):
+      raise UserError(f"--validation=heldout:{heldout}: the training split has only {len(labels)} labels.")
+    held = subsets.label_subsets(labels, [heldout], seed=2**31)[heldout]
+    pool = np.setdiff1d(pool, held)
+  drawn = {s: subsets.label_subsets(labels[pool], sizes, s) for s in range(seeds)}
+  return Labelled({s: {n: pool[rows] for n, rows in by_size.items()} for s, by_size in drawn.items()}, held)
+
+
+def train_classifiers(
+  tasks: Sequence[Task],
+  dataset: Dataset,
+  labelled: Labelled,
+  encoder: nn.Encoder,
+  features: str,
+  pretrained: finetune.EncoderTree,
+  recipe: finetune.Recipe,
+  seed: int,
+  say: Callable[[str], None],
+) -> dict[Task, Trained]:
+  """Trains every task. Reads labels of the subsets (and of labelled.heldout) only, and no test image.
+
+  The scratch encoder is drawn anew for each subset. All modes with an encoder have the same number of parameters:
+  asserted.
+  """
+  train, encode = dataset.train, finetune.encode_fn(encoder, features)
+  fresh = finetune.make_init_encoder(encoder, dataset.image_shape)
+  trees = {"raw": None, "random": fresh(seed), "frozen": pretrained}
+  trained: dict[Task, Trained] = {}
+  for mode in dict.fromkeys(t.mode for t in tasks):
+    mine = [t for t in tasks if t.mode == mode]
+    if mode in HEAD_ONLY:
+      fit = _head_fitter(trees[mode], encode, dataset, labelled, mine, seed)
+    else:
+      tune = finetune.make_finetune(encoder, features, dataset.num_classes, mode, recipe, encode)
+
+      def fit(task: Task, rows: np.ndarray, tune=tune) -> finetune.Classifier:
+        tree = fresh(1000 + task.subset_seed) if task.mode == "scratch" else pretrained
+        held = None if labelled.heldout is None else _pairs(train, labelled.heldout)
+        return tune(tree, *_pairs(train, rows), task.subset_seed, held)
+
+    for task in mine:
+      begin = time.monotonic()
+      classifier = fit(task, labelled.subsets[task.subset_seed][task.labels])
+      trained[task] = Trained(classifier, time.monotonic() - begin)
+      say(f"{mode}, {task.labels} labels, subset {task.subset_seed + 1}: {trained[task].seconds:.1f} s")
+  totals = {t.classifier.total for task, t in trained.items() if task.mode != "raw"}
+  assert len(totals) <= 1, f"modes differ in their number of parameters: {totals}"
+  return trained
+
+
+def logits(trained: Mapping[Task, Trained], encoder: nn.Encoder, features: str, test: Split) -> dict[Task, np.ndarray]:
+  """Logits f32 [N,K] of every classifier on the test images: the only function that reads them."""
+  encode, cache, out = finetune.encode_fn(encoder, features), {}, {}
+  for task, (classifier, _) in trained.items():
+    tree = classifier.encoder
+    if task.mode in HEAD_ONLY:
+      if task.mode not in cache:
+        cache[task.mode] = probe.extract(_features(tree, encode), test.images)
+      out[task] = classifier.head.logits(cache[task.mode])
+    else:
+      out[task] = finetune.predict(encode, classifier, test.images)
+  return out
+
+
+def _head_fitter(
+  tree: finetune.EncoderTree | None,
+  encode: finetune.Encode,
+  dataset: Dataset,
+  labelled: Labelled,
+  tasks: Sequence[Task],
+  seed: int,
+) -> Callable[[Task, np.ndarray], finetune.Classifier]:
+  """A function that fits a linear head on features which were computed once for all `tasks`."""
+  train, function = dataset.train, _features(tree, encode)
+  unlabelled = np.sort(np.random.default_rng(seed).permutation(len(train))[:REFERENCE_IMAGES])
+  parts = [labelled.subsets[t.subset_seed][t.labels] for t in tasks]
+  needed = np.unique(np.concatenate([*parts, [] if labelled.heldout is None else labelled.heldout])).astype(np.int64)
+  reference = probe.extract(function, train.images[unlabelled])
+  cached = probe.extract(function, train.images[needed])
+
+  def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return cached[np.searchsorted(needed, rows)], train.labels[rows]
+
+  def fit(task: Task, rows: np.ndarray) -> finetune.Classifier:
+    held = None if labelled.heldout is None else read(labelled.heldout)
+    head = probe.fit_linear(*read(rows), dataset.num_classes, reference, seed=task.subset_seed, heldout=held)
+    size = head.weight.size + head.bias.size
+    return finetune.Classifier(tree, head, size, size + (0 if tree is None else masks.count(tree["params"])))
+
+  return fit
+
+
+def _features(tree: finetune.EncoderTree | None, encode: finetune.Encode) -> Callable[[Array], Any]:
+  if tree is None:
+    return jax.jit(lambda x: to_float(x).reshape(len(x), -1))
+  return lambda x: encode(tree["params"], tree["stats"], x)
+
+
+def _pairs(split: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  return split.images[rows], split.labels[rows]

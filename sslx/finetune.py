@@ -1,0 +1,134 @@
+"""Training an encoder and a linear head on a few labels: scratch, last:K and full are one function with other masks.
+
+No second trainer: `supervised` is a Pretext, and this is `fit` + given encoder weights + a mask + a label subset.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from sslx import masks, nn, optim, probe, train
+from sslx.data.subsets import stratified_folds
+from sslx.ops.image import to_float
+from sslx.pretext.supervised import supervised
+from sslx.types import Array
+
+EncoderTree = dict[str, Any]  # {"params", "stats"}
+
+
+class Recipe(NamedTuple):
+  """How every mode that trains by gradient is trained: one recipe for all of them."""
+
+  steps: int = 150
+  batch_size: int = 50
+  learning_rates: tuple[float, ...] = (1e-3,)
+  """With several, one is chosen by cross-validation inside the labelled subset, the same way for every mode."""
+  weight_decay: float = 1e-4
+  folds: int = 3
+
+
+class Classifier(NamedTuple):
+  """An encoder with a linear head."""
+
+  encoder: EncoderTree
+  head: probe.Linear
+  trainable: int
+  total: int
+
+
+Encode = Callable[[dict, dict, Array], Array]
+
+
+def encode_fn(encoder: nn.Encoder, features: str) -> Encode:
+  """Jitted (params, stats, raw images) -> features, one compilation for all weights of this architecture."""
+  return jax.jit(lambda params, stats, image: nn.encode(encoder, features, params, stats, to_float(image)))
+
+
+def predict(encode: Encode, classifier: Classifier, images: np.ndarray) -> np.ndarray:
+  """Logits f32 [N,K] of raw images u8 [N,H,W,C]."""
+  tree = classifier.encoder
+  return classifier.head.logits(probe.extract(lambda x: encode(tree["params"], tree["stats"], x), images))
+
+
+def make_finetune(
+  encoder: nn.Encoder, features: str, num_classes: int, mode: str, recipe: Recipe, encode: Encode
+) -> Callable[..., Classifier]:
+  """A function (encoder tree, images u8[N,H,W,C], labels i32[N], seed, heldout=None) -> Classifier for one mode.
+
+  The compiled step is shared by all calls. mode: scratch, last:K or full (scratch differs from full only in the
+  encoder tree that the caller hands in). heldout: (images, labels) to choose the learning rate on instead of folds.
+  Frozen parameters and batch statistics come back bit-identical.
+
+  Raises:
+    UserError: last:K beyond the encoder, or an unknown mode.
+  """
+  blocks = masks.trained_blocks(mode, encoder.block_names)
+  pretext = supervised(encoder, features, blocks, num_classes=num_classes)
+  compiled: dict[float, tuple[Callable, train.TrainStep]] = {}  # by learning rate
+
+  def trained(tree: EncoderTree, images: np.ndarray, labels: np.ndarray, seed: int, rate: float) -> Classifier:
+    batch = {"image": images[:1], "label": labels[:1]}
+    key = jax.random.key(seed)
+    shapes = jax.eval_shape(lambda: pretext.init(key, batch))[0]
+    mask = masks.trainable(shapes, blocks)
+    if rate not in compiled:
+      tx = optim.freeze(optim.optimizer(optim.cosine(rate, recipe.steps), weight_decay=recipe.weight_decay), mask)
+      compiled[rate] = train.make_init(pretext, tx), train.make_train_step(pretext, tx)
+    init, step = compiled[rate]
+    ts = init(key, batch)
+    tree = jax.tree.map(jax.numpy.array, tree)  # a copy: the step donates what it is given
+    ts = ts._replace(params={**ts.params, "encoder": tree["params"]}, state={**ts.state, "encoder": tree["stats"]})
+    data: Mapping[str, Any] = {"image": images, "label": labels}
+    ts = train.fit(
+      ts, step, data, steps=recipe.steps, batch_size=recipe.batch_size, seed=seed, log_every=recipe.steps
+    )
+    dense = jax.tree.map(np.asarray, ts.params["head"]["Dense_0"])
+    width = dense["kernel"].shape[0]
+    head = probe.Linear(dense["kernel"], dense["bias"], probe.identity(width), {"learning_rate": rate})
+    after = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
+    return Classifier(after, head, masks.count(ts.params, mask), masks.count(ts.params))
+
+  def run(
+    tree: EncoderTree,
+    images: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    heldout: tuple[np.ndarray, np.ndarray] | None = None,
+  ) -> Classifier:
+    rates = recipe.learning_rates
+    if len(rates) == 1:
+      return trained(tree, images, labels, seed, rates[0])
+
+    def correct(fit_on: np.ndarray, rate: float, valid: tuple[np.ndarray, np.ndarray]) -> int:
+      classifier = trained(tree, images[fit_on], labels[fit_on], seed, rate)
+      return int((predict(encode, classifier, valid[0]).argmax(1) == valid[1]).sum())
+
+    everything = np.arange(len(labels))
+    if heldout is not None:
+      parts = [(everything, heldout)]
+    else:
+      try:
+        parts = [(a, (images[b], labels[b])) for a, b in stratified_folds(labels, recipe.folds, seed)]
+      except ValueError:  # one label per class: nothing can be held out
+        return trained(tree, images, labels, seed, rates[len(rates) // 2])
+    scores = {rate: sum(correct(a, rate, valid) for a, valid in parts) for rate in rates}
+    best = max(scores, key=scores.__getitem__)
+    classifier = trained(tree, images, labels, seed, best)
+    accuracy = scores[best] / sum(len(valid[1]) for _, valid in parts)
+    return classifier._replace(head=classifier.head._replace(chosen={"learning_rate": best, "validation_accuracy": accuracy}))
+
+  return run
+
+
+def make_init_encoder(encoder: nn.Encoder, image_shape: tuple[int, ...]) -> Callable[[int], EncoderTree]:
+  """seed -> random weights, as `scratch` starts from and the `random` row keeps."""
+  image = np.zeros((1, *image_shape), np.float32)
+
+  @jax.jit
+  def init(key: Array) -> EncoderTree:
+    params, stats = nn.init(encoder, key, image)
+    return {"params": params, "stats": stats}
+
+  return lambda seed: init(jax.random.key(seed))

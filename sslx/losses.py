@@ -1,0 +1,61 @@
+"""Losses: arrays -> scalar. No module, no configuration."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sslx.types import Array, UserError
+
+OUTPUTS = {"sigmoid": jax.nn.sigmoid, "linear": lambda x: x}
+
+
+def pixel_loss(output: str, loss: str) -> Callable[[Array, Array], Array]:
+  """(raw outputs, targets in [0, 1]) -> loss of each pixel, same shape. Output activation and loss are a checked pair.
+
+  sigmoid + bce is cross-entropy on logits; linear + mse and sigmoid + mse are squared errors.
+
+  Raises:
+    UserError: relu outputs (a pixel whose pre-activation is negative for every image gets no gradient and stays
+      black), or linear + bce (cross-entropy needs outputs inside (0, 1)).
+  """
+  if output == "relu":
+    raise UserError(
+      "--hp=output=relu: a pixel whose pre-activation turns negative gets no gradient and stays black; "
+      "use sigmoid with loss=bce, or linear with loss=mse."
+    )
+  if output not in OUTPUTS:
+    raise UserError(f"--hp=output={output}: unknown output activation. Known: {', '.join(sorted(OUTPUTS))}.")
+  if loss == "bce" and output == "sigmoid":
+    return optax.sigmoid_binary_cross_entropy
+  if loss == "bce":
+    raise UserError("--hp=loss=bce: cross-entropy needs outputs in (0, 1); use output=sigmoid, or loss=mse.")
+  if loss != "mse":
+    raise UserError(f"--hp=loss={loss}: unknown loss. Known: bce, mse.")
+  return lambda raw, target: jnp.square(OUTPUTS[output](raw) - target)
+
+
+def cross_entropy(logits: Array, labels: Array) -> Array:
+  """Mean softmax cross-entropy of logits [B,K] and labels i32[B]."""
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def accuracy(logits: Array, labels: Array) -> Array:
+  """Fraction of logits [B,K] whose maximum is at labels i32[B]."""
+  return (logits.argmax(-1) == labels).mean()
+
+
+def nt_xent(z1: Array, z2: Array, temperature: float) -> Array:
+  """Normalised temperature-scaled cross-entropy of two views z1, z2 [B,D] (SimCLR, Chen et al. 2020, equation 1).
+
+  For each of the 2B embeddings the other view of its image is the positive among the 2B - 1 others. Uniform
+  similarities give log(2B - 1). The similarity of an embedding with itself is masked out (-inf), not subtracted.
+  """
+  z = jnp.concatenate([z1, z2])
+  z = z / jnp.maximum(jnp.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+  n = len(z1)
+  similarity = z @ z.T / temperature
+  similarity = jnp.where(jnp.eye(2 * n, dtype=bool), -jnp.inf, similarity)
+  positives = jnp.roll(jnp.arange(2 * n), n)
+  return cross_entropy(similarity, positives)

@@ -1,0 +1,57 @@
+"""Decoders: from a code, flat [B,D] or spatial [B,h,w,C], back to an image of any given size."""
+
+import math
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sslx.types import Array
+
+
+class MlpDecoder(nn.Module):
+  """Dense layers with relu, then one linear layer to the image. No width: a single-layer decoder."""
+
+  image_shape: tuple[int, int, int]
+  widths: tuple[int, ...] = ()
+
+  @nn.compact
+  def __call__(self, z: Array, train: bool = False) -> Array:
+    """[B,...] -> [B,H,W,C], before the output activation."""
+    z = z.reshape(len(z), -1)
+    for width in self.widths:
+      z = nn.relu(nn.Dense(width)(z))
+    return nn.Dense(math.prod(self.image_shape))(z).reshape(len(z), *self.image_shape)
+
+
+class ConvDecoder(nn.Module):
+  """Doubles height and width once per entry of `widths`, through the sizes ceil(H / 2^k): 4 -> 7 -> 14 -> 28.
+
+  The transposed convolution doubles and the surplus row and column are cut; `upsample="resize"` repeats pixels to the
+  exact size and convolves (Odena et al., Deconvolution and Checkerboard Artifacts, 2016).
+  """
+
+  image_shape: tuple[int, int, int]
+  widths: tuple[int, ...] = (64, 32, 16)
+  upsample: Literal["transpose", "resize"] = "transpose"
+
+  @nn.compact
+  def __call__(self, z: Array, train: bool = False) -> Array:
+    """[B,D] or [B,h,w,C] -> [B,H,W,C], before the output activation."""
+    height, width, channels = self.image_shape
+    stages = len(self.widths)
+    sizes = [(-(-height // 2**k), -(-width // 2**k)) for k in range(stages - 1, -1, -1)]
+    start = (-(-height // 2**stages), -(-width // 2**stages))
+    if z.ndim == 2:
+      z = nn.relu(nn.Dense(math.prod(start) * self.widths[0])(z)).reshape(len(z), *start, self.widths[0])
+    elif z.shape[1:3] != start:  # an encoder that rounds down (7 -> 3), or halves more or less often
+      z = jax.image.resize(z, (len(z), *start, z.shape[3]), "nearest")
+    for i, size in enumerate(sizes):
+      out = channels if i == stages - 1 else self.widths[i + 1]
+      if self.upsample == "transpose":
+        z = nn.ConvTranspose(out, (3, 3), strides=(2, 2))(z)[:, : size[0], : size[1]]
+      else:
+        z = nn.Conv(out, (3, 3))(jnp.asarray(jax.image.resize(z, (len(z), *size, z.shape[3]), "nearest")))
+      z = nn.relu(z) if i < stages - 1 else z
+    return z

@@ -1,0 +1,158 @@
+"""Encoders: sequences of named blocks. Features can be read after any block, and `last:K` counts blocks.
+
+`build("conv:widths=16-32-64")` makes one from its text; ENCODERS is the table of kinds.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import flax.linen as nn
+
+from sslx import options
+from sslx.nn.features import read
+from sslx.ops.pool import max_pool
+from sslx.types import Array, UserError
+
+
+class Encoder(nn.Module):
+  """Named blocks, one after the other."""
+
+  blocks: tuple[tuple[str, Callable[..., nn.Module]], ...]
+  """(name, factory of a module that maps (x, train: bool) to the block's output)"""
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool | tuple[str, ...] = False) -> dict[str, Array]:
+    """Float images [B,H,W,C] -> the output of every block by name, in order. Unused ones cost nothing under jit."""
+    outputs = {}
+    for name, factory in self.blocks:
+      x = factory(name=name)(x, train=train if isinstance(train, bool) else name in train)
+      outputs[name] = x
+    return outputs
+
+  @property
+  def block_names(self) -> tuple[str, ...]:
+    """Names of the blocks, first to last."""
+    return tuple(name for name, _ in self.blocks)
+
+
+class ConvBlock(nn.Module):
+  """Convolution, optional normalisation, relu, optional 2x2 max-pooling."""
+
+  width: int
+  kernel: int = 3
+  stride: int = 1
+  norm: str = "none"
+  pool: bool = False
+  ceil: bool = True
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,H,W,C] -> [B,H',W',width]."""
+    x = nn.Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
+    if self.norm == "group":
+      x = nn.GroupNorm(num_groups=min(8, self.width))(x)
+    elif self.norm == "batch":
+      x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+    x = nn.relu(x)
+    return max_pool(x, 2, ceil=self.ceil) if self.pool else x
+
+
+class DenseBlock(nn.Module):
+  """Flatten, then a dense layer, then relu unless it is a code."""
+
+  width: int
+  linear: bool = False
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,...] -> [B,width]."""
+    x = nn.Dense(self.width)(x.reshape(len(x), -1))
+    return x if self.linear else nn.relu(x)
+
+
+class ResidualBlocks(nn.Module):
+  """Two basic residual blocks (He et al., Deep Residual Learning, 2016, arXiv 1512.03385): one stage of a ResNet-18."""
+
+  width: int
+  stride: int
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,H,W,C] -> [B,H/stride,W/stride,width]."""
+    norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
+    conv = functools.partial(nn.Conv, self.width, use_bias=False)
+    for stride in (self.stride, 1):
+      shortcut = x
+      x = nn.relu(norm()(conv((3, 3), strides=stride)(x)))
+      x = norm(scale_init=nn.initializers.zeros)(conv((3, 3))(x))  # each residual block starts as the identity
+      if shortcut.shape != x.shape:
+        shortcut = norm()(conv((1, 1), strides=stride)(shortcut))
+      x = nn.relu(x + shortcut)
+    return x
+
+
+def mlp(*, widths: tuple[int, ...] = (1000, 500), code: int = 64) -> Encoder:
+  """Dense layers with relu, then a linear code of `code` units (0: none). Any depth and width."""
+  blocks = [(f"dense{i + 1}", functools.partial(DenseBlock, w)) for i, w in enumerate(widths)]
+  return _encoder(blocks, code)
+
+
+def conv(
+  *,
+  widths: tuple[int, ...] = (32, 64, 128),
+  kernel: int = 3,
+  down: Literal["pool", "stride"] = "pool",
+  norm: Literal["none", "group", "batch"] = "group",
+  code: int = 0,
+) -> Encoder:
+  """Convolution blocks, each halving height and width (rounded up: 28 -> 14 -> 7 -> 4), optional linear dense code."""
+  make = functools.partial(ConvBlock, kernel=kernel, norm=norm, pool=down == "pool", stride=1 + (down == "stride"))
+  return _encoder([(f"block{i + 1}", functools.partial(make, w)) for i, w in enumerate(widths)], code)
+
+
+def rotnet() -> Encoder:
+  """The small network of a published RotNet-on-MNIST notebook: 19,104 parameters for grey images."""
+  make = functools.partial(ConvBlock, pool=True, ceil=False)
+  return _encoder([("block1", functools.partial(make, 64, stride=2)), ("block2", functools.partial(make, 32))], 0)
+
+
+def resnet18() -> Encoder:
+  """ResNet-18 with the stem used on CIFAR (3x3, stride 1, no pooling), as SimCLR does in its appendix B.9."""
+  stem = ("stem", functools.partial(ConvBlock, 64, norm="batch"))
+  stages = [
+    (f"stage{i + 1}", functools.partial(ResidualBlocks, 64 * 2**i, stride=1 if i == 0 else 2)) for i in range(4)
+  ]
+  return _encoder([stem, *stages], 0)
+
+
+ENCODERS: dict[str, Callable[..., Encoder]] = {"mlp": mlp, "conv": conv, "rotnet": rotnet, "resnet18": resnet18}
+
+
+def build(spec: str) -> Encoder:
+  """An encoder from its text: `conv`, or `conv:widths=16-32-64,code=32`.
+
+  Raises:
+    UserError: unknown kind or option (with the nearest names), or a size that is not positive.
+  """
+  kind, _, settings = spec.partition(":")
+  if kind not in ENCODERS:
+    raise UserError(f"--encoder={spec}: no encoder is called {kind!r}.{options.nearest(kind, ENCODERS)}")
+  values = options.parse(ENCODERS[kind], [s for s in settings.split(",") if s], f"--encoder={kind}:")
+  for name, value in values.items():
+    sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int) else ()
+    if any(s < (0 if name == "code" else 1) for s in sizes) or value == ():
+      raise UserError(f"--encoder={spec}: {name} must be positive.")
+  return ENCODERS[kind](**values)
+
+
+def encode(encoder: Encoder, features: str, params: dict, stats: dict, image: Array) -> Array:
+  """Float images [B,H,W,C] -> features [B,D] as the text `features` says (see `read`), in evaluation mode."""
+  variables = {"params": params, "batch_stats": stats} if stats else {"params": params}
+  return read(encoder.apply(variables, image), features)
+
+
+def _encoder(blocks: list, code: int) -> Encoder:
+  if code:
+    blocks = [*blocks, ("code", functools.partial(DenseBlock, code, linear=True))]
+  return Encoder(tuple(blocks))

@@ -1,0 +1,42 @@
+"""Reading features from an encoder's blocks, as the flag --features says."""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+
+from sslx import options
+from sslx.ops.pool import grid_pool
+from sslx.types import Array, UserError
+
+HELP = "[BLOCK:]flatten | pool | gridN (mean over an NxN grid), or BLOCK; several joined by +; no BLOCK: the last one"
+
+
+def parse(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]]:
+  """`block2:grid3+block3` -> [(block, how)].
+
+  Raises:
+    UserError: unknown block or reading, with the nearest names.
+  """
+  parts = []
+  for part in spec.split("+"):
+    block, sign, how = part.partition(":")
+    if not sign:
+      block, how = (part, "flatten") if part in block_names else (block_names[-1], part)
+    if block not in block_names:
+      raise UserError(f"--features={spec}: this encoder has no block {block!r}.{options.nearest(block, block_names)}")
+    if how not in ("flatten", "pool") and not (how.startswith("grid") and how[4:].isdecimal() and int(how[4:]) > 0):
+      known = [*block_names, "flatten", "pool", "grid2"]
+      raise UserError(f"--features={spec}: {how!r} is neither a block nor a reading.{options.nearest(how, known)}")
+    parts.append((block, how))
+  return parts
+
+
+def read(outputs: Mapping[str, Array], spec: str) -> Array:
+  """Block outputs ([B,H,W,C] or [B,D]) -> features [B,D]. A dense block reads the same in every way."""
+
+  def one(x: Array, how: str) -> Array:
+    if x.ndim == 4 and how != "flatten":
+      x = grid_pool(x, 1 if how == "pool" else int(how[4:]))
+    return x.reshape(len(x), -1)
+
+  return jnp.concatenate([one(outputs[b], how) for b, how in parse(spec, list(outputs))], axis=1)

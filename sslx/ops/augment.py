@@ -1,0 +1,71 @@
+"""Random views for grey digits and garments, batched on the device: (key, images f32 [B,H,W,C] in [0,1]) -> same shape.
+
+Each image draws its own parameters from `key`. At strength 0 every operation returns its input.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+
+from sslx.types import Array
+
+
+def affine_grid(key: Array, batch: int, degrees: float, scale: float, shift: float, shear: float) -> Array:
+  """Random affine maps of the square [-1, 1]^2: f32 [batch,2,3] from output to input coordinates (y, x).
+
+  Rotation is uniform in +-degrees, the logarithm of each axis' scale in +-log(1 + scale), the translation in +-shift
+  (as a fraction of half the image), the shear factor in +-shear.
+  """
+  a, s, t, h = jax.random.split(key, 4)
+  angle = jnp.deg2rad(degrees) * jax.random.uniform(a, (batch,), minval=-1, maxval=1)
+  zoom = jnp.exp(jnp.log1p(scale) * jax.random.uniform(s, (batch, 2), minval=-1, maxval=1))
+  offset = shift * jax.random.uniform(t, (batch, 2), minval=-1, maxval=1)
+  slant = shear * jax.random.uniform(h, (batch,), minval=-1, maxval=1)
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  # rows: (y, x) of the input as a linear function of the output's (y, x): rotation @ [[1, 0], [slant, 1]] @ diag(zoom)
+  rows = [
+    jnp.stack([(cos - sin * slant) * zoom[:, 0], -sin * zoom[:, 1], offset[:, 0]], 1),
+    jnp.stack([(sin + cos * slant) * zoom[:, 0], cos * zoom[:, 1], offset[:, 1]], 1),
+  ]
+  return jnp.stack(rows, 1)
+
+
+def elastic_field(key: Array, batch: int, height: int, width: int, strength: float, cells: int) -> Array:
+  """Smooth random displacements in pixels: f32 [batch,2,height,width].
+
+  Normal values of standard deviation `strength` pixels on a coarse cells x cells grid, interpolated by cubic
+  resampling. (Simard, Steinkraus, Platt, 2003, smooth per-pixel noise with a Gaussian; the coarse grid is much
+  cheaper and looks the same.)
+  """
+  coarse = strength * jax.random.normal(key, (batch, 2, cells, cells))
+  return jax.image.resize(coarse, (batch, 2, height, width), "cubic")
+
+
+def warp(x: Array, affine: Array, displacement: Array) -> Array:
+  """Bilinear resampling of x [B,H,W,C] at affine(output coordinates) + displacement. Outside the image is 0."""
+  height, width = x.shape[1:3]
+  centre = jnp.array([(height - 1) / 2, (width - 1) / 2])
+  grid = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")) - centre[:, None, None]
+  linear = jnp.einsum("bij,jhw->bihw", affine[:, :, :2], grid)
+  source = linear + (affine[:, :, 2] * centre)[:, :, None, None] + centre[:, None, None] + displacement
+
+  def one(image: Array, at: Array) -> Array:
+    return jax.vmap(lambda channel: map_coordinates(channel, [at[0], at[1]], order=1), -1, -1)(image)
+
+  return jax.vmap(one)(x, source)
+
+
+def intensity(key: Array, x: Array, strength: float) -> Array:
+  """Contrast and gamma: x^g * c with log g and log c uniform in +-strength, one pair an image, clipped to [0, 1]."""
+  g, c = jnp.exp(strength * jax.random.uniform(key, (2, len(x), 1, 1, 1), minval=-1, maxval=1))
+  return jnp.where(strength == 0, x, jnp.clip(jnp.power(jnp.maximum(x, 1e-6), g) * c, 0, 1) * (x > 0))
+
+
+def digit_view(
+  key: Array, x: Array, degrees: float, scale: float, shift: float, shear: float, elastic: float, contrast: float
+) -> Array:
+  """Random affine + elastic deformation in one resampling, then intensity: one view of x f32 [B,H,W,C]."""
+  a, e, i = jax.random.split(key, 3)
+  affine = affine_grid(a, len(x), degrees, scale, shift, shear)
+  field = elastic_field(e, *x.shape[:3], strength=elastic, cells=4)
+  return intensity(i, warp(x, affine, field), contrast)

@@ -1,0 +1,36 @@
+"""Optimisers: schedules, weight-decay masks, freezing. All of it optax."""
+
+from typing import Any, Literal
+
+import jax
+import optax
+
+OPTIMIZERS = Literal["adamw", "sgd"]
+
+
+def cosine(peak: float, steps: int, warmup: int = 0) -> optax.Schedule:
+  """Linear warm-up over `warmup` steps, then half a cosine from `peak` to 0 at `steps`."""
+  warmup = min(warmup, max(steps - 1, 0))
+  return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, max(steps, 1))
+
+
+def optimizer(
+  learning_rate: float | optax.Schedule, kind: OPTIMIZERS = "adamw", weight_decay: float = 1e-4, momentum: float = 0.9
+) -> optax.GradientTransformation:
+  """AdamW, or SGD with momentum and L2 decay. Weight decay spares vectors: biases and normalisation scales."""
+
+  def decays(params: Any) -> Any:
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+  if kind == "adamw":
+    return optax.adamw(learning_rate, weight_decay=weight_decay, mask=decays)
+  return optax.chain(optax.add_decayed_weights(weight_decay, mask=decays), optax.sgd(learning_rate, momentum=momentum))
+
+
+def freeze(tx: optax.GradientTransformation, trainable: Any) -> optax.GradientTransformation:
+  """`tx` on the parameters where `trainable` is True; the others stay bit-identical and have no optimiser state.
+
+  The whole of `tx` goes inside: a freeze in front of AdamW would let its weight decay through, and a mask around AdamW
+  alone (`optax.masked`) would let raw gradients through. XLA removes the gradients of frozen parameters altogether.
+  """
+  return optax.selective_transform(tx, freeze_mask=jax.tree.map(lambda t: not t, trainable))

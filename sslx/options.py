@@ -1,0 +1,106 @@
+"""Options written as `name=value` text, checked against the signature of the factory that takes them.
+
+A method's hyper-parameters (`--hp=level=0.4`) and an encoder's settings (`--encoder=conv:widths=16-32-64`) are the
+keyword-only parameters of a Python function: their names, types and defaults are written once, there.
+"""
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+from sslx.types import UserError
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+  """`; did you mean 'x'?` where something close is known, then the full list. For the end of an error line."""
+  known = sorted(known)
+  close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+  hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+  return f"{hint} Known: {', '.join(known)}."
+
+
+def parameters(factory: Callable) -> dict[str, inspect.Parameter]:
+  """The keyword-only parameters of `factory`: its options, in order."""
+  return {n: p for n, p in inspect.signature(factory).parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def describe(factory: Callable) -> str:
+  """One line an option, `name=default  (type)`, for --help."""
+  lines = [f"  {n}={_text(p.default)}  ({_type_name(p.annotation)})" for n, p in parameters(factory).items()]
+  return "\n".join(lines) or "  (none)"
+
+
+def parse(factory: Callable, assignments: Iterable[str], flag: str) -> dict[str, Any]:
+  """Typed keyword arguments for `factory` from `name=value` texts.
+
+  Args:
+    factory: a function whose keyword-only parameters are annotated with int, float, bool, str, a Literal, or
+      tuple[int, ...] (written 16-32-64).
+    assignments: texts such as `level=0.5`.
+    flag: what the user wrote them behind, for error messages.
+
+  Raises:
+    UserError: an unknown name (with the nearest), a text without `=`, a value of the wrong type, or a name given twice.
+  """
+  known, values = parameters(factory), {}
+  for text in assignments:
+    name, sign, value = text.partition("=")
+    if not sign:
+      raise UserError(f"{flag}={text}: expected name=value, for instance {flag}={next(iter(known), 'name')}=...")
+    if name not in known:
+      raise UserError(f"{flag}={text}: {factory.__name__} has no option {name!r}.{nearest(name, known)}")
+    if name in values:
+      raise UserError(f"{flag}={text}: {name!r} is given twice.")
+    values[name] = _convert(value, known[name].annotation, f"{flag}={text}")
+  return values
+
+
+def resolve(factory: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
+  """All options of `factory`: its defaults, overridden by `values`. What a run's configuration records."""
+  return {n: values.get(n, p.default) for n, p in parameters(factory).items() if n in values or p.default is not p.empty}
+
+
+def _convert(value: str, annotation: Any, where: str) -> Any:
+  origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+  try:
+    if origin is Literal:
+      if value not in arguments:
+        raise UserError(f"{where}: unknown value.{nearest(value, arguments)}")
+      return value
+    if origin is tuple:
+      return tuple(int(v) for v in value.split("-")) if value else ()
+    if origin in (types.UnionType, typing.Union):
+      return None if value == "none" else _convert(value, next(a for a in arguments if a is not types.NoneType), where)
+    if annotation is bool:
+      return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+    if annotation in (int, float, str):
+      return annotation(value)
+  except (ValueError, KeyError):
+    raise UserError(f"{where}: {value!r} is not {_article(_type_name(annotation))}.") from None
+  raise TypeError(f"option type {annotation} is not supported: {where}")
+
+
+def _article(noun: str) -> str:
+  return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def _type_name(annotation: Any) -> str:
+  origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+  if origin is Literal:
+    return " | ".join(arguments)
+  if origin is tuple:
+    return "integers joined by -, such as 32-64-128"
+  if origin in (types.UnionType, typing.Union):
+    return " or none".join([_type_name(a) for a in arguments if a is not types.NoneType] + [""])
+  return {int: "integer", float: "float", bool: "true or false", str: "text"}.get(annotation, str(annotation))
+
+
+def _text(value: Any) -> str:
+  if value is inspect.Parameter.empty:
+    return "(taken from the data)"
+  if isinstance(value, tuple):
+    return "-".join(map(str, value))
+  return {None: "none", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, (int, float)) or isinstance(value, bool) else str(value)

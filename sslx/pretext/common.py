@@ -1,0 +1,44 @@
+"""What several methods share: an encoder in its role, and pieces of a Pretext that do nothing."""
+
+from collections.abc import Callable
+
+import jax
+
+from sslx import nn
+from sslx.ops.image import to_float
+from sslx.types import Array, Batch, Params, State
+
+
+def init_encoder(encoder: nn.Encoder, key: Array, image: Array) -> tuple[dict, dict, dict[str, Array]]:
+  """(params, stats, outputs of every block for `image`): what a method's init starts from."""
+  params, stats = nn.init(encoder, key, to_float(image))
+  return params, stats, nn.apply(encoder, params, stats, to_float(image))[0]
+
+
+def encoder_features(encoder: nn.Encoder, features: str) -> Callable[[Params, State, Array], Array]:
+  """The usual `encode`: the encoder in evaluation mode on raw images, read as `features` says."""
+
+  def encode(params: Params, state: State, image: Array) -> Array:
+    return nn.encode(encoder, features, params["encoder"], state["encoder"], to_float(image))
+
+  return encode
+
+
+def as_float(key: Array, batch: Batch) -> dict[str, Array]:
+  """The `transform` of a method without any: float images, everything else as it is."""
+  return {**batch, "image": to_float(batch["image"])}
+
+
+def no_update(params: Params, state: State, step: Array) -> State:
+  """The `update` of a method without EMA targets."""
+  return state
+
+
+def last(outputs: dict[str, Array]) -> Array:
+  """Output of the last block."""
+  return outputs[next(reversed(outputs))]
+
+
+def split(key: Array, *names: str) -> dict[str, Array]:
+  """One key a name."""
+  return dict(zip(names, jax.random.split(key, len(names)), strict=True))

@@ -1,0 +1,236 @@
+"""What features are worth: kNN and multinomial logistic regression on cached features.
+
+Features are computed once; every probe trains from the cache. Feature scaling and L2 are chosen by cross-validation
+inside the labelled subset, or on a held-out set that the caller names: no other label is read.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sslx.data.subsets import stratified_folds
+from sslx.types import Array
+
+L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+SCALINGS = ("standardize", "l2")
+
+
+def extract(encode: Callable[[Array], Array], images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+  """Features f32 [N,D] of raw images u8 [N,H,W,C]; `encode` should be jitted. The last batch is padded, not recompiled."""
+  out = []
+  for start in range(0, len(images), batch_size):
+    batch = np.asarray(images[np.arange(start, min(start + batch_size, len(images)))])
+    padding = [(0, min(batch_size, len(images)) - len(batch))] + [(0, 0)] * (batch.ndim - 1)
+    out.append(np.asarray(encode(jnp.asarray(np.pad(batch, padding))))[: len(batch)])
+  return np.concatenate(out).astype(np.float32, copy=False)
+
+
+class Scaling(NamedTuple):
+  """x -> (x - mean) * scale, then to unit length where `unit`."""
+
+  mean: np.ndarray
+  scale: np.ndarray
+  unit: bool
+
+  def __call__(self, x: np.ndarray) -> np.ndarray:
+    """f32 [N,D] -> f32 [N,D]."""
+    x = (x - self.mean) * self.scale
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-8) if self.unit else x
+
+
+def identity(d: int) -> Scaling:
+  """Features as they are."""
+  return Scaling(np.zeros(d, np.float32), np.ones(d, np.float32), False)
+
+
+def fit_scaling(name: str, reference: np.ndarray) -> Scaling:
+  """The scaling called `name`, its statistics from unlabelled features [M,D].
+
+  standardize: zero mean and unit variance per feature, divided by sqrt(D) so that L2 means the same at any width
+  (features that never vary are set to 0). l2: unit length per sample. raw: as they are.
+  """
+  d = reference.shape[1]
+  if name == "standardize":
+    std = reference.std(0, dtype=np.float64)
+    alive = std > 1e-6 * max(std.max(), 1e-30)
+    scale = np.where(alive, 1 / np.where(alive, std, 1), 0) / np.sqrt(d)
+    return Scaling(reference.mean(0, dtype=np.float64).astype(np.float32), scale.astype(np.float32), False)
+  if name == "l2":
+    return identity(d)._replace(unit=True)
+  if name == "raw":
+    return identity(d)
+  raise ValueError(f"unknown scaling {name!r}; known: standardize, l2, raw")
+
+
+class Linear(NamedTuple):
+  """A linear classifier on scaled features."""
+
+  weight: np.ndarray  # f32 [D,K]
+  bias: np.ndarray  # f32 [K]
+  scaling: Scaling
+  chosen: dict  # the hyper-parameters that were chosen
+
+  def logits(self, features: np.ndarray) -> np.ndarray:
+    """f32 [N,D] -> f32 [N,K]."""
+    return self.scaling(features) @ self.weight + self.bias
+
+  def predict(self, features: np.ndarray) -> np.ndarray:
+    """f32 [N,D] -> class i64 [N]."""
+    return self.logits(features).argmax(1)
+
+
+@functools.partial(jax.jit, static_argnames=("num_classes", "max_steps"))
+def _lbfgs(x: Array, labels: Array, weight: Array, l2: Array, init: Array, num_classes: int, max_steps: int) -> Array:
+  """argmin of sum_i weight_i CE_i / sum weight + l2/2 |W|^2 over theta f32 [D+1,K], the last row a free bias."""
+  targets = jax.nn.one_hot(labels, num_classes)
+  weight = weight / weight.sum()
+
+  def objective(theta: Array) -> Array:
+    logits = x @ theta[:-1] + theta[-1]
+    return (weight * optax.softmax_cross_entropy(logits, targets)).sum() + 0.5 * l2 * jnp.square(theta[:-1]).sum()
+
+  solver = optax.lbfgs(memory_size=10)
+  value_and_grad = optax.value_and_grad_from_state(objective)
+
+  def step(carry):
+    theta, state, i, _ = carry
+    value, grad = value_and_grad(theta, state=state)
+    updates, state = solver.update(grad, state, theta, value=value, grad=grad, value_fn=objective)
+    return optax.apply_updates(theta, updates), state, i + 1, jnp.abs(grad).max()
+
+  def unfinished(carry):
+    return (carry[2] < max_steps) & (carry[3] > 1e-5)
+
+  return jax.lax.while_loop(unfinished, step, (init, solver.init(init), 0, jnp.inf))[0]
+
+
+def fit_linear(
+  features: np.ndarray,
+  labels: np.ndarray,
+  num_classes: int,
+  reference: np.ndarray,
+  *,
+  seed: int = 0,
+  folds: int = 5,
+  heldout: tuple[np.ndarray, np.ndarray] | None = None,
+  l2_grid: Sequence[float] = L2_GRID,
+  scalings: Sequence[str] = SCALINGS,
+) -> Linear:
+  """L-BFGS multinomial logistic regression; scaling and L2 chosen by cross-validation inside (features, labels).
+
+  Args:
+    features: f32 [N,D]; labels: i32 [N]. No other label is read unless `heldout` = (features, labels) is given, which
+      then takes the place of the folds.
+    reference: f32 [M,D], unlabelled features for the statistics of `standardize`.
+    folds: reduced where the rarest class has fewer members; with one per class nothing can be held out, and the
+      first scaling and the middle of the grid are used.
+
+  With more features than samples the problem is solved in the span of the samples, which is exact for L2 (the
+  minimiser lies in it): D is then N.
+  """
+  grid = [(name, l2) for name in scalings for l2 in sorted(l2_grid, reverse=True)]
+  spaces = {name: _space(fit_scaling(name, reference), features) for name in scalings}
+
+  def path(name: str, weight: np.ndarray, l2s: Iterable[float]):
+    """Solutions for decreasing L2, each started at the one before."""
+    x = spaces[name].x
+    theta = jnp.zeros((x.shape[1] + 1, num_classes))
+    for l2 in l2s:
+      theta = _lbfgs(x, labels, weight, l2, theta, num_classes, 200)
+      yield theta
+
+  ones = np.ones(len(labels), np.float32)
+  if len(grid) == 1:
+    best, score = grid[0], None
+  elif heldout is not None:
+    scores = {}
+    for name in scalings:
+      for l2, theta in zip(sorted(l2_grid, reverse=True), path(name, ones, sorted(l2_grid, reverse=True)), strict=True):
+        scores[name, l2] = _score(spaces[name].project(heldout[0]), heldout[1], theta)
+    best = max(scores, key=scores.__getitem__)
+    score = scores[best][0]
+  else:
+    try:
+      parts = stratified_folds(labels, folds, seed)
+    except ValueError:
+      parts = []
+    totals = {setting: np.zeros(2) for setting in grid}
+    for train, valid in parts:
+      weight = np.zeros(len(labels), np.float32)
+      weight[train] = 1
+      for name in scalings:
+        l2s = sorted(l2_grid, reverse=True)
+        for l2, theta in zip(l2s, path(name, weight, l2s), strict=True):
+          totals[name, l2] += np.array(_score(spaces[name].x[valid], labels[valid], theta)) * len(valid)
+    if parts:
+      best = max(grid, key=lambda setting: tuple(totals[setting]))  # accuracy, then likelihood; ties: the stronger L2
+      score = float(totals[best][0] / len(labels))
+    else:
+      best, score = (scalings[0], sorted(l2_grid)[len(l2_grid) // 2]), None
+  name, l2 = best
+  theta = np.asarray(_lbfgs(spaces[name].x, labels, ones, l2, jnp.zeros((spaces[name].x.shape[1] + 1, num_classes)), num_classes, 500))
+  weight = spaces[name].lift(theta[:-1])
+  return Linear(weight, theta[-1], spaces[name].scaling, {"scaling": name, "l2": l2, "validation_accuracy": score})
+
+
+class _Space(NamedTuple):
+  """Scaled features in the coordinates that the solver works in."""
+
+  scaling: Scaling
+  basis: np.ndarray | None  # f32 [D,R] orthonormal, or None: the features' own
+  x: np.ndarray  # f32 [N,R]
+
+  def project(self, features: np.ndarray) -> np.ndarray:
+    scaled = self.scaling(features)
+    return scaled if self.basis is None else scaled @ self.basis
+
+  def lift(self, weight: np.ndarray) -> np.ndarray:
+    return weight if self.basis is None else self.basis @ weight
+
+
+def _space(scaling: Scaling, features: np.ndarray) -> _Space:
+  scaled = scaling(features)
+  if scaled.shape[1] <= scaled.shape[0]:
+    return _Space(scaling, None, scaled)
+  basis = np.linalg.qr(scaled.T.astype(np.float64))[0].astype(np.float32)  # [D,N]
+  return _Space(scaling, basis, scaled @ basis)
+
+
+def _score(x: np.ndarray, labels: np.ndarray, theta: Array) -> tuple[float, float]:
+  """(accuracy, mean log-likelihood)."""
+  theta = np.asarray(theta)
+  logits = x @ theta[:-1] + theta[-1]
+  shifted = logits - logits.max(1, keepdims=True)
+  log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+  return float((logits.argmax(1) == labels).mean()), float(log_p[np.arange(len(labels)), labels].mean())
+
+
+@functools.partial(jax.jit, static_argnames=("k", "num_classes"))
+def _knn(bank: Array, labels: Array, queries: Array, k: int, temperature: float, num_classes: int) -> Array:
+  similarity, index = jax.lax.top_k(queries @ bank.T, k)
+  votes = jnp.exp((similarity - 1) / temperature)[:, :, None] * jax.nn.one_hot(labels[index], num_classes)
+  return votes.sum(1).argmax(-1)
+
+
+def knn(
+  bank: np.ndarray, labels: np.ndarray, queries: np.ndarray, num_classes: int, k: int, temperature: float
+) -> np.ndarray:
+  """Class i64 [Q] of each query by its k nearest bank features (cosine), votes weighted exp(similarity / temperature).
+
+  Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, arXiv 1805.01978. The field
+  reports k=200, T=0.1 and k=20, T=0.07.
+
+  Raises:
+    ValueError: k is larger than the bank.
+  """
+  if k > len(bank):
+    raise ValueError(f"k={k} is larger than the bank of {len(bank)} features")
+  unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-8)  # noqa: E731
+  bank, queries = jnp.asarray(unit(bank)), unit(queries)
+  parts = [_knn(bank, labels, queries[i : i + 500], k, temperature, num_classes) for i in range(0, len(queries), 500)]
+  return np.concatenate([np.asarray(p) for p in parts])

@@ -1,0 +1,586 @@
+"""Results as JSONL rows, and the tables, sentences and HTML page made from them.
+
+A run directory holds `results.jsonl` (one row per trained classifier), `metrics.jsonl`, `figures/*.png` and
+`report.html`. Every number in a table or sentence is computed here from the rows; none is typed by hand.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from sslx.types import UserError
+
+if TYPE_CHECKING:
+  from rich.table import Table
+
+Row = dict[str, Any]
+Cells = tuple[list[str], list[list[str]]]  # headers, rows of text
+
+KEYS = ("method", "dataset", "encoder", "labels", "mode")
+REFERENCES = {
+  "raw": "a probe on the raw pixels",
+  "random": "a frozen untrained encoder",
+}  # the rows that keep it honest
+
+
+# ---- JSONL -----------------------------------------------------------------------------------------------------------
+
+
+def append_row(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
+  """Appends `row` to the JSONL file at `path` as one line, on disk before this returns.
+
+  A kill leaves at most one broken last line, which the next call cuts off. NumPy and JAX scalars and arrays become
+  Python numbers and lists, paths become text, and NaN and infinities become null: JSON has no word for them.
+
+  Raises:
+    TypeError: a value that has no JSON form.
+  """
+  line = json.dumps(_plain(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.touch()
+  with path.open("r+b") as file:
+    _seek_to_sound_end(file)
+    file.write(line)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+  """The rows of a JSONL file, in order; [] if there is no such file.
+
+  A broken last line is what a killed run leaves, and is dropped.
+
+  Raises:
+    UserError: a broken line before the last: the file was damaged by something else than a kill.
+  """
+  path = Path(path)
+  if not path.exists():
+    return []
+  lines = [(number, line) for number, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip()]
+  rows = []
+  for number, line in lines:
+    row = _parse(line)
+    if row is not None:
+      rows.append(row)
+    elif number != lines[-1][0]:
+      raise UserError(f"{path}: line {number} is not a JSON object; remove or mend that line")
+  return rows
+
+
+def _parse(line: bytes) -> Row | None:
+  try:
+    row = json.loads(line)
+  except ValueError:  # not JSON, or not UTF-8
+    return None
+  return row if isinstance(row, dict) else None
+
+
+def _seek_to_sound_end(file: BinaryIO) -> None:
+  """Cuts a broken last line off, ends a sound one with a newline, and leaves `file` at its end."""
+  end = file.seek(0, os.SEEK_END)
+  start, tail = end, b""
+  while start > 0 and b"\n" not in tail[:-1]:  # read backwards: metrics files grow long and are appended to often
+    start = max(0, start - 65536)
+    file.seek(start)
+    tail = file.read(end - start)
+  line = tail[tail[:-1].rfind(b"\n") + 1 :]
+  if line.strip() and _parse(line) is None:
+    file.truncate(end - len(line))
+  file.seek(0, os.SEEK_END)
+  if line and not line.endswith(b"\n") and _parse(line) is not None:
+    file.write(b"\n")
+
+
+def _plain(value: Any) -> Any:
+  """`value` in the types that JSON has."""
+  if isinstance(value, float):
+    return float(value) if math.isfinite(value) else None
+  if value is None or isinstance(value, (str, bool, int)):
+    return value
+  if isinstance(value, Mapping):
+    return {str(key): _plain(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(item) for item in value]
+  if isinstance(value, (set, frozenset)):
+    return sorted(_plain(item) for item in value)
+  if isinstance(value, os.PathLike):
+    return os.fspath(value)
+  if hasattr(value, "tolist"):  # NumPy and JAX, arrays and scalars
+    return _plain(value.tolist())
+  raise TypeError(f"no JSON form for {type(value).__name__}: {value!r}")
+
+
+# ---- provenance ------------------------------------------------------------------------------------------------------
+
+
+def provenance() -> Row:
+  """What produced a row: {"git": str | None, "versions": {name: version | None}, "device": str}.
+
+  git is the short hash, with '-dirty' where the code differs from it, of the checkout that sslx itself is imported
+  from; None where sslx is installed outside one. device names platform, kind and count, then the CPU and its cores.
+  Starts JAX's backend.
+  """
+  import platform
+  from importlib import metadata
+
+  import jax
+
+  def version(name: str) -> str | None:
+    try:
+      return metadata.version(name)
+    except metadata.PackageNotFoundError:
+      return None
+
+  devices = jax.devices()
+  platform_name, kind = devices[0].platform, devices[0].device_kind
+  accelerator = (kind if kind.lower() == platform_name else f"{platform_name}: {kind}") + f" x{len(devices)}"
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+  names = ("jax", "jaxlib", "flax", "optax", "sslx")
+  return {
+    "git": _git(),
+    "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+    "device": f"{accelerator}; {_cpu_model()}, {cores} cores",
+  }
+
+
+def _git() -> str | None:
+  import subprocess
+
+  package = Path(__file__).resolve().parent
+
+  def git(*arguments: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(package), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+  try:
+    # An sslx installed in a virtual environment inside somebody's repository must not report that repository's hash.
+    if Path(git("rev-parse", "--show-toplevel")).resolve() != package.parent:
+      return None
+    code = [str(package), str(package.parent / "experiments")]  # an untracked method counts, a stray run folder doesn't
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", *code) else "")
+  except (OSError, subprocess.SubprocessError):
+    return None
+
+
+def _cpu_model() -> str:
+  import platform
+
+  try:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+      if line.startswith("model name"):
+        return line.partition(":")[2].strip()
+  except OSError:
+    pass
+  return platform.processor() or platform.machine()
+
+
+# ---- summary ---------------------------------------------------------------------------------------------------------
+
+
+def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> list[Row]:
+  """One entry per (method, dataset, encoder, labels, mode): labels ascending, the rest in the order first seen.
+
+  An entry holds these five, and
+    n, seeds, accuracies: the subset seeds and their accuracies (fractions); of rows that share a seed, the last counts
+    mean, std: of the accuracies; std is the sample standard deviation (ddof=1), None for one seed
+    baseline, difference, low, high, pairs: mean of (accuracy - baseline's accuracy) over the `pairs` subset seeds that
+      both have, and its two-sided 95% interval by Student's t with pairs - 1 degrees of freedom (Student, "The probable
+      error of a mean", 1908); None where there is nothing to pair, low and high None for fewer than two pairs
+    parameters_total, parameters_trainable, parameters_frozen: counts of the last row, None if not recorded
+    seconds: mean over seeds, None if not recorded
+
+  The baseline is the one of the same dataset, labels and encoder, and of the same method where there is one.
+
+  Raises:
+    UserError: a row without mode, labels, subset_seed or a finite test_accuracy.
+  """
+  groups: dict[tuple, dict[int, Mapping[str, Any]]] = {}
+  for number, row in enumerate(rows, 1):
+    for name in ("mode", "labels", "subset_seed", "test_accuracy"):
+      if row.get(name) is None or row[name] != row[name]:
+        raise UserError(f"results row {number}: {name} is missing; was it written by another program?")
+    key = tuple(row.get(name, "") for name in KEYS)
+    groups.setdefault(key, {})[row["subset_seed"]] = row
+  families = _unique(key[:3] for key in groups)
+  modes = _unique(key[4] for key in groups)
+  order = sorted(groups, key=lambda key: (families.index(key[:3]), key[3], modes.index(key[4])))
+  return [_entry(key, groups, baseline) for key in order]
+
+
+def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], baseline: str) -> Row:
+  own = groups[key]
+  accuracy = {seed: float(own[seed]["test_accuracy"]) for seed in sorted(own)}
+  accuracies = list(accuracy.values())
+  other = groups.get(_reference(groups, key, baseline), {}) if key[4] != baseline else {}
+  differences = [accuracy[seed] - float(other[seed]["test_accuracy"]) for seed in accuracy if seed in other]
+  low, high = _t_interval(differences)
+  last = list(own.values())[-1]
+  total, trainable = last.get("parameters_total"), last.get("parameters_trainable")
+  seconds = [row["seconds"] for row in own.values() if row.get("seconds") is not None]
+  return {
+    **dict(zip(KEYS, key, strict=True)),
+    "n": len(accuracy),
+    "seeds": list(accuracy),
+    "accuracies": accuracies,
+    "mean": float(np.mean(accuracies)),
+    "std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
+    "baseline": baseline,
+    "pairs": len(differences),
+    "difference": float(np.mean(differences)) if differences else None,
+    "low": low,
+    "high": high,
+    "parameters_total": total,
+    "parameters_trainable": trainable,
+    "parameters_frozen": None if total is None or trainable is None else total - trainable,
+    "seconds": float(np.mean(seconds)) if seconds else None,
+  }
+
+
+def _t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+  from scipy.stats import t
+
+  if len(values) < 2:
+    return None, None
+  half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+  return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def _reference(keys: Iterable[tuple], key: tuple, mode: str) -> tuple:
+  """The key of `mode` that `key` may be held against. Neither `scratch`, `raw` nor `random` depends on the pretext, so
+  another method's will do; raw pixels do not depend on the encoder either. () if there is none."""
+  method, dataset, encoder, labels, _ = key
+  fits = [k for k in keys if (k[1], k[3], k[4]) == (dataset, labels, mode) and (k[2] == encoder or mode == "raw")]
+  return min(fits, key=lambda k: (k[0] != method, k[2] != encoder), default=())
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+  return list(dict.fromkeys(values))
+
+
+# ---- sentences -------------------------------------------------------------------------------------------------------
+
+
+def verdict(summary: Sequence[Row]) -> list[str]:
+  """Plain sentences: each mode against the baseline, then each mode that raw pixels or a random encoder match, then
+  what the intervals do not cover. All computed from `summarise`'s entries."""
+  return [*_comparisons(summary), *_doubts(summary), *_caveats(summary)]
+
+
+def _comparisons(summary: Sequence[Row]) -> list[str]:
+  if not summary:
+    return ["There are no results yet."]
+  compared = [entry for entry in summary if entry["mode"] not in (entry["baseline"], *REFERENCES)]
+  return [_comparison(entry, summary) for entry in compared] or ["There is no pretrained encoder to judge yet."]
+
+
+def _comparison(entry: Row, summary: Sequence[Row]) -> str:
+  name, baseline, at = _name(entry, summary), entry["baseline"], f"at {_labels(entry)}"
+  if entry["difference"] is None:
+    keys = [_key(other) for other in summary]
+    if not _reference(keys, _key(entry), baseline):
+      return f"{name}: there is no {baseline} row {at}: not compared."
+    return f"{name}: no labelled subset in common with {baseline} {at}: not compared."
+  over = "over" if entry["difference"] >= 0 else "against"
+  start = f"{name}: {_points(entry['difference'])} points {over} {baseline} {at}"
+  if entry["low"] is None:
+    return f"{start}, on one labelled subset: too few for an interval, so no claim."
+  start += f", 95% CI {_interval(entry)}"
+  if entry["low"] > 0:
+    return f"{start}: better."
+  if entry["high"] < 0:
+    return f"{start}: worse."
+  return f"{start}: the interval includes zero: no measurable difference."
+
+
+def _doubts(summary: Sequence[Row]) -> list[str]:
+  by_key = {_key(entry): entry for entry in summary}
+  sentences = []
+  for entry in summary:
+    if entry["mode"] in REFERENCES:
+      continue
+    for mode, meaning in REFERENCES.items():
+      other = by_key.get(_reference(by_key, _key(entry), mode))
+      if other is not None and entry["mean"] <= other["mean"]:
+        means = f"{100 * entry['mean']:.1f}% against {100 * other['mean']:.1f}%"
+        sentences.append(f"{_name(entry, summary)} does not beat {mode} ({meaning}) at {_labels(entry)}: mean {means}.")
+  return sentences
+
+
+def _caveats(summary: Sequence[Row]) -> list[str]:
+  compared = sum(entry["low"] is not None for entry in summary)
+  if not compared:
+    return []
+  text = (
+    "The seeds share one pretraining run: an interval covers the choice of labelled subsets, and the pretraining seed "
+    "is fixed."
+  )
+  return [
+    text + (" Each interval stands for itself, unadjusted for the number of comparisons." if compared > 1 else "")
+  ]
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+RESULTS_NOTE = (
+  "Test accuracy: mean ± sample standard deviation over labelled subsets (seeds). Difference: paired by subset, with its "
+  "95% interval by Student's t, in points."
+)
+PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
+
+
+def results_table(summary: Sequence[Row]) -> Table:
+  """A rich table of accuracies in percent, `86.3 ± 1.0`, and differences in points, `+3.1 [+1.9, +4.3]`."""
+  return _table("Test accuracy" + _shared(summary), _results_cells(summary), RESULTS_NOTE)
+
+
+def parameters_table(summary: Sequence[Row]) -> Table:
+  """A rich table of the parameters, all, trainable and frozen, of each mode."""
+  return _table("Parameters" + _shared(summary), _parameters_cells(summary), None)
+
+
+def markdown(table: Table) -> str:
+  """A rich table, without its title and caption, as a GitHub-flavoured markdown table that ends in a newline."""
+  from io import StringIO
+
+  from rich import box
+  from rich.console import Console
+  from rich.table import Table
+  from rich.text import Text
+
+  def cell(value: Any) -> Text:  # a pipe or a line break in a name would end the cell
+    return Text(str(value).replace("|", "\\|").replace("\n", " "))
+
+  copy = Table(box=box.MARKDOWN)
+  for column in table.columns:
+    copy.add_column(cell(column.header), justify=column.justify)
+  for row in zip(*(column.cells for column in table.columns), strict=True):
+    copy.add_row(*map(cell, row))
+  text = StringIO()
+  Console(file=text, width=10_000, color_system=None).print(copy)
+  return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines()) + "\n"
+
+
+def _table(title: str, cells: Cells, note: str | None) -> Table:
+  from rich import box
+  from rich.table import Table
+  from rich.text import Text
+
+  table = Table(
+    title=Text(title),
+    caption=note and Text(note),
+    box=box.SIMPLE_HEAD,
+    padding=(0, 1, 0, 0),
+    pad_edge=False,
+    title_justify="left",
+  )
+  table.caption_justify = "left"
+  for header, numeric in zip(cells[0], _numeric(cells), strict=True):
+    table.add_column(Text(header), justify="right" if numeric else "left", overflow="fold", no_wrap=not numeric)
+  for row in cells[1]:
+    table.add_row(*map(Text, row))  # Text: a name like [red] is a name, not markup
+  return table
+
+
+def _numeric(cells: Cells) -> list[bool]:
+  """Which columns hold numbers, and are set flush right."""
+  columns = [[row[column] for row in cells[1] if row[column]] for column in range(len(cells[0]))]
+  return [bool(column) and all(cell[0].isdigit() or cell[0] in "+-" for cell in column) for column in columns]
+
+
+def _results_cells(summary: Sequence[Row]) -> Cells:
+  varying = _varying(summary)
+  baseline = summary[0]["baseline"] if summary else "baseline"
+  headers = [*varying, "labels", "mode", "accuracy %", f"vs {baseline} [95% CI]", "seeds", "seconds"]
+  rows = []
+  for entry in summary:
+    accuracy = f"{100 * entry['mean']:.1f}" + ("" if entry["std"] is None else f" ± {100 * entry['std']:.1f}")
+    difference = "" if entry["difference"] is None else _points(entry["difference"])
+    difference += "" if entry["low"] is None else f" {_interval(entry)}"
+    if entry["pairs"] not in (0, entry["n"]):
+      difference += f" ({entry['pairs']} pairs)"
+    seconds = "" if entry["seconds"] is None else f"{entry['seconds']:.1f}"
+    names = [str(entry[key]) for key in varying]
+    rows.append([*names, f"{entry['labels']:,}", str(entry["mode"]), accuracy, difference, str(entry["n"]), seconds])
+  return headers, rows
+
+
+def _parameters_cells(summary: Sequence[Row]) -> Cells:
+  varying = _varying(summary)
+  headers = [*varying, "mode", "total", "trainable", "frozen", "trainable share"]
+  rows = []
+  for entry in summary:
+    counts = [entry[f"parameters_{kind}"] for kind in ("total", "trainable", "frozen")]
+    share = f"{100 * counts[1] / counts[0]:.1f}%" if counts[0] and counts[1] is not None else ""
+    numbers = ["" if count is None else f"{count:,}" for count in counts]
+    rows.append([*(str(entry[key]) for key in varying), str(entry["mode"]), *numbers, share])
+  return headers, [list(row) for row in _unique(map(tuple, rows))]  # the same for every number of labels
+
+
+def _row_cells(rows: Sequence[Mapping[str, Any]]) -> Cells:
+  """Every classifier, one line each."""
+  varying = [key for key in KEYS[:3] if len({str(row.get(key, "")) for row in rows}) > 1]
+  headers = [*varying, "labels", "mode", "subset seed", "accuracy %", "seconds", "chosen"]
+  cells = []
+  for row in rows:
+    names = [str(row.get(key, "")) for key in varying]
+    seconds = "" if row.get("seconds") is None else f"{row['seconds']:.1f}"
+    chosen = ", ".join(f"{name}={_text(value)}" for name, value in (row.get("chosen") or {}).items())
+    accuracy = f"{100 * row['test_accuracy']:.2f}"
+    cells.append([*names, f"{row['labels']:,}", row["mode"], str(row["subset_seed"]), accuracy, seconds, chosen])
+  return headers, cells
+
+
+def _varying(summary: Sequence[Row]) -> list[str]:
+  """Which of method, dataset and encoder differ between entries: these need a column, the others a title."""
+  return [key for key in KEYS[:3] if len({entry[key] for entry in summary}) > 1]
+
+
+def _shared(summary: Sequence[Row]) -> str:
+  varying = _varying(summary)
+  names = [str(summary[0][key]) for key in KEYS[:3] if key not in varying and summary[0][key]] if summary else []
+  return f" ({', '.join(names)})" if names else ""
+
+
+def _name(entry: Row, summary: Sequence[Row]) -> str:
+  return " ".join([*(str(entry[key]) for key in _varying(summary)), str(entry["mode"])])
+
+
+def _key(entry: Row) -> tuple:
+  return tuple(entry[key] for key in KEYS)
+
+
+def _labels(entry: Row) -> str:
+  return f"{entry['labels']:,} label" + ("" if entry["labels"] == 1 else "s")
+
+
+def _points(fraction: float) -> str:
+  return f"{100 * fraction:+.1f}"
+
+
+def _interval(entry: Row) -> str:
+  return f"[{_points(entry['low'])}, {_points(entry['high'])}]"
+
+
+def _text(value: Any) -> str:
+  if isinstance(value, float):
+    return f"{value:.4g}"
+  return value if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False)
+
+
+# ---- HTML ------------------------------------------------------------------------------------------------------------
+
+
+def write_html(
+  run_dir: str | os.PathLike[str],
+  title: str,
+  command: str,
+  config: Mapping[str, Any],
+  rows: Sequence[Mapping[str, Any]],
+  summary: Sequence[Row],
+  figures: Sequence[tuple[str, str, str | os.PathLike[str]]],
+  timings: Mapping[str, float],
+) -> Path:
+  """Writes `run_dir`/report.html, one self-contained page, atomically, and returns its path.
+
+  Pictures travel inside the page and nothing is fetched: it can be mailed, archived and read offline.
+
+  Args:
+    run_dir: the run's directory; made if missing.
+    title: the page's heading.
+    command: the command line that made the run.
+    config: setting -> value.
+    rows: what `read_rows` returned.
+    summary: what `summarise` made of them.
+    figures: (title, caption, PNG path); a path is taken as given, or else relative to `run_dir`.
+    timings: phase -> seconds.
+
+  Raises:
+    UserError: a figure that is missing or no PNG.
+  """
+  import jinja2
+
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters["numeric"] = _numeric
+  run_dir = Path(run_dir)
+  page = environment.get_template("report.html.jinja").render(
+    title=title,
+    subtitle=_subtitle(rows),
+    command=command,
+    comparisons=[sentence.rpartition(": ") for sentence in _comparisons(summary)],
+    doubts=_doubts(summary),
+    caveats=_caveats(summary),
+    results=_results_cells(summary),
+    results_note=RESULTS_NOTE,
+    parameters=_parameters_cells(summary),
+    parameters_note=PARAMETERS_NOTE,
+    timings=_timing_cells(timings),
+    figures=[(name, caption, *_data_uri(run_dir, path)) for name, caption, path in figures],
+    config=[(name, _text(value)) for name, value in config.items()],
+    provenance=_provenance_cells(rows),
+    rows=_row_cells(rows),
+  )
+  run_dir.mkdir(parents=True, exist_ok=True)
+  path = run_dir / "report.html"
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  temporary.write_text(page, encoding="utf-8")
+  os.replace(temporary, path)
+  return path
+
+
+def _subtitle(rows: Sequence[Mapping[str, Any]]) -> str:
+  names = ("method", "dataset", "encoder", "device")
+  return " · ".join(", ".join(values) for name in names if (values := _distinct(rows, name)))
+
+
+def _provenance_cells(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+  """All that the rows say, so a page over rows of two commits or two machines names both."""
+  versions = _unique((name, str(v)) for row in rows for name, v in (row.get("versions") or {}).items())
+  single = [(name, ", ".join(_distinct(rows, name))) for name in ("experiment", "git", "seed", "device")]
+  merged = [(name, ", ".join(v for other, v in versions if other == name)) for name in _unique(n for n, _ in versions)]
+  return [(name, value) for name, value in single + merged if value]
+
+
+def _distinct(rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+  return _unique(str(row[name]) for row in rows if row.get(name) not in (None, ""))
+
+
+def _timing_cells(timings: Mapping[str, float]) -> list[tuple[str, str, float]]:
+  """(phase, duration, percent of the sum)."""
+  total = sum(timings.values())
+  parts = [(name, _duration(s), 100 * s / total if total else 0.0) for name, s in timings.items()]
+  return [*parts, ("total", _duration(total), 100.0)] if len(parts) > 1 else parts
+
+
+def _duration(seconds: float) -> str:
+  if seconds < 60:
+    return f"{seconds:.1f} s"
+  minutes, rest = divmod(round(seconds), 60)
+  return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _data_uri(run_dir: Path, path: str | os.PathLike[str]) -> tuple[str, int, int]:
+  """(data URI, width, height) of a PNG; the sizes, in pixels, keep the page from jumping while it loads."""
+  given = Path(path)
+  found = given if given.exists() else run_dir / given
+  if not found.exists():
+    raise UserError(f"{given}: no such figure; draw it before writing the page")
+  data = found.read_bytes()
+  if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+    raise UserError(f"{found}: not a PNG file")
+  width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+  return "data:image/png;base64," + base64.b64encode(data).decode(), width, height

@@ -1,0 +1,173 @@
+"""One train step and one loop, for every method and for the supervised baseline."""
+
+import functools
+import itertools
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sslx.data.batches import step_indices, stream
+from sslx.progress import progress
+from sslx.types import Array, Batch, Metrics, Pretext, TrainState, UserError
+
+TrainStep = Callable[[TrainState, Mapping[str, Any], np.ndarray | None], tuple[TrainState, Metrics]]
+
+
+class Interrupted(Exception):
+  """Ctrl-C or SIGTERM during `fit`, raised after the state was saved."""
+
+
+def make_init(pretext: Pretext, tx: optax.GradientTransformation) -> Callable[[Array, Batch], TrainState]:
+  """(key, batch) -> fresh TrainState; the batch gives the shapes, one image will do.
+
+  Jitted, so that no two leaves share memory (donating them would fail) and a second call with the same shapes is free.
+  """
+
+  @jax.jit
+  def init(key: Array, batch: Batch) -> TrainState:
+    init_key, step_key = jax.random.split(key)
+    params, state = pretext.init(init_key, batch)
+    return TrainState(jnp.zeros((), jnp.int32), step_key, params, state, tx.init(params))
+
+  return init
+
+
+def make_train_step(pretext: Pretext, tx: optax.GradientTransformation) -> TrainStep:
+  """The jitted step (train_state, data, indices) -> (train_state, metrics). The old train_state is donated.
+
+  data: arrays [N,...]; indices i32[B] picks the batch on the device. With indices None, data is the batch.
+  Step order: transform -> value_and_grad(loss) over params only -> optimiser -> update. All randomness is
+  fold_in(key, step), so that a resumed run is the same run.
+  """
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def train_step(ts: TrainState, data: Mapping[str, Array], indices: Array | None) -> tuple[TrainState, Metrics]:
+    batch = data if indices is None else {name: array[indices] for name, array in data.items()}
+    transform_key, loss_key = jax.random.split(jax.random.fold_in(ts.key, ts.step))
+    view = pretext.transform(transform_key, batch)
+    grad = jax.value_and_grad(pretext.loss, has_aux=True)
+    (loss, (state, metrics)), grads = grad(ts.params, ts.state, loss_key, view)
+    updates, opt_state = tx.update(grads, ts.opt_state, ts.params)
+    params = optax.apply_updates(ts.params, updates)
+    state = pretext.update(params, state, ts.step)
+    return TrainState(ts.step + 1, ts.key, params, state, opt_state), {"loss": loss, **metrics}
+
+  return train_step
+
+
+def fit(
+  ts: TrainState,
+  train_step: TrainStep,
+  data: Mapping[str, Any],
+  *,
+  steps: int,
+  batch_size: int,
+  seed: int,
+  log: Callable[[dict[str, float]], None] = lambda row: None,
+  log_every: int = 50,
+  save: Callable[[TrainState], None] | None = None,
+  save_seconds: float = 30.0,
+  title: str | None = None,
+) -> TrainState:
+  """Trains from ts.step to `steps` and returns the last TrainState. `ts` is consumed.
+
+  Args:
+    data: arrays [N,...] by name. numpy or jax arrays live on the device; anything else with [indices] streams.
+    batch_size: reduced to N where larger; the remainder of an epoch is dropped. The order is drawn anew each epoch
+      from (seed, epoch).
+    log: called every `log_every` steps and at the end with {step, loss, ..., images_per_second}.
+    save: called every `save_seconds`, at the end, and on Ctrl-C or SIGTERM.
+    title: what the progress bar says; None shows none.
+
+  Raises:
+    UserError: the loss is not finite; nothing is saved after that.
+    Interrupted: Ctrl-C or SIGTERM, after saving.
+  """
+  first = int(ts.step)
+  n = len(data["image"])
+  indices = step_indices(seed, n, batch_size, first, steps)
+  batch_size = min(batch_size, n)
+  in_memory = all(isinstance(a, (np.ndarray, jax.Array)) for a in data.values())
+  if in_memory:
+    arrays = {name: jnp.asarray(array) for name, array in data.items()}
+    batches = ((arrays, i) for i in indices)
+  else:
+    batches = _streamed(data, indices)
+
+  pending: list[tuple[int, Metrics]] = []
+  saved_at, logged_at, logged_step = time.monotonic(), time.monotonic(), first
+
+  def flush() -> float:
+    """Fetches the metrics since the last flush (the only host round trip), logs their mean, checks the loss."""
+    nonlocal logged_at, logged_step
+    if not pending:
+      return math.nan
+    step = pending[-1][0]
+    rows = jax.device_get([m for _, m in pending])
+    pending.clear()
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    now = time.monotonic()
+    speed = (step - logged_step) * batch_size / max(now - logged_at, 1e-9)
+    logged_at, logged_step = now, step
+    if not all(math.isfinite(float(row["loss"])) for row in rows):
+      raise UserError(
+        f"the loss is not finite ({means['loss']}) at or before step {step}; lower --learning_rate, "
+        "or start again with --fresh. The last checkpoint is from before."
+      )
+    log({"step": step, **means, "images_per_second": speed})
+    bar.update(step - first, {"loss": means["loss"]}, speed)
+    return means["loss"]
+
+  with progress(title, steps - first) as bar, _signals() as stop:
+    for step, (source, idx) in enumerate(batches, first + 1):
+      ts, metrics = train_step(ts, source, idx)
+      pending.append((step, metrics))
+      if step % log_every == 0 or step == steps:
+        flush()
+      if save and time.monotonic() - saved_at > save_seconds and step < steps:
+        flush()
+        save(ts)
+        saved_at = time.monotonic()
+      if stop.is_set():
+        flush()
+        if save:
+          save(ts)
+        raise Interrupted(f"stopped at step {step} of {steps}")
+    if save and first < steps:
+      save(ts)
+  return ts
+
+
+def _streamed(data: Mapping[str, Any], indices: Any):
+  """(batch, None) for each index array: images through grain, in threads; small arrays (labels) directly."""
+  for_images, for_rest = itertools.tee(indices)
+  for image, i in zip(stream(data["image"], for_images), for_rest, strict=True):
+    yield {"image": image, **{name: array[i] for name, array in data.items() if name != "image"}}, None
+
+
+class _signals:
+  """Within: SIGINT and SIGTERM set an event instead of ending the process mid-step; a second SIGINT ends it."""
+
+  def __enter__(self) -> threading.Event:
+    self.event, self.old = threading.Event(), {}
+
+    def handler(number: int, frame: Any) -> None:
+      if self.event.is_set():
+        raise KeyboardInterrupt
+      self.event.set()
+
+    if threading.current_thread() is threading.main_thread():
+      self.old = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+    return self.event
+
+  def __exit__(self, *exc: Any) -> None:
+    for number, old in self.old.items():
+      signal.signal(number, old)

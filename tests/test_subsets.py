@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from sslx.data.subsets import label_subsets, stratified_folds
+from sslx.types import UserError
+
+LABELS = np.random.default_rng(0).choice(10, 5000, p=np.array([4, 1, 1, 1, 1, 1, 1, 1, 1, 1]) / 13).astype(np.int32)
+
+
+@pytest.mark.parametrize("size", [10, 100, 105, 600, 1009])
+def test_counts_differ_by_at_most_one(size):
+  subset = label_subsets(LABELS, [size], seed=3)[size]
+  counts = np.bincount(LABELS[subset], minlength=10)
+  assert subset.dtype == np.int32
+  assert len(np.unique(subset)) == size
+  assert counts.sum() == size
+  assert counts.max() - counts.min() == (size % 10 > 0)
+
+
+def test_nested_and_independent_of_the_other_sizes():
+  subsets = label_subsets(LABELS, [600, 100, 5000], seed=1)
+  np.testing.assert_array_equal(subsets[600][:100], subsets[100])
+  np.testing.assert_array_equal(subsets[5000][:600], subsets[600])
+  np.testing.assert_array_equal(np.sort(subsets[5000]), np.arange(5000))
+  np.testing.assert_array_equal(label_subsets(LABELS, (size for size in [100]), seed=1)[100], subsets[100])
+
+
+def test_seeds_draw_other_images_and_other_classes_one_ahead():
+  draws = [label_subsets(LABELS, [105], seed)[105] for seed in range(40)]
+  assert len({draw.tobytes() for draw in draws}) == 40
+  ahead = np.sum([np.bincount(LABELS[draw], minlength=10) - 10 for draw in draws], axis=0)
+  assert ahead.sum() == 200
+  assert (
+    ahead.min() >= 8
+  )  # 20 expected for each class, standard deviation 3.2: no class is favoured, the large one neither
+  assert ahead.max() <= 32
+
+
+def test_every_image_of_a_class_is_equally_likely():
+  labels = np.repeat([0, 1], 10)
+  chosen = np.concatenate([label_subsets(labels, [4], seed)[4] for seed in range(500)])
+  counts = np.bincount(chosen, minlength=20)  # 100 expected, standard deviation 9
+  assert 60 < counts.min() <= counts.max() < 140
+
+
+def test_a_rare_class_gives_all_and_the_others_fill_up():
+  labels = np.repeat([0, 1, 2], [3, 100, 100])
+  assert np.bincount(labels[label_subsets(labels, [61], seed=0)[61]]).tolist() in (
+    [3, 29, 29],
+    [3, 30, 28],
+    [3, 28, 30],
+  )
+  assert sorted(np.bincount(labels[label_subsets(labels, [62], seed=0)[62]]).tolist()) == [3, 29, 30]
+
+
+def test_classes_are_the_values_that_occur():
+  labels = np.repeat([3, 7], 20)
+  assert np.bincount(labels[label_subsets(labels, [2], seed=0)[2]])[[3, 7]].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+  ("size", "message"),
+  [(0, "must be positive"), (-5, "must be positive"), (9, "10 classes"), (5001, "only 5000 labelled")],
+)
+def test_impossible_sizes(size, message):
+  with pytest.raises(UserError, match=message):
+    label_subsets(LABELS, [100, size], seed=0)
+
+
+def test_folds_partition_and_keep_every_class_in_training():
+  subset = label_subsets(LABELS, [104], seed=0)[104]
+  labels = LABELS[subset]
+  folds = stratified_folds(labels, 5, seed=0)
+  assert len(folds) == 5
+  np.testing.assert_array_equal(np.sort(np.concatenate([valid for _, valid in folds])), np.arange(104))
+  for train, valid in folds:
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(104))
+    assert len(valid) in (20, 21)
+    assert set(labels[train]) == set(range(10))
+    counts = np.bincount(labels[valid], minlength=10)
+    assert counts.max() - counts.min() <= 1
+  assert not np.array_equal(folds[0][1], stratified_folds(labels, 5, seed=1)[0][1])
+  np.testing.assert_array_equal(folds[0][1], stratified_folds(labels, 5, seed=0)[0][1])
+
+
+def test_fewer_folds_for_a_rare_class():
+  labels = np.repeat([0, 1], [2, 50])
+  folds = stratified_folds(labels, 5, seed=0)
+  assert len(folds) == 2
+  for train, valid in folds:
+    assert set(labels[train]) == set(labels[valid]) == {0, 1}
+
+
+@pytest.mark.parametrize(("labels", "k"), [(np.arange(10), 5), ([0, 0, 1], 2), ([0, 0, 1, 1], 1), ([], 2)])
+def test_folds_that_cannot_be(labels, k):
+  with pytest.raises(ValueError, match="at least"):
+    stratified_folds(np.asarray(labels, int), k, seed=0)

@@ -1,0 +1,1 @@
+"""One thin file per comparison: `python -m experiments.NAME --help`."""

@@ -30,14 +30,20 @@ FLAGS = flags.FLAGS
 flags.DEFINE_bool("help", False, "Show this; with --method=X also that method's hyper-parameters.", short_name="h")
 flags.DEFINE_string("method", "denoise", "Pretext method.")
 flags.DEFINE_string("dataset", "mnist", "mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.")
-flags.DEFINE_string("data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets.")
+flags.DEFINE_string(
+  "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
+)
 flags.DEFINE_integer("image_size", None, "Resize images to this many pixels a side (folder: and tfds: sets).")
 flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which the training split is held in memory.")
-flags.DEFINE_string("encoder", "conv", "Encoder, with settings: conv, mlp, rotnet, resnet18, conv:widths=16-32-64,code=32.")
+flags.DEFINE_string(
+  "encoder", "conv", "Encoder, with settings: conv, mlp, rotnet, resnet18, conv:widths=16-32-64,code=32."
+)
 flags.DEFINE_string("features", "flatten", "Features: [BLOCK:]flatten, pool or gridN, or BLOCK; several joined by +.")
 flags.DEFINE_float("epochs", None, "Pretraining epochs. Default: the method's own.")
 flags.DEFINE_integer("batch_size", None, "Pretraining batch. Default: the method's own.")
-flags.DEFINE_float("learning_rate", None, "Pretraining peak learning rate of AdamW, cosine decay. Default: the method's.")
+flags.DEFINE_float(
+  "learning_rate", None, "Pretraining peak learning rate of AdamW, cosine decay. Default: the method's."
+)
 flags.DEFINE_multi_string("hp", [], "A hyper-parameter of the method, name=value; repeatable.")
 flags.DEFINE_integer("seed", 0, "Seed of pretraining.")
 flags.DEFINE_string("out", "runs", "Folder of run directories.")
@@ -77,6 +83,7 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
   """
   argv = list(sys.argv if argv is None else argv)
   try:
+    FLAGS.unparse_flags()  # a second call in one process (tests, notebooks) starts from the defaults again
     rest = FLAGS(argv)[1:]
     if rest:
       raise UserError(f"{rest[0]!r} is not a flag; flags are written --name=value. See --help.")
@@ -87,7 +94,10 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     return 0
   except flags.UnrecognizedFlagError as error:
     near = difflib.get_close_matches(error.flagname, list(FLAGS), n=1)
-    print(f"error: --{error.flagname}: no such flag.{f' Did you mean --{near[0]}?' if near else ''} See --help.", file=sys.stderr)
+    print(
+      f"error: --{error.flagname}: no such flag.{f' Did you mean --{near[0]}?' if near else ''} See --help.",
+      file=sys.stderr,
+    )
     return 2
   except flags.Error as error:
     print(f"error: {error}", file=sys.stderr)
@@ -194,7 +204,9 @@ def given_flags() -> dict[str, Any]:
 def command(experiment: str) -> str:
   """The command line that repeats this run."""
   ours = FLAGS.flags_by_module_dict().get("experiments.common", [])
-  changed = [f.serialize().replace("\n", " ") for f in ours if f.value != f.default and f.name not in ("fresh", "debug")]
+  changed = [
+    f.serialize().replace("\n", " ") for f in ours if f.value != f.default and f.name not in ("fresh", "debug")
+  ]
   return " ".join([f"python -m experiments.{experiment}", *changed])
 
 
@@ -204,18 +216,16 @@ def setup(features: str) -> Run:
   The directory's name and config.json are made of what determines the pretrained encoder, so that other labels, modes
   or seeds of the comparison find it again, and the same command after a kill goes on where it stopped.
   """
-  from sslx import data, nn, options
+  from sslx import nn, options
   from sslx.nn.features import parse
   from sslx.pretext import build, check
 
-  positive("epochs", "batch_size", "learning_rate", "image_size", "in_memory_limit")
+  positive("epochs", "batch_size", "learning_rate")
   method = check(FLAGS.method)
   values = options.parse(method.factory, FLAGS.hp, "--hp")
   encoder = nn.build(FLAGS.encoder)
   parse(features, encoder.block_names)
-  dataset = data.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit)
-  if FLAGS.smoke:
-    dataset = _small(dataset)
+  dataset = load_dataset(FLAGS.dataset)
   pretext = build(FLAGS.method, encoder, features, dataset.num_classes, values)
   images = dataset.pretraining_images
   config = {
@@ -233,18 +243,29 @@ def setup(features: str) -> Run:
     "seed": FLAGS.seed,
     "smoke": FLAGS.smoke,
   }
-  return Run(dataset, encoder, pretext, features, config, open_directory(Path(FLAGS.out), config, FLAGS.fresh))
+  name = "-".join(config[k] for k in ("method", "dataset", "encoder"))
+  return Run(dataset, encoder, pretext, features, config, open_directory(Path(FLAGS.out), config, name, FLAGS.fresh))
 
 
-def open_directory(out: Path, config: dict[str, Any], fresh: bool) -> Path:
+def load_dataset(spec: str) -> Any:
+  """The data set of the flags; a few hundred images of it with --smoke."""
+  from sslx import data
+
+  positive("image_size", "in_memory_limit")
+  dataset = data.load(spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit)
+  return _small(dataset) if FLAGS.smoke else dataset
+
+
+def open_directory(out: Path, config: dict[str, Any], name: str, fresh: bool) -> Path:
   """The run directory of `config` below `out`, made if need be; config.json in it says what it belongs to.
+
+  It is called `name` and a digest of `config`.
 
   Raises:
     UserError: it is not writable, or config.json in it is of another configuration.
   """
   text = json.dumps(config, indent=2, sort_keys=True) + "\n"
   digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-  name = "-".join(str(config[k]) for k in ("method", "dataset", "encoder"))
   directory = (out / (re.sub(r"[^\w.=]+", "-", name)[:80].strip("-") + "-" + digest)).absolute()
   try:
     if fresh and directory.exists():
@@ -254,11 +275,15 @@ def open_directory(out: Path, config: dict[str, Any], fresh: bool) -> Path:
     if not path.exists():
       write_text(path, text)
     elif path.read_text() != text:
-      raise UserError(f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another --out.")
+      raise UserError(
+        f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another --out."
+      )
     if not os.access(directory, os.W_OK):
       raise PermissionError(f"{directory} is read-only")
   except OSError as error:
-    raise UserError(f"--out={out}: cannot write there ({error.strerror or error}); name a folder you may write to.") from error
+    raise UserError(
+      f"--out={out}: cannot write there ({error.strerror or error}); name a folder you may write to."
+    ) from error
   return directory
 
 
@@ -298,7 +323,9 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
     "method": config["method"], "config": config, "class_names": list(run.dataset.class_names),
   }  # fmt: skip
   metrics = run.directory / "metrics.jsonl"
-  rows = [row for row in report.read_rows(metrics) if row["step"] <= done]  # what a kill left beyond the checkpoint goes
+  rows = [
+    row for row in report.read_rows(metrics) if row["step"] <= done
+  ]  # what a kill left beyond the checkpoint goes
   write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
   if done < steps:
     ts = train.fit(
@@ -324,6 +351,7 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
 
 def _small(dataset: Any) -> Any:
   """The first few hundred images of each split, for --smoke."""
+
   def head(split: Any, n: int) -> Any:
     rows = np.arange(min(n, len(split)))
     labels = None if split.labels is None else split.labels[rows]

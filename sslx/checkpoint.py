@@ -64,7 +64,9 @@ def restore(directory: Path, template: TrainState) -> TrainState | None:
     UserError: checkpoints exist and none is intact, or they are of another architecture.
   """
   plain = _plain(template)
-  found = _newest_intact(directory, "state", ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, plain)))
+  found = _newest_intact(
+    directory, "state", ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, plain))
+  )
   if found is None:
     return None
   state = found[0]

@@ -1,11 +1,12 @@
 """The comparison: every mode on the same label subsets, same architecture, same number of parameters.
 
-    raw       logistic regression on pixels                     } rows that keep the table honest
-    random    the same on a frozen, untrained encoder           }
-    scratch   encoder and head trained from random weights
-    frozen    logistic regression on the frozen pretrained encoder
-    last:K    head and the last K blocks of the pretrained encoder
-    full      everything, started at the pretrained weights
+raw       logistic regression on pixels                     } rows that keep the table honest
+random    the same on a frozen, untrained encoder           }
+scratch   encoder and head trained from random weights
+frozen    logistic regression on the frozen pretrained encoder
+last:K    head and the last K blocks of the pretrained encoder
+full      everything, started at the pretrained weights
+knn:K     K nearest neighbours in the frozen features (no head at all)
 """
 
 import time
@@ -21,7 +22,6 @@ from sslx.ops.image import to_float
 from sslx.types import Array, UserError
 
 CONTROLS = ("raw", "random")  # in every table
-HEAD_ONLY = ("raw", "random", "frozen")
 REFERENCE_IMAGES = 10_000  # unlabelled training images that standardisation takes its statistics from
 
 
@@ -47,16 +47,23 @@ class Labelled(NamedTuple):
   heldout: np.ndarray | None
 
 
+def head_only(mode: str) -> bool:
+  """True where the encoder is not trained, so that features are computed once."""
+  return mode in (*CONTROLS, "frozen") or mode.startswith("knn:")
+
+
 def check_modes(modes: Iterable[str], block_names: Sequence[str]) -> tuple[str, ...]:
   """The modes, without repetition. Raises UserError for an unknown one, or last:K beyond the encoder."""
   modes = tuple(dict.fromkeys(m.strip() for m in modes if m.strip()))
   if not modes:
     raise UserError("--modes=: name at least one mode, such as --modes=scratch,frozen,last:1,full.")
   for mode in modes:
-    if mode in CONTROLS:
+    kind, _, k = mode.partition(":")
+    if mode in CONTROLS or (kind == "knn" and k.isdecimal() and int(k) > 0):
       continue
-    if mode not in ("scratch", "frozen", "full") and not mode.startswith("last:"):
-      raise UserError(f"--modes={mode}: no such mode.{options.nearest(mode, ['scratch', 'frozen', 'last:K', 'full'])}")
+    if mode not in ("scratch", "frozen", "full") and kind != "last":
+      known = ["scratch", "frozen", "last:K", "full", "knn:K", *CONTROLS]
+      raise UserError(f"--modes={mode}: no such mode.{options.nearest(mode, known)}")
     masks.trained_blocks(mode, block_names)
   return modes
 
@@ -67,10 +74,17 @@ def draw(labels: np.ndarray, sizes: Sequence[int], seeds: int, heldout: int) -> 
   if heldout:
     if heldout >= len(labels):
       raise UserError(f"--validation=heldout:{heldout}: the training split has only {len(labels)} labels.")
-    held = subsets.label_subsets(labels, [heldout], seed=2**31)[heldout]
+    held = _named(f"--validation=heldout:{heldout}", labels, [heldout], 2**31)[heldout]
     pool = np.setdiff1d(pool, held)
-  drawn = {s: subsets.label_subsets(labels[pool], sizes, s) for s in range(seeds)}
+  drawn = {s: _named("--labels", labels[pool], sizes, s) for s in range(seeds)}
   return Labelled({s: {n: pool[rows] for n, rows in by_size.items()} for s, by_size in drawn.items()}, held)
+
+
+def _named(flag: str, labels: np.ndarray, sizes: Sequence[int], seed: int) -> dict[int, np.ndarray]:
+  try:
+    return subsets.label_subsets(labels, sizes, seed)
+  except UserError as error:
+    raise UserError(f"{flag}: {error}") from error
 
 
 def train_classifiers(
@@ -91,12 +105,12 @@ def train_classifiers(
   """
   train, encode = dataset.train, finetune.encode_fn(encoder, features)
   fresh = finetune.make_init_encoder(encoder, dataset.image_shape)
-  trees = {"raw": None, "random": fresh(seed), "frozen": pretrained}
+  trees = {"raw": None, "random": fresh(seed)}
   trained: dict[Task, Trained] = {}
   for mode in dict.fromkeys(t.mode for t in tasks):
     mine = [t for t in tasks if t.mode == mode]
-    if mode in HEAD_ONLY:
-      fit = _head_fitter(trees[mode], encode, dataset, labelled, mine, seed)
+    if head_only(mode):
+      fit = _head_fitter(trees.get(mode, pretrained), encode, dataset, labelled, mine, seed)
     else:
       tune = finetune.make_finetune(encoder, features, dataset.num_classes, mode, recipe, encode)
 
@@ -110,7 +124,9 @@ def train_classifiers(
       classifier = fit(task, labelled.subsets[task.subset_seed][task.labels])
       trained[task] = Trained(classifier, time.monotonic() - begin)
       say(f"{mode}, {task.labels} labels, subset {task.subset_seed + 1}: {trained[task].seconds:.1f} s")
-  totals = {t.classifier.total for task, t in trained.items() if task.mode != "raw"}
+  totals = {
+    t.classifier.total for task, t in trained.items() if task.mode != "raw" and not task.mode.startswith("knn:")
+  }
   assert len(totals) <= 1, f"modes differ in their number of parameters: {totals}"
   return trained
 
@@ -119,11 +135,11 @@ def logits(trained: Mapping[Task, Trained], encoder: nn.Encoder, features: str, 
   """Logits f32 [N,K] of every classifier on the test images: the only function that reads them."""
   encode, cache, out = finetune.encode_fn(encoder, features), {}, {}
   for task, (classifier, _) in trained.items():
-    tree = classifier.encoder
-    if task.mode in HEAD_ONLY:
-      if task.mode not in cache:
-        cache[task.mode] = probe.extract(_features(tree, encode), test.images)
-      out[task] = classifier.head.logits(cache[task.mode])
+    if head_only(task.mode):
+      source = task.mode if task.mode in CONTROLS else "pretrained"
+      if source not in cache:
+        cache[source] = probe.extract(_features(classifier.encoder, encode), test.images)
+      out[task] = classifier.head.logits(cache[source])
     else:
       out[task] = finetune.predict(encode, classifier, test.images)
   return out
@@ -148,11 +164,16 @@ def _head_fitter(
   def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cached[np.searchsorted(needed, rows)], train.labels[rows]
 
+  below = 0 if tree is None else masks.count(tree["params"])
+
   def fit(task: Task, rows: np.ndarray) -> finetune.Classifier:
+    if task.mode.startswith("knn:"):
+      head = probe.fit_knn(*read(rows), dataset.num_classes, int(task.mode.partition(":")[2]))
+      return finetune.Classifier(tree, head, 0, below)
     held = None if labelled.heldout is None else read(labelled.heldout)
     head = probe.fit_linear(*read(rows), dataset.num_classes, reference, seed=task.subset_seed, heldout=held)
     size = head.weight.size + head.bias.size
-    return finetune.Classifier(tree, head, size, size + (0 if tree is None else masks.count(tree["params"])))
+    return finetune.Classifier(tree, head, size, size + below)
 
   return fit
 

@@ -30,10 +30,10 @@ class Recipe(NamedTuple):
 
 
 class Classifier(NamedTuple):
-  """An encoder with a linear head."""
+  """An encoder (None: raw pixels) with a linear or kNN head."""
 
-  encoder: EncoderTree
-  head: probe.Linear
+  encoder: EncoderTree | None
+  head: probe.Linear | probe.Knn
   trainable: int
   total: int
 
@@ -81,9 +81,7 @@ def make_finetune(
     tree = jax.tree.map(jax.numpy.array, tree)  # a copy: the step donates what it is given
     ts = ts._replace(params={**ts.params, "encoder": tree["params"]}, state={**ts.state, "encoder": tree["stats"]})
     data: Mapping[str, Any] = {"image": images, "label": labels}
-    ts = train.fit(
-      ts, step, data, steps=recipe.steps, batch_size=recipe.batch_size, seed=seed, log_every=recipe.steps
-    )
+    ts = train.fit(ts, step, data, steps=recipe.steps, batch_size=recipe.batch_size, seed=seed, log_every=recipe.steps)
     dense = jax.tree.map(np.asarray, ts.params["head"]["Dense_0"])
     width = dense["kernel"].shape[0]
     head = probe.Linear(dense["kernel"], dense["bias"], probe.identity(width), {"learning_rate": rate})
@@ -117,7 +115,9 @@ def make_finetune(
     best = max(scores, key=scores.__getitem__)
     classifier = trained(tree, images, labels, seed, best)
     accuracy = scores[best] / sum(len(valid[1]) for _, valid in parts)
-    return classifier._replace(head=classifier.head._replace(chosen={"learning_rate": best, "validation_accuracy": accuracy}))
+    return classifier._replace(
+      head=classifier.head._replace(chosen={"learning_rate": best, "validation_accuracy": accuracy})
+    )
 
   return run
 

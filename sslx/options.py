@@ -60,7 +60,9 @@ def parse(factory: Callable, assignments: Iterable[str], flag: str) -> dict[str,
 
 def resolve(factory: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
   """All options of `factory`: its defaults, overridden by `values`. What a run's configuration records."""
-  return {n: values.get(n, p.default) for n, p in parameters(factory).items() if n in values or p.default is not p.empty}
+  return {
+    n: values.get(n, p.default) for n, p in parameters(factory).items() if n in values or p.default is not p.empty
+  }
 
 
 def _convert(value: str, annotation: Any, where: str) -> Any:
@@ -103,4 +105,8 @@ def _text(value: Any) -> str:
     return "(taken from the data)"
   if isinstance(value, tuple):
     return "-".join(map(str, value))
-  return {None: "none", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, (int, float)) or isinstance(value, bool) else str(value)
+  return (
+    {None: "none", True: "true", False: "false"}.get(value, str(value))
+    if not isinstance(value, (int, float)) or isinstance(value, bool)
+    else str(value)
+  )

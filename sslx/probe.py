@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from sslx.data.subsets import stratified_folds
-from sslx.types import Array
+from sslx.types import Array, UserError
 
 L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 SCALINGS = ("standardize", "l2")
@@ -173,7 +173,9 @@ def fit_linear(
     else:
       best, score = (scalings[0], sorted(l2_grid)[len(l2_grid) // 2]), None
   name, l2 = best
-  theta = np.asarray(_lbfgs(spaces[name].x, labels, ones, l2, jnp.zeros((spaces[name].x.shape[1] + 1, num_classes)), num_classes, 500))
+  theta = np.asarray(
+    _lbfgs(spaces[name].x, labels, ones, l2, jnp.zeros((spaces[name].x.shape[1] + 1, num_classes)), num_classes, 500)
+  )
   weight = spaces[name].lift(theta[:-1])
   return Linear(weight, theta[-1], spaces[name].scaling, {"scaling": name, "l2": l2, "validation_accuracy": score})
 
@@ -214,23 +216,47 @@ def _score(x: np.ndarray, labels: np.ndarray, theta: Array) -> tuple[float, floa
 def _knn(bank: Array, labels: Array, queries: Array, k: int, temperature: float, num_classes: int) -> Array:
   similarity, index = jax.lax.top_k(queries @ bank.T, k)
   votes = jnp.exp((similarity - 1) / temperature)[:, :, None] * jax.nn.one_hot(labels[index], num_classes)
-  return votes.sum(1).argmax(-1)
+  return votes.sum(1)
 
 
-def knn(
-  bank: np.ndarray, labels: np.ndarray, queries: np.ndarray, num_classes: int, k: int, temperature: float
-) -> np.ndarray:
-  """Class i64 [Q] of each query by its k nearest bank features (cosine), votes weighted exp(similarity / temperature).
+class Knn(NamedTuple):
+  """k-nearest-neighbour classifier by cosine similarity, votes weighted exp(similarity / temperature).
 
   Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, 2018, arXiv 1805.01978. The field
-  reports k=200, T=0.1 and k=20, T=0.07.
+  reports k=200, T=0.1 (there, MoCo) and k=20, T=0.07 (DINO).
+  """
+
+  bank: np.ndarray  # f32 [N,D], unit length
+  labels: np.ndarray  # i32 [N]
+  k: int
+  temperature: float
+  num_classes: int
+  chosen: dict
+
+  def logits(self, features: np.ndarray) -> np.ndarray:
+    """Votes of each class, f32 [Q,K]."""
+    bank, queries = jnp.asarray(self.bank), _unit(features)
+    parts = [queries[i : i + 500] for i in range(0, len(queries), 500)]
+    return np.concatenate([_knn(bank, self.labels, q, self.k, self.temperature, self.num_classes) for q in parts])
+
+  def predict(self, features: np.ndarray) -> np.ndarray:
+    """f32 [Q,D] -> class i64 [Q]."""
+    return self.logits(features).argmax(1)
+
+
+def fit_knn(
+  features: np.ndarray, labels: np.ndarray, num_classes: int, k: int, temperature: float | None = None
+) -> Knn:
+  """A kNN classifier over features f32 [N,D]; temperature None: 0.07 up to k=20, else 0.1.
 
   Raises:
-    ValueError: k is larger than the bank.
+    UserError: k is larger than the number of labels.
   """
-  if k > len(bank):
-    raise ValueError(f"k={k} is larger than the bank of {len(bank)} features")
-  unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-8)  # noqa: E731
-  bank, queries = jnp.asarray(unit(bank)), unit(queries)
-  parts = [_knn(bank, labels, queries[i : i + 500], k, temperature, num_classes) for i in range(0, len(queries), 500)]
-  return np.concatenate([np.asarray(p) for p in parts])
+  if not 1 <= k <= len(features):
+    raise UserError(f"--modes=knn:{k}: k must be between 1 and the number of labels ({len(features)}).")
+  temperature = temperature or (0.07 if k <= 20 else 0.1)
+  return Knn(_unit(features), labels, k, temperature, num_classes, {"k": k, "temperature": temperature})
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+  return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-8)

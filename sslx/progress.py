@@ -21,7 +21,14 @@ def progress(title: str | None, total: int) -> Iterator[Bar]:
     yield Bar(lambda done, metrics, speed: None)
   elif sys.stderr.isatty():
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+      BarColumn,
+      MofNCompleteColumn,
+      Progress,
+      TextColumn,
+      TimeElapsedColumn,
+      TimeRemainingColumn,
+    )
 
     columns = [
       TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[metrics]}"),

@@ -1,4 +1,7 @@
+import numpy as np
 import pytest
+
+from sslx.data import Dataset, Split
 
 
 @pytest.fixture(scope="session")
@@ -9,3 +12,36 @@ def mnist_dir(tmp_path_factory):
   path = tmp_path_factory.mktemp("tfds")
   data.load("mnist", str(path))
   return str(path)
+
+
+@pytest.fixture(scope="session")
+def toy() -> Dataset:
+  """Three classes of noisy 12x12 stripes: 240 training and 90 test images, learnable in a few steps."""
+  rng = np.random.default_rng(0)
+
+  def split(n: int) -> Split:
+    labels = np.arange(n, dtype=np.int32) % 3
+    images = rng.integers(0, 80, (n, 12, 12, 1))
+    for i, label in enumerate(labels):
+      where = rng.integers(2, 10)
+      if label != 1:
+        images[i, where, :, 0] += 170
+      if label != 0:
+        images[i, :, where, 0] += 170
+    return Split(images.clip(0, 255).astype(np.uint8), labels)
+
+  return Dataset("toy", ("row", "column", "cross"), split(240), split(90))
+
+
+@pytest.fixture(scope="session")
+def toy_npz(toy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+  """The toy set as --dataset=npz:FILE."""
+  path = tmp_path_factory.mktemp("toy") / "toy.npz"
+  np.savez(
+    path,
+    train_images=toy.train.images,
+    train_labels=toy.train.labels,
+    test_images=toy.test.images,
+    test_labels=toy.test.labels,
+  )
+  return f"npz:{path}"

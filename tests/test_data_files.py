@@ -119,6 +119,8 @@ def test_npz_floats_are_rounded(tmp_path, dtype):
   spec = npz(tmp_path, train_images=(IMAGES / 255).astype(dtype), train_labels=LABELS.astype(np.int64)[:, None])
   dataset = data.load(spec)
   np.testing.assert_array_equal(dataset.train.images, IMAGES[..., None])
+  almost = data.load(npz(tmp_path, train_images=np.full((6, 28, 28), 0.9985, dtype)))  # 254.6 of 255
+  assert almost.train.images.min() == 255
   assert dataset.train.labels.dtype == np.int32
   assert dataset.train.labels.shape == (6,)
 
@@ -146,12 +148,12 @@ def with_value(value):
     ({"train_labels": np.where(LABELS == 1, np.nan, 0.0)}, "train_labels holds values that are not finite"),
     ({"train_labels": LABELS.astype(int) - 1}, r"train_labels holds -1\.\.1"),
     ({"train_labels": np.eye(6, dtype=np.int32)}, r"train_labels has shape \[6, 6\]"),
-    ({"train_labels": LABELS * 0}, "one class only|outside"),
+    ({"train_labels": LABELS * 0}, "one class only"),
     ({"test_labels": LABELS + 1}, r"test label 3 is outside 0\.\.2"),
     ({"train_labels": LABELS * 2, "test_labels": LABELS + 1}, "test class '1' never occurs"),
     ({"class_names": np.array(["a", "b"])}, r"train label 2 is outside 0\.\.1"),
     ({"train_images": np.array([{}, []], object)}, r"'train_images' cannot be read \(Python objects\)"),
-    ({"train_images": IMAGES[:0], "train_labels": LABELS[:0]}, "outside|empty"),
+    ({"train_images": IMAGES[:0], "train_labels": LABELS[:0]}, "the train split is empty"),
   ],
 )
 def test_bad_npz_arrays_are_named(tmp_path, changes, message):

@@ -85,7 +85,9 @@ def test_labels_of_a_lazy_set_survive_a_bad_cache(fashion):
   assert isinstance(load(fashion, in_memory_limit=0).train.images, LazyImages)
   cache = fashion / "sslx_fashion_mnist" / "1.0.0" / "sslx-labels-train.npy"
   np.testing.assert_array_equal(np.load(cache), LABELS)
-  for content in (b"", b"not labels", cache.read_bytes()[:-3]):
+  other = io.BytesIO()
+  np.save(other, LABELS[:-1].astype(np.int32))
+  for content in (b"", b"not labels", cache.read_bytes()[:-3], other.getvalue()):
     cache.write_bytes(content)
     check(load(fashion, in_memory_limit=0))
     np.testing.assert_array_equal(np.load(cache), LABELS)

@@ -37,7 +37,9 @@ class Source(NamedTuple):
 def _mnist(request: Request) -> Dataset:
   from sslx.data import builders
 
-  return builders.load_idx_builder("mnist", request, lambda: _MNIST)
+  dataset = builders.load_idx_builder("mnist", request, lambda: _MNIST)
+  assert dataset is not None
+  return dataset
 
 
 def _fashion_mnist(request: Request) -> Dataset:
@@ -66,7 +68,7 @@ def _fashion_mnist(request: Request) -> Dataset:
 def _is_mnist(folder: Path) -> bool:
   """Both sets use the same file names, and one trained on as the other would go unnoticed."""
   ours, theirs = find_idx(_MNIST, "t10k", "labels"), find_idx(folder, "t10k", "labels")
-  return bool(ours and theirs) and np.array_equal(read_idx(*ours), read_idx(*theirs))
+  return ours is not None and theirs is not None and np.array_equal(read_idx(*ours), read_idx(*theirs))
 
 
 def _idx(request: Request) -> Dataset:
@@ -74,7 +76,9 @@ def _idx(request: Request) -> Dataset:
   if not folder.is_dir():
     raise UserError(f"{folder}: no such folder")
   splits = read_idx_folder(folder)
-  class_names = tuple(str(i) for i in range(int(splits["train"].labels.max()) + 1))
+  labels = splits["train"].labels
+  assert labels is not None
+  class_names = tuple(str(i) for i in range(int(labels.max()) + 1))
   return Dataset(request.spec, class_names, splits["train"], splits["test"])
 
 

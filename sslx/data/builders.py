@@ -99,6 +99,8 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
 def _open(cls: type[_Idx], request: Request) -> _Idx:
   try:
     return cls(data_dir=request.data_dir)
+  except (AttributeError, ImportError, TypeError):
+    raise  # versions of libraries that do not go together are not the data's fault
   except Exception as error:
     folder = Path(request.data_dir) / cls.name
     raise UserError(f"{folder}: damaged ({type(error).__name__}); delete it, or name another --data_dir") from error
@@ -111,6 +113,7 @@ def _prepare(cls: type[_Idx], folder: Path, request: Request) -> None:
       raise UserError(
         f"{folder}: {part} images are {split.images.shape[1:]}, not (28, 28, 1): this is not {cls.name[5:]}"
       )
+    assert split.labels is not None
     if split.labels.max() >= len(cls.CLASS_NAMES):
       raise UserError(f"{folder}: {part} label {split.labels.max()} is outside 0..{len(cls.CLASS_NAMES) - 1}")
   target = ""

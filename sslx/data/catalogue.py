@@ -11,6 +11,7 @@ import threading
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -56,7 +57,7 @@ def _names() -> list[str]:
   return registered.list_imported_builders()
 
 
-def _prepared(request: Request) -> tfds.core.DatasetBuilder | None:
+def _prepared(request: Request) -> Any:  # a TFDS builder, or None
   name, config, version = _parse(request)
   root = Path(request.data_dir) / name
   found = sorted(_versions(root / config) if config else _versions(root))
@@ -71,7 +72,9 @@ def _prepared(request: Request) -> tfds.core.DatasetBuilder | None:
     return None
   folder = found[-1][1]
   try:
-    builder = tfds.builder_from_directory(folder)
+    builder: Any = tfds.builder_from_directory(folder)
+  except (AttributeError, ImportError, TypeError):
+    raise  # versions of libraries that do not go together are not the data's fault
   except Exception as error:
     raise UserError(f"{folder}: damaged ({type(error).__name__}); delete it and run again") from error
   file_format = builder.info.file_format.value
@@ -97,7 +100,7 @@ def _versions(folder: Path) -> list[tuple[tuple[int, ...], Path]]:
   ]
 
 
-def _prepare(request: Request) -> tfds.core.DatasetBuilder:
+def _prepare(request: Request) -> Any:  # a TFDS builder
   name, *_ = _parse(request)
   if name not in _names():
     close = nearest(name)
@@ -138,7 +141,7 @@ def _prepare(request: Request) -> tfds.core.DatasetBuilder:
 
 def _hide_accelerators() -> None:
   """TensorFlow would reserve all memory of a GPU, and leave none to jax."""
-  import tensorflow as tf
+  import tensorflow as tf  # pyright: ignore[reportMissingModuleSource, reportMissingImports]
 
   tf.config.set_visible_devices([], "GPU")
 
@@ -166,7 +169,7 @@ def _online() -> bool:
   return bool(reached)
 
 
-def _keys(builder: tfds.core.DatasetBuilder, request: Request) -> tuple[str, str]:
+def _keys(builder: Any, request: Request) -> tuple[str, str]:
   """Names of the image and the label feature."""
   features = builder.info.features
   pair = builder.info.supervised_keys

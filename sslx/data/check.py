@@ -31,19 +31,20 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
         f"{name}: train images are {_size(dataset.image_shape)} but {part} images are {_size(shape[1:])}; "
         "make them one size, with --image_size, and one number of channels"
       )
+  seen = {}
   for part in ("train", "test"):
-    labels = splits[part].labels
+    labels = seen[part] = splits[part].labels
     if labels is None or len(labels) != len(splits[part]):
       raise UserError(
         f"{name}: {len(splits[part])} {part} images but {0 if labels is None else len(labels)} {part} labels; "
         "there must be one label per image"
       )
+    if part == "train" and len(np.unique(labels)) < 2:
+      raise UserError(f"{name}: the training labels hold one class only; at least two are needed")
     if labels.min() < 0 or labels.max() >= count:
       bad = labels[(labels < 0) | (labels >= count)][0]
       raise UserError(f"{name}: {part} label {bad} is outside 0..{count - 1} ({count} classes)")
-  if len(np.unique(dataset.train.labels)) < 2:
-    raise UserError(f"{name}: the training labels hold one class only; at least two are needed")
-  unknown = np.setdiff1d(dataset.test.labels, dataset.train.labels)
+  unknown = np.setdiff1d(seen["test"], seen["train"])
   if unknown.size:
     raise UserError(f"{name}: test class {dataset.class_names[unknown[0]]!r} never occurs in the training split")
   return dataset

@@ -22,20 +22,16 @@ def load_npz(request: Request) -> Dataset:
   """
   path = Path(request.argument).expanduser()
   arrays = _read(path)
-  missing = [name for name in _NEEDED if name not in arrays]
-  if missing:
-    raise UserError(f"{path}: lacks the arrays {', '.join(missing)}; it holds {', '.join(arrays) or 'none'}")
-  train, test = (
-    Split(_images(path, f"{part}_images", arrays), _labels(path, f"{part}_labels", arrays))
-    for part in ("train", "test")
-  )
+  train_labels = _labels(path, "train_labels", arrays)
+  train = Split(_images(path, "train_images", arrays), train_labels)
+  test = Split(_images(path, "test_images", arrays), _labels(path, "test_labels", arrays))
   unlabeled = None
   if "unlabeled_images" in arrays:
     unlabeled = Split(_images(path, "unlabeled_images", arrays), None)
   if "class_names" in arrays:
     class_names = tuple(str(name) for name in np.ravel(arrays["class_names"]))
   else:
-    class_names = tuple(str(i) for i in range(int(train.labels.max(initial=0)) + 1))
+    class_names = tuple(str(i) for i in range(int(train_labels.max(initial=0)) + 1))
   return Dataset(request.spec, class_names, train, test, unlabeled)
 
 
@@ -49,9 +45,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
   name = ""
   try:
     with np.load(path, allow_pickle=False) as archive:
+      missing = [name for name in _NEEDED if name not in archive.files]
+      if missing:
+        raise UserError(f"{path}: lacks the arrays {', '.join(missing)}; it holds {', '.join(archive.files) or 'none'}")
       arrays = {}
       for name in archive.files:
-        if name in (*_NEEDED, "unlabeled_images", "class_names"):
+        if name in (*_NEEDED, "unlabeled_images", "class_names"):  # others may be large, or of any kind
           arrays[name] = archive[name]
       return arrays
   except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:

@@ -6,6 +6,7 @@ TFDS's own np decoding takes 3 s for MNIST's 60,000 records; reading the raw rec
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -15,11 +16,12 @@ from sslx.data.images import decode
 from sslx.data.types import LazyImages, Request, Split, in_memory
 from sslx.types import UserError
 
+_Example: Any = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
 _CHUNK = 4096  # records held at once beside the result
 
 
-def read_split(builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, str], request: Request) -> Split:
-  """One split of a prepared set; `keys` name its image and label features.
+def read_split(builder: Any, split: str, keys: tuple[str, str], request: Request) -> Split:
+  """One split of the set that a TFDS `builder` has prepared; `keys` name its image and label features.
 
   Images whose decoded bytes exceed `request.in_memory_limit` stay lazy, labels never do.
 
@@ -37,7 +39,7 @@ def read_split(builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, s
   def features(rows):
     try:
       records = source.__getitems__(rows.tolist())
-      parsed = [tf_example_pb2.Example.FromString(record).features.feature for record in records]
+      parsed = [_Example.FromString(record).features.feature for record in records]
     except Exception as error:  # array_record raises bare RuntimeError, IndexError, ValueError ...
       raise UserError(f"{folder}: damaged ({_line(error)}); delete it and run again") from error
     if not all(parsed):
@@ -63,13 +65,13 @@ def read_split(builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, s
   return Split(out, labels)
 
 
-def _decoder(feature, request: Request) -> tuple[tuple[int, ...], Callable[[bytes], np.ndarray]]:
+def _decoder(feature: Any, request: Request) -> tuple[tuple[int, int, int], Callable[[bytes], np.ndarray]]:
   """(H, W, C) and bytes -> u8[H,W,C] for a feature of sslx's builders (raw bytes) or the catalogue's (PNG, JPEG)."""
-  shape = tuple(feature.shape)
+  shape, dtype = tuple(feature.shape), np.dtype(feature.np_dtype)
   if not isinstance(feature, tfds.features.Image):
     return shape, lambda data: np.frombuffer(data, np.uint8).reshape(shape)
-  if feature.np_dtype != np.uint8:
-    raise UserError(f"{request.spec}: its images are {np.dtype(feature.np_dtype)}; only 8-bit images are supported")
+  if dtype != np.uint8:
+    raise UserError(f"{request.spec}: its images are {dtype}; only 8-bit images are supported")
   channels = 1 if shape[2] == 1 else 3
   size = request.image_size
   if size is None and None in shape[:2]:

@@ -10,7 +10,7 @@ import numpy as np
 _CHUNK = 1024  # images decoded by one thread at a time when a lazy split is brought into memory
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class LazyImages:
   """Images that stay on disk: `images[i32[B]]` reads and decodes just those, as u8[B,H,W,C]. Thread-safe.
 
@@ -75,7 +75,7 @@ def in_memory(images: LazyImages) -> np.ndarray:
   return out
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Split:
   """Images u8[N,H,W,C] (an array or LazyImages: `.shape`, `len`, `[i32[B]]`) and labels i32[N], or None."""
 
@@ -86,7 +86,7 @@ class Split:
     return len(self.images)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
   """A labelled training and test split, and whatever further images come without labels."""
 

@@ -6,4 +6,17 @@ from sslx.nn.encoders import ENCODERS, Encoder, build, encode
 from sslx.nn.features import read
 from sslx.nn.heads import ConvHead, Linear, Projector
 
-__all__ = ["ENCODERS", "ConvDecoder", "ConvHead", "Encoder", "Linear", "MlpDecoder", "Projector", "apply", "build", "encode", "init", "read"]
+__all__ = [
+  "ENCODERS",
+  "ConvDecoder",
+  "ConvHead",
+  "Encoder",
+  "Linear",
+  "MlpDecoder",
+  "Projector",
+  "apply",
+  "build",
+  "encode",
+  "init",
+  "read",
+]

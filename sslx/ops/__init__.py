@@ -1,0 +1,1 @@
+"""Pure functions on images: conversion, corruption, augmentation, pooling, convolution."""

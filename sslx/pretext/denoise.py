@@ -40,9 +40,7 @@ def denoise(
   if not (level >= 0 and (noise == "gaussian" or level <= 1)):
     limit = "at least 0" if noise == "gaussian" else "in [0, 1]: the fraction of pixels"
     raise UserError(f"--hp=level={level:g}: must be {limit}.")
-  plain = autoencode(
-    encoder, features, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths
-  )
+  plain = autoencode(encoder, features, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
     clean = to_float(batch["image"])

@@ -47,7 +47,9 @@ def simclr(
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "projector")
     params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["image"])
-    return {"encoder": params, "projector": nn.init(head, keys["projector"], common.last(outputs))[0]}, {"encoder": stats}
+    return {"encoder": params, "projector": nn.init(head, keys["projector"], common.last(outputs))[0]}, {
+      "encoder": stats
+    }
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
     image = to_float(batch["image"])

@@ -1,0 +1,150 @@
+"""What the experiments that compare modes share: train what is missing, test once, rows, tables, figures, report."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from experiments import common
+
+FLAGS = flags.FLAGS
+
+PICTURED = 40  # test images in the figure of sample predictions
+FIGURES = (  # file, title, caption; those that a run has are shown in this order
+  ("accuracy", "Test accuracy", "Mean over label subsets; whiskers are one standard deviation, points the subsets."),
+  ("labels", "Accuracy against number of labels", "Mean and standard deviation over label subsets."),
+  ("loss", "Pretraining loss", "Each point is the mean over the steps since the one before."),
+  ("pretext", "What the method sees and makes", "The first training images, after pretraining."),
+  ("predictions_scratch", "Sample predictions, scratch", "The first test images, first label subset."),
+  ("predictions_frozen", "Sample predictions, frozen", "The first test images, first label subset."),
+  ("confusion_scratch", "Confusion, scratch", "First label subset, whole test split."),
+  ("confusion_frozen", "Confusion, frozen", "First label subset, whole test split."),
+)
+
+
+class Subject(NamedTuple):
+  """A pretrained encoder, what it is called in the rows, and the data to compare it on."""
+
+  experiment: str
+  directory: Path
+  dataset: Any  # sslx.data.Dataset
+  encoder: Any  # sslx.nn.Encoder
+  features: str
+  names: dict[str, Any]  # method, encoder, pretraining: as in the rows
+  seed: int
+  pretrained: dict[str, Any]  # {"params", "stats"}
+
+
+def draw(dataset: Any) -> Any:
+  """The label subsets that --labels, --seeds and --validation ask for."""
+  from sslx.compare import draw
+
+  heldout = common.heldout()
+  return draw(dataset.train.labels, common.label_counts(dataset, heldout), FLAGS.seeds, heldout)
+
+
+def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
+  """Trains the classifiers that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
+  from sslx import report
+  from sslx.compare import CONTROLS, Task, check_modes, logits, train_classifiers
+
+  recipe = common.recipe()
+  modes = dict.fromkeys((*CONTROLS, *check_modes(FLAGS.modes, subject.encoder.block_names)))
+  results = subject.directory / "results.jsonl"
+  settings = {"features": subject.features, "validation": FLAGS.validation, **recipe._asdict()}
+  settings = json.loads(json.dumps(settings))  # as a row that is read back has it
+  counts = list(next(iter(labelled.subsets.values())))
+  tasks = [Task(mode, n, seed) for n in counts for mode in modes for seed in labelled.subsets]
+
+  def mine() -> dict[Task, dict[str, Any]]:
+    rows = [r for r in report.read_rows(results) if r["experiment"] == subject.experiment and r["settings"] == settings]
+    return {Task(r["mode"], r["labels"], r["subset_seed"]): r for r in rows}
+
+  known = mine()
+  todo = [task for task in tasks if task not in known]
+  begin = time.monotonic()
+  trained = train_classifiers(
+    todo,
+    subject.dataset,
+    labelled,
+    subject.encoder,
+    subject.features,
+    subject.pretrained,
+    recipe,
+    subject.seed,
+    common.say,
+  )
+  timings["training on labels"] = time.monotonic() - begin
+
+  begin = time.monotonic()
+  test = subject.dataset.test
+  predicted = logits(trained, subject.encoder, subject.features, test)
+  shared = {"flags": common.given_flags(), **report.provenance()}
+  for task in todo:
+    classifier, seconds = trained[task]
+    row = {
+      "experiment": subject.experiment, **subject.names, "dataset": subject.dataset.name, "features": subject.features,
+      **task._asdict(), "test_accuracy": float((predicted[task].argmax(1) == test.labels).mean()),
+      "parameters_total": classifier.total, "parameters_trainable": classifier.trainable, "seconds": seconds,
+      "chosen": classifier.head.chosen, "seed": subject.seed, "settings": settings, **shared,
+    }  # fmt: skip
+    report.append_row(results, row)
+  timings["testing"] = time.monotonic() - begin
+  known = mine()
+  _report(subject, [known[task] for task in tasks], predicted, timings)
+
+
+def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, timings: dict[str, float]) -> None:
+  from rich.console import Console
+
+  from sslx import figures, report
+
+  begin = time.monotonic()
+  folder, summary = subject.directory / "figures", report.summarise(rows)
+
+  def save(figure: Any, name: str) -> None:
+    if figure is not None:
+      figures.save(figure, folder / f"{name}.png")
+
+  save(figures.accuracy_bars(summary), "accuracy")
+  save(figures.label_curve(summary), "labels")
+  fewest = min(r["labels"] for r in rows)
+  for task, logits in predicted.items():
+    if task.mode in ("scratch", "frozen") and task.labels == fewest and task.subset_seed == 0:
+      _draw_predictions(subject, task.mode, logits, save)
+  timings["report"] = time.monotonic() - begin
+
+  console = Console(soft_wrap=True)
+  console.print(report.results_table(summary))
+  console.print(report.parameters_table(summary))
+  for line in report.verdict(summary):
+    print(line)
+  print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
+  page = report.write_html(
+    subject.directory,
+    f"{subject.names['method']} on {subject.dataset.name}: what is it worth with few labels?",
+    common.command(subject.experiment),
+    {**subject.names["pretraining"], **rows[0]["settings"]},
+    rows,
+    summary,
+    [(title, caption, folder / f"{name}.png") for name, title, caption in FIGURES if (folder / f"{name}.png").exists()],
+    timings,
+  )
+  print(f"Report: {page}")
+
+
+def _draw_predictions(subject: Subject, mode: str, logits: np.ndarray, save: Any) -> None:
+  from sslx import figures
+
+  test, names = subject.dataset.test, subject.dataset.class_names
+  probability = np.exp(logits - logits.max(1, keepdims=True))
+  confidence = (probability / probability.sum(1, keepdims=True)).max(1)
+  few, guess = np.arange(min(PICTURED, len(test))), logits.argmax(1)
+  save(
+    figures.predictions(test.images[few], test.labels[few], guess[few], names, confidence[few]), f"predictions_{mode}"
+  )
+  save(figures.confusion(test.labels, guess, names), f"confusion_{mode}")

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Sets itself up, then runs a module of this project:
+#   ./launch.sh experiments.low_label --method=denoise     python -m experiments.low_label ... in .venv
+#   ./launch.sh test [pytest arguments]                    the tests
+#   ./launch.sh --extras=bench,tfds MODULE ...             with these extras of pyproject.toml (kept once installed)
+# Needs Python >= 3.11 (PYTHON=... names one) and, the first time, a package index. A second call starts at once.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv=${SSLX_VENV:-$here/.venv}
+
+fail() { echo "launch.sh: $*" >&2; exit 2; }
+
+extras=""
+while [[ ${1:-} == --* ]]; do
+  case $1 in
+    --extras=*) extras=${1#--extras=} ;;
+    --help) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) fail "unknown option $1; usage: ./launch.sh [--extras=a,b] MODULE|test [arguments]" ;;
+  esac
+  shift
+done
+[[ $# -gt 0 ]] || fail "what to run? For example: ./launch.sh experiments.low_label --method=denoise"
+module=$1; shift
+case $module in
+  test) extras=${extras:+$extras,}test ;;
+  benchmarks.*) extras=${extras:+$extras,}bench ;;
+esac
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3.14 python3 python; do
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$candidate"; return
+    fi
+  done
+  fail "no Python >= 3.11 with venv found; install one (Debian: apt install python3 python3-venv) or set PYTHON=/path/to/python"
+}
+
+# The stamp holds pyproject.toml's checksum and the extras installed so far; nothing changed, nothing to do.
+setup() {
+  local stamp=$venv/.sslx-stamp wanted have=""
+  local sum; sum=$(cksum < "$here/pyproject.toml")
+  [[ -f $stamp && $(head -n 1 "$stamp") == "$sum" ]] && have=$(sed -n 2p "$stamp")
+  wanted=$(tr ',' '\n' <<< "$extras,$have" | sed '/^$/d' | sort -u | paste -sd, -)
+  [[ -f $stamp && $(head -n 1 "$stamp") == "$sum" && $wanted == "$have" ]] && return
+  for extra in ${wanted//,/ }; do
+    grep -qE "^$extra = \[" "$here/pyproject.toml" || fail "--extras: pyproject.toml has no extra called '$extra'; it has $(sed -n '/^\[project.optional-dependencies\]/,/^\[tool/s/^\([a-z0-9]*\) = \[.*/\1/p' "$here/pyproject.toml" | paste -sd' ' -)"
+  done
+  echo "launch.sh: installing sslx${wanted:+[$wanted]} into $venv (once, a minute or two)" >&2
+  if [[ ! -x $venv/bin/python ]]; then
+    local python; python=$(find_python)
+    "$python" -m venv "$venv" || { rm -rf "$venv"; fail "could not make $venv; is the disk full, or python3-venv missing?"; }
+  fi
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$here${wanted:+[$wanted]}" >&2 \
+    || fail "installation failed (see above); run the same command again when the package index can be reached"
+  printf '%s\n%s\n' "$sum" "$wanted" > "$stamp"
+}
+
+if command -v flock > /dev/null; then  # two first calls at once: the second waits
+  exec 9> "$here/.launch.lock" && flock 9 && setup && exec 9>&-
+else
+  setup
+fi
+
+# Large temporaries come from huge pages instead of being mapped and cleared at every step (glibc >= 2.35).
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
+
+if [[ $module == test ]]; then
+  cd "$here"
+  exec "$venv/bin/python" -m pytest "$@"
+fi
+# benchmarks/ is no package of the installation; our folder goes on the path, behind nothing of the caller's.
+export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
+exec "$venv/bin/python" -P -m "$module" "$@"

@@ -1,0 +1,120 @@
+"""The one loop: same run whatever it is cut into, whatever the data come from; bad losses and interrupts end it well."""
+
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx import nn, optim, train
+from sslx.data import LazyImages
+from sslx.pretext import build
+from sslx.types import Pretext, UserError
+
+STEPS, BATCH = 12, 32
+
+
+@pytest.fixture(scope="module")
+def setup(toy):
+  """A step and a fresh state of a stochastic method on the toy images."""
+  pretext = build("denoise", nn.build("conv:widths=4-6,norm=batch"), "flatten", 3, {})
+  tx = optim.optimizer(optim.cosine(1e-3, STEPS))
+  init = train.make_init(pretext, tx)
+  return train.make_train_step(pretext, tx), lambda: init(jax.random.key(0), {"image": toy.train.images[:1]})
+
+
+def numbers(ts):
+  return [np.asarray(leaf) for leaf in jax.tree.leaves(ts._replace(key=jax.random.key_data(ts.key)))]
+
+
+def assert_identical(a, b):
+  for x, y in zip(numbers(a), numbers(b), strict=True):
+    np.testing.assert_array_equal(x, y)
+
+
+def fit(setup, data, ts=None, steps=STEPS, **kwargs):
+  step, fresh = setup
+  return train.fit(ts or fresh(), step, data, steps=steps, batch_size=BATCH, seed=3, **kwargs)
+
+
+def test_a_run_in_two_parts_is_the_same_run(setup, toy):
+  data = {"image": toy.train.images}
+  whole = fit(setup, data)
+  for cut in (1, 7, 8):  # 7 = 240 // 32 is the end of the first epoch
+    assert_identical(whole, fit(setup, data, fit(setup, data, steps=cut)))
+
+
+def test_streaming_equals_memory(setup, toy):
+  lazy = LazyImages(toy.train.images.shape, lambda rows: toy.train.images[rows])
+  memory, streamed = fit(setup, {"image": toy.train.images}), fit(setup, {"image": lazy})
+  assert_identical(memory, streamed)
+
+
+def test_log_rows_cover_every_step_once(setup, toy):
+  rows, saved = [], []
+  fit(setup, {"image": toy.train.images}, log=rows.append, log_every=5, save=lambda ts: saved.append(int(ts.step)))
+  assert [row["step"] for row in rows] == [5, 10, 12]
+  assert all(np.isfinite(row["loss"]) and row["images_per_second"] > 0 for row in rows)
+  assert saved == [12]
+
+
+def test_a_finished_run_is_left_alone(setup, toy):
+  done = fit(setup, {"image": toy.train.images})
+  before = numbers(done)
+  saved = []
+  after = fit(setup, {"image": toy.train.images}, done, save=saved.append)
+  assert saved == []
+  for x, y in zip(before, numbers(after), strict=True):
+    np.testing.assert_array_equal(x, y)
+
+
+def test_small_sets_shrink_the_batch(setup, toy):
+  few = fit(setup, {"image": toy.train.images[:10]}, steps=2)
+  assert int(few.step) == 2
+
+
+def test_a_loss_that_is_not_finite_stops_without_a_save(toy):
+  def loss(params, state, key, view):
+    return jnp.where(state["n"] >= 6, jnp.nan, 1.0) * params["w"] ** 2, ({"n": state["n"] + 1}, {})
+
+  pretext = Pretext(
+    lambda key, batch: ({"w": jnp.ones(())}, {"n": jnp.zeros((), jnp.int32)}),
+    loss,
+    lambda params, state, x: x,
+    lambda key, batch: batch,
+    lambda params, state, step: state,
+  )
+  tx = optim.optimizer(0.1)
+  ts = train.make_init(pretext, tx)(jax.random.key(0), {"image": toy.train.images[:1]})
+  saved = []
+  with pytest.raises(UserError, match=r"not finite.*--learning_rate"):
+    train.fit(
+      ts,
+      train.make_train_step(pretext, tx),
+      {"image": toy.train.images},
+      steps=20,
+      batch_size=8,
+      seed=0,
+      log_every=4,
+      save=saved.append,
+      save_seconds=0,
+    )
+  assert all(int(ts.step) <= 6 for ts in saved)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_and_goes_on_later(setup, toy, number):
+  data, saved = {"image": toy.train.images}, []
+
+  def log(row):
+    if row["step"] == 4:
+      os.kill(os.getpid(), number)
+
+  old = signal.getsignal(number)
+  with pytest.raises(train.Interrupted, match=r"step \d+ of 12"):
+    fit(setup, data, log=log, log_every=2, save=saved.append)
+  assert signal.getsignal(number) is old
+  assert 4 <= int(saved[-1].step) < STEPS
+  assert_identical(fit(setup, data), fit(setup, data, saved[-1]))

@@ -47,6 +47,7 @@ flags.DEFINE_float(
 flags.DEFINE_multi_string("hp", [], "A hyper-parameter of the method, name=value; repeatable.")
 flags.DEFINE_integer("seed", 0, "Seed of pretraining.")
 flags.DEFINE_string("out", "runs", "Folder of run directories.")
+flags.DEFINE_float("save_seconds", 30.0, "Seconds between checkpoints of pretraining.")
 flags.DEFINE_bool("fresh", False, "Start over: delete this configuration's run directory first.")
 flags.DEFINE_bool("smoke", False, "Seconds instead of minutes: tiny data and few steps, for tests.")
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
@@ -337,6 +338,7 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
       seed=config["seed"],
       log=lambda row: report.append_row(metrics, row),
       save=lambda ts: checkpoint.save(checkpoints, ts, meta),
+      save_seconds=FLAGS.save_seconds,
       title=f"pretraining {config['method']}",
     )
     figures_dir = run.directory / "figures"

@@ -51,6 +51,7 @@ def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
   """Trains the classifiers that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
   from sslx import report
   from sslx.compare import CONTROLS, Task, check_modes, logits, train_classifiers
+  from sslx.finetune import encode_fn
 
   recipe = common.recipe()
   modes = dict.fromkeys((*CONTROLS, *check_modes(FLAGS.modes, subject.encoder.block_names)))
@@ -67,23 +68,17 @@ def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
   known = mine()
   todo = [task for task in tasks if task not in known]
   begin = time.monotonic()
+  encode = encode_fn(subject.encoder, subject.features)
   trained = train_classifiers(
-    todo,
-    subject.dataset,
-    labelled,
-    subject.encoder,
-    subject.features,
-    subject.pretrained,
-    recipe,
-    subject.seed,
+    todo, subject.dataset, labelled, subject.encoder, subject.features, encode, subject.pretrained, recipe, subject.seed,
     common.say,
   )
   timings["training on labels"] = time.monotonic() - begin
 
   begin = time.monotonic()
   test = subject.dataset.test
-  predicted = logits(trained, subject.encoder, subject.features, test)
-  shared = {"flags": common.given_flags(), **report.provenance()}
+  predicted = logits(trained, encode, test)
+  shared = {"command": common.command(subject.experiment), "flags": common.given_flags(), **report.provenance()}
   for task in todo:
     classifier, seconds = trained[task]
     row = {

@@ -93,6 +93,7 @@ def train_classifiers(
   labelled: Labelled,
   encoder: nn.Encoder,
   features: str,
+  encode: finetune.Encode,
   pretrained: finetune.EncoderTree,
   recipe: finetune.Recipe,
   seed: int,
@@ -103,18 +104,21 @@ def train_classifiers(
   The scratch encoder is drawn anew for each subset. All modes with an encoder have the same number of parameters:
   asserted.
   """
-  train, encode = dataset.train, finetune.encode_fn(encoder, features)
+  train = dataset.train
   fresh = finetune.make_init_encoder(encoder, dataset.image_shape)
   trees = {"raw": None, "random": fresh(seed)}
   trained: dict[Task, Trained] = {}
+  tuners: dict[tuple[str, ...], Callable] = {}  # by trained blocks: scratch and full share a compiled step
   for mode in dict.fromkeys(t.mode for t in tasks):
     mine = [t for t in tasks if t.mode == mode]
     if head_only(mode):
       fit = _head_fitter(trees.get(mode, pretrained), encode, dataset, labelled, mine, seed)
     else:
-      tune = finetune.make_finetune(encoder, features, dataset.num_classes, mode, recipe, encode)
+      blocks = masks.trained_blocks(mode, encoder.block_names)
+      if blocks not in tuners:
+        tuners[blocks] = finetune.make_finetune(encoder, features, dataset.num_classes, blocks, recipe, encode)
 
-      def fit(task: Task, rows: np.ndarray, tune=tune) -> finetune.Classifier:
+      def fit(task: Task, rows: np.ndarray, tune: Callable = tuners[blocks]) -> finetune.Classifier:
         tree = fresh(1000 + task.subset_seed) if task.mode == "scratch" else pretrained
         held = None if labelled.heldout is None else _pairs(train, labelled.heldout)
         return tune(tree, *_pairs(train, rows), task.subset_seed, held)
@@ -131,9 +135,9 @@ def train_classifiers(
   return trained
 
 
-def logits(trained: Mapping[Task, Trained], encoder: nn.Encoder, features: str, test: Split) -> dict[Task, np.ndarray]:
+def logits(trained: Mapping[Task, Trained], encode: finetune.Encode, test: Split) -> dict[Task, np.ndarray]:
   """Logits f32 [N,K] of every classifier on the test images: the only function that reads them."""
-  encode, cache, out = finetune.encode_fn(encoder, features), {}, {}
+  cache, out = {}, {}
   for task, (classifier, _) in trained.items():
     if head_only(task.mode):
       source = task.mode if task.mode in CONTROLS else "pretrained"

@@ -3,17 +3,19 @@
 No second trainer: `supervised` is a Pretext, and this is `fit` + given encoder weights + a mask + a label subset.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
 from sslx import masks, nn, optim, probe, train
 from sslx.data.subsets import stratified_folds
 from sslx.ops.image import to_float
 from sslx.pretext.supervised import supervised
-from sslx.types import Array
+from sslx.types import Array, TrainState
 
 EncoderTree = dict[str, Any]  # {"params", "stats"}
 
@@ -53,40 +55,36 @@ def predict(encode: Encode, classifier: Classifier, images: np.ndarray) -> np.nd
 
 
 def make_finetune(
-  encoder: nn.Encoder, features: str, num_classes: int, mode: str, recipe: Recipe, encode: Encode
+  encoder: nn.Encoder, features: str, num_classes: int, blocks: tuple[str, ...], recipe: Recipe, encode: Encode
 ) -> Callable[..., Classifier]:
-  """A function (encoder tree, images u8[N,H,W,C], labels i32[N], seed, heldout=None) -> Classifier for one mode.
+  """A function (encoder tree, images u8[N,H,W,C], labels i32[N], seed, heldout=None) -> Classifier.
 
-  The compiled step is shared by all calls. mode: scratch, last:K or full (scratch differs from full only in the
-  encoder tree that the caller hands in). heldout: (images, labels) to choose the learning rate on instead of folds.
-  Frozen parameters and batch statistics come back bit-identical.
-
-  Raises:
-    UserError: last:K beyond the encoder, or an unknown mode.
+  Trains the head and the encoder's `blocks`; the rest, batch statistics included, comes back bit-identical. The
+  compiled step is shared by all calls. heldout: (images, labels) to choose the learning rate on instead of folds.
   """
-  blocks = masks.trained_blocks(mode, encoder.block_names)
   pretext = supervised(encoder, features, blocks, num_classes=num_classes)
-  compiled: dict[float, tuple[Callable, train.TrainStep]] = {}  # by learning rate
+  compiled: dict[float, tuple[optax.GradientTransformation, train.TrainStep]] = {}  # by learning rate
 
   def trained(tree: EncoderTree, images: np.ndarray, labels: np.ndarray, seed: int, rate: float) -> Classifier:
-    batch = {"image": images[:1], "label": labels[:1]}
+    data = {"image": images, "label": labels}
     key = jax.random.key(seed)
-    shapes = jax.eval_shape(lambda: pretext.init(key, batch))[0]
-    mask = masks.trainable(shapes, blocks)
+    head = jax.eval_shape(lambda: pretext.init(key, {n: a[:1] for n, a in data.items()}))[0]["head"]
+    head = jax.tree.map(
+      lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), head
+    )  # zero is how `supervised` starts its head
+    tree = jax.tree.map(jnp.array, tree)  # a copy: the step donates what it is given
+    params = {"encoder": tree["params"], "head": head}
+    mask = masks.trainable(params, blocks)
     if rate not in compiled:
       tx = optim.freeze(optim.optimizer(optim.cosine(rate, recipe.steps), weight_decay=recipe.weight_decay), mask)
-      compiled[rate] = train.make_init(pretext, tx), train.make_train_step(pretext, tx)
-    init, step = compiled[rate]
-    ts = init(key, batch)
-    tree = jax.tree.map(jax.numpy.array, tree)  # a copy: the step donates what it is given
-    ts = ts._replace(params={**ts.params, "encoder": tree["params"]}, state={**ts.state, "encoder": tree["stats"]})
-    data: Mapping[str, Any] = {"image": images, "label": labels}
+      compiled[rate] = tx, train.make_train_step(pretext, tx)
+    tx, step = compiled[rate]
+    ts = TrainState(jnp.zeros((), jnp.int32), key, params, {"encoder": tree["stats"]}, tx.init(params))
     ts = train.fit(ts, step, data, steps=recipe.steps, batch_size=recipe.batch_size, seed=seed, log_every=recipe.steps)
     dense = jax.tree.map(np.asarray, ts.params["head"]["Dense_0"])
-    width = dense["kernel"].shape[0]
-    head = probe.Linear(dense["kernel"], dense["bias"], probe.identity(width), {"learning_rate": rate})
+    linear = probe.Linear(dense["kernel"], dense["bias"], probe.identity(len(dense["kernel"])), {"learning_rate": rate})
     after = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
-    return Classifier(after, head, masks.count(ts.params, mask), masks.count(ts.params))
+    return Classifier(after, linear, masks.count(ts.params, mask), masks.count(ts.params))
 
   def run(
     tree: EncoderTree,
@@ -126,7 +124,7 @@ def make_init_encoder(encoder: nn.Encoder, image_shape: tuple[int, ...]) -> Call
   """seed -> random weights, as `scratch` starts from and the `random` row keeps."""
   image = np.zeros((1, *image_shape), np.float32)
 
-  @jax.jit
+  @train.jit_once
   def init(key: Array) -> EncoderTree:
     params, stats = nn.init(encoder, key, image)
     return {"params": params, "stats": stats}

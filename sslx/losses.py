@@ -53,7 +53,8 @@ def nt_xent(z1: Array, z2: Array, temperature: float) -> Array:
   similarities give log(2B - 1). The similarity of an embedding with itself is masked out (-inf), not subtracted.
   """
   z = jnp.concatenate([z1, z2])
-  z = z / jnp.maximum(jnp.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+  square = jnp.square(z).sum(axis=1, keepdims=True)
+  z = z / jnp.sqrt(jnp.where(square > 0, square, 1.0))  # zero (a black image, fresh biases) stays so: finite gradient
   n = len(z1)
   similarity = z @ z.T / temperature
   similarity = jnp.where(jnp.eye(2 * n, dtype=bool), -jnp.inf, similarity)

@@ -66,27 +66,26 @@ def resolve(factory: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convert(value: str, annotation: Any, where: str) -> Any:
+  wanted = _type_name(annotation)
+  if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+    if value == "none":
+      return None
+    annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
   origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+  if origin is Literal:
+    if value not in arguments:
+      raise UserError(f"{where}: unknown value.{nearest(value, arguments)}")
+    return value
   try:
-    if origin is Literal:
-      if value not in arguments:
-        raise UserError(f"{where}: unknown value.{nearest(value, arguments)}")
-      return value
     if origin is tuple:
       return tuple(int(v) for v in value.split("-")) if value else ()
-    if origin in (types.UnionType, typing.Union):
-      return None if value == "none" else _convert(value, next(a for a in arguments if a is not types.NoneType), where)
     if annotation is bool:
       return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
     if annotation in (int, float, str):
       return annotation(value)
   except (ValueError, KeyError):
-    raise UserError(f"{where}: {value!r} is not {_article(_type_name(annotation))}.") from None
+    raise UserError(f"{where}: expected {wanted}, not {value!r}.") from None
   raise TypeError(f"option type {annotation} is not supported: {where}")
-
-
-def _article(noun: str) -> str:
-  return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _type_name(annotation: Any) -> str:

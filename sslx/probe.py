@@ -21,11 +21,13 @@ SCALINGS = ("standardize", "l2")
 
 
 def extract(encode: Callable[[Array], Array], images: np.ndarray, batch_size: int = 500) -> np.ndarray:
-  """Features f32 [N,D] of raw images u8 [N,H,W,C]; `encode` should be jitted. The last batch is padded, not recompiled."""
+  """Features f32 [N,D] of raw images u8 [N,H,W,C]; `encode` should be jitted. Every batch has
+  the same shape (the last is padded), so that one compilation serves all sets of images.
+  """
   out = []
   for start in range(0, len(images), batch_size):
     batch = np.asarray(images[np.arange(start, min(start + batch_size, len(images)))])
-    padding = [(0, min(batch_size, len(images)) - len(batch))] + [(0, 0)] * (batch.ndim - 1)
+    padding = [(0, batch_size - len(batch))] + [(0, 0)] * (batch.ndim - 1)
     out.append(np.asarray(encode(jnp.asarray(np.pad(batch, padding))))[: len(batch)])
   return np.concatenate(out).astype(np.float32, copy=False)
 

@@ -25,13 +25,22 @@ class Interrupted(Exception):
   """Ctrl-C or SIGTERM during `fit`, raised after the state was saved."""
 
 
+def jit_once(function: Callable) -> Callable:
+  """jax.jit for what runs once: on the CPU without compiler optimisation.
+
+  Drawing random weights takes microseconds, and compiling it with optimisation took five seconds of the start-up.
+  """
+  quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+  return jax.jit(function, compiler_options=quick)
+
+
 def make_init(pretext: Pretext, tx: optax.GradientTransformation) -> Callable[[Array, Batch], TrainState]:
   """(key, batch) -> fresh TrainState; the batch gives the shapes, one image will do.
 
-  Jitted, so that no two leaves share memory (donating them would fail) and a second call with the same shapes is free.
+  Jitted, so that no two leaves share memory: donating them would fail.
   """
 
-  @jax.jit
+  @jit_once
   def init(key: Array, batch: Batch) -> TrainState:
     init_key, step_key = jax.random.split(key)
     params, state = pretext.init(init_key, batch)
@@ -149,7 +158,7 @@ def fit(
 def _streamed(data: Mapping[str, Any], indices: Any):
   """(batch, None) for each index array: images through grain, in threads; small arrays (labels) directly."""
   for_images, for_rest = itertools.tee(indices)
-  for image, i in zip(stream(data["image"], for_images), for_rest, strict=True):
+  for image, i in zip(stream(data["image"], for_images, num_threads=8), for_rest, strict=True):
     yield {"image": image, **{name: array[i] for name, array in data.items() if name != "image"}}, None
 
 

@@ -1,3 +1,10 @@
+"""Fixtures, and quick compilation: the tests compile hundreds of tiny functions and run each a few times."""
+
+import os
+
+# Before jax is imported. Convolutions and matrix products are library calls and stay what they are.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+
 import numpy as np
 import pytest
 

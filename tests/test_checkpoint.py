@@ -35,8 +35,8 @@ def leaves(ts):
 
 
 def damage(directory: Path, how: str, item: str) -> None:
-  """Flips one byte in, or cuts, the biggest file of an item."""
-  path = max((p for p in (directory / item).rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+  """Flips one byte in, or cuts, the file that holds the numbers of an item."""
+  path = max((directory / item / "ocdbt.process_0" / "d").iterdir(), key=lambda p: p.stat().st_size)
   data = bytearray(path.read_bytes())
   if how == "flip":
     data[len(data) // 2] ^= 0x10
@@ -102,7 +102,12 @@ def test_a_changed_number_is_noticed_by_the_digest(tmp_path, fresh, monkeypatch)
 
 def test_digest_sees_names_shapes_types_and_values():
   base = {"a": np.zeros(4, np.float32)}
-  others = [{"b": base["a"]}, {"a": base["a"].reshape(2, 2)}, {"a": base["a"].astype(np.int32)}, {"a": base["a"] + 1e-30}]
+  others = [
+    {"b": base["a"]},
+    {"a": base["a"].reshape(2, 2)},
+    {"a": base["a"].astype(np.int32)},
+    {"a": base["a"] + 1e-30},
+  ]
   digests = {checkpoint.digest(tree) for tree in [base, *others]}
   assert len(digests) == 5
 
@@ -119,7 +124,9 @@ def test_the_encoder_restores_alone(tmp_path, fresh):
   checkpoint.save(tmp_path / "checkpoints", at(fresh, 1), META)
   images = np.random.default_rng(0).integers(0, 255, (5, 12, 12, 1), np.uint8)
   encoder = nn.build(META["encoder"])
-  expected = nn.encode(encoder, "flatten", fresh.params["encoder"], fresh.state["encoder"], images.astype(np.float32) / 255)
+  expected = nn.encode(
+    encoder, "flatten", fresh.params["encoder"], fresh.state["encoder"], images.astype(np.float32) / 255
+  )
   for place in (tmp_path, tmp_path / "checkpoints", tmp_path / "checkpoints" / "1"):
     encode, meta = sslx.load_encoder(place)
     np.testing.assert_allclose(encode(images), expected, rtol=1e-5, atol=1e-6)

@@ -11,6 +11,7 @@ from sslx.data import Split
 from sslx.types import UserError
 
 ENCODER, MODES = "conv:widths=4-6", ("raw", "random", "scratch", "frozen", "last:1", "full", "knn:3")
+ENCODE = finetune.encode_fn(nn.build(ENCODER), "flatten")
 RECIPE = finetune.Recipe(steps=4, batch_size=8, learning_rates=(1e-3, 1e-2), folds=2)
 
 
@@ -20,7 +21,7 @@ def run(dataset, sizes=(12, 30), seeds=2, heldout=0, modes=MODES):
   tasks = [compare.Task(m, n, s) for m in modes for n in sizes for s in range(seeds)]
   pretrained = finetune.make_init_encoder(encoder, dataset.image_shape)(7)
   trained = compare.train_classifiers(
-    tasks, dataset, labelled, encoder, "flatten", pretrained, RECIPE, 0, lambda line: None
+    tasks, dataset, labelled, encoder, "flatten", ENCODE, pretrained, RECIPE, 0, lambda line: None
   )
   return encoder, labelled, trained
 
@@ -55,10 +56,10 @@ def test_no_other_label_is_read(toy, heldout):
   pretrained = finetune.make_init_encoder(encoder, toy.image_shape)(7)
   other = dataclasses.replace(toy, train=Split(toy.train.images, poisoned))
   trained = compare.train_classifiers(
-    list(clean), other, labelled, encoder, "flatten", pretrained, RECIPE, 0, lambda line: None
+    list(clean), other, labelled, encoder, "flatten", ENCODE, pretrained, RECIPE, 0, lambda line: None
   )
-  before = compare.logits(clean, encoder, "flatten", toy.test)
-  after = compare.logits(trained, encoder, "flatten", toy.test)
+  before = compare.logits(clean, ENCODE, toy.test)
+  after = compare.logits(trained, ENCODE, toy.test)
   for task in clean:
     np.testing.assert_array_equal(before[task], after[task], err_msg=str(task))
 
@@ -83,7 +84,7 @@ def test_training_never_touches_the_test_split(toy, result):
 
 def test_predictions_are_those_of_the_classifier(toy, result):
   encoder, _, trained = result
-  logits = compare.logits(trained, encoder, "flatten", toy.test)
+  logits = compare.logits(trained, ENCODE, toy.test)
   images = toy.test.images[:5].astype(np.float32) / 255
   for task, (classifier, _) in trained.items():
     tree = classifier.encoder
@@ -99,7 +100,9 @@ def test_scratch_starts_anew_for_each_subset_and_full_from_the_pretrained(toy):
   pretrained = finetune.make_init_encoder(encoder, toy.image_shape)(7)
   tasks = [compare.Task(m, 12, s) for m in ("scratch", "full") for s in (0, 1)]
   recipe = finetune.Recipe(steps=1, batch_size=8, learning_rates=(1e-30,), weight_decay=0.0)
-  trained = compare.train_classifiers(tasks, toy, labelled, encoder, "flatten", pretrained, recipe, 0, lambda line: None)
+  trained = compare.train_classifiers(
+    tasks, toy, labelled, encoder, "flatten", ENCODE, pretrained, recipe, 0, lambda line: None
+  )
   kernel = lambda t: np.asarray(trained[t].classifier.encoder["params"]["block1"]["Conv_0"]["kernel"])  # noqa: E731
   np.testing.assert_array_equal(kernel(tasks[2]), pretrained["params"]["block1"]["Conv_0"]["kernel"])
   np.testing.assert_array_equal(kernel(tasks[2]), kernel(tasks[3]))

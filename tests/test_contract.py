@@ -14,9 +14,9 @@ import pytest
 
 from sslx import nn, options, train
 from sslx.pretext import METHODS, build
-from sslx.types import Pretext, UserError
+from sslx.types import Pretext, TrainState, UserError
 
-ENCODERS = ("conv:widths=4-8", "mlp:widths=16,code=8", "conv:widths=4-8,norm=batch")
+ENCODERS = ("conv:widths=4-8,norm=batch", "mlp:widths=16,code=8")
 CLASSES, B = 4, 5
 RATE = 0.05
 
@@ -39,18 +39,44 @@ def leaves(tree):
   return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
+def copy(tree):
+  """numpy copies: a view of a buffer would stop its donation."""
+  return jax.tree.map(np.array, tree)
+
+
+def numbers(tree, seed: int):
+  """Arrays for the shapes in `tree`: a generic point of parameter space, without compiling an init."""
+  rng = np.random.default_rng(seed)
+
+  def one(path, leaf):
+    name, noise = jax.tree_util.keystr(path), rng.standard_normal(leaf.shape).astype(np.float32)
+    if "kernel" in name:
+      return noise / np.float32(np.sqrt(np.prod(leaf.shape[:-1])))
+    return 1 + noise / 10 if "scale" in name else noise / 10
+
+  return jax.tree_util.tree_map_with_path(one, tree)
+
+
+def refusal(pretext: Pretext, batch) -> str:
+  """Why the method does not take such images; empty where it does."""
+  try:
+    jax.eval_shape(pretext.transform, jax.random.key(0), batch)
+  except UserError as error:
+    return str(error)
+  return ""
+
+
 class Case:
   """One method with one encoder: jitted once, shared by the tests below."""
 
   def __init__(self, method: str, encoder: str):
     self.name, self.spec = method, encoder
     self.pretext = make(method, encoder)
-    self.batch = make_batch(B, 9, 7, 3)
-    self.key = jax.random.key(7)
-    try:
-      jax.eval_shape(self.pretext.transform, self.key, self.batch)
-    except UserError:  # the method wants square images, see test_sizes
+    self.batch, self.key = make_batch(B, 9, 7, 3), jax.random.key(7)
+    if refusal(self.pretext, self.batch):  # it wants square images, see test_sizes
       self.batch = make_batch(B, 9, 9, 3)
+    self.shapes = jax.eval_shape(self.pretext.init, self.key, self.batch)
+    self.params = numbers(self.shapes[0], 3)
     self.init = jax.jit(self.pretext.init)
     self.transform = jax.jit(self.pretext.transform)
     self.grad = jax.jit(jax.value_and_grad(self.pretext.loss, has_aux=True))
@@ -58,21 +84,15 @@ class Case:
 
   @functools.cached_property
   def fresh(self):
-    return self.init(jax.random.key(1), self.batch)
+    return copy(self.init(self.key, self.batch))
 
-  @functools.cached_property
-  def params(self):
-    """Fresh parameters moved to a generic point: a zero-initialised head would stop every gradient."""
-    rng = np.random.default_rng(3)
-    return jax.tree.map(lambda p: np.asarray(p + 0.1 * rng.standard_normal(p.shape), np.float32), self.fresh[0])
-
-  @functools.cached_property
+  @property
   def state(self):
-    return jax.device_get(self.fresh[1])
+    return self.fresh[1]
 
   @functools.cached_property
   def view(self):
-    return self.transform(self.key, self.batch)
+    return self.transform(self.key, self.batch) if self.spec == ENCODERS[0] else get_case(self.name).view
 
   @functools.cached_property
   def graded(self):
@@ -80,42 +100,49 @@ class Case:
     return jax.device_get(self.grad(self.params, self.state, self.key, self.view))
 
   def features(self, image, params=None, state=None):
-    return np.asarray(
-      self.encode(self.params if params is None else params, self.state if state is None else state, image)
-    )
+    params, state = self.params if params is None else params, self.state if state is None else state
+    return np.asarray(self.encode(params, state, image))
+
+
+get_case = functools.cache(lambda method, encoder=ENCODERS[0]: Case(method, encoder))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _fast_compilation():
+  """Compiling dominates here: five times faster so."""
   old = jax.config.values["jax_disable_most_optimizations"]
   jax.config.update("jax_disable_most_optimizations", True)
   yield
   jax.config.update("jax_disable_most_optimizations", old)
+  get_case.cache_clear()
 
 
-@pytest.fixture(scope="module", params=[(m, e) for m in METHODS for e in ENCODERS], ids=lambda p: "-".join(p))
-def case(request):
-  return Case(*request.param)
+each_encoder = pytest.mark.parametrize("encoder", ENCODERS)
+each_method = pytest.mark.parametrize("method", METHODS)
 
 
-def test_init(case):
-  params, state = case.fresh
+@pytest.fixture
+def case(method, encoder):
+  return get_case(method, encoder)
+
+
+@each_method
+@each_encoder
+def test_init_shapes(case):
+  params, state = case.shapes
   assert isinstance(params, dict)
   assert isinstance(state, dict)
-  assert jax.tree.leaves(params["encoder"])
+  assert shapes((params["encoder"], state["encoder"])) == shapes(
+    jax.eval_shape(functools.partial(nn.init, nn.build(case.spec)), case.key, case.batch["image"].astype(np.float32))
+  )
   assert bool(state["encoder"]) == ("batch" in case.spec)
-  for name, leaf in leaves(params).items():
-    assert leaf.dtype == np.float32, name
-    assert np.isfinite(leaf).all(), name
+  assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
   one = {name: array[:1] for name, array in case.batch.items()}  # the batch gives shapes only: one image will do
-  assert shapes(jax.eval_shape(case.pretext.init, case.key, one)) == shapes(case.fresh)
-  other = leaves(case.init(jax.random.key(2), case.batch)[0]["encoder"])
-  kernels = [name for name in other if "kernel" in name]
-  assert kernels
-  for name in kernels:
-    assert np.any(other[name] != leaves(params["encoder"])[name]), name
+  assert shapes(jax.eval_shape(case.pretext.init, case.key, one)) == shapes(case.shapes)
 
 
+@each_method
+@each_encoder
 def test_loss_and_gradients(case):
   (loss, (state, metrics)), grads = case.graded
   assert loss.shape == ()
@@ -130,15 +157,16 @@ def test_loss_and_gradients(case):
   for name, g in leaves(grads["encoder"]).items():
     assert np.any(g), f"{name}: the loss does not read it"
   assert shapes(state) == shapes(case.state)
-  moved = [np.any(a != b) for a, b in zip(jax.tree.leaves(state["encoder"]), jax.tree.leaves(case.state["encoder"]), strict=True)]
-  assert all(moved)  # batch statistics, where there are any
+  for name, leaf in leaves(state["encoder"]).items():
+    assert np.any(leaf != leaves(case.state["encoder"])[name]), f"batch statistics {name} stay"
   updated = jax.eval_shape(case.pretext.update, case.params, state, jnp.zeros((), jnp.int32))
   assert shapes(updated) == shapes(case.state)
 
 
-def test_gradient_matches_finite_difference(case):
+@each_method
+def test_gradient_matches_finite_difference(method):
   """Along a random direction: a stray stop_gradient, or a loss that is not what is differentiated, shows here."""
-  rng = np.random.default_rng(5)
+  case, rng = get_case(method, ENCODERS[1]), np.random.default_rng(5)  # batch statistics amplify kinks of the relu
   (_, _), grads = case.graded
   direction = jax.tree.map(lambda p: rng.standard_normal(p.shape).astype(np.float32), case.params)
   expected = sum(np.sum(g * d) for g, d in zip(jax.tree.leaves(grads), jax.tree.leaves(direction), strict=True))
@@ -151,7 +179,9 @@ def test_gradient_matches_finite_difference(case):
   np.testing.assert_allclose((along(h) - along(-h)) / (2 * h), expected, rtol=0.05, atol=0.05)
 
 
-def test_transform(case):
+@each_method
+def test_transform(method):
+  case = get_case(method)
   view = leaves(case.view)
   assert all(np.isfinite(leaf).all() for leaf in view.values())
   assert all(len(leaf) % B == 0 for leaf in view.values())
@@ -178,8 +208,9 @@ def test_transform(case):
   copies = {name: np.repeat(array[:1], B, 0) for name, array in case.batch.items()}
   drawn = leaves(case.transform(case.key, copies))
   for name in stochastic:
-    for layout in (drawn[name].reshape(-1, B, *drawn[name].shape[1:]).swapaxes(0, 1),):
-      assert len({sample.tobytes() for sample in layout}) > 1, name
+    rows = drawn[name].reshape(len(drawn[name]), -1)
+    slots = [rows.reshape(-1, B, rows.shape[1]).swapaxes(0, 1), rows.reshape(B, -1, rows.shape[1])]
+    assert all(len({sample.tobytes() for sample in layout}) == B for layout in slots), name
 
   # Raw bytes and floats are the same images.
   floats = {**case.batch, "image": case.batch["image"].astype(np.float32) / 255}
@@ -187,6 +218,8 @@ def test_transform(case):
     np.testing.assert_allclose(leaf, view[name], atol=1e-5, err_msg=name)
 
 
+@each_method
+@each_encoder
 def test_encode(case):
   image = case.batch["image"]
   z = case.features(image)
@@ -207,43 +240,55 @@ def test_encode(case):
     assert np.abs(case.features(image, state=moved) - z).max() > 1e-3
 
 
-def test_train_step(case):
-  """One step equals its definition written out, consumes its input, and compiles once."""
-  tx = optax.sgd(RATE)
-  first = train.make_init(case.pretext, tx)(jax.random.key(1), case.batch)
-  ts = first._replace(params=jax.tree.map(jnp.array, case.params))
-  key, params = first.key, case.params
-  state, data = jax.device_get(ts.state), {name: jnp.asarray(np.concatenate([a, a])) for name, a in case.batch.items()}
+@each_method
+@each_encoder
+def test_init(case):
+  params, _ = case.fresh
+  assert all(np.isfinite(leaf).all() for leaf in leaves(case.fresh).values())
+  kernels = {name: leaf for name, leaf in leaves(params["encoder"]).items() if "kernel" in name}
+  assert kernels
+  for kernel in kernels.values():
+    assert kernel.std() == pytest.approx(np.prod(kernel.shape[:-1]) ** -0.5, rel=0.3)  # LeCun's
+  other = leaves(case.init(jax.random.key(0), case.batch)[0]["encoder"])
+  assert all(np.any(other[name] != kernel) for name, kernel in kernels.items())
+
+
+@each_method
+def test_train_step(method):
+  """Steps equal their definition written out, consume their input, and compile once. With batch statistics."""
+  case, tx = get_case(method), optax.sgd(RATE)
+  params, state, key = case.params, case.state, jax.random.key(11)
+  device = jax.tree.map(jnp.array, (params, state))
+  ts = TrainState(jnp.zeros((), jnp.int32), jax.random.key(11), *device, tx.init(params))
+  data = {name: jnp.asarray(np.concatenate([a, a])) for name, a in case.batch.items()}
   indices = np.array([9, 1, 7, 3, 5], np.int32)
-  key_data = np.asarray(jax.random.key_data(key))
-  step = train.make_train_step(case.pretext, tx)
+  batch = {name: np.asarray(array)[indices] for name, array in data.items()}
+  step, touched = train.make_train_step(case.pretext, tx), set()
   for i in range(2):
-    old = ts
-    transform_key, loss_key = jax.random.split(
-      jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(key_data)), np.int32(i))
-    )
-    batch = {name: np.asarray(array)[indices] for name, array in data.items()}
+    transform_key, loss_key = jax.random.split(jax.random.fold_in(key, i))
     (loss, (state, metrics)), grads = case.grad(params, state, loss_key, case.transform(transform_key, batch))
-    params = jax.tree.map(lambda p, g: np.asarray(p) - np.float32(RATE) * np.asarray(g), params, grads)
+    touched |= {name for name, g in leaves(grads).items() if np.any(g)}
+    params = jax.tree.map(lambda p, g: p - np.float32(RATE) * np.asarray(g), params, grads)
     state = case.pretext.update(params, state, jnp.asarray(i, jnp.int32))
+    old = ts
     ts, got = step(ts, data, indices)
-    assert int(ts.step) == i + 1
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves((old.params, old.state)))
-    np.testing.assert_allclose(got["loss"], loss, rtol=1e-4)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
     assert set(got) == {"loss", *metrics}
-    for name, leaf in leaves(ts.params).items():
-      np.testing.assert_allclose(leaf, leaves(params)[name], rtol=1e-3, atol=1e-4, err_msg=name)
-    for name, leaf in leaves(ts.state).items():
-      np.testing.assert_allclose(leaf, leaves(state)[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(got["loss"], loss, rtol=1e-4)
+    assert int(ts.step) == i + 1
+    for mine, its in ((params, ts.params), (state, ts.state)):
+      its = leaves(copy(its))
+      for name, leaf in leaves(mine).items():
+        np.testing.assert_allclose(its[name], leaf, rtol=1e-3, atol=1e-4, err_msg=name)
   assert step._cache_size() == 1
-  for name, g in leaves(case.graded[1]).items():
-    if np.any(g):
-      assert np.any(leaves(ts.params)[name] != leaves(case.params)[name]), name
+  assert touched == set(leaves(params))  # every parameter is trained
 
 
+@each_method
+@each_encoder
 def test_loss_falls(case):
   """On one view, fifteen steps by the sign of the gradient."""
-  params, state = jax.device_get(case.fresh)
+  params, state = case.params, case.state
   losses = []
   for _ in range(16):
     (loss, (state, _)), grads = jax.device_get(case.grad(params, state, case.key, case.view))
@@ -252,7 +297,9 @@ def test_loss_falls(case):
   assert min(losses[-3:]) < losses[0] - 0.005, losses
 
 
-def test_show(case):
+@each_method
+def test_show(method):
+  case = get_case(method)
   if case.pretext.show is None:
     pytest.skip("shows nothing")
   pictures = jax.jit(case.pretext.show)(case.params, case.state, case.key, case.batch)
@@ -266,36 +313,40 @@ def test_show(case):
   assert originals  # what it is compared with
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("size", [(28, 28, 1), (27, 27, 3), (27, 31, 3), (5, 16, 1)], ids=str)
-def test_sizes(method, size):
-  """By shapes alone: every encoder, odd and non-square sizes, colours, batches of 2 and 7."""
-  key = jax.random.key(0)
-  for encoder in (*ENCODERS, "rotnet", "conv:widths=4-8-8,down=stride,code=3") if min(size) > 6 else ENCODERS:
-    pretext = make(method, encoder)
-    batch = make_batch(2, *size)
-    try:
-      jax.eval_shape(pretext.transform, key, batch)
-    except UserError as error:
-      assert size[0] != size[1]
-      assert "square" in str(error)
-      assert f"{size[0]}x{size[1]}" in str(error)
-      continue
-    params, state = jax.eval_shape(pretext.init, key, batch)
-    for n in (2, 7):
-      batch = make_batch(n, *size)
-      view = jax.eval_shape(pretext.transform, key, batch)
-      loss, (after, _) = jax.eval_shape(pretext.loss, params, state, key, view)
-      assert loss.shape == ()
-      assert shapes(after) == shapes(state)
-      z = jax.eval_shape(pretext.encode, params, state, batch["image"])
-      assert z.shape[0] == n
-      assert z.shape[1] > 0
-      if pretext.show:
-        assert {p.shape for p in jax.eval_shape(pretext.show, params, state, key, batch).values()} == {(n, *size)}
+@each_method
+@pytest.mark.parametrize(
+  ("size", "encoder"),
+  [
+    ((28, 28, 1), "rotnet"),
+    ((27, 27, 3), "conv:widths=4-8-12,down=stride,norm=none,code=3"),
+    ((27, 31, 3), "conv:widths=4-8"),
+    ((5, 16, 1), "conv:widths=4-8,norm=batch"),
+    ((9, 8, 1), "mlp:widths=16,code=8"),
+  ],
+  ids=str,
+)
+def test_sizes(method, size, encoder):
+  """By shapes alone: odd and non-square sizes, colours, another batch size than at init."""
+  key, pretext = jax.random.key(0), make(method, encoder)
+  batch = make_batch(2, *size)
+  if size[0] != size[1] and refusal(pretext, batch):
+    assert "square" in refusal(pretext, batch)
+    assert f"{size[0]}x{size[1]}" in refusal(pretext, batch)
+    return
+  params, state = jax.eval_shape(pretext.init, key, batch)
+  batch = make_batch(7, *size)
+  view = jax.eval_shape(pretext.transform, key, batch)
+  loss, (after, _) = jax.eval_shape(pretext.loss, params, state, key, view)
+  assert loss.shape == ()
+  assert shapes(after) == shapes(state)
+  z = jax.eval_shape(pretext.encode, params, state, batch["image"])
+  assert z.shape[0] == 7
+  assert z.shape[1] > 0
+  if pretext.show:
+    assert {p.shape for p in jax.eval_shape(pretext.show, params, state, key, batch).values()} == {(7, *size)}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each_method
 def test_features_are_read_as_asked(method):
   pretext = make(method, "conv:widths=4-8", "block1:grid2+block2:pool")
   batch = make_batch(2, 12, 12, 1)
@@ -303,7 +354,7 @@ def test_features_are_read_as_asked(method):
   assert jax.eval_shape(pretext.encode, params, state, batch["image"]).shape == (2, 4 * 4 + 8)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each_method
 def test_documented(method):
   factory = METHODS[method].factory
   assert factory.__doc__
@@ -314,7 +365,7 @@ def test_documented(method):
   assert re.search(r"^ +L\w* = ", doc, re.MULTILINE), "give the equation"
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each_method
 def test_hyper_parameters(method):
   factory = METHODS[method].factory
   for name, p in options.parameters(factory).items():
@@ -341,7 +392,7 @@ def has_type(value, annotation) -> bool:
   return type(value) is annotation
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each_method
 def test_unknown_hyper_parameter_names_the_nearest(method):
   with pytest.raises(UserError, match="has no option"):
     options.parse(METHODS[method].factory, ["no_such_thing=1"], "--hp")

@@ -23,7 +23,8 @@ def test_only_the_named_blocks_move(toy, norm, mode, moved):
   before = finetune.make_init_encoder(encoder, (12, 12, 1))(0)
   before["stats"] = jax.tree.map(lambda s: s + 0.1, before["stats"])
   before = jax.tree.map(np.array, before)
-  run = finetune.make_finetune(encoder, "flatten", 3, mode, RECIPE, finetune.encode_fn(encoder, "flatten"))
+  blocks = masks.trained_blocks(mode, encoder.block_names)
+  run = finetune.make_finetune(encoder, "flatten", 3, blocks, RECIPE, finetune.encode_fn(encoder, "flatten"))
   after = run(before, toy.train.images[:24], toy.train.labels[:24], 0)
   for block in encoder.block_names:
     expected = moved is None or block in moved
@@ -48,7 +49,9 @@ def test_a_frozen_encoder_has_no_gradients_and_no_optimiser_state(toy):
 
   pretext = supervised(encoder, "flatten", (), num_classes=3)
   params, state = pretext.init(jax.random.key(0), batch)
-  forward = jax.jit(lambda p: pretext.loss(p, state, jax.random.key(0), {**batch, "image": jnp.ones((32, 12, 12, 1))})[0])
+  forward = jax.jit(
+    lambda p: pretext.loss(p, state, jax.random.key(0), {**batch, "image": jnp.ones((32, 12, 12, 1))})[0]
+  )
   forward_flops = forward.lower(params).compile().cost_analysis()["flops"]
   frozen, frozen_state = flops_and_state(())
   everything, full_state = flops_and_state(encoder.block_names)

@@ -11,8 +11,12 @@ import flax.linen as nn
 
 from sslx import options
 from sslx.nn.features import read
+from sslx.ops.conv import conv_general_dilated
 from sslx.ops.pool import max_pool
 from sslx.types import Array, UserError
+
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)  # flax's, with fast gradients on the CPU
 
 
 class Encoder(nn.Module):
@@ -49,9 +53,9 @@ class ConvBlock(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,H,W,C] -> [B,H',W',width]."""
-    x = nn.Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
+    x = Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
     if self.norm == "group":
-      x = nn.GroupNorm(num_groups=min(8, self.width))(x)
+      x = nn.GroupNorm(num_groups=max(g for g in range(1, 9) if self.width % g == 0))(x)
     elif self.norm == "batch":
       x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
     x = nn.relu(x)
@@ -81,7 +85,7 @@ class ResidualBlocks(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,H,W,C] -> [B,H/stride,W/stride,width]."""
     norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
-    conv = functools.partial(nn.Conv, self.width, use_bias=False)
+    conv = functools.partial(Conv, self.width, use_bias=False)
     for stride in (self.stride, 1):
       shortcut = x
       x = nn.relu(norm()(conv((3, 3), strides=stride)(x)))
@@ -101,14 +105,19 @@ def mlp(*, widths: tuple[int, ...] = (1000, 500), code: int = 64) -> Encoder:
 def conv(
   *,
   widths: tuple[int, ...] = (32, 64, 128),
-  kernel: int = 3,
+  kernel: tuple[int, ...] = (3,),
   down: Literal["pool", "stride"] = "pool",
   norm: Literal["none", "group", "batch"] = "group",
   code: int = 0,
 ) -> Encoder:
-  """Convolution blocks, each halving height and width (rounded up: 28 -> 14 -> 7 -> 4), optional linear dense code."""
-  make = functools.partial(ConvBlock, kernel=kernel, norm=norm, pool=down == "pool", stride=1 + (down == "stride"))
-  return _encoder([(f"block{i + 1}", functools.partial(make, w)) for i, w in enumerate(widths)], code)
+  """Convolution blocks, each halving height and width (rounded up: 28 -> 14 -> 7 -> 4), optional linear dense code.
+
+  kernel: sizes per block; the last one repeats.
+  """
+  make = functools.partial(ConvBlock, norm=norm, pool=down == "pool", stride=1 + (down == "stride"))
+  kernels = (*kernel, *[kernel[-1]] * len(widths))  # the last one repeats
+  blocks = [(f"block{i + 1}", functools.partial(make, w, kernel=kernels[i])) for i, w in enumerate(widths)]
+  return _encoder(blocks, code)
 
 
 def rotnet() -> Encoder:

@@ -49,7 +49,9 @@ def conv2d(x: Array, kernel: Array, strides: tuple[int, int], pads: tuple[tuple[
   """x [B,H,W,C] * kernel [h,w,C,O] -> [B,H',W',O], zero-padded by `pads`."""
   if kernel.shape[2] * kernel.shape[0] * kernel.shape[1] > 64:  # enough channels: XLA's forward pass is good
     return _stock(x, kernel, strides, pads)
-  return lax.platform_dependent(x, kernel, cpu=lambda x, k: _matmul(x, k, strides, pads), default=lambda x, k: _stock(x, k, strides, pads))
+  return lax.platform_dependent(
+    x, kernel, cpu=lambda x, k: _matmul(x, k, strides, pads), default=lambda x, k: _stock(x, k, strides, pads)
+  )
 
 
 def _forward(x, kernel, strides, pads):

@@ -7,6 +7,7 @@ arXiv 2002.05709. The projection head g is dropped for probing. Views here are f
 elastic and intensity changes instead of crops and colour.
 """
 
+import math
 from collections.abc import Mapping
 
 import jax
@@ -37,8 +38,10 @@ def simclr(
   degrees, scale, shift, shear: ranges of the random affine map (see `affine_grid`); elastic: standard deviation of the
   smooth displacements in pixels; contrast: range of log gamma and log contrast.
   """
-  if temperature <= 0:
+  if not 0 < temperature < math.inf:
     raise UserError(f"--hp=temperature={temperature:g}: must be positive.")
+  if not projector or min(projector) < 1:
+    raise UserError(f"--hp=projector={'-'.join(map(str, projector))}: needs widths of at least 1, such as 256-128.")
   head = nn.Projector(projector)
 
   def view(key: Array, image: Array) -> Array:

@@ -1,0 +1,276 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx import masks, nn
+from sslx.nn import features
+from sslx.nn.encoders import ConvBlock, ResidualBlocks
+from sslx.pretext import build
+from sslx.types import UserError
+
+KEY = jax.random.key(0)
+
+
+def images(n=4, height=8, width=8, channels=1, seed=0):
+  return np.random.default_rng(seed).uniform(size=(n, height, width, channels)).astype(np.float32)
+
+
+def block_shapes(spec, size=(28, 28, 1)):
+  """{block: output shape without the batch} and the parameters' shapes."""
+  encoder, x = nn.build(spec), np.zeros((2, *size), np.float32)
+  params, stats = jax.eval_shape(lambda: nn.init(encoder, KEY, x))
+  outputs = jax.eval_shape(lambda p, s: nn.apply(encoder, p, s, x)[0], params, stats)
+  return {name: out.shape[1:] for name, out in outputs.items()}, params
+
+
+# encoders
+
+
+def test_rotnet_has_the_published_counts():
+  batch = {"image": np.zeros((1, 28, 28, 1), np.uint8), "label": np.zeros(1, np.int32)}
+  encoder = nn.build("rotnet")
+  rotation, _ = jax.eval_shape(build("rotation", encoder, "flatten", 10, {}).init, KEY, batch)
+  assert masks.count(rotation["encoder"]) == 19_104
+  assert masks.count(rotation) == 23_988
+  supervised, _ = jax.eval_shape(build("supervised", encoder, "flatten", 10, {}).init, KEY, batch)
+  assert masks.count(supervised) == 21_994
+  assert masks.count(supervised, masks.trainable(supervised, ())) == 2_890
+  assert masks.count(supervised, masks.trainable(supervised, ["block2"])) == 2_890 + (9 * 64 + 1) * 32
+  assert block_shapes("rotnet")[0] == {"block1": (7, 7, 64), "block2": (3, 3, 32)}  # rounded down: 7 -> 3
+
+
+def test_conv_rounds_up():
+  expected = {"block1": (14, 14, 4), "block2": (7, 7, 8), "block3": (4, 4, 8)}
+  for down in ("pool", "stride"):
+    assert block_shapes(f"conv:widths=4-8-8,down={down}")[0] == expected
+    shapes, _ = block_shapes(f"conv:widths=4-8,code=5,down={down}", (27, 1, 3))
+    assert shapes == {"block1": (14, 1, 4), "block2": (7, 1, 8), "code": (5,)}
+
+
+def test_conv_counts_and_kernels():
+  _, params = block_shapes("conv:widths=4-8,norm=none,kernel=5-3")
+  assert params["block1"]["Conv_0"]["kernel"].shape == (5, 5, 1, 4)
+  assert params["block2"]["Conv_0"]["kernel"].shape == (3, 3, 4, 8)
+  assert masks.count(params) == (25 * 1 + 1) * 4 + (9 * 4 + 1) * 8
+  for norm in ("group", "batch"):  # the normalisation's bias replaces the convolution's
+    _, params = block_shapes(f"conv:widths=4-8,norm={norm}")
+    assert masks.count(params) == 9 * 4 + 2 * 4 + 9 * 4 * 8 + 2 * 8
+
+
+@pytest.mark.parametrize("width", [1, 6, 12, 20, 13])
+def test_group_norm_takes_any_width(width):
+  assert block_shapes(f"conv:widths={width}", (4, 4, 1))[0] == {"block1": (2, 2, width)}
+
+
+def test_mlp():
+  shapes, params = block_shapes("mlp:widths=7-6,code=3", (4, 5, 2))
+  assert shapes == {"dense1": (7,), "dense2": (6,), "code": (3,)}
+  assert masks.count(params) == (40 + 1) * 7 + (7 + 1) * 6 + (6 + 1) * 3
+  assert list(block_shapes("mlp:widths=7,code=0")[0]) == ["dense1"]
+  encoder = nn.build("mlp:widths=7,code=3")
+  params, stats = nn.init(encoder, KEY, images())
+  outputs, _ = nn.apply(encoder, params, stats, images())
+  assert outputs["dense1"].min() == 0
+  assert outputs["code"].min() < 0  # a linear code
+  dense = jax.tree.map(np.asarray, params)
+  hidden = np.maximum(images().reshape(4, -1) @ dense["dense1"]["Dense_0"]["kernel"], 0)
+  np.testing.assert_allclose(outputs["code"], hidden @ dense["code"]["Dense_0"]["kernel"], rtol=1e-4, atol=1e-5)
+
+
+def test_resnet18_is_the_known_one():
+  shapes, params = block_shapes("resnet18", (32, 32, 3))
+  assert list(shapes.items()) == [
+    ("stem", (32, 32, 64)),
+    ("stage1", (32, 32, 64)),
+    ("stage2", (16, 16, 128)),
+    ("stage3", (8, 8, 256)),
+    ("stage4", (4, 4, 512)),
+  ]
+  assert masks.count(params) + (512 + 1) * 10 == 11_173_962  # with a dense layer to 10 classes: the CIFAR ResNet-18
+
+
+def test_residual_block_starts_as_the_identity():
+  x, module = images(2, 4, 4, 3), ResidualBlocks(3, 1)
+  params, stats = nn.init(module, KEY, x)
+  np.testing.assert_allclose(nn.apply(module, params, stats, x)[0], x, atol=1e-6)
+
+
+def test_batch_statistics_move_only_in_the_blocks_that_train():
+  encoder, x = nn.build("conv:widths=4-4,norm=batch"), images()
+  params, stats = nn.init(encoder, KEY, x)
+  evaluated, same = nn.apply(encoder, params, stats, x)
+  assert same is stats
+  assert nn.apply(encoder, params, stats, x, train=())[1] is stats
+  for train, moving in ((True, {"block1", "block2"}), (("block2",), {"block2"}), (("block1",), {"block1"})):
+    outputs, after = nn.apply(encoder, params, stats, x, train=train)
+    assert jax.tree.structure(after) == jax.tree.structure(stats)
+    changed = {b for b in stats if not all(jax.tree.leaves(jax.tree.map(jnp.array_equal, stats[b], after[b])))}
+    assert changed == moving
+    if "block1" not in moving:  # frozen: computed as in evaluation
+      np.testing.assert_array_equal(outputs["block1"], evaluated["block1"])
+      alone = nn.apply(encoder, params, stats, x[:1], train=train)[0]["block1"]
+      np.testing.assert_allclose(alone, outputs["block1"][:1], atol=1e-6)
+    else:
+      assert np.abs(outputs["block1"] - evaluated["block1"]).max() > 1e-3
+
+
+def test_batch_statistics_are_a_moving_average():
+  x, module = images(), ConvBlock(4, norm="batch")
+  params, stats = nn.init(module, KEY, x)
+  kernel = params["Conv_0"]["kernel"]
+  y = np.asarray(jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")))
+  after = nn.apply(module, params, stats, x, train=True)[1]["BatchNorm_0"]
+  np.testing.assert_allclose(after["mean"], 0.1 * y.mean((0, 1, 2)), rtol=1e-3, atol=1e-6)
+  np.testing.assert_allclose(after["var"], 0.9 + 0.1 * y.var((0, 1, 2)), rtol=1e-4)
+
+
+def test_unused_blocks_do_not_matter():
+  encoder, x = nn.build("conv:widths=4-4"), images()
+  params, stats = nn.init(encoder, KEY, x)
+  changed = {**params, "block2": jax.tree.map(lambda p: p + 1, params["block2"])}
+
+  def read(params, spec):
+    return nn.encode(encoder, spec, params, stats, x)
+
+  np.testing.assert_array_equal(read(params, "block1"), read(changed, "block1"))
+  assert np.any(read(params, "block2") != read(changed, "block2"))
+  grads = jax.grad(lambda p: jnp.square(read(p, "block1")).sum())(params)
+  assert all(np.any(g) for g in jax.tree.leaves(grads["block1"]))
+  assert not any(np.any(g) for g in jax.tree.leaves(grads["block2"]))
+
+
+@pytest.mark.parametrize(
+  ("spec", "message"),
+  [
+    ("cov", "no encoder is called 'cov'. Did you mean 'conv'"),
+    ("", "no encoder is called ''.* Known: conv, mlp"),
+    ("conv:width=3", "no option 'width'. Did you mean 'widths'"),
+    ("conv:widths=3-x", "expected integers"),
+    ("conv:widths=", "widths must be positive"),
+    ("conv:widths=4-0", "widths must be positive"),
+    ("conv:kernel=0", "kernel must be positive"),
+    ("conv:code=-1", "code must be positive"),
+    ("conv:down=avg", "unknown value.* Known: pool, stride"),
+    ("conv:widths=4,widths=5", "given twice"),
+    ("rotnet:widths=4", "no option 'widths'"),
+    ("mlp:code=1.5", "expected integer"),
+  ],
+)
+def test_bad_encoder(spec, message):
+  with pytest.raises(UserError, match=message) as caught:
+    nn.build(spec)
+  assert str(caught.value).startswith("--encoder=")
+
+
+# features
+
+
+def test_features_grammar():
+  names = ["block1", "block2", "code"]
+  for spec, expected in {
+    "flatten": [("code", "flatten")],
+    "pool": [("code", "pool")],
+    "grid12": [("code", "grid12")],
+    "block1": [("block1", "flatten")],
+    "block1:pool+code": [("block1", "pool"), ("code", "flatten")],
+    "block2:grid3+flatten": [("block2", "grid3"), ("code", "flatten")],
+  }.items():
+    assert features.parse(spec, names) == expected
+
+
+@pytest.mark.parametrize(
+  ("spec", "message"),
+  [
+    ("blok1", "'blok1' is neither a block nor a reading. Did you mean 'block1'"),
+    ("blok1:pool", "no block 'blok1'. Did you mean 'block1'"),
+    ("block1:pol", "'pol' is neither.*Did you mean 'pool'"),
+    ("grid", "'grid' is neither"),
+    ("grid0", "'grid0' is neither"),
+    ("grid-1", "'grid-1' is neither"),
+    ("block1:", "'' is neither"),
+    ("pool+", "'' is neither"),
+    ("", "'' is neither"),
+  ],
+)
+def test_bad_features(spec, message):
+  with pytest.raises(UserError, match=message) as caught:
+    features.parse(spec, ["block1", "block2"])
+  assert str(caught.value).startswith(f"--features={spec}:")
+
+
+def test_features_are_read_in_order():
+  outputs = {"a": images(2, 4, 6, 3), "b": np.float32([[1, 2], [3, 4]])}
+  np.testing.assert_array_equal(nn.read(outputs, "a"), outputs["a"].reshape(2, -1))
+  np.testing.assert_allclose(nn.read(outputs, "a:pool"), outputs["a"].mean((1, 2)), rtol=1e-5)
+  grid = outputs["a"].reshape(2, 2, 2, 2, 3, 3).mean((2, 4)).reshape(2, -1)  # 2x2 cells of 2x3 pixels
+  np.testing.assert_allclose(nn.read(outputs, "a:grid2"), grid, rtol=1e-5)
+  np.testing.assert_array_equal(nn.read(outputs, "pool"), outputs["b"])  # a flat block reads the same in every way
+  np.testing.assert_allclose(
+    nn.read(outputs, "b+a:pool"), np.concatenate([outputs["b"], outputs["a"].mean((1, 2))], 1), rtol=1e-5
+  )
+
+
+# decoders
+
+
+def decoded(module, z):
+  def forward(z):
+    params, _ = nn.init(module, KEY, z)
+    return nn.apply(module, params, {}, z)[0]
+
+  return jax.eval_shape(forward, z).shape
+
+
+@pytest.mark.parametrize("upsample", ["transpose", "resize"])
+def test_conv_decoder_returns_any_size(upsample):
+  flat = np.zeros((2, 5), np.float32)
+  for height in range(1, 34):
+    shape = (height, 34 - height if height % 3 else height, 1 + 2 * (height % 2))
+    start = (-(-shape[0] // 4), -(-shape[1] // 4))
+    decoder = nn.ConvDecoder(shape, (6, 4), upsample)
+    assert decoded(decoder, flat) == (2, *shape)
+    assert decoded(decoder, np.zeros((2, *start, 3), np.float32)) == (2, *shape)
+  assert decoded(nn.ConvDecoder((28, 28, 1), (6, 4, 3), upsample), np.zeros((2, 3, 3, 32), np.float32)) == (
+    2,
+    28,
+    28,
+    1,
+  )
+
+
+def test_mlp_decoder():
+  assert decoded(nn.MlpDecoder((5, 7, 3)), np.zeros((2, 4), np.float32)) == (2, 5, 7, 3)
+  assert decoded(nn.MlpDecoder((5, 7, 1), (8, 9)), np.zeros((2, 2, 2, 4), np.float32)) == (2, 5, 7, 1)
+
+
+@pytest.mark.parametrize("upsample", ["transpose", "resize"])
+def test_conv_decoder_reaches_every_pixel_in_place(upsample):
+  """Each output pixel depends on the code, and a code's cell only on what is near it (no shift by cropping)."""
+  decoder, z = nn.ConvDecoder((14, 14, 1), (4, 4), upsample), np.ones((1, 4, 4, 4), np.float32)
+  params, _ = nn.init(decoder, KEY, z)
+  bump = z.copy()
+  bump[0, 1, 2] += 1
+  base, moved = (np.asarray(nn.apply(decoder, params, {}, v)[0])[0, :, :, 0] for v in (z, bump))
+  rows, columns = np.nonzero(base != moved)
+  scale = 14 / 4
+  assert abs(rows.mean() - (1.5 * scale - 0.5)) < 1.5
+  assert abs(columns.mean() - (2.5 * scale - 0.5)) < 1.5
+  assert np.ptp(rows) < 11
+
+
+# heads
+
+
+def test_heads():
+  x = images(3, 3, 3, 32)
+  params, _ = nn.init(nn.ConvHead(4), KEY, x)
+  assert masks.count(params) == 23_988 - 19_104
+  assert nn.apply(nn.ConvHead(4), params, {}, x)[0].shape == (3, 4)
+  flat, _ = nn.init(nn.ConvHead(4), KEY, x.reshape(3, -1))
+  assert masks.count(flat) == (288 + 1) * 4
+  zero, _ = nn.init(nn.Linear(4, zero=True), KEY, x)
+  np.testing.assert_array_equal(nn.apply(nn.Linear(4, zero=True), zero, {}, x)[0], 0)
+  projector, _ = nn.init(nn.Projector((5, 2)), KEY, x)
+  assert masks.count(projector) == (288 + 1) * 5 + (5 + 1) * 2
+  assert nn.apply(nn.Projector((5, 2)), projector, {}, x)[0].min() < 0  # the last layer is linear

@@ -1,0 +1,127 @@
+import re
+from typing import Literal
+
+import pytest
+
+from sslx import options
+from sslx.types import UserError
+
+
+def factory(
+  data,
+  *,
+  level: float = 0.5,
+  count: int = 3,
+  name: str = "a",
+  widths: tuple[int, ...] = (16, 32),
+  deep: bool = False,
+  kind: Literal["sigmoid", "linear"] = "sigmoid",
+  limit: int | None = None,
+  classes: int,
+):
+  return None
+
+
+@pytest.mark.parametrize(
+  ("text", "value"),
+  [
+    ("level=0.25", 0.25),
+    ("level=1e-3", 1e-3),
+    ("level=2", 2.0),
+    ("count=-7", -7),
+    ("name=x=y", "x=y"),
+    ("name=", ""),
+    ("widths=16-32-64", (16, 32, 64)),
+    ("widths=8", (8,)),
+    ("widths=", ()),
+    ("deep=true", True),
+    ("deep=False", False),
+    ("deep=1", True),
+    ("deep=0", False),
+    ("kind=linear", "linear"),
+    ("limit=none", None),
+    ("limit=5", 5),
+    ("classes=10", 10),
+  ],
+)
+def test_parse(text, value):
+  parsed = options.parse(factory, [text], "--hp")
+  assert parsed == {text.split("=")[0]: value}
+  assert type(next(iter(parsed.values()))) is type(value)  # 2.0 is no 2, True is no 1
+
+
+def test_parse_several_and_none():
+  assert options.parse(factory, [], "--hp") == {}
+  assert options.parse(factory, ["count=1", "level=2"], "--hp") == {"count": 1, "level": 2.0}
+
+
+@pytest.mark.parametrize(
+  ("texts", "message"),
+  [
+    (["level"], "--hp=level: expected name=value"),
+    (["levle=1"], "--hp=levle=1: factory has no option 'levle'. Did you mean 'level'?"),
+    (["zzz=1"], "no option 'zzz'. Known: classes, count, deep, kind, level, limit, name, widths."),
+    (["data=1"], "no option 'data'"),  # positional parameters are no options
+    (["level=1", "count=2", "level=1"], "--hp=level=1: 'level' is given twice."),
+    (["level=high"], "--hp=level=high: expected float, not 'high'."),
+    (["count=1.5"], "--hp=count=1.5: expected integer, not '1.5'."),
+    (["count="], "--hp=count=: expected integer, not ''."),
+    (["widths=16,32"], "expected integers joined by -, such as 32-64-128, not '16,32'."),
+    (["widths=16--32"], "not '16--32'."),
+    (["deep=yes"], "expected true or false, not 'yes'."),
+    (["kind=sigmod"], "--hp=kind=sigmod: unknown value. Did you mean 'sigmoid'? Known: linear, sigmoid."),
+    (["limit=many"], "expected integer or none, not 'many'."),
+    (["limit=None"], "expected integer or none, not 'None'."),
+  ],
+)
+def test_refusals_are_one_line_and_name_the_flag(texts, message):
+  with pytest.raises(UserError, match=re.escape(message)) as caught:
+    options.parse(factory, texts, "--hp")
+  assert str(caught.value).startswith("--hp=")
+  assert "\n" not in str(caught.value)
+
+
+def test_unsupported_annotation_is_the_programmers_error():
+  def bad(*, table: dict[str, int] = {}):  # noqa: B006
+    return None
+
+  with pytest.raises(TypeError, match="not supported"):
+    options.parse(bad, ["table=1"], "--hp")
+
+
+def test_resolve():
+  everything = {
+    "level": 0.5,
+    "count": 3,
+    "name": "a",
+    "widths": (16, 32),
+    "deep": False,
+    "kind": "sigmoid",
+    "limit": None,
+  }
+  assert options.resolve(factory, {}) == everything
+  assert options.resolve(factory, {"count": 0, "limit": 4, "classes": 2}) == {
+    **everything,
+    "count": 0,
+    "limit": 4,
+    "classes": 2,
+  }
+
+
+def test_describe_can_be_typed_back():
+  lines = options.describe(factory).splitlines()
+  assert [line.split("=")[0].strip() for line in lines] == list(options.parameters(factory))
+  assert lines[0] == "  level=0.5  (float)"
+  assert lines[3] == "  widths=16-32  (integers joined by -, such as 32-64-128)"
+  assert lines[4] == "  deep=false  (true or false)"
+  assert lines[5] == "  kind=sigmoid  (sigmoid | linear)"
+  assert lines[6] == "  limit=none  (integer or none)"
+  assert lines[7] == "  classes=(taken from the data)  (integer)"
+  texts = [line.split("  ")[1] for line in lines[:-1]]
+  assert options.parse(factory, texts, "--hp") == options.resolve(factory, {})
+  assert options.describe(lambda x: x) == "  (none)"
+
+
+def test_nearest():
+  assert options.nearest("simlcr", ["simclr", "denoise"]) == " Did you mean 'simclr'? Known: denoise, simclr."
+  assert options.nearest("qqq", {"b": 1, "a": 2}) == " Known: a, b."

@@ -24,7 +24,6 @@ from absl import flags
 
 from sslx.types import UserError
 
-START = time.monotonic()
 FLAGS = flags.FLAGS
 
 flags.DEFINE_bool("help", False, "Show this; with --method=X also that method's hyper-parameters.", short_name="h")
@@ -60,7 +59,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("finetune_steps", 150, "Steps of the modes that train by gradient (scratch, last:K, full).")
 flags.DEFINE_integer("finetune_batch_size", 50, "Their batch size.")
-flags.DEFINE_list("finetune_learning_rates", ["1e-3"], "Their peak learning rate; of several, --validation chooses.")
+flags.DEFINE_list("finetune_learning_rates", ["2e-3"], "Their peak learning rate; of several, --validation chooses.")
 flags.DEFINE_float("weight_decay", 1e-4, "Their decoupled weight decay.")
 
 SMOKE_STEPS, SMOKE_IMAGES = 6, 600

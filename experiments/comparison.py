@@ -70,7 +70,15 @@ def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
   begin = time.monotonic()
   encode = encode_fn(subject.encoder, subject.features)
   trained = train_classifiers(
-    todo, subject.dataset, labelled, subject.encoder, subject.features, encode, subject.pretrained, recipe, subject.seed,
+    todo,
+    subject.dataset,
+    labelled,
+    subject.encoder,
+    subject.features,
+    encode,
+    subject.pretrained,
+    recipe,
+    subject.seed,
     common.say,
   )
   timings["training on labels"] = time.monotonic() - begin

@@ -14,7 +14,7 @@ import time
 
 from absl import flags
 
-from experiments import common, comparison
+from experiments import START, common, comparison
 
 FLAGS = flags.FLAGS
 
@@ -27,7 +27,7 @@ def main() -> None:
   run = common.setup(FLAGS.features)
   check_modes(FLAGS.modes, run.encoder.block_names)
   labelled = comparison.draw(run.dataset)
-  timings = {"start-up": time.monotonic() - common.START}
+  timings = {"start-up": time.monotonic() - START}
   pretrained, timings["pretraining"] = common.pretrain(run)
   names = {"method": FLAGS.method, "encoder": FLAGS.encoder, "pretraining": run.config}
   subject = comparison.Subject(

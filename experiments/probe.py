@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import common, comparison
+from experiments import START, common, comparison
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -55,7 +55,7 @@ def main() -> None:
   names = {"method": meta["method"], "encoder": meta["encoder"], "pretraining": meta["config"]}
   identity = {**names, "experiment": "probe", "dataset": dataset.name, "step": meta["step"], "smoke": FLAGS.smoke}
   directory = common.open_directory(Path(FLAGS.out), identity, f"probe-{meta['method']}-{dataset.name}", FLAGS.fresh)
-  timings = {"start-up": time.monotonic() - common.START}
+  timings = {"start-up": time.monotonic() - START}
   if FLAGS.export:
     _export(Path(FLAGS.export), encoder, features, tree, dataset)
   subject = comparison.Subject("probe", directory, dataset, encoder, features, names, FLAGS.seed, tree)

@@ -25,7 +25,7 @@ class Recipe(NamedTuple):
 
   steps: int = 150
   batch_size: int = 50
-  learning_rates: tuple[float, ...] = (1e-3,)
+  learning_rates: tuple[float, ...] = (2e-3,)
   """With several, one is chosen by cross-validation inside the labelled subset, the same way for every mode."""
   weight_decay: float = 1e-4
   folds: int = 3

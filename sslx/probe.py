@@ -11,12 +11,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from sslx.data.subsets import stratified_folds
 from sslx.types import Array, UserError
 
-L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+L2_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+CHOICE_STEPS = 20  # L-BFGS steps for each L2 while choosing, started at the solution before; the chosen one gets 500
 SCALINGS = ("standardize", "l2")
 
 
@@ -61,7 +61,9 @@ def fit_scaling(name: str, reference: np.ndarray) -> Scaling:
     std = reference.std(0, dtype=np.float64)
     alive = std > 1e-6 * max(std.max(), 1e-30)
     scale = np.where(alive, 1 / np.where(alive, std, 1), 0) / np.sqrt(d)
-    return Scaling(reference.mean(0, dtype=np.float64).astype(np.float32), scale.astype(np.float32), False)
+    return Scaling(
+      reference.mean(0, dtype=np.float64).astype(np.float32), scale.astype(np.float32), name == "standardize_l2"
+    )
   if name == "l2":
     return identity(d)._replace(unit=True)
   if name == "raw":
@@ -86,29 +88,36 @@ class Linear(NamedTuple):
     return self.logits(features).argmax(1)
 
 
-@functools.partial(jax.jit, static_argnames=("num_classes", "max_steps"))
-def _lbfgs(x: Array, labels: Array, weight: Array, l2: Array, init: Array, num_classes: int, max_steps: int) -> Array:
-  """argmin of sum_i weight_i CE_i / sum weight + l2/2 |W|^2 over theta f32 [D+1,K], the last row a free bias."""
-  targets = jax.nn.one_hot(labels, num_classes)
-  weight = weight / weight.sum()
+def _lbfgs(
+  x: np.ndarray, targets: np.ndarray, weight: np.ndarray, l2: float, start: np.ndarray, steps: int
+) -> np.ndarray:
+  """argmin over theta f32 [D+1,K] (last row: a free bias) of sum_i weight_i CE_i / sum weight + l2/2 |W|^2.
 
-  def objective(theta: Array) -> Array:
+  L-BFGS by scipy, on the host: a problem of a hundred samples is too small to pay for a compilation or for dispatching
+  to a device.
+  """
+  from scipy.optimize import minimize
+  from threadpoolctl import threadpool_limits
+
+  used = weight > 0
+  x, targets, weight = x[used], targets[used], (weight[used] / weight.sum())[:, None]
+
+  def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+    theta = flat.reshape(start.shape).astype(x.dtype)
     logits = x @ theta[:-1] + theta[-1]
-    return (weight * optax.softmax_cross_entropy(logits, targets)).sum() + 0.5 * l2 * jnp.square(theta[:-1]).sum()
+    logits -= logits.max(1, keepdims=True)
+    p = np.exp(logits)
+    total = p.sum(1, keepdims=True)
+    loss = float((weight * (np.log(total) - (logits * targets).sum(1, keepdims=True))).sum())
+    error = weight * (p / total - targets)
+    grad = np.concatenate([x.T @ error + l2 * theta[:-1], error.sum(0, keepdims=True)])
+    return loss + 0.5 * l2 * float(np.square(theta[:-1]).sum()), grad.ravel().astype(np.float64)
 
-  solver = optax.lbfgs(memory_size=10)
-  value_and_grad = optax.value_and_grad_from_state(objective)
-
-  def step(carry):
-    theta, state, i, _ = carry
-    value, grad = value_and_grad(theta, state=state)
-    updates, state = solver.update(grad, state, theta, value=value, grad=grad, value_fn=objective)
-    return optax.apply_updates(theta, updates), state, i + 1, jnp.abs(grad).max()
-
-  def unfinished(carry):
-    return (carry[2] < max_steps) & (carry[3] > 1e-5)
-
-  return jax.lax.while_loop(unfinished, step, (init, solver.init(init), 0, jnp.inf))[0]
+  options = {"maxiter": steps, "gtol": 1e-5, "ftol": 1e-9}
+  # Threads that wait for each other at every small matrix product made it four times slower.
+  with threadpool_limits(1 if x.size < 5_000_000 else None, user_api="blas"):
+    found = minimize(objective, start.ravel().astype(np.float64), jac=True, method="L-BFGS-B", options=options)
+  return found.x.reshape(start.shape).astype(np.float32)
 
 
 def fit_linear(
@@ -118,7 +127,7 @@ def fit_linear(
   reference: np.ndarray,
   *,
   seed: int = 0,
-  folds: int = 5,
+  folds: int | None = None,
   heldout: tuple[np.ndarray, np.ndarray] | None = None,
   l2_grid: Sequence[float] = L2_GRID,
   scalings: Sequence[str] = SCALINGS,
@@ -129,21 +138,22 @@ def fit_linear(
     features: f32 [N,D]; labels: i32 [N]. No other label is read unless `heldout` = (features, labels) is given, which
       then takes the place of the folds.
     reference: f32 [M,D], unlabelled features for the statistics of `standardize`.
-    folds: reduced where the rarest class has fewer members; with one per class nothing can be held out, and the
+    folds: None for 5, or 3 above 300 labels; reduced where the rarest class has fewer members; with one per class nothing can be held out, and the
       first scaling and the middle of the grid are used.
 
   With more features than samples the problem is solved in the span of the samples, which is exact for L2 (the
   minimiser lies in it): D is then N.
   """
   grid = [(name, l2) for name in scalings for l2 in sorted(l2_grid, reverse=True)]
+  targets = np.eye(num_classes, dtype=np.float32)[labels]
   spaces = {name: _space(fit_scaling(name, reference), features) for name in scalings}
 
-  def path(name: str, weight: np.ndarray, l2s: Iterable[float]):
+  def path(name: str, weight: np.ndarray, l2s: Iterable[float], steps: int = CHOICE_STEPS):
     """Solutions for decreasing L2, each started at the one before."""
     x = spaces[name].x
-    theta = jnp.zeros((x.shape[1] + 1, num_classes))
+    theta = np.zeros((x.shape[1] + 1, num_classes), np.float32)
     for l2 in l2s:
-      theta = _lbfgs(x, labels, weight, l2, theta, num_classes, 200)
+      theta = _lbfgs(x, targets, weight, l2, theta, steps)
       yield theta
 
   ones = np.ones(len(labels), np.float32)
@@ -158,7 +168,7 @@ def fit_linear(
     score = scores[best][0]
   else:
     try:
-      parts = stratified_folds(labels, folds, seed)
+      parts = stratified_folds(labels, folds or (5 if len(labels) <= 300 else 3), seed)
     except ValueError:
       parts = []
     totals = {setting: np.zeros(2) for setting in grid}
@@ -175,11 +185,13 @@ def fit_linear(
     else:
       best, score = (scalings[0], sorted(l2_grid)[len(l2_grid) // 2]), None
   name, l2 = best
-  theta = np.asarray(
-    _lbfgs(spaces[name].x, labels, ones, l2, jnp.zeros((spaces[name].x.shape[1] + 1, num_classes)), num_classes, 500)
+  *_, theta = path(name, ones, [value for value in sorted(l2_grid, reverse=True) if value >= l2], 500)
+  return Linear(
+    spaces[name].lift(theta[:-1]),
+    theta[-1],
+    spaces[name].scaling,
+    {"scaling": name, "l2": l2, "validation_accuracy": score},
   )
-  weight = spaces[name].lift(theta[:-1])
-  return Linear(weight, theta[-1], spaces[name].scaling, {"scaling": name, "l2": l2, "validation_accuracy": score})
 
 
 class _Space(NamedTuple):
@@ -205,9 +217,8 @@ def _space(scaling: Scaling, features: np.ndarray) -> _Space:
   return _Space(scaling, basis, scaled @ basis)
 
 
-def _score(x: np.ndarray, labels: np.ndarray, theta: Array) -> tuple[float, float]:
+def _score(x: np.ndarray, labels: np.ndarray, theta: np.ndarray) -> tuple[float, float]:
   """(accuracy, mean log-likelihood)."""
-  theta = np.asarray(theta)
   logits = x @ theta[:-1] + theta[-1]
   shifted = logits - logits.max(1, keepdims=True)
   log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))

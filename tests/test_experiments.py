@@ -94,14 +94,25 @@ def test_held_out_validation_and_several_learning_rates(finished, toy_npz):
 def test_probe_restores_the_encoder_alone_and_exports(finished, tmp_path):
   _, run = finished
   features = tmp_path / "features.npz"
-  arguments = [f"--checkpoint={run}", f"--out={tmp_path}", f"--export={features}", "--seeds=2", "--labels=12", "--smoke"]
+  arguments = [
+    f"--checkpoint={run}",
+    f"--out={tmp_path}",
+    f"--export={features}",
+    "--seeds=2",
+    "--labels=12",
+    "--smoke",
+  ]
   assert call("probe", *arguments, "--modes=frozen,knn:3") == 0
   with np.load(features) as arrays:
     assert arrays["train_features"].shape == (240, 3 * 3 * 6)
     assert arrays["test_features"].shape == (90, 3 * 3 * 6)
     assert arrays["train_labels"].shape == (240,)
   mine = {(r["mode"], r["subset_seed"]): r["test_accuracy"] for r in rows_of(only_run(tmp_path))}
-  theirs = {(r["mode"], r["subset_seed"]): r["test_accuracy"] for r in rows_of(run) if r["labels"] == 12 and r["settings"]["validation"] == "cv"}
+  theirs = {
+    (r["mode"], r["subset_seed"]): r["test_accuracy"]
+    for r in rows_of(run)
+    if r["labels"] == 12 and r["settings"]["validation"] == "cv"
+  }
   for seed in (0, 1):
     for mode in ("raw", "frozen"):
       assert mine[mode, seed] == theirs[mode, seed]
@@ -118,13 +129,21 @@ def test_every_method_pretrains(method, toy_npz, tmp_path, capsys):
 
 
 def test_the_default_command_on_mnist(mnist_dir, tmp_path):
-  assert call("low_label", f"--data_dir={mnist_dir}", f"--out={tmp_path}", "--smoke", "--seeds=1", "--modes=frozen") == 0
+  assert (
+    call("low_label", f"--data_dir={mnist_dir}", f"--out={tmp_path}", "--smoke", "--seeds=1", "--modes=frozen") == 0
+  )
   assert only_run(tmp_path).name.startswith("denoise-mnist-conv-")
 
 
 def test_kill_and_run_again_is_bit_identical(toy_npz, tmp_path):
   def command(out: Path) -> list[str]:
-    flags = [f"--dataset={toy_npz}", f"--out={out}", "--encoder=conv:widths=4,norm=batch", "--epochs=400", "--batch_size=32"]
+    flags = [
+      f"--dataset={toy_npz}",
+      f"--out={out}",
+      "--encoder=conv:widths=4,norm=batch",
+      "--epochs=400",
+      "--batch_size=32",
+    ]
     return [sys.executable, "-m", "experiments.pretrain", *flags]
 
   environment = {**os.environ, "PYTHONPATH": str(Path(common.__file__).parents[1])}

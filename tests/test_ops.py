@@ -33,7 +33,7 @@ def test_to_float():
 # pooling
 
 
-@pytest.mark.parametrize("size", [(6, 6), (7, 7), (7, 4), (1, 5)], ids=str)
+@pytest.mark.parametrize("size", [(6, 6), (7, 4), (1, 5)], ids=str)
 @pytest.mark.parametrize("ceil", [False, True])
 def test_max_pool_equals_flax(size, ceil):
   x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32) - 1.5  # mostly negative: no zero padding
@@ -43,8 +43,11 @@ def test_max_pool_equals_flax(size, ceil):
   expected = reference(x)
   np.testing.assert_array_equal(max_pool(x, 2, ceil), expected)
   weight = np.random.default_rng(1).normal(size=expected.shape).astype(np.float32)
-  got = jax.grad(lambda x: (max_pool(x, 2, ceil) * weight).sum())(x)
-  np.testing.assert_allclose(got, jax.grad(lambda x: (reference(x) * weight).sum())(x), rtol=1e-6)
+  got, expected = (
+    jax.jit(jax.grad(lambda x: (max_pool(x, 2, ceil) * weight).sum()))(x),
+    jax.jit(jax.grad(lambda x: (reference(x) * weight).sum()))(x),
+  )
+  np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 def test_max_pool_other_windows_and_ties():
@@ -127,13 +130,16 @@ def test_gaussian_is_additive_unclipped_and_selects_all():
 
 # augmentation
 
+affine_grid = jax.jit(augment.affine_grid, static_argnums=1)
+
+warp_all = jax.jit(augment.warp)
 IDENTITY = np.array([[[1, 0, 0], [0, 1, 0]]], np.float32)
 
 
 def warp(x, matrix, displacement=None):
   if displacement is None:
     displacement = np.zeros((len(x), 2, *x.shape[1:3]), np.float32)
-  return np.asarray(augment.warp(x, np.repeat(np.float32(matrix), len(x), 0), displacement))
+  return np.asarray(warp_all(x, np.repeat(np.float32(matrix), len(x), 0), displacement))
 
 
 def test_warp_identity_and_quarter_turns():
@@ -161,7 +167,7 @@ def test_warp_displacement_and_affine_equal_scipy():
   x = images(2, 8, 11, 2)
   matrix = rng.normal(size=(2, 2, 3)).astype(np.float32) * 0.4 + IDENTITY
   field = rng.normal(size=(2, 2, 8, 11)).astype(np.float32)
-  got = np.asarray(augment.warp(x, matrix, field))
+  got = np.asarray(warp_all(x, matrix, field))
   centre = np.array([3.5, 5.0])
   for b in range(2):
     grid = np.indices((8, 11)).reshape(2, -1) - centre[:, None]
@@ -173,7 +179,7 @@ def test_warp_displacement_and_affine_equal_scipy():
 
 def test_affine_grid_pure_rotation():
   """Bounded by +-degrees, the same turn as scipy's, orthogonal."""
-  matrices = np.asarray(augment.affine_grid(KEY, 64, 30.0, 0.0, 0.0, 0.0))
+  matrices = np.asarray(affine_grid(KEY, 64, 30.0, 0.0, 0.0, 0.0))
   np.testing.assert_array_equal(matrices[:, :, 2], 0)
   np.testing.assert_allclose(np.linalg.det(matrices[:, :, :2]), 1, rtol=1e-5)
   np.testing.assert_allclose(
@@ -184,13 +190,13 @@ def test_affine_grid_pure_rotation():
   assert angles.min() < -20
   assert angles.max() > 20
   x = images(1, 15, 15)
-  turned = np.asarray(augment.warp(x, matrices[:1], np.zeros((1, 2, 15, 15), np.float32)))[0, :, :, 0]
+  turned = np.asarray(warp_all(x, matrices[:1], np.zeros((1, 2, 15, 15), np.float32)))[0, :, :, 0]
   expected = scipy.ndimage.rotate(x[0, :, :, 0], -angles[0], reshape=False, order=1, mode="grid-constant")
   np.testing.assert_allclose(turned, expected, atol=1e-4)  # a positive angle turns the picture clockwise
 
 
 def test_affine_grid_ranges_of_each_part():
-  matrices = np.asarray(augment.affine_grid(KEY, 256, 0.0, 0.25, 0.0, 0.0))  # scale alone: diagonal
+  matrices = np.asarray(affine_grid(KEY, 256, 0.0, 0.25, 0.0, 0.0))  # scale alone: diagonal
   np.testing.assert_array_equal(matrices[:, [0, 1], [1, 0]], 0)
   zoom = matrices[:, [0, 1], [0, 1]]
   assert zoom.min() >= 0.8 - 1e-6
@@ -199,10 +205,10 @@ def test_affine_grid_ranges_of_each_part():
   assert zoom.max() > 1.22
   assert np.log(zoom).mean() == pytest.approx(0, abs=0.02)  # as often larger as smaller
   assert abs(np.corrcoef(zoom.T)[0, 1]) < 0.2  # each axis its own
-  matrices = np.asarray(augment.affine_grid(KEY, 256, 0.0, 0.0, 0.2, 0.0))
+  matrices = np.asarray(affine_grid(KEY, 256, 0.0, 0.0, 0.2, 0.0))
   np.testing.assert_array_equal(matrices[:, :, :2], np.tile(np.eye(2), (256, 1, 1)))
   assert 0.19 < np.abs(matrices[:, :, 2]).max() <= 0.2
-  matrices = np.asarray(augment.affine_grid(KEY, 256, 0.0, 0.0, 0.0, 0.3))
+  matrices = np.asarray(affine_grid(KEY, 256, 0.0, 0.0, 0.0, 0.3))
   np.testing.assert_array_equal(matrices[:, 0, :2], np.tile([1, 0], (256, 1)))
   np.testing.assert_array_equal(matrices[:, 1, 1], 1)
   assert 0.28 < np.abs(matrices[:, 1, 0]).max() <= 0.3
@@ -210,11 +216,11 @@ def test_affine_grid_ranges_of_each_part():
 
 def test_affine_grid_composes_rotation_shear_and_scale():
   """All four together are the product that the docstring names."""
-  both = np.asarray(augment.affine_grid(KEY, 8, 40.0, 0.25, 0.2, 0.3))
-  turn = np.asarray(augment.affine_grid(KEY, 8, 40.0, 0.0, 0.0, 0.0))[:, :, :2]
-  shear = np.asarray(augment.affine_grid(KEY, 8, 0.0, 0.0, 0.0, 0.3))[:, :, :2]
-  scale = np.asarray(augment.affine_grid(KEY, 8, 0.0, 0.25, 0.0, 0.0))[:, :, :2]
-  shift = np.asarray(augment.affine_grid(KEY, 8, 0.0, 0.0, 0.2, 0.0))[:, :, 2]
+  both = np.asarray(affine_grid(KEY, 8, 40.0, 0.25, 0.2, 0.3))
+  turn = np.asarray(affine_grid(KEY, 8, 40.0, 0.0, 0.0, 0.0))[:, :, :2]
+  shear = np.asarray(affine_grid(KEY, 8, 0.0, 0.0, 0.0, 0.3))[:, :, :2]
+  scale = np.asarray(affine_grid(KEY, 8, 0.0, 0.25, 0.0, 0.0))[:, :, :2]
+  shift = np.asarray(affine_grid(KEY, 8, 0.0, 0.0, 0.2, 0.0))[:, :, 2]
   np.testing.assert_allclose(both[:, :, :2], turn @ shear @ scale, atol=1e-5)
   np.testing.assert_allclose(both[:, :, 2], shift, atol=1e-6)
 

@@ -1,5 +1,7 @@
 """What is particular to each method; what all share is in test_contract.py."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +17,11 @@ KEY = jax.random.key(0)
 TINY = "mlp:widths=6,code=4"
 
 
+@functools.cache
 def make(method, encoder=TINY, classes=3, **hp):
-  return build(method, nn.build(encoder), "flatten", classes, hp)
+  """The method, jitted."""
+  pretext = build(method, nn.build(encoder), "flatten", classes, hp)
+  return pretext._replace(**{n: jax.jit(getattr(pretext, n)) for n in ("init", "loss", "transform", "encode")})
 
 
 def make_batch(n=6, height=6, width=6, channels=1, seed=0):
@@ -41,7 +46,7 @@ def autoencoder(batch):
 
 
 def test_check_names_the_nearest():
-  with pytest.raises(UserError, match="--method=simlcr: no such method. Did you mean 'simclr'"):
+  with pytest.raises(UserError, match=r"--method=simlcr: no such method\. Did you mean 'simclr'"):
     check("simlcr")
   assert check("denoise") is METHODS["denoise"]
 
@@ -80,7 +85,8 @@ def test_decoder_mirrors_the_encoder():
 
   def outputs(spec):
     encoder, x = nn.build(spec), np.zeros((1, *shape), np.float32)
-    return jax.eval_shape(lambda: nn.apply(encoder, *nn.init(encoder, KEY, x), x)[0])
+    found = jax.eval_shape(lambda: nn.apply(encoder, *nn.init(encoder, KEY, x), x)[0])
+    return {name: found[name] for name in encoder.block_names}  # eval_shape sorts
 
   conv = outputs("conv:widths=4-8-16")
   assert decoder_for("auto", (), conv, shape) == nn.ConvDecoder(shape, (16, 8, 4))
@@ -116,11 +122,7 @@ def test_emphasis(batch, autoencoder, noise):
   for weights in ((1.0, 0.0), (0.0, 1.0), (2.0, 0.25), (1.0, 1.0)):
     pretext = make("denoise", noise=noise, level=0.3, alpha=weights[0], beta=weights[1])
     view = pretext.transform(KEY, batch)
-    values[weights] = float(pretext.loss(params, state, KEY, view)[0])
-  raw = np.asarray(
-    make("autoencode", output="linear", loss="mse").show(params, state, KEY, {"image": view["image"]})["reconstruction"]
-  )
-  assert raw.shape == batch["image"].shape
+    values[weights] = float(make("denoise").loss(params, state, KEY, view)[0])  # the weights travel in the view
   assert values[(1.0, 1.0)] == pytest.approx(values[(1.0, 0.0)] + values[(0.0, 1.0)], rel=1e-5)
   assert values[(2.0, 0.25)] == pytest.approx(2 * values[(1.0, 0.0)] + 0.25 * values[(0.0, 1.0)], rel=1e-5)
   if noise == "gaussian":  # every pixel is selected
@@ -206,9 +208,11 @@ def test_rotation_view_and_loss(batch):
   params["head"]["Dense_0"]["bias"] = bias
   assert pretext.loss(params, state, KEY, view)[1][1]["rotation_accuracy"] == 0.25
   shown = pretext.show(params, state, KEY, batch)
-  np.testing.assert_array_equal(shown["90°, turned back as guessed"], view["image"][:6])  # a right guess: upright
-  np.testing.assert_array_equal(shown["180°, turned back as guessed"], view["image"][6:12])
-  np.testing.assert_array_equal(shown["turned by 270°"], view["image"][18:])
+  np.testing.assert_allclose(
+    shown["90°, turned back as guessed"], view["image"][:6], atol=1e-6
+  )  # a right guess: upright
+  np.testing.assert_allclose(shown["180°, turned back as guessed"], view["image"][6:12], atol=1e-6)
+  np.testing.assert_allclose(shown["turned by 270°"], view["image"][18:], atol=1e-6)
 
 
 def test_rotation_needs_square_images():
@@ -223,11 +227,12 @@ def test_simclr_is_nt_xent_of_the_projections(batch):
   encoder = nn.build(TINY)
   pretext = make("simclr", projector=(5, 3), temperature=0.3)
   params, state = pretext.init(KEY, batch)
-  views = jax.jit(pretext.transform)(KEY, batch)
+  views = pretext.transform(KEY, batch)
   assert all(v.shape == batch["image"].shape for v in views.values())
   for i in range(6):
     assert np.abs(views["view1"][i] - views["view2"][i]).max() > 0.01
 
+  @jax.jit
   def project(x):
     return nn.apply(
       nn.Projector((5, 3)), params["projector"], {}, nn.encode(encoder, "code", params["encoder"], {}, x)
@@ -266,7 +271,7 @@ def test_black_images_do_not_end_simclr():
   batch = {"image": np.zeros((3, 6, 6, 1), np.uint8)}
   params, state = pretext.init(KEY, batch)
   view = {name: np.zeros((3, 6, 6, 1), np.float32) for name in ("view1", "view2")}
-  (value, _), grads = jax.value_and_grad(pretext.loss, has_aux=True)(params, state, KEY, view)
+  (value, _), grads = jax.jit(jax.value_and_grad(pretext.loss, has_aux=True))(params, state, KEY, view)
   assert value == pytest.approx(np.log(5), rel=1e-5)
   assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 

@@ -11,12 +11,8 @@ import flax.linen as nn
 
 from sslx import options
 from sslx.nn.features import read
-from sslx.ops.conv import conv_general_dilated
 from sslx.ops.pool import max_pool
 from sslx.types import Array, UserError
-
-
-Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)  # flax's, with fast gradients on the CPU
 
 
 class Encoder(nn.Module):
@@ -53,7 +49,7 @@ class ConvBlock(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,H,W,C] -> [B,H',W',width]."""
-    x = Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
+    x = nn.Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
     if self.norm == "group":
       x = nn.GroupNorm(num_groups=max(g for g in range(1, 9) if self.width % g == 0))(x)
     elif self.norm == "batch":
@@ -85,7 +81,7 @@ class ResidualBlocks(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,H,W,C] -> [B,H/stride,W/stride,width]."""
     norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
-    conv = functools.partial(Conv, self.width, use_bias=False)
+    conv = functools.partial(nn.Conv, self.width, use_bias=False)
     for stride in (self.stride, 1):
       shortcut = x
       x = nn.relu(norm()(conv((3, 3), strides=stride)(x)))
@@ -104,10 +100,10 @@ def mlp(*, widths: tuple[int, ...] = (1000, 500), code: int = 64) -> Encoder:
 
 def conv(
   *,
-  widths: tuple[int, ...] = (32, 64, 128),
+  widths: tuple[int, ...] = (16, 32, 64),
   kernel: tuple[int, ...] = (3,),
   down: Literal["pool", "stride"] = "pool",
-  norm: Literal["none", "group", "batch"] = "group",
+  norm: Literal["none", "group", "batch"] = "none",
   code: int = 0,
 ) -> Encoder:
   """Convolution blocks, each halving height and width (rounded up: 28 -> 14 -> 7 -> 4), optional linear dense code.

@@ -273,3 +273,29 @@ def test_digit_view():
     one = [0.0] * 6
     one[i] = strong[i]
     assert np.abs(np.asarray(view(KEY, x, *one)) - x).max() > 0.01, f"{name} does nothing"
+
+
+@pytest.mark.parametrize(
+  ("size", "channels", "kernel", "stride", "padding"),
+  [
+    ((14, 14), (8, 16), 3, 1, "SAME"),
+    ((28, 28), (1, 8), 3, 1, "SAME"),
+    ((7, 9), (5, 6), 5, 2, "SAME"),
+    ((9, 8), (3, 4), 2, 1, "VALID"),
+    ((8, 8), (3, 4), 2, 1, "SAME"),
+    ((13, 13), (4, 4), 3, 3, "VALID"),
+  ],
+)
+@pytest.mark.parametrize("batch", [1, 37])
+def test_the_cpu_convolution_equals_xlas_with_both_gradients(size, channels, kernel, stride, padding, batch):
+  x = jax.random.normal(jax.random.key(0), (batch, *size, channels[0]))
+  k = jax.random.normal(jax.random.key(1), (kernel, kernel, *channels))
+  dimensions = ("NHWC", "HWIO", "NHWC")
+
+  def value(convolution):
+    return jax.jit(jax.value_and_grad(lambda x, k: jnp.sin(convolution(x, k)).sum(), (0, 1)))(x, k)
+
+  ours = value(lambda x, k: conv_general_dilated(x, k, (stride, stride), padding))
+  xlas = value(lambda x, k: jax.lax.conv_general_dilated(x, k, (stride, stride), padding, dimension_numbers=dimensions))
+  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(xlas), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5 * float(jnp.abs(b).max()))

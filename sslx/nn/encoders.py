@@ -11,8 +11,11 @@ import flax.linen as nn
 
 from sslx import options
 from sslx.nn.features import read
+from sslx.ops.conv import conv_general_dilated
 from sslx.ops.pool import max_pool
 from sslx.types import Array, UserError
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)  # flax's, with fast gradients on the CPU
 
 
 class Encoder(nn.Module):
@@ -49,7 +52,7 @@ class ConvBlock(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,H,W,C] -> [B,H',W',width]."""
-    x = nn.Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
+    x = Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
     if self.norm == "group":
       x = nn.GroupNorm(num_groups=max(g for g in range(1, 9) if self.width % g == 0))(x)
     elif self.norm == "batch":
@@ -81,7 +84,7 @@ class ResidualBlocks(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,H,W,C] -> [B,H/stride,W/stride,width]."""
     norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
-    conv = functools.partial(nn.Conv, self.width, use_bias=False)
+    conv = functools.partial(Conv, self.width, use_bias=False)
     for stride in (self.stride, 1):
       shortcut = x
       x = nn.relu(norm()(conv((3, 3), strides=stride)(x)))

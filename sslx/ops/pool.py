@@ -2,16 +2,19 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 
 from sslx.types import Array
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def max_pool(x: Array, window: int = 2, ceil: bool = False) -> Array:
   """Maximum over non-overlapping windows: [B,H,W,C] -> [B,H//window,W//window,C] (or rounded up where `ceil`).
 
   Equal to `flax.linen.max_pool(x, (window, window), strides=(window, window), padding="VALID" or "SAME")` for window 2.
-  Where values tie, each of the tied gets a share of the gradient (`jnp.maximum`), where XLA's gives it to one of them.
+  Where values tie, each of the tied gets the whole gradient, where XLA gives it to one of them; behind a relu, whose
+  ties are at 0, both are the same. Reverse-mode gradients only.
   """
   height, width = x.shape[1:3]
   if ceil:
@@ -21,6 +24,25 @@ def max_pool(x: Array, window: int = 2, ceil: bool = False) -> Array:
     x = x[:, : height - height % window, : width - width % window]
   slices = [x[:, i::window, j::window] for i in range(window) for j in range(window)]
   return functools.reduce(jnp.maximum, slices)
+
+
+def _max_pool_forward(x: Array, window: int, ceil: bool) -> tuple[Array, tuple[Array, Array]]:
+  y = max_pool(x, window, ceil)
+  return y, (x, y)
+
+
+def _max_pool_backward(window: int, ceil: bool, residuals: tuple[Array, Array], g: Array) -> tuple[Array]:
+  x, y = residuals
+
+  def spread(a: Array, fill: float) -> Array:
+    a = jnp.repeat(jnp.repeat(a, window, 1), window, 2)[:, : x.shape[1], : x.shape[2]]
+    rest = [(0, 0), (0, x.shape[1] - a.shape[1]), (0, x.shape[2] - a.shape[2]), (0, 0)]  # cut off by rounding down
+    return jnp.pad(a, rest, constant_values=fill)
+
+  return (jnp.where(x == spread(y, jnp.inf), spread(g, 0.0), 0),)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def grid_pool(x: Array, n: int) -> Array:

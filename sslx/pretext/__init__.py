@@ -23,9 +23,9 @@ class Method(NamedTuple):
 
 METHODS: dict[str, Method] = {
   "autoencode": Method(autoencode),
-  "denoise": Method(denoise),
-  "rotation": Method(rotation, batch_size=64),
-  "simclr": Method(simclr, epochs=10),
+  "denoise": Method(denoise, epochs=2, batch_size=64, learning_rate=3e-3),
+  "rotation": Method(rotation, epochs=2, batch_size=64),
+  "simclr": Method(simclr, epochs=10, learning_rate=2e-3),
   "supervised": Method(supervised),
 }
 

@@ -23,16 +23,19 @@ def denoise(
   encoder: nn.Encoder,
   features: str = "flatten",
   *,
-  noise: Literal["gaussian", "masking", "salt_pepper"] = "masking",
+  noise: Literal["gaussian", "masking", "salt_pepper"] = "salt_pepper",
   level: float = 0.5,
   alpha: float = 1.0,
   beta: float = 1.0,
   output: str = "sigmoid",
   loss: str = "bce",
-  decoder: Literal["auto", "conv", "mlp"] = "auto",
-  decoder_widths: tuple[int, ...] = (),
+  decoder: Literal["auto", "conv", "mlp"] = "mlp",
+  decoder_widths: tuple[int, ...] = (64, 512),
 ) -> Pretext:
   """Autoencoder on corrupted inputs with clean targets.
+
+  The defaults were chosen on the last 10,000 training images of MNIST and Fashion-MNIST: strong corruption, and a
+  decoder that goes through 64 units, so that the encoder is the better part of the reconstruction.
 
   level: standard deviation of gaussian noise; fraction of pixels for masking and salt_pepper.
   alpha, beta: weights of the selected and of the other pixels in the loss.

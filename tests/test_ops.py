@@ -8,6 +8,7 @@ import pytest
 import scipy.ndimage
 
 from sslx.ops import augment, corrupt
+from sslx.ops.conv import conv_general_dilated
 from sslx.ops.image import to_float
 from sslx.ops.pool import grid_pool, max_pool
 

@@ -148,8 +148,9 @@ def _encoder_help() -> str:
 def positive(*names: str) -> None:
   """Raises UserError for a flag that is given and not above 0."""
   for name in names:
-    if FLAGS[name].value is not None and FLAGS[name].value <= 0:
-      raise UserError(f"--{name}={FLAGS[name].value}: must be positive.")
+    value = FLAGS[name].value
+    if value is not None and value <= 0:
+      raise UserError(f"--{name}={value}: must be positive.")
 
 
 def recipe() -> Any:
@@ -234,7 +235,7 @@ def setup(features: str) -> Run:
     "dataset": dataset.name,
     "image_shape": list(dataset.image_shape),
     "images": len(images),
-    "data_crc32": zlib.crc32(np.ascontiguousarray(images[np.arange(0, len(images), -(-len(images) // 5000))])),
+    "data_crc32": zlib.crc32(images[np.arange(0, len(images), -(-len(images) // 5000))].tobytes()),
     "encoder": FLAGS.encoder,
     "features": features if FLAGS.method == "supervised" else None,  # elsewhere only the probes read them
     "epochs": FLAGS.epochs or method.epochs,

@@ -68,7 +68,7 @@ def _export(path: Path, encoder, features: str, tree: dict, dataset) -> None:
   encode = finetune.encode_fn(encoder, features)
   arrays = {}
   for name, split in (("train", dataset.train), ("test", dataset.test)):
-    arrays[f"{name}_features"] = probe.extract(lambda x: encode(tree["params"], tree["stats"], x), split.images)
+    arrays[f"{name}_features"] = probe.extract(finetune.features_of(tree, encode), split.images)
     arrays[f"{name}_labels"] = split.labels
   temporary = path.with_name(f".{path.stem}.tmp.npz")
   np.savez(temporary, **arrays)

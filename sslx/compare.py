@@ -11,15 +11,13 @@ knn:K     K nearest neighbours in the frozen features (no head at all)
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from sslx import finetune, masks, nn, options, probe
 from sslx.data import Dataset, Split, subsets
-from sslx.ops.image import to_float
-from sslx.types import Array, UserError
+from sslx.types import UserError
 
 CONTROLS = ("raw", "random")  # in every table
 REFERENCE_IMAGES = 10_000  # unlabelled training images that standardisation takes its statistics from
@@ -104,7 +102,6 @@ def train_classifiers(
   The scratch encoder is drawn anew for each subset. All modes with an encoder have the same number of parameters:
   asserted.
   """
-  train = dataset.train
   fresh = finetune.make_init_encoder(encoder, dataset.image_shape)
   trees = {"raw": None, "random": fresh(seed)}
   trained: dict[Task, Trained] = {}
@@ -118,11 +115,8 @@ def train_classifiers(
       if blocks not in tuners:
         tuners[blocks] = finetune.make_finetune(encoder, features, dataset.num_classes, blocks, recipe, encode)
 
-      def fit(task: Task, rows: np.ndarray, tune: Callable = tuners[blocks]) -> finetune.Classifier:
-        tree = fresh(1000 + task.subset_seed) if task.mode == "scratch" else pretrained
-        held = None if labelled.heldout is None else _pairs(train, labelled.heldout)
-        return tune(tree, *_pairs(train, rows), task.subset_seed, held)
-
+      start = (lambda task: fresh(1000 + task.subset_seed)) if mode == "scratch" else (lambda task: pretrained)
+      fit = _tuner(tuners[blocks], start, dataset.train, labelled)
     for task in mine:
       begin = time.monotonic()
       classifier = fit(task, labelled.subsets[task.subset_seed][task.labels])
@@ -142,7 +136,7 @@ def logits(trained: Mapping[Task, Trained], encode: finetune.Encode, test: Split
     if head_only(task.mode):
       source = task.mode if task.mode in CONTROLS else "pretrained"
       if source not in cache:
-        cache[source] = probe.extract(_features(classifier.encoder, encode), test.images)
+        cache[source] = probe.extract(finetune.features_of(classifier.encoder, encode), test.images)
       out[task] = classifier.head.logits(cache[source])
     else:
       out[task] = finetune.predict(encode, classifier, test.images)
@@ -158,7 +152,7 @@ def _head_fitter(
   seed: int,
 ) -> Callable[[Task, np.ndarray], finetune.Classifier]:
   """A function that fits a linear head on features which were computed once for all `tasks`."""
-  train, function = dataset.train, _features(tree, encode)
+  train, function = dataset.train, finetune.features_of(tree, encode)
   unlabelled = np.sort(np.random.default_rng(seed).permutation(len(train))[:REFERENCE_IMAGES])
   parts = [labelled.subsets[t.subset_seed][t.labels] for t in tasks]
   needed = np.unique(np.concatenate([*parts, [] if labelled.heldout is None else labelled.heldout])).astype(np.int64)
@@ -166,6 +160,7 @@ def _head_fitter(
   cached = probe.extract(function, train.images[needed])
 
   def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    assert train.labels is not None
     return cached[np.searchsorted(needed, rows)], train.labels[rows]
 
   below = 0 if tree is None else masks.count(tree["params"])
@@ -182,11 +177,20 @@ def _head_fitter(
   return fit
 
 
-def _features(tree: finetune.EncoderTree | None, encode: finetune.Encode) -> Callable[[Array], Any]:
-  if tree is None:
-    return jax.jit(lambda x: to_float(x).reshape(len(x), -1))
-  return lambda x: encode(tree["params"], tree["stats"], x)
+def _tuner(
+  tune: Callable[..., finetune.Classifier],
+  start: Callable[[Task], finetune.EncoderTree],
+  train: Split,
+  labelled: Labelled,
+) -> Callable[[Task, np.ndarray], finetune.Classifier]:
+  """A function that trains encoder and head by gradient, from the weights that `start` gives a task."""
 
+  def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    assert train.labels is not None
+    return train.images[rows], train.labels[rows]
 
-def _pairs(split: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  return split.images[rows], split.labels[rows]
+  def fit(task: Task, rows: np.ndarray) -> finetune.Classifier:
+    held = None if labelled.heldout is None else read(labelled.heldout)
+    return tune(start(task), *read(rows), task.subset_seed, held)
+
+  return fit

@@ -12,11 +12,13 @@ import numpy as np
 import optax
 
 from sslx import masks, nn, optim, probe, train
+from sslx.data import LazyImages
 from sslx.data.subsets import stratified_folds
 from sslx.ops.image import to_float
 from sslx.pretext.supervised import supervised
 from sslx.types import Array, TrainState
 
+Images = np.ndarray | LazyImages
 EncoderTree = dict[str, Any]  # {"params", "stats"}
 
 
@@ -48,10 +50,16 @@ def encode_fn(encoder: nn.Encoder, features: str) -> Encode:
   return jax.jit(lambda params, stats, image: nn.encode(encoder, features, params, stats, to_float(image)))
 
 
-def predict(encode: Encode, classifier: Classifier, images: np.ndarray) -> np.ndarray:
+def features_of(tree: EncoderTree | None, encode: Encode) -> Callable[[Array], Array]:
+  """Raw images -> features by the encoder `tree`; None: the pixels themselves."""
+  if tree is None:
+    return jax.jit(lambda image: to_float(image).reshape(len(image), -1))
+  return lambda image: encode(tree["params"], tree["stats"], image)
+
+
+def predict(encode: Encode, classifier: Classifier, images: Images) -> np.ndarray:
   """Logits f32 [N,K] of raw images u8 [N,H,W,C]."""
-  tree = classifier.encoder
-  return classifier.head.logits(probe.extract(lambda x: encode(tree["params"], tree["stats"], x), images))
+  return classifier.head.logits(probe.extract(features_of(classifier.encoder, encode), images))
 
 
 def make_finetune(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sslx.data import LazyImages
 from sslx.data.subsets import stratified_folds
 from sslx.types import Array, UserError
 
@@ -20,7 +21,7 @@ CHOICE_STEPS = 20  # L-BFGS steps for each L2 while choosing, started at the sol
 SCALINGS = ("standardize", "l2")
 
 
-def extract(encode: Callable[[Array], Array], images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+def extract(encode: Callable[[Array], Array], images: np.ndarray | LazyImages, batch_size: int = 500) -> np.ndarray:
   """Features f32 [N,D] of raw images u8 [N,H,W,C]; `encode` should be jitted. Every batch has
   the same shape (the last is padded), so that one compilation serves all sets of images.
   """

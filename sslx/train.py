@@ -65,7 +65,7 @@ def make_train_step(pretext: Pretext, tx: optax.GradientTransformation) -> Train
     grad = jax.value_and_grad(pretext.loss, has_aux=True)
     (loss, (state, metrics)), grads = grad(ts.params, ts.state, loss_key, view)
     updates, opt_state = tx.update(grads, ts.opt_state, ts.params)
-    params = optax.apply_updates(ts.params, updates)
+    params: Any = optax.apply_updates(ts.params, updates)
     state = pretext.update(params, state, ts.step)
     return TrainState(ts.step + 1, ts.key, params, state, opt_state), {"loss": loss, **metrics}
 

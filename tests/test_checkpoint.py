@@ -35,12 +35,14 @@ def leaves(ts):
 
 
 def damage(directory: Path, how: str, item: str) -> None:
-  """Flips one byte in, or cuts, the file that holds the numbers of an item."""
-  path = max((directory / item / "ocdbt.process_0" / "d").iterdir(), key=lambda p: p.stat().st_size)
-  data = bytearray(path.read_bytes())
-  if how == "flip":
-    data[len(data) // 2] ^= 0x10
-  path.write_bytes(data if how == "flip" else data[: len(data) // 2])
+  """Flips one byte in, or cuts, each file that holds numbers of an item (small arrays lie in the index nodes)."""
+  files = [path for path in (directory / item).rglob("*") if path.is_file() and path.parent.name == "d"]
+  assert files
+  for path in files:
+    data = bytearray(path.read_bytes())
+    if how == "flip":
+      data[len(data) // 2] ^= 0x10
+    path.write_bytes(data if how == "flip" else data[: len(data) // 2])
 
 
 def test_round_trip_is_exact(tmp_path, fresh):

@@ -9,7 +9,7 @@ from sslx.types import Array
 
 def init(module: nn.Module, key: Array, *args: Any) -> tuple[dict, dict]:
   """Fresh (params, stats) of `module`; stats is {} unless the module holds batch statistics."""
-  variables = module.init(key, *args)
+  variables: Any = module.init(key, *args)
   return variables.get("params", {}), variables.get("batch_stats", {})
 
 
@@ -21,6 +21,7 @@ def apply(module: nn.Module, params: dict, stats: dict, *args: Any, train: Any =
   """
   variables = {"params": params, "batch_stats": stats} if stats else {"params": params}
   if stats and train:
-    output, changed = module.apply(variables, *args, train=train, mutable=["batch_stats"])
+    result: Any = module.apply(variables, *args, train=train, mutable=["batch_stats"])
+    output, changed = result
     return output, changed["batch_stats"]
   return module.apply(variables, *args, train=train), stats

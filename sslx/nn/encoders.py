@@ -10,6 +10,7 @@ from typing import Literal
 import flax.linen as nn
 
 from sslx import options
+from sslx.nn.core import apply
 from sslx.nn.features import read
 from sslx.ops.conv import conv_general_dilated
 from sslx.ops.pool import max_pool
@@ -156,8 +157,7 @@ def build(spec: str) -> Encoder:
 
 def encode(encoder: Encoder, features: str, params: dict, stats: dict, image: Array) -> Array:
   """Float images [B,H,W,C] -> features [B,D] as the text `features` says (see `read`), in evaluation mode."""
-  variables = {"params": params, "batch_stats": stats} if stats else {"params": params}
-  return read(encoder.apply(variables, image), features)
+  return read(apply(encoder, params, stats, image)[0], features)
 
 
 def _encoder(blocks: list, code: int) -> Encoder:

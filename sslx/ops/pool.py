@@ -27,7 +27,7 @@ def max_pool(x: Array, window: int = 2, ceil: bool = False) -> Array:
 
 
 def _max_pool_forward(x: Array, window: int, ceil: bool) -> tuple[Array, tuple[Array, Array]]:
-  y = max_pool(x, window, ceil)
+  y: Array = max_pool(x, window, ceil)  # pyright: ignore[reportAssignmentType]
   return y, (x, y)
 
 

@@ -123,6 +123,7 @@ def _newest_intact(directory: Path, item: str, args: Any, only: int | None = Non
         raise ValueError("its bytes do not match its digest")
       return restored[item], restored["meta"]
     except Exception as error:  # truncated files raise a bare Exception from tensorstore
+      logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # orbax leaves failed futures that complain at exit
       problems.append(f"{directory / str(step)} is damaged or of another architecture ({_first_line(error)})")
       logging.getLogger("sslx").warning("%s; trying the one before", problems[-1])
   if problems:

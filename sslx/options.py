@@ -40,21 +40,22 @@ def parse(factory: Callable, assignments: Iterable[str], flag: str) -> dict[str,
     factory: a function whose keyword-only parameters are annotated with int, float, bool, str, a Literal, or
       tuple[int, ...] (written 16-32-64).
     assignments: texts such as `level=0.5`.
-    flag: what the user wrote them behind, for error messages.
+    flag: what the user wrote them behind, for error messages: `--hp`, or `--encoder=conv:` with its own sign.
 
   Raises:
     UserError: an unknown name (with the nearest), a text without `=`, a value of the wrong type, or a name given twice.
   """
   known, values = parameters(factory), {}
+  flag = flag if flag.endswith(":") else f"{flag}="
   for text in assignments:
     name, sign, value = text.partition("=")
     if not sign:
-      raise UserError(f"{flag}={text}: expected name=value, for instance {flag}={next(iter(known), 'name')}=...")
+      raise UserError(f"{flag}{text}: expected name=value, for instance {flag}{next(iter(known), 'name')}=...")
     if name not in known:
-      raise UserError(f"{flag}={text}: {factory.__name__} has no option {name!r}.{nearest(name, known)}")
+      raise UserError(f"{flag}{text}: {factory.__name__} has no option {name!r}.{nearest(name, known)}")
     if name in values:
-      raise UserError(f"{flag}={text}: {name!r} is given twice.")
-    values[name] = _convert(value, known[name].annotation, f"{flag}={text}")
+      raise UserError(f"{flag}{text}: {name!r} is given twice.")
+    values[name] = _convert(value, known[name].annotation, f"{flag}{text}")
   return values
 
 

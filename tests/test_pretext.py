@@ -103,7 +103,7 @@ def test_decoder_mirrors_the_encoder():
 
 def test_denoising_with_equal_weights_is_the_plain_loss_on_the_corrupted_input(batch, autoencoder):
   params, state = autoencoder
-  denoise, plain = make("denoise"), make("autoencode")
+  denoise, plain = make("denoise", decoder_widths=(6,)), make("autoencode")  # (6,): the mirrored decoder, as in plain
   view = denoise.transform(KEY, batch)
   np.testing.assert_allclose(view["target"], batch["image"] / 255.0, atol=1e-6)  # clean
   assert np.abs(view["image"] - view["target"]).max() > 0.5  # the input is not
@@ -122,7 +122,9 @@ def test_emphasis(batch, autoencoder, noise):
   for weights in ((1.0, 0.0), (0.0, 1.0), (2.0, 0.25), (1.0, 1.0)):
     pretext = make("denoise", noise=noise, level=0.3, alpha=weights[0], beta=weights[1])
     view = pretext.transform(KEY, batch)
-    values[weights] = float(make("denoise").loss(params, state, KEY, view)[0])  # the weights travel in the view
+    values[weights] = float(
+      make("denoise", decoder_widths=(6,)).loss(params, state, KEY, view)[0]
+    )  # the weights travel in the view
   assert values[(1.0, 1.0)] == pytest.approx(values[(1.0, 0.0)] + values[(0.0, 1.0)], rel=1e-5)
   assert values[(2.0, 0.25)] == pytest.approx(2 * values[(1.0, 0.0)] + 0.25 * values[(0.0, 1.0)], rel=1e-5)
   if noise == "gaussian":  # every pixel is selected
@@ -132,7 +134,9 @@ def test_emphasis(batch, autoencoder, noise):
 
 
 def test_emphasis_marks_the_selected_pixels(batch):
-  view = jax.tree.map(np.asarray, make("denoise", level=0.4, alpha=3.0, beta=0.5).transform(KEY, batch))
+  view = jax.tree.map(
+    np.asarray, make("denoise", noise="masking", level=0.4, alpha=3.0, beta=0.5).transform(KEY, batch)
+  )
   assert set(np.unique(view["weight"])) == {0.5, 3.0}
   changed = view["image"] != view["target"]
   assert changed.any()

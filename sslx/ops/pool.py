@@ -13,17 +13,20 @@ def max_pool(x: Array, window: int = 2, ceil: bool = False) -> Array:
   """Maximum over non-overlapping windows: [B,H,W,C] -> [B,H//window,W//window,C] (or rounded up where `ceil`).
 
   Equal to `flax.linen.max_pool(x, (window, window), strides=(window, window), padding="VALID" or "SAME")` for window 2.
-  Where values tie, each of the tied gets the whole gradient, where XLA gives it to one of them; behind a relu, whose
-  ties are at 0, both are the same. Reverse-mode gradients only.
+  Where values tie, the gradient is shared among them, where XLA gives it to one. Reverse-mode gradients only.
   """
+  return functools.reduce(jnp.maximum, _slices(x, window, ceil))
+
+
+def _slices(x: Array, window: int, ceil: bool) -> list[Array]:
+  """The window^2 arrays whose element [b,i,j,c] lies in window (i, j)."""
   height, width = x.shape[1:3]
   if ceil:
     pads = [(0, 0), (0, -height % window), (0, -width % window), (0, 0)]
     x = jnp.pad(x, pads, constant_values=-jnp.inf) if any(map(any, pads)) else x
   else:
     x = x[:, : height - height % window, : width - width % window]
-  slices = [x[:, i::window, j::window] for i in range(window) for j in range(window)]
-  return functools.reduce(jnp.maximum, slices)
+  return [x[:, i::window, j::window] for i in range(window) for j in range(window)]
 
 
 def _max_pool_forward(x: Array, window: int, ceil: bool) -> tuple[Array, tuple[Array, Array]]:
@@ -33,13 +36,14 @@ def _max_pool_forward(x: Array, window: int, ceil: bool) -> tuple[Array, tuple[A
 
 def _max_pool_backward(window: int, ceil: bool, residuals: tuple[Array, Array], g: Array) -> tuple[Array]:
   x, y = residuals
+  tied = functools.reduce(jnp.add, [(part == y).astype(g.dtype) for part in _slices(x, window, ceil)])
 
   def spread(a: Array, fill: float) -> Array:
     a = jnp.repeat(jnp.repeat(a, window, 1), window, 2)[:, : x.shape[1], : x.shape[2]]
     rest = [(0, 0), (0, x.shape[1] - a.shape[1]), (0, x.shape[2] - a.shape[2]), (0, 0)]  # cut off by rounding down
     return jnp.pad(a, rest, constant_values=fill)
 
-  return (jnp.where(x == spread(y, jnp.inf), spread(g, 0.0), 0),)
+  return (jnp.where(x == spread(y, jnp.inf), spread(g / tied, 0.0), 0),)
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)

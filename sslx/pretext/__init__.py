@@ -25,7 +25,7 @@ METHODS: dict[str, Method] = {
   "autoencode": Method(autoencode),
   "denoise": Method(denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "rotation": Method(rotation, epochs=2, batch_size=64),
-  "simclr": Method(simclr, epochs=10, learning_rate=2e-3),
+  "simclr": Method(simclr, epochs=6, learning_rate=2e-3),
   "supervised": Method(supervised),
 }
 

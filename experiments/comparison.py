@@ -2,6 +2,7 @@
 
 import json
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,7 +57,9 @@ def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
   recipe = common.recipe()
   modes = dict.fromkeys((*CONTROLS, *check_modes(FLAGS.modes, subject.encoder.block_names)))
   results = subject.directory / "results.jsonl"
-  settings = {"features": subject.features, "validation": FLAGS.validation, **recipe._asdict()}
+  labels = (subject.dataset.train.labels, subject.dataset.test.labels)
+  crc = zlib.crc32(b"".join(a.tobytes() for a in labels))  # rows of other labels or another test split are not these
+  settings = {"features": subject.features, "validation": FLAGS.validation, "labels_crc32": crc, **recipe._asdict()}
   settings = json.loads(json.dumps(settings))  # as a row that is read back has it
   counts = list(next(iter(labelled.subsets.values())))
   tasks = [Task(mode, n, seed) for n in counts for mode in modes for seed in labelled.subsets]

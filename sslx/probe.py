@@ -139,8 +139,8 @@ def fit_linear(
     features: f32 [N,D]; labels: i32 [N]. No other label is read unless `heldout` = (features, labels) is given, which
       then takes the place of the folds.
     reference: f32 [M,D], unlabelled features for the statistics of `standardize`.
-    folds: None for 5, or 3 above 300 labels; reduced where the rarest class has fewer members; with one per class nothing can be held out, and the
-      first scaling and the middle of the grid are used.
+    folds: None for 5, or 3 above 300 labels; reduced where the rarest class has fewer members. With one per class
+      nothing can be held out, and the first scaling and the middle of the grid are used.
 
   With more features than samples the problem is solved in the span of the samples, which is exact for L2 (the
   minimiser lies in it): D is then N.

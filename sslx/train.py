@@ -1,7 +1,6 @@
 """One train step and one loop, for every method and for the supervised baseline."""
 
 import functools
-import itertools
 import math
 import signal
 import threading
@@ -114,11 +113,11 @@ def fit(
   pending: list[tuple[int, Metrics]] = []
   saved_at, logged_at, logged_step = time.monotonic(), time.monotonic(), first
 
-  def flush() -> float:
+  def flush() -> None:
     """Fetches the metrics since the last flush (the only host round trip), logs their mean, checks the loss."""
     nonlocal logged_at, logged_step
     if not pending:
-      return math.nan
+      return
     step = pending[-1][0]
     rows = jax.device_get([m for _, m in pending])
     pending.clear()
@@ -133,7 +132,6 @@ def fit(
       )
     log({"step": step, **means, "images_per_second": speed})
     bar.update(step - first, {"loss": means["loss"]}, speed)
-    return means["loss"]
 
   with progress(title, steps - first) as bar, _signals() as stop:
     for step, (source, idx) in enumerate(batches, first + 1):
@@ -141,24 +139,24 @@ def fit(
       pending.append((step, metrics))
       if step % log_every == 0 or step == steps:
         flush()
-      if save and time.monotonic() - saved_at > save_seconds and step < steps:
+      stopping = stop.is_set()
+      if save and step < steps and (stopping or time.monotonic() - saved_at > save_seconds):
         flush()
         save(ts)
         saved_at = time.monotonic()
-      if stop.is_set():
-        flush()
-        if save:
-          save(ts)
+      if stopping and step < steps:
         raise Interrupted(f"stopped at step {step} of {steps}")
     if save and first < steps:
       save(ts)
+    if stop.is_set():
+      raise Interrupted(f"stopped at step {steps} of {steps}")
   return ts
 
 
 def _streamed(data: Mapping[str, Any], indices: Any):
   """(batch, None) for each index array: images through grain, in threads; small arrays (labels) directly."""
-  for_images, for_rest = itertools.tee(indices)
-  for image, i in zip(stream(data["image"], for_images, num_threads=8), for_rest, strict=True):
+  # `indices` is a lazy sequence: walked twice, never listed, however long the run.
+  for image, i in zip(stream(data["image"], indices, num_threads=8), indices, strict=True):
     yield {"image": image, **{name: array[i] for name, array in data.items() if name != "image"}}, None
 
 

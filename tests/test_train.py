@@ -118,3 +118,23 @@ def test_an_interrupt_saves_and_goes_on_later(setup, toy, number):
   assert signal.getsignal(number) is old
   assert 4 <= int(saved[-1].step) < STEPS
   assert_identical(fit(setup, data), fit(setup, data, saved[-1]))
+
+
+@pytest.mark.parametrize("at", [4, STEPS])
+def test_an_interrupt_saves_each_step_once_and_is_never_lost(setup, toy, at):
+  saved = []
+
+  def log(row):
+    if row["step"] == at:
+      os.kill(os.getpid(), signal.SIGINT)
+
+  with pytest.raises(train.Interrupted, match=f"step {at} of 12"):
+    fit(
+      setup,
+      {"image": toy.train.images},
+      log=log,
+      log_every=1,
+      save=lambda ts: saved.append(int(ts.step)),
+      save_seconds=0,
+    )
+  assert saved == list(range(1, at + 1))

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sslx.nn.layers import Conv, ConvTranspose
 from sslx.types import Array
 
 
@@ -50,8 +51,8 @@ class ConvDecoder(nn.Module):
     for i, size in enumerate(sizes):
       out = channels if i == stages - 1 else self.widths[i + 1]
       if self.upsample == "transpose":
-        z = nn.ConvTranspose(out, (3, 3), strides=(2, 2))(z)[:, : size[0], : size[1]]
+        z = ConvTranspose(out, (3, 3), (2, 2))(z)[:, : size[0], : size[1]]
       else:
-        z = nn.Conv(out, (3, 3))(jnp.asarray(jax.image.resize(z, (len(z), *size, z.shape[3]), "nearest")))
+        z = Conv(out, (3, 3))(jnp.asarray(jax.image.resize(z, (len(z), *size, z.shape[3]), "nearest")))
       z = nn.relu(z) if i < stages - 1 else z
     return z

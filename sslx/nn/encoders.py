@@ -12,12 +12,9 @@ import flax.linen as nn
 from sslx import options
 from sslx.nn.core import apply
 from sslx.nn.features import read
-from sslx.ops.conv import conv_general_dilated
+from sslx.nn.layers import Conv, GroupNorm
 from sslx.ops.pool import max_pool
 from sslx.types import Array, UserError
-
-Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)  # flax's, with fast gradients on the CPU
-
 
 class Encoder(nn.Module):
   """Named blocks, one after the other."""
@@ -55,7 +52,7 @@ class ConvBlock(nn.Module):
     """[B,H,W,C] -> [B,H',W',width]."""
     x = Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
     if self.norm == "group":
-      x = nn.GroupNorm(num_groups=max(g for g in range(1, 9) if self.width % g == 0))(x)
+      x = GroupNorm(max(g for g in range(1, 9) if self.width % g == 0))(x)
     elif self.norm == "batch":
       x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
     x = nn.relu(x)

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 
+from sslx.nn.layers import Conv
 from sslx.types import Array
 
 
@@ -28,7 +29,7 @@ class ConvHead(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,h,w,C] or [B,D] -> [B,width]."""
     if x.ndim == 4:
-      x = nn.relu(nn.Conv(self.channels, (3, 3), strides=2)(x))
+      x = nn.relu(Conv(self.channels, (3, 3), strides=2)(x))
     return nn.Dense(self.width)(x.reshape(len(x), -1))
 
 

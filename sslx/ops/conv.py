@@ -1,21 +1,30 @@
-"""Convolution whose gradients are fast on the CPU; XLA's own everywhere else. Same numbers, same parameters.
+"""Convolution that is fast on the CPU, forward and backward; XLA's own everywhere else. Same numbers, same parameters.
 
-On the CPU, XLA computes the weight gradient of a convolution, and both gradients inside `lax.scan`, by slow general
-paths (jax-ml/jax issue 12868). Here the weight gradient is im2col + matmul over chunks of images, the input gradient a
-forward convolution with the flipped kernel, and a forward pass with few input channels im2col + matmul. The choice is
-made when the computation is lowered for a platform.
+XLA lowers both gradients of a convolution to convolutions of unusual shape, for which it has only slow paths on the CPU
+(jax-ml/jax issue 12868). Here every one of them is written as a forward convolution that is fast:
+
+    dx       the flipped kernel on the output's gradient
+    dilated  (the dx of a stride, or a transposed convolution) one undilated convolution that computes the s x s phases
+             of the output as channels, then interleaves them: no multiplications by the inserted zeros
+    dW       images as channels, the output's gradient as kernel, a few images at a time, so that they stay in the cache
+
+The choice is made when the computation is lowered for a platform. Reverse-mode derivatives of any order.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from sslx.types import Array
 
-CHUNK = 32  # images whose patches are laid out at a time: they should stay in the cache
+CHUNK = 32  # images at a time in dW
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]
 
 
 def conv_general_dilated(
@@ -31,84 +40,135 @@ def conv_general_dilated(
 ) -> Array:
   """Stands in for `lax.conv_general_dilated` in `flax.linen.Conv(conv_general_dilated=...)`.
 
-  2-D, undilated, ungrouped convolutions take the path above (reverse-mode gradients only); all others are XLA's.
+  2-D, undilated, ungrouped convolutions are `conv2d`; all others are XLA's.
   """
   undilated = all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
   if lhs.ndim == 4 and undilated and feature_group_count == 1 and lhs.dtype == rhs.dtype:
     strides = (int(window_strides[0]), int(window_strides[1]))
     if isinstance(padding, str):
       padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
-    return conv2d(lhs, rhs, strides, tuple((int(a), int(b)) for a, b in padding))
+    (a, b), (c, d) = padding
+    return conv2d(lhs, rhs, strides, ((int(a), int(b)), (int(c), int(d))))
   return lax.conv_general_dilated(
     lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, **rest
   )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv2d(x: Array, kernel: Array, strides: tuple[int, int], pads: tuple[tuple[int, int], ...]) -> Array:
-  """x [B,H,W,C] * kernel [h,w,C,O] -> [B,H',W',O], zero-padded by `pads`."""
-  if kernel.shape[2] * kernel.shape[0] * kernel.shape[1] > 64:  # enough channels: XLA's forward pass is good
-    return _stock(x, kernel, strides, pads)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def conv2d(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Array:
+  """x [B,H,W,C] * kernel [h,w,C,O] -> [B,H',W',O].
+
+  pads: zeros (negative: cut) before and after; dilation: distance of x's pixels, the gaps are 0. One of strides and
+  dilation is (1, 1).
+  """
   return lax.platform_dependent(
-    x, kernel, cpu=lambda x, k: _matmul(x, k, strides, pads), default=lambda x, k: _stock(x, k, strides, pads)
+    x,
+    kernel,
+    cpu=lambda x, k: _phases(x, k, pads, dilation) if dilation != (1, 1) else _xla(x, k, strides, pads),
+    default=lambda x, k: _xla(x, k, strides, pads, dilation),
   )
 
 
-def _forward(x, kernel, strides, pads):
-  return conv2d(x, kernel, strides, pads), (x, kernel)
+def _forward(x, kernel, strides, pads, dilation):
+  return conv2d(x, kernel, strides, pads, dilation), (x, kernel)
 
 
-def _backward(strides, pads, residuals, g):
+def _backward(strides, pads, dilation, residuals, g):
   x, kernel = residuals
+  before = tuple(k - 1 - lo for k, (lo, _) in zip(kernel.shape, pads, strict=False))  # padding of the transpose
+  after = tuple(
+    (x.shape[i + 1] - 1) * dilation[i] + kernel.shape[i] - 1 - (g.shape[i + 1] - 1) * strides[i] - before[i]
+    for i in (0, 1)
+  )
+  transposed = ((before[0], after[0]), (before[1], after[1]))
+  dx = conv2d(g, _flip(kernel), dilation, transposed, strides)
+  if dilation == (1, 1):
+    return dx, weight_gradient(x, g, kernel.shape[:2], strides, pads)
 
-  def stock(x, kernel, g):
-    return jax.vjp(lambda x, k: _stock(x, k, strides, pads), x, kernel)[1](g)
+  def through_phases(x, kernel, g):
+    return jax.vjp(lambda kernel: _phases(x, kernel, pads, dilation), kernel)[1](g)[0]
 
-  def cpu(x, kernel, g):
-    height, width = kernel.shape[:2]
-    if strides == (1, 1) and pads[0][1] < height and pads[1][1] < width and pads[0][0] < height and pads[1][0] < width:
-      flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-      opposite = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip((height, width), pads, strict=True))
-      dx = _stock(g, flipped, (1, 1), opposite)
-    else:
-      dx = stock(x, kernel, g)[0]
-    return dx, _weight_gradient(x, kernel.shape, strides, pads, g)
+  def exchanged(x, kernel, g):  # y = conv(dilated x) is the transpose of x = conv(y) with strides
+    return _flip(weight_gradient(g, x, kernel.shape[:2], dilation, transposed))
 
-  return lax.platform_dependent(x, kernel, g, cpu=cpu, default=stock)
+  return dx, lax.platform_dependent(x, kernel, g, cpu=through_phases, default=exchanged)
 
 
 conv2d.defvjp(_forward, _backward)
 
 
-def _stock(x, kernel, strides, pads):
-  return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=DIMENSIONS)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def weight_gradient(x: Array, g: Array, size: Pair, strides: Pair, pads: Pads) -> Array:
+  """Gradient of <conv2d(x, kernel, strides, pads), g> in the kernel: [*size,C,O]."""
+
+  def summed(x: Array, g: Array) -> Array:  # one convolution: channels are images, images are channels
+    after = tuple(
+      size[i] + (g.shape[i + 1] - 1) * strides[i] - x.shape[i + 1] - pads[i][0] for i in (0, 1)
+    )
+    window = [(pads[i][0], after[i]) for i in (0, 1)]
+    x, g = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
+    y = lax.conv_general_dilated(x, g, (1, 1), window, rhs_dilation=strides, dimension_numbers=DIMENSIONS)
+    return y.transpose(1, 2, 0, 3)
+
+  def chunked(x: Array, g: Array) -> Array:
+    chunk = min(CHUNK, len(x))
+    extra = -len(x) % chunk  # images whose g is 0
+    x, g = (jnp.pad(a, ((0, extra), (0, 0), (0, 0), (0, 0))).reshape(-1, chunk, *a.shape[1:]) for a in (x, g))
+    zero = jnp.zeros((*size, x.shape[-1], g.shape[-1]), x.dtype)
+    return lax.scan(lambda total, pair: (total + summed(*pair), None), zero, (x, g))[0]
+
+  return lax.platform_dependent(x, g, cpu=chunked, default=summed)
 
 
-def _patches(x, kernel_shape, strides, pads):
-  """[B,H,W,C] -> [B,H',W',h*w*C], in the order of kernel.reshape(-1, O)."""
-  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  height, width = ((x.shape[i + 1] - kernel_shape[i]) // strides[i] + 1 for i in (0, 1))
-  slices = [
-    x[:, i : i + (height - 1) * strides[0] + 1 : strides[0], j : j + (width - 1) * strides[1] + 1 : strides[1]]
-    for i in range(kernel_shape[0])
-    for j in range(kernel_shape[1])
-  ]
-  return jnp.concatenate(slices, axis=-1)
+def _weight_gradient_forward(x, g, size, strides, pads):
+  return weight_gradient(x, g, size, strides, pads), (x, g)
 
 
-def _matmul(x, kernel, strides, pads):
-  return _patches(x, kernel.shape, strides, pads) @ kernel.reshape(-1, kernel.shape[-1])
+def _weight_gradient_backward(size, strides, pads, residuals, kernel):
+  """<weight_gradient(x, g), kernel> = <conv2d(x, kernel), g>: linear in x and in g."""
+  x, g = residuals
+  y, transpose = jax.vjp(lambda x: conv2d(x, kernel, strides, pads), x)
+  dg = y[:, : g.shape[1], : g.shape[2]]
+  return transpose(jnp.pad(g, ((0, 0), *((0, a - b) for a, b in zip(y.shape[1:3], g.shape[1:3], strict=True)), (0, 0))))[0], dg
 
 
-def _weight_gradient(x, kernel_shape, strides, pads, g):
-  """Sum over images and positions of patch^T g, [h,w,C,O]; images in chunks, padded by images whose g is 0."""
-  chunk = min(CHUNK, len(x))
-  extra = -len(x) % chunk
-  x, g = (jnp.pad(a, ((0, extra), (0, 0), (0, 0), (0, 0))).reshape(-1, chunk, *a.shape[1:]) for a in (x, g))
+weight_gradient.defvjp(_weight_gradient_forward, _weight_gradient_backward)
 
-  def add(total, pair):
-    patches = _patches(pair[0], kernel_shape, strides, pads)
-    return total + patches.reshape(-1, patches.shape[-1]).T @ pair[1].reshape(-1, kernel_shape[-1]), None
 
-  zero = jnp.zeros((kernel_shape[0] * kernel_shape[1] * kernel_shape[2], kernel_shape[3]), x.dtype)
-  return lax.scan(add, zero, (x, g))[0].reshape(kernel_shape)
+def _xla(x, kernel, strides, pads, dilation=(1, 1)):
+  if dilation == (1, 1):  # XLA on the CPU (jaxlib 0.10) gives garbage for negative padding
+    (top, bottom), (left, right) = pads
+    x = x[:, max(-top, 0) : x.shape[1] - max(-bottom, 0), max(-left, 0) : x.shape[2] - max(-right, 0)]
+    pads = [(max(a, 0), max(b, 0)) for a, b in pads]
+  return lax.conv_general_dilated(x, kernel, strides, pads, dilation, dimension_numbers=DIMENSIONS)
+
+
+def _flip(kernel):
+  return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+
+
+def _phases(x: Array, kernel: Array, pads: Pads, dilation: Pair) -> Array:
+  """conv2d with dilated x: output pixel q * s + r is pixel q of an undilated convolution with every s-th tap of kernel.
+
+  The convolutions for all r share one window and run as one, with s * s * O output channels.
+  """
+  sizes, starts, windows, taps = [], [], [], []
+  for i in (0, 1):
+    s, k, (lo, hi) = dilation[i], kernel.shape[i], pads[i]
+    size = (x.shape[i + 1] - 1) * s + 1 + lo + hi - k + 1
+    # output q*s+r meets pixel q+j of x through tap t = s*j - r + lo, where 0 <= t < k
+    first = -(lo // s)
+    last = (k - 1 - lo + s - 1) // s
+    t = s * np.arange(first, last + 1)[:, None] - np.arange(s) + lo
+    sizes.append(size)
+    starts.append(first)
+    windows.append(last - first + 1)
+    taps.append(np.where((t >= 0) & (t < k), t, k))  # k: a row of zeros
+  padded = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
+  spread = padded[taps[0][:, :, None, None], taps[1][None, None]]  # [window, s, window', s', C, O]
+  spread = spread.transpose(0, 2, 4, 1, 3, 5).reshape(*windows, kernel.shape[2], -1)
+  outputs = [-(-sizes[i] // dilation[i]) for i in (0, 1)]
+  around = [(-starts[i], outputs[i] + windows[i] - 1 - x.shape[i + 1] + starts[i]) for i in (0, 1)]
+  y = conv2d(x, spread, (1, 1), (around[0], around[1])).reshape(len(x), *outputs, *dilation, -1)
+  y = y.transpose(0, 1, 3, 2, 4, 5).reshape(len(x), outputs[0] * dilation[0], outputs[1] * dilation[1], -1)
+  return y[:, : sizes[0], : sizes[1]]

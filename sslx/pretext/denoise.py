@@ -30,19 +30,23 @@ def denoise(
   output: str = "sigmoid",
   loss: str = "bce",
   decoder: Literal["auto", "conv", "mlp"] = "mlp",
-  decoder_widths: tuple[int, ...] = (64, 512),
+  decoder_widths: tuple[int, ...] = (),
 ) -> Pretext:
   """Autoencoder on corrupted inputs with clean targets.
 
   The defaults were chosen on the last 10,000 training images of MNIST and Fashion-MNIST: strong corruption, and a
   decoder that goes through 64 units, so that the encoder is the better part of the reconstruction.
 
+  decoder_widths: widths of the decoder's layers from the code to the image; empty: 64-512 for mlp, else the mirrored
+    encoder.
   level: standard deviation of gaussian noise; fraction of pixels for masking and salt_pepper.
   alpha, beta: weights of the selected and of the other pixels in the loss.
   """
   if not (level >= 0 and (noise == "gaussian" or level <= 1)):
     limit = "at least 0" if noise == "gaussian" else "in [0, 1]: the fraction of pixels"
     raise UserError(f"--hp=level={level:g}: must be {limit}.")
+  if decoder == "mlp" and not decoder_widths:
+    decoder_widths = (64, 512)
   plain = autoencode(encoder, features, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:

@@ -3,6 +3,7 @@
 Layers, sizes, loss and optimiser are those of sslx (tests/test_benchmarks.py compares the numbers of parameters).
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -82,7 +83,7 @@ def autoencode_mlp() -> nn.Module:
   """784-1000-500-64-500-1000-784."""
   sizes = (784, 1000, 500, 64, 500, 1000, 784)
   layers: list[nn.Module] = [nn.Flatten()]
-  for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+  for i, (before, after) in enumerate(itertools.pairwise(sizes)):
     layers += [nn.Linear(before, after)] + ([nn.ReLU()] if i not in (2, 5) else [])
   return nn.Sequential(*layers, nn.Unflatten(1, (1, 28, 28)))
 
@@ -137,3 +138,13 @@ def step(name: str, images: np.ndarray, labels: np.ndarray, compiled: bool) -> C
     return float(loss.detach())
 
   return update
+
+
+def flops(name: str, images: np.ndarray, labels: np.ndarray) -> int:
+  """Floating-point operations of one update's convolutions and matrix products, forward and backward."""
+  from torch.utils.flop_counter import FlopCounterMode
+
+  update = step(name, images, labels, compiled=False)
+  with FlopCounterMode(display=False) as counter:
+    update()
+  return counter.get_total_flops()

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import sys
@@ -47,6 +48,7 @@ flags.DEFINE_multi_string("hp", [], "A hyper-parameter of the method, name=value
 flags.DEFINE_integer("seed", 0, "Seed of pretraining.")
 flags.DEFINE_string("out", "runs", "Folder of run directories.")
 flags.DEFINE_float("save_seconds", 30.0, "Seconds between checkpoints of pretraining.")
+flags.DEFINE_bool("compilation_cache", False, "Keep compiled programs in ~/.cache/sslx: a later start is faster.")
 flags.DEFINE_bool("fresh", False, "Start over: delete this configuration's run directory first.")
 flags.DEFINE_bool("smoke", False, "Seconds instead of minutes: tiny data and few steps, for tests.")
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
@@ -90,6 +92,8 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     if FLAGS.help:
       print(help_text(module))
       return 0
+    if FLAGS.compilation_cache:
+      use_compilation_cache(Path.home() / ".cache/sslx")
     main()
     return 0
   except flags.UnrecognizedFlagError as error:
@@ -117,6 +121,20 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
   except KeyboardInterrupt:
     print("interrupted. Finished parts are kept; run the same command to go on.", file=sys.stderr)
     return 130
+
+
+def use_compilation_cache(folder: Path) -> None:
+  """Keeps compiled programs in `folder`, apart for every jaxlib and processor: an entry of another one may crash."""
+  import jax
+  import jaxlib
+
+  try:
+    cpu = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+  except OSError:
+    cpu = None
+  host = f"{platform.machine()}-{zlib.crc32(cpu.group(1).encode() if cpu else platform.processor().encode()):08x}"
+  jax.config.update("jax_compilation_cache_dir", str(folder / f"jaxlib-{jaxlib.__version__}-{host}"))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def help_text(module: str) -> str:
@@ -206,7 +224,9 @@ def command(experiment: str) -> str:
   """The command line that repeats this run."""
   ours = FLAGS.flags_by_module_dict().get("experiments.common", [])
   changed = [
-    f.serialize().replace("\n", " ") for f in ours if f.value != f.default and f.name not in ("fresh", "debug")
+    f.serialize().replace("\n", " ")
+    for f in ours
+    if f.value != f.default and f.name not in ("fresh", "debug", "compilation_cache")
   ]
   return " ".join([f"python -m experiments.{experiment}", *changed])
 
@@ -303,6 +323,7 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   import jax
 
   from sslx import checkpoint, figures, optim, report, train
+  from sslx.compile import jit
 
   begin = time.monotonic()
   config, checkpoints = run.config, run.directory / "checkpoints"
@@ -345,7 +366,7 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
     figures.save(figures.loss_curve(report.read_rows(metrics)), figures_dir / "loss.png")
     if run.pretext.show:
       few = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in data.items()}
-      pictures = jax.jit(run.pretext.show)(ts.params, ts.state, jax.random.key(1), few)
+      pictures = jit(run.pretext.show)(ts.params, ts.state, jax.random.key(1), few)
       figures.save(figures.picture_rows(jax.device_get(pictures)), figures_dir / "pretext.png")
   encoder = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
   return jax.device_get(encoder), time.monotonic() - begin

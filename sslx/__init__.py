@@ -19,12 +19,11 @@ def load_encoder(directory: str | PathLike[str]) -> tuple[Callable[[Any], Any], 
   import functools
   from pathlib import Path
 
-  import jax
-
   from sslx import checkpoint, nn
+  from sslx.compile import jit
   from sslx.ops.image import to_float
 
   tree, meta = checkpoint.restore_encoder(Path(directory))
   encoder = nn.build(meta["encoder"])
   encode = functools.partial(nn.encode, encoder, meta["features"], tree["params"], tree["stats"])
-  return jax.jit(lambda image: encode(to_float(image))), meta
+  return jit(lambda image: encode(to_float(image))), meta

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from sslx import masks, nn, optim, probe, train
+from sslx.compile import jit, jit_once
 from sslx.data import LazyImages
 from sslx.data.subsets import stratified_folds
 from sslx.ops.image import to_float
@@ -47,13 +48,13 @@ Encode = Callable[[dict, dict, Array], Array]
 
 def encode_fn(encoder: nn.Encoder, features: str) -> Encode:
   """Jitted (params, stats, raw images) -> features, one compilation for all weights of this architecture."""
-  return jax.jit(lambda params, stats, image: nn.encode(encoder, features, params, stats, to_float(image)))
+  return jit(lambda params, stats, image: nn.encode(encoder, features, params, stats, to_float(image)))
 
 
 def features_of(tree: EncoderTree | None, encode: Encode) -> Callable[[Array], Array]:
   """Raw images -> features by the encoder `tree`; None: the pixels themselves."""
   if tree is None:
-    return jax.jit(lambda image: to_float(image).reshape(len(image), -1))
+    return jit(lambda image: to_float(image).reshape(len(image), -1))
   return lambda image: encode(tree["params"], tree["stats"], image)
 
 
@@ -132,7 +133,7 @@ def make_init_encoder(encoder: nn.Encoder, image_shape: tuple[int, ...]) -> Call
   """seed -> random weights, as `scratch` starts from and the `random` row keeps."""
   image = np.zeros((1, *image_shape), np.float32)
 
-  @train.jit_once
+  @jit_once
   def init(key: Array) -> EncoderTree:
     params, stats = nn.init(encoder, key, image)
     return {"params": params, "stats": stats}

@@ -29,8 +29,10 @@ def extract(encode: Callable[[Array], Array], images: np.ndarray | LazyImages, b
   for start in range(0, len(images), batch_size):
     batch = np.asarray(images[np.arange(start, min(start + batch_size, len(images)))])
     padding = [(0, batch_size - len(batch))] + [(0, 0)] * (batch.ndim - 1)
-    out.append(np.asarray(encode(jnp.asarray(np.pad(batch, padding))))[: len(batch)])
-  return np.concatenate(out).astype(np.float32, copy=False)
+    out.append(encode(jnp.asarray(np.pad(batch, padding))))  # not waited for: the next batch is read meanwhile
+    if len(out) > 1:
+      out[-2] = np.asarray(out[-2])
+  return np.concatenate(out)[: len(images)].astype(np.float32, copy=False)
 
 
 class Scaling(NamedTuple):
@@ -98,7 +100,6 @@ def _lbfgs(
   to a device.
   """
   from scipy.optimize import minimize
-  from threadpoolctl import threadpool_limits
 
   used = weight > 0
   x, targets, weight = x[used], targets[used], (weight[used] / weight.sum())[:, None]
@@ -115,12 +116,30 @@ def _lbfgs(
     return loss + 0.5 * l2 * float(np.square(theta[:-1]).sum()), grad.ravel().astype(np.float64)
 
   options = {"maxiter": steps, "gtol": 1e-5, "ftol": 1e-9}
-  # Threads that wait for each other at every small matrix product made it four times slower.
-  with threadpool_limits(1 if x.size < 5_000_000 else None, user_api="blas"):
-    found = minimize(objective, start.ravel().astype(np.float64), jac=True, method="L-BFGS-B", options=options)
+  found = minimize(objective, start.ravel().astype(np.float64), jac=True, method="L-BFGS-B", options=options)
   return found.x.reshape(start.shape).astype(np.float32)
 
 
+def _few_threads(function: Callable) -> Callable:
+  """Linear algebra of small problems in one thread: threads that wait for each other made it four times slower."""
+
+  @functools.wraps(function)
+  def limited(features: np.ndarray, *args, **kwargs):
+    with _threadpools().limit(limits=1 if features.size < 5_000_000 else None, user_api="blas"):
+      return function(features, *args, **kwargs)
+
+  return limited
+
+
+@functools.cache
+def _threadpools():
+  import scipy.linalg  # noqa: F401  its BLAS is another one than numpy's, and has to be loaded to be found
+  from threadpoolctl import ThreadpoolController
+
+  return ThreadpoolController()
+
+
+@_few_threads
 def fit_linear(
   features: np.ndarray,
   labels: np.ndarray,

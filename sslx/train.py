@@ -1,7 +1,5 @@
 """One train step and one loop, for every method and for the supervised baseline."""
 
-import functools
-import math
 import signal
 import threading
 import time
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from sslx.compile import jit, jit_once
 from sslx.data.batches import step_indices, stream
 from sslx.progress import progress
 from sslx.types import Array, Batch, Metrics, Pretext, TrainState, UserError
@@ -22,15 +21,6 @@ TrainStep = Callable[[TrainState, Mapping[str, Any], np.ndarray | None], tuple[T
 
 class Interrupted(Exception):
   """Ctrl-C or SIGTERM during `fit`, raised after the state was saved."""
-
-
-def jit_once(function: Callable) -> Callable:
-  """jax.jit for what runs once: on the CPU without compiler optimisation.
-
-  Drawing random weights takes microseconds, and compiling it with optimisation took five seconds of the start-up.
-  """
-  quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-  return jax.jit(function, compiler_options=quick)
 
 
 def make_init(pretext: Pretext, tx: optax.GradientTransformation) -> Callable[[Array, Batch], TrainState]:
@@ -51,13 +41,15 @@ def make_init(pretext: Pretext, tx: optax.GradientTransformation) -> Callable[[A
 def make_train_step(pretext: Pretext, tx: optax.GradientTransformation) -> TrainStep:
   """The jitted step (train_state, data, indices) -> (train_state, metrics). The old train_state is donated.
 
-  data: arrays [N,...]; indices i32[B] picks the batch on the device. With indices None, data is the batch.
+  data: arrays [N,...]; indices i32[B] picks the batch on the device. With indices None, data is the batch. indices
+  i32[K,B] makes K steps in one call, with metrics [K].
   Step order: transform -> value_and_grad(loss) over params only -> optimiser -> update. All randomness is
   fold_in(key, step), so that a resumed run is the same run.
   """
 
-  @functools.partial(jax.jit, donate_argnums=0)
   def train_step(ts: TrainState, data: Mapping[str, Array], indices: Array | None) -> tuple[TrainState, Metrics]:
+    if indices is not None and indices.ndim == 2:
+      return jax.lax.scan(lambda ts, i: train_step(ts, data, i), ts, indices)
     batch = data if indices is None else {name: array[indices] for name, array in data.items()}
     transform_key, loss_key = jax.random.split(jax.random.fold_in(ts.key, ts.step))
     view = pretext.transform(transform_key, batch)
@@ -68,7 +60,7 @@ def make_train_step(pretext: Pretext, tx: optax.GradientTransformation) -> Train
     state = pretext.update(params, state, ts.step)
     return TrainState(ts.step + 1, ts.key, params, state, opt_state), {"loss": loss, **metrics}
 
-  return train_step
+  return jit(train_step, donate_argnums=0)
 
 
 def fit(
@@ -83,6 +75,7 @@ def fit(
   log_every: int = 50,
   save: Callable[[TrainState], None] | None = None,
   save_seconds: float = 30.0,
+  steps_per_call: int | None = None,
   title: str | None = None,
 ) -> TrainState:
   """Trains from ts.step to `steps` and returns the last TrainState. `ts` is consumed.
@@ -93,6 +86,8 @@ def fit(
       from (seed, epoch).
     log: called every `log_every` steps and at the end with {step, loss, ..., images_per_second}.
     save: called every `save_seconds`, at the end, and on Ctrl-C or SIGTERM.
+    steps_per_call: steps that run as one call on the device, where data is in memory. They end at multiples of
+      log_every. None: 1 on the CPU, where a loop around the step gains nothing, else log_every.
     title: what the progress bar says; None shows none.
 
   Raises:
@@ -106,7 +101,8 @@ def fit(
   in_memory = all(isinstance(a, (np.ndarray, jax.Array)) for a in data.values())
   if in_memory:
     arrays = {name: jnp.asarray(array) for name, array in data.items()}
-    batches = ((arrays, i) for i in indices)
+    at_once = steps_per_call or (1 if jax.default_backend() == "cpu" else log_every)
+    batches = ((arrays, i) for i in _grouped(indices, first, min(at_once, log_every), log_every))
   else:
     batches = _streamed(data, indices)
 
@@ -121,11 +117,12 @@ def fit(
     step = pending[-1][0]
     rows = jax.device_get([m for _, m in pending])
     pending.clear()
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    values = {name: np.concatenate([np.atleast_1d(row[name]) for row in rows]) for name in rows[0]}
+    means = {name: float(np.mean(v)) for name, v in values.items()}
     now = time.monotonic()
     speed = (step - logged_step) * batch_size / max(now - logged_at, 1e-9)
     logged_at, logged_step = now, step
-    if not all(math.isfinite(float(row["loss"])) for row in rows):
+    if not np.isfinite(values["loss"]).all():
       raise UserError(
         f"the loss is not finite ({means['loss']}) at or before step {step}; lower --learning_rate, "
         "or start again with --fresh. The last checkpoint is from before."
@@ -134,8 +131,10 @@ def fit(
     bar.update(step - first, {"loss": means["loss"]}, speed)
 
   with progress(title, steps - first) as bar, _signals() as stop:
-    for step, (source, idx) in enumerate(batches, first + 1):
+    step = first
+    for source, idx in batches:
       ts, metrics = train_step(ts, source, idx)
+      step += 1 if idx is None or idx.ndim == 1 else len(idx)
       pending.append((step, metrics))
       if step % log_every == 0 or step == steps:
         flush()
@@ -151,6 +150,18 @@ def fit(
     if stop.is_set():
       raise Interrupted(f"stopped at step {steps} of {steps}")
   return ts
+
+
+def _grouped(indices: Any, first: int, at_once: int, log_every: int):
+  """The index arrays one by one, or stacked to i32[K,B] with K <= at_once such that no stack crosses a log line."""
+  if at_once == 1:
+    yield from indices
+    return
+  done = 0
+  while done < len(indices):
+    k = min(at_once, log_every - (first + done) % log_every, len(indices) - done)
+    yield np.stack(indices[done : done + k])
+    done += k
 
 
 def _streamed(data: Mapping[str, Any], indices: Any):

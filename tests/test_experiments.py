@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import experiments
 from experiments import common, low_label, pretrain, probe
 
 MAINS = {"low_label": low_label.main, "pretrain": pretrain.main, "probe": probe.main}
@@ -268,3 +269,46 @@ def test_help_tells_flags_defaults_and_the_methods_hyper_parameters(capsys):
 def test_debug_shows_the_traceback(toy_npz, tmp_path, capsys):
   assert call("low_label", f"--dataset={toy_npz}", f"--out={tmp_path}", "--method=x", "--debug") == 1
   assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("argv", "given", "again"),
+  [
+    (["python", "-P", "-m", "experiments.low_label", "--seeds=2"], {}, True),
+    (["python", "-m", "experiments.low_label"], {"GLIBC_TUNABLES": ""}, False),  # the caller's own setting
+    (["python", "-m", "pytest", "experiments.low_label"], {}, False),
+    (["python", "script.py"], {}, False),
+  ],
+)
+def test_commands_start_again_with_huge_pages_once(monkeypatch, argv, given, again):
+  started = []
+  monkeypatch.setattr(os, "environ", given | {"HOME": "/home/someone"})
+  monkeypatch.setattr(sys, "orig_argv", argv)
+  monkeypatch.setattr(sys, "platform", "linux")
+  monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
+  experiments._use_huge_pages()
+  if not again:
+    assert started == []
+    return
+  ((path, arguments, environment),) = started
+  assert (path, arguments) == (sys.executable, [sys.executable, *argv[1:]])
+  assert environment == {"HOME": "/home/someone", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
+def test_the_compilation_cache_is_off_unless_asked_for(finished, toy_npz, tmp_path, monkeypatch):
+  import jax
+
+  monkeypatch.setattr(Path, "home", lambda: tmp_path)
+  assert call("pretrain", f"--dataset={toy_npz}", f"--out={tmp_path / 'a'}", *TINY[:1], "--smoke") == 0
+  assert not (tmp_path / ".cache").exists()
+  before = {
+    n: getattr(jax.config, n) for n in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+  }
+  try:
+    common.use_compilation_cache(tmp_path / "cache")
+    folder = Path(jax.config.jax_compilation_cache_dir)
+  finally:
+    for name, value in before.items():
+      jax.config.update(name, value)
+  assert folder.parent == tmp_path / "cache"
+  assert folder.name.startswith(f"jaxlib-{jax.lib.__version__}-")

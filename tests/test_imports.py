@@ -77,6 +77,7 @@ LOWER = {"nn", "ops", "losses", "masks", "optim", "options", "report", "figures"
     ("masks", {"types"}),
     ("optim", {"types"}),
     ("progress", {"types"}),
+    ("compile", {"types"}),
     ("figures", {"types"}),
     ("report", {"types", "figures"}),
     ("checkpoint", {"types", "masks"}),

@@ -52,6 +52,31 @@ def test_streaming_equals_memory(setup, toy):
   assert_identical(memory, streamed)
 
 
+@pytest.mark.parametrize(("at_once", "log_every"), [(4, 4), (5, 3), (12, 50)])
+def test_steps_in_one_call_are_the_same_steps(setup, toy, at_once, log_every):
+  data = {"image": toy.train.images}
+  single, several = [], []
+  one_by_one = fit(setup, data, log=single.append, log_every=log_every, steps_per_call=1)
+  together = fit(setup, data, log=several.append, log_every=log_every, steps_per_call=at_once)
+  for x, y in zip(numbers(one_by_one), numbers(together), strict=True):
+    np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-5)  # compiled apart: equal but for rounding
+  assert [row["step"] for row in single] == [row["step"] for row in several]
+  np.testing.assert_allclose([r["loss"] for r in single], [r["loss"] for r in several], rtol=1e-4)
+
+
+def test_steps_in_one_call_go_on_where_a_run_was_cut(setup, toy):
+  data = {"image": toy.train.images}
+  calls = []
+
+  def counting(ts, source, indices):
+    calls.append(np.shape(indices))
+    return setup[0](ts, source, indices)
+
+  ts = train.fit(setup[1](), counting, data, steps=3, batch_size=BATCH, seed=3, log_every=4, steps_per_call=4)
+  train.fit(ts, counting, data, steps=STEPS, batch_size=BATCH, seed=3, log_every=4, steps_per_call=4)
+  assert calls == [(3, BATCH), (1, BATCH), (4, BATCH), (4, BATCH)]
+
+
 def test_log_rows_cover_every_step_once(setup, toy):
   rows, saved = [], []
   fit(setup, {"image": toy.train.images}, log=rows.append, log_every=5, save=lambda ts: saved.append(int(ts.step)))

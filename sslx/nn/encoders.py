@@ -16,6 +16,7 @@ from sslx.nn.layers import Conv, GroupNorm
 from sslx.ops.pool import max_pool
 from sslx.types import Array, UserError
 
+
 class Encoder(nn.Module):
   """Named blocks, one after the other."""
 

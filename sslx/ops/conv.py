@@ -6,6 +6,7 @@ XLA lowers both gradients of a convolution to convolutions of unusual shape, for
     dx       the flipped kernel on the output's gradient
     dilated  (the dx of a stride, or a transposed convolution) one undilated convolution that computes the s x s phases
              of the output as channels, then interleaves them: no multiplications by the inserted zeros
+    first    a window of few numbers: all windows laid out, one matrix product
     dW       images as channels, the output's gradient as kernel, a few images at a time, so that they stay in the cache
 
 The choice is made when the computation is lowered for a platform. Reverse-mode derivatives of any order.
@@ -21,6 +22,7 @@ from jax import lax
 from sslx.types import Array
 
 CHUNK = 32  # images at a time in dW
+FEW = 64  # numbers in a window up to which laying all windows out pays: the first layer of grey and colour images
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 Pair = tuple[int, int]
@@ -43,7 +45,8 @@ def conv_general_dilated(
   2-D, undilated, ungrouped convolutions are `conv2d`; all others are XLA's.
   """
   undilated = all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-  if lhs.ndim == 4 and undilated and feature_group_count == 1 and lhs.dtype == rhs.dtype:
+  plain = feature_group_count == 1 and all(value in (None, 1) for value in rest.values())  # no precision of its own
+  if lhs.ndim == 4 and undilated and plain and lhs.dtype == rhs.dtype:
     strides = (int(window_strides[0]), int(window_strides[1]))
     if isinstance(padding, str):
       padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
@@ -61,12 +64,13 @@ def conv2d(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair = 
   pads: zeros (negative: cut) before and after; dilation: distance of x's pixels, the gaps are 0. One of strides and
   dilation is (1, 1).
   """
-  return lax.platform_dependent(
-    x,
-    kernel,
-    cpu=lambda x, k: _phases(x, k, pads, dilation) if dilation != (1, 1) else _xla(x, k, strides, pads),
-    default=lambda x, k: _xla(x, k, strides, pads, dilation),
-  )
+  if dilation != (1, 1):
+    cpu = functools.partial(_phases, pads=pads, dilation=dilation)
+  elif kernel[..., 0].size <= FEW:
+    cpu = functools.partial(_as_product, strides=strides, pads=pads)
+  else:
+    cpu = functools.partial(_xla, strides=strides, pads=pads)
+  return lax.platform_dependent(x, kernel, cpu=cpu, default=lambda x, k: _xla(x, k, strides, pads, dilation))
 
 
 def _forward(x, kernel, strides, pads, dilation):
@@ -102,16 +106,15 @@ def weight_gradient(x: Array, g: Array, size: Pair, strides: Pair, pads: Pads) -
   """Gradient of <conv2d(x, kernel, strides, pads), g> in the kernel: [*size,C,O]."""
 
   def summed(x: Array, g: Array) -> Array:  # one convolution: channels are images, images are channels
-    after = tuple(
-      size[i] + (g.shape[i + 1] - 1) * strides[i] - x.shape[i + 1] - pads[i][0] for i in (0, 1)
-    )
+    after = tuple(size[i] + (g.shape[i + 1] - 1) * strides[i] - x.shape[i + 1] - pads[i][0] for i in (0, 1))
     window = [(pads[i][0], after[i]) for i in (0, 1)]
+    x, window = _cut(x, window)
     x, g = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
     y = lax.conv_general_dilated(x, g, (1, 1), window, rhs_dilation=strides, dimension_numbers=DIMENSIONS)
     return y.transpose(1, 2, 0, 3)
 
   def chunked(x: Array, g: Array) -> Array:
-    chunk = min(CHUNK, len(x))
+    chunk = max(1, min(CHUNK, len(x)))
     extra = -len(x) % chunk  # images whose g is 0
     x, g = (jnp.pad(a, ((0, extra), (0, 0), (0, 0), (0, 0))).reshape(-1, chunk, *a.shape[1:]) for a in (x, g))
     zero = jnp.zeros((*size, x.shape[-1], g.shape[-1]), x.dtype)
@@ -129,18 +132,37 @@ def _weight_gradient_backward(size, strides, pads, residuals, kernel):
   x, g = residuals
   y, transpose = jax.vjp(lambda x: conv2d(x, kernel, strides, pads), x)
   dg = y[:, : g.shape[1], : g.shape[2]]
-  return transpose(jnp.pad(g, ((0, 0), *((0, a - b) for a, b in zip(y.shape[1:3], g.shape[1:3], strict=True)), (0, 0))))[0], dg
+  return transpose(
+    jnp.pad(g, ((0, 0), *((0, a - b) for a, b in zip(y.shape[1:3], g.shape[1:3], strict=True)), (0, 0)))
+  )[0], dg
 
 
 weight_gradient.defvjp(_weight_gradient_forward, _weight_gradient_backward)
 
 
 def _xla(x, kernel, strides, pads, dilation=(1, 1)):
-  if dilation == (1, 1):  # XLA on the CPU (jaxlib 0.10) gives garbage for negative padding
-    (top, bottom), (left, right) = pads
-    x = x[:, max(-top, 0) : x.shape[1] - max(-bottom, 0), max(-left, 0) : x.shape[2] - max(-right, 0)]
-    pads = [(max(a, 0), max(b, 0)) for a, b in pads]
+  if dilation == (1, 1):
+    x, pads = _cut(x, pads)
   return lax.conv_general_dilated(x, kernel, strides, pads, dilation, dimension_numbers=DIMENSIONS)
+
+
+def _cut(x, pads):
+  """Negative padding as a slice: XLA on the CPU (jaxlib 0.10) gives garbage for it."""
+  (top, bottom), (left, right) = pads
+  x = x[:, max(-top, 0) : x.shape[1] - max(-bottom, 0), max(-left, 0) : x.shape[2] - max(-right, 0)]
+  return x, [(max(a, 0), max(b, 0)) for a, b in pads]
+
+
+def _as_product(x, kernel, strides, pads):
+  """conv2d as one matrix product: every window of x in a row, in the order of kernel.reshape(-1, O)."""
+  x, pads = _cut(x, pads)
+  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+  (h, w), (a, b) = kernel.shape[:2], strides
+  height, width = (x.shape[1] - h) // a + 1, (x.shape[2] - w) // b + 1
+  windows = [
+    x[:, i : i + (height - 1) * a + 1 : a, j : j + (width - 1) * b + 1 : b] for i in range(h) for j in range(w)
+  ]
+  return jnp.concatenate(windows, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _flip(kernel):

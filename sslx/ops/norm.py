@@ -19,7 +19,8 @@ def group_norm(x: Array, scale: Array, bias: Array, groups: int, epsilon: float 
 
 
 def _group_norm_forward(x, scale, bias, groups, epsilon):
-  mean, square = _group_mean(x.sum((1, 2)), x, groups), _group_mean(jnp.square(x).sum((1, 2)), x, groups)
+  wide = x.astype(scale.dtype)  # statistics in float32, whatever the images are computed in
+  mean, square = (_group_mean(a.sum((1, 2)), x, groups) for a in (wide, jnp.square(wide)))
   rstd = lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0) + epsilon)  # [B,C], equal within a group
   factor = rstd * scale
   return x * _wide(factor) + _wide(bias - mean * factor), (x, scale, mean, rstd)
@@ -28,12 +29,13 @@ def _group_norm_forward(x, scale, bias, groups, epsilon):
 def _group_norm_backward(groups, epsilon, residuals, g):
   """With x^ the normalised input: dx = rstd * (g scale - mean(g scale) - x^ mean(g scale x^)), means over a group."""
   x, scale, mean, rstd = residuals
+  dtype, x, g = x.dtype, x.astype(scale.dtype), g.astype(scale.dtype)
   sum_g = g.sum((1, 2))
   sum_gx = rstd * ((g * x).sum((1, 2)) - mean * sum_g)  # sum of g x^
   along = jnp.square(rstd) * _group_mean(scale * sum_gx, x, groups)
   constant = rstd * _group_mean(scale * sum_g, x, groups) - along * mean
   dx = g * _wide(rstd * scale) - x * _wide(along) - _wide(constant)
-  return dx, sum_gx.sum(0), sum_g.sum(0)
+  return dx.astype(dtype), sum_gx.sum(0), sum_g.sum(0)
 
 
 group_norm.defvjp(_group_norm_forward, _group_norm_backward)

@@ -1,0 +1,105 @@
+"""What the benchmarks share: random images, the machine in words, workers that take turns, results as JSON."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OURS = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # the allocator setting of launch.sh and experiments/__init__.py
+
+
+def random_images(batch: int, size: int = 28, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
+  """(u8 [batch,size,size,channels], labels i32 [batch]), the same for every framework."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (batch, size, size, channels), dtype=np.uint8)
+  return images, rng.integers(0, 10, batch).astype(np.int32)
+
+
+def machine(*libraries: str) -> dict[str, Any]:
+  """Processor, cores, memory and the versions of what was measured."""
+  cpu, memory = platform.processor() or platform.machine(), None
+  if sys.platform == "linux":
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
+    memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+  versions = {"python": platform.python_version()}
+  for name in ("jax", "jaxlib", "flax", "optax", *libraries):
+    try:
+      versions[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+      continue
+  return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "memory_gib": memory, "versions": versions}
+
+
+class Worker:
+  """One framework in a process of its own, which works when asked and sleeps otherwise.
+
+  The module is called with `arguments`, prints one JSON line when it is ready (or {"error": ...}), and another for
+  every line `seconds` it reads.
+  """
+
+  def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]):
+    clean = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES" and not k.startswith("MALLOC_")}
+    self.process = subprocess.Popen(
+      [sys.executable, "-m", module, *arguments],
+      env={**clean, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+    )
+    self.ready = self._read()
+
+  def _read(self) -> dict[str, Any]:
+    assert self.process.stdout
+    for line in self.process.stdout:
+      if line.startswith("{"):
+        return json.loads(line)
+    return {"error": f"ended with exit status {self.process.wait()}"}
+
+  def run(self, seconds: float) -> dict[str, Any]:
+    """What the worker measured in about `seconds`."""
+    assert self.process.stdin
+    print(seconds, file=self.process.stdin, flush=True)
+    return self._read()
+
+  def close(self) -> None:
+    """Ends the process."""
+    self.process.kill()
+    self.process.wait()
+
+
+def take_turns(workers: Mapping[str, Worker], repeats: int, seconds: float) -> dict[str, list[float]]:
+  """{name: the rates of `repeats` rounds}: in each round every worker runs once, so that all see the same machine."""
+  rates: dict[str, list[float]] = {name: [] for name in workers}
+  for _ in range(repeats):
+    for name, worker in workers.items():
+      answer = worker.run(seconds)
+      if "rate" in answer:
+        rates[name].append(answer["rate"])
+  return rates
+
+
+def summary(rates: Sequence[float]) -> dict[str, Any]:
+  """Median and spread of a list of rates."""
+  return {
+    "images_per_second": statistics.median(rates),
+    "spread": [min(rates), max(rates)],
+    "repeats": len(rates),
+  }
+
+
+def write_json(path: str, benchmark: str, rows: Sequence[Mapping[str, Any]], **rest: Any) -> None:
+  """{"benchmark", "machine", ..., "rows"} as one file."""
+  text = json.dumps({"benchmark": benchmark, **rest, "rows": rows}, indent=1) + "\n"
+  if path:
+    Path(path).write_text(text)
+    print(f"written to {path}")

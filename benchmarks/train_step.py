@@ -1,0 +1,88 @@
+"""Images per second of one training step (forward, backward, AdamW), beside PyTorch and Keras on the same models.
+
+    ./launch.sh benchmarks.train_step --json=benchmarks/results/train_step.json
+
+Every framework runs in a process of its own with its default settings, and once more with the allocator setting that
+sslx uses. They take turns: each repeat runs all of them, so that what else the machine does meets all alike. The floor
+is the model's floating-point operations (as PyTorch counts them) over the fastest matrix product measured here.
+"""
+
+from typing import Any
+
+from absl import app, flags
+
+from benchmarks import common
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("json", "", "File for the results.")
+flags.DEFINE_list("models", [], "Narrows to these models, such as rotnet,conv_groupnorm:512.")
+flags.DEFINE_list("frameworks", [], "Narrows to these frameworks.")
+flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
+flags.DEFINE_float("seconds", 1.5, "Seconds of a framework in a round.", lower_bound=0.01)
+
+MODELS = (
+  ("rotnet", 192),
+  ("conv_groupnorm", 256),
+  ("conv_groupnorm", 512),
+  ("denoise_conv", 256),
+  ("autoencode_mlp", 512),
+  ("resnet18", 64),
+)
+FRAMEWORKS = {  # name -> (worker's framework, environment)
+  "sslx": ("sslx", common.OURS),
+  "PyTorch": ("torch", {}),
+  "PyTorch, our allocator": ("torch", common.OURS),
+  "PyTorch compile": ("torch.compile", {}),
+  "PyTorch compile, our allocator": ("torch.compile", common.OURS),
+  "Keras": ("keras", {}),
+  "Keras, our allocator": ("keras", common.OURS),
+}
+
+
+def matmul_rate() -> float:
+  """The fastest float32 matrix product of jax and PyTorch, in operations per second."""
+  workers = {n: common.Worker("benchmarks.train_worker", [n, "matmul", "1"], {}) for n in ("sslx", "torch")}
+  rates = common.take_turns(workers, 3, 1.0)
+  for worker in workers.values():
+    worker.close()
+  return max(rate for each in rates.values() for rate in each)
+
+
+def measure(model: str, batch: int, frameworks: dict[str, tuple[str, dict[str, str]]]) -> list[dict[str, Any]]:
+  """One row a framework."""
+  workers = {}
+  for name, (kind, environment) in frameworks.items():
+    worker = common.Worker("benchmarks.train_worker", [kind, model, str(batch)], environment)
+    if "error" in worker.ready:
+      print(f"  {name}: left out: {worker.ready['error']}")
+      worker.close()
+    else:
+      workers[name] = worker
+  rates = common.take_turns(workers, FLAGS.repeats, FLAGS.seconds)
+  rows = []
+  for name, worker in workers.items():
+    rows.append({"model": model, "batch_size": batch, "framework": name, **common.summary(rates[name]), **worker.ready})
+    worker.close()
+    low, high = rows[-1]["spread"]
+    print(f"  {name:32s} {rows[-1]['images_per_second']:9.0f} images/s  [{low:.0f}, {high:.0f}]", flush=True)
+  return rows
+
+
+def main(_: list[str]) -> None:
+  """Runs what the flags ask for."""
+  wanted = [(m, b) for m, b in MODELS if not FLAGS.models or {m, f"{m}:{b}"} & set(FLAGS.models)]
+  frameworks = {n: f for n, f in FRAMEWORKS.items() if not FLAGS.frameworks or n in FLAGS.frameworks}
+  if not wanted or not frameworks:
+    raise app.UsageError(f"no such model or framework; models: {MODELS}; frameworks: {list(FRAMEWORKS)}")
+  rate = matmul_rate()
+  print(f"float32 matrix product: {rate / 1e9:.0f} GFLOP/s")
+  rows = []
+  for model, batch in wanted:
+    print(f"{model}, batch {batch}", flush=True)
+    rows += measure(model, batch, frameworks)
+  machine = common.machine("torch", "tensorflow-cpu", "keras")
+  common.write_json(FLAGS.json, "train_step", rows, machine=machine, matmul_flops_per_second=rate)
+
+
+if __name__ == "__main__":
+  app.run(main)

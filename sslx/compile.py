@@ -1,0 +1,37 @@
+"""jax.jit with the compiler settings that are fastest on the platform at hand."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+# XLA on the CPU hands convolutions, matrix products and element-wise work to the library YNNPACK. It won on reductions
+# only: the others ran up to three times faster without (jaxlib 0.10, benchmarks/README.md).
+CPU = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+ONCE = {"xla_backend_optimization_level": 0}
+
+
+def jit(function: Callable, **options: Any) -> Callable:
+  """jax.jit, for what runs many times."""
+  return jax.jit(function, compiler_options=cpu_options(), **options)
+
+
+def jit_once(function: Callable) -> Callable:
+  """jax.jit for what runs once: on the CPU without compiler optimisation.
+
+  Drawing random weights takes microseconds, and compiling it with optimisation took five seconds of the start-up.
+  """
+  return jax.jit(function, compiler_options=ONCE if jax.default_backend() == "cpu" else None)
+
+
+@functools.cache
+def cpu_options() -> dict[str, str] | None:
+  """CPU, where this is the platform and the installed XLA knows it (the option came after jax 0.7)."""
+  if jax.default_backend() != "cpu":
+    return None
+  try:
+    jax.jit(lambda x: x, compiler_options=CPU).lower(0.0).compile()
+  except Exception:  # the class differs between versions
+    return None
+  return CPU

@@ -6,7 +6,8 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,33 @@ def machine(*libraries: str) -> dict[str, Any]:
   return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "memory_gib": memory, "versions": versions}
 
 
+def serve(update: Callable[[], object], work: float, **ready: Any) -> None:
+  """A worker's side: one JSON line when ready, then for every line `seconds` on stdin the rate of `work` a second.
+
+  At least three updates are made, and every one of them is finished when it returns. A third of the time before is
+  not counted: while the others had their turn, this process lost its caches, and perhaps its memory's pages.
+  """
+  print(json.dumps(ready), flush=True)
+  for line in sys.stdin:
+    seconds, begin = float(line), time.perf_counter()
+    while time.perf_counter() - begin < seconds / 3:
+      update()
+    begin, steps = time.perf_counter(), 0
+    while steps < 3 or time.perf_counter() - begin < seconds:
+      update()
+      steps += 1
+    print(json.dumps({"rate": steps * work / (time.perf_counter() - begin)}), flush=True)
+
+
+def fail(error: Exception) -> None:
+  """A worker's side: why it cannot work."""
+  print(json.dumps({"error": f"{type(error).__name__}: {error}"[:300]}), flush=True)
+
+
 class Worker:
   """One framework in a process of its own, which works when asked and sleeps otherwise.
 
-  The module is called with `arguments`, prints one JSON line when it is ready (or {"error": ...}), and another for
-  every line `seconds` it reads.
+  The module is called with `arguments` and calls `serve`, or `fail`.
   """
 
   def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]):
@@ -86,6 +109,28 @@ def take_turns(workers: Mapping[str, Worker], repeats: int, seconds: float) -> d
       if "rate" in answer:
         rates[name].append(answer["rate"])
   return rates
+
+
+def compare(
+  frameworks: Mapping[str, tuple[str, Sequence[str], Mapping[str, str]]], repeats: int, seconds: float
+) -> list[dict[str, Any]]:
+  """One row a framework, name -> (module, arguments, environment); one that cannot work is told and left out."""
+  workers = {}
+  for name, (module, arguments, environment) in frameworks.items():
+    worker = Worker(module, arguments, environment)
+    if "error" in worker.ready:
+      print(f"  {name}: left out: {worker.ready['error']}")
+      worker.close()
+    else:
+      workers[name] = worker
+  rates = take_turns(workers, repeats, seconds)
+  rows = []
+  for name, worker in workers.items():
+    worker.close()
+    rows.append({"framework": name, **summary(rates[name]), **worker.ready})
+    low, high = rows[-1]["spread"]
+    print(f"  {name:32s} {rows[-1]['images_per_second']:9.0f} /s  [{low:.0f}, {high:.0f}]", flush=True)
+  return rows
 
 
 def summary(rates: Sequence[float]) -> dict[str, Any]:

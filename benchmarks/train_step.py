@@ -7,8 +7,6 @@ sslx uses. They take turns: each repeat runs all of them, so that what else the 
 is the model's floating-point operations (as PyTorch counts them) over the fastest matrix product measured here.
 """
 
-from typing import Any
-
 from absl import app, flags
 
 from benchmarks import common
@@ -48,26 +46,6 @@ def matmul_rate() -> float:
   return max(rate for each in rates.values() for rate in each)
 
 
-def measure(model: str, batch: int, frameworks: dict[str, tuple[str, dict[str, str]]]) -> list[dict[str, Any]]:
-  """One row a framework."""
-  workers = {}
-  for name, (kind, environment) in frameworks.items():
-    worker = common.Worker("benchmarks.train_worker", [kind, model, str(batch)], environment)
-    if "error" in worker.ready:
-      print(f"  {name}: left out: {worker.ready['error']}")
-      worker.close()
-    else:
-      workers[name] = worker
-  rates = common.take_turns(workers, FLAGS.repeats, FLAGS.seconds)
-  rows = []
-  for name, worker in workers.items():
-    rows.append({"model": model, "batch_size": batch, "framework": name, **common.summary(rates[name]), **worker.ready})
-    worker.close()
-    low, high = rows[-1]["spread"]
-    print(f"  {name:32s} {rows[-1]['images_per_second']:9.0f} images/s  [{low:.0f}, {high:.0f}]", flush=True)
-  return rows
-
-
 def main(_: list[str]) -> None:
   """Runs what the flags ask for."""
   wanted = [(m, b) for m, b in MODELS if not FLAGS.models or {m, f"{m}:{b}"} & set(FLAGS.models)]
@@ -79,7 +57,12 @@ def main(_: list[str]) -> None:
   rows = []
   for model, batch in wanted:
     print(f"{model}, batch {batch}", flush=True)
-    rows += measure(model, batch, frameworks)
+    workers = {
+      name: ("benchmarks.train_worker", [kind, model, str(batch)], environment)
+      for name, (kind, environment) in frameworks.items()
+    }
+    found = common.compare(workers, FLAGS.repeats, FLAGS.seconds)
+    rows += [{"model": model, "batch_size": batch, **row} for row in found]
   machine = common.machine("torch", "tensorflow-cpu", "keras")
   common.write_json(FLAGS.json, "train_step", rows, machine=machine, matmul_flops_per_second=rate)
 

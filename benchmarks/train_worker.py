@@ -1,17 +1,15 @@
 """One framework and one model, timed on request: `python -m benchmarks.train_worker FRAMEWORK MODEL BATCH`.
 
-Reads seconds from stdin, a line each; answers {"rate": images per second} of as many updates as fit, at least three.
 The model `matmul` is a float32 product of 3072 x 3072 matrices, rated in floating-point operations per second.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.common import random_images
+from benchmarks.common import fail, random_images, serve
 
 SSLX = {  # model -> (encoder, method, hyper-parameters, features)
   "rotnet": ("rotnet", "supervised", {}, "flatten"),
@@ -82,8 +80,7 @@ def main(framework: str, model: str, batch: int) -> None:
     for _ in range(2):
       update()
   except Exception as error:
-    print(json.dumps({"error": f"{type(error).__name__}: {error}"[:300]}), flush=True)
-    return
+    return fail(error)
   ready = {"first_seconds": compiled}
   if model != "matmul":
     ready["first_loss"] = first
@@ -91,14 +88,7 @@ def main(framework: str, model: str, batch: int) -> None:
       from benchmarks import torch_models
 
       ready["flops"] = torch_models.flops(model, *random_images(batch, *((32, 3) if model == "resnet18" else (28, 1))))
-  print(json.dumps(ready), flush=True)
-  work = 2 * MATMUL**3 if model == "matmul" else batch
-  for line in sys.stdin:
-    begin, steps = time.perf_counter(), 0
-    while steps < 3 or time.perf_counter() - begin < float(line):
-      update()
-      steps += 1
-    print(json.dumps({"rate": steps * work / (time.perf_counter() - begin)}), flush=True)
+  serve(update, 2 * MATMUL**3 if model == "matmul" else batch, **ready)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def _group_norm_forward(x, scale, bias, groups, epsilon):
 def _group_norm_backward(groups, epsilon, residuals, g):
   """With x^ the normalised input: dx = rstd * (g scale - mean(g scale) - x^ mean(g scale x^)), means over a group."""
   x, scale, mean, rstd = residuals
+  rstd = lax.optimization_barrier(rstd)  # else XLA keeps the factor of the forward pass at full size, to use it here
   dtype, x, g = x.dtype, x.astype(scale.dtype), g.astype(scale.dtype)
   sum_g = g.sum((1, 2))
   sum_gx = rstd * ((g * x).sum((1, 2)) - mean * sum_g)  # sum of g x^

@@ -23,7 +23,10 @@ done
 module=$1; shift
 case $module in
   test) extras=${extras:+$extras,}test ;;
-  benchmarks.*) extras=${extras:+$extras,}bench ;;
+  benchmarks.train_step) extras=${extras:+$extras,}bench ;;
+  benchmarks.simclr | benchmarks.augment)  # peers that bring a PyTorch of their own
+    extras=${extras:+$extras,}lightly
+    venv=${SSLX_VENV:-$here/.venv-lightly} ;;
 esac
 
 find_python() {

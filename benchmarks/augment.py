@@ -1,6 +1,6 @@
 """SimCLR's views of grey digits per second: sslx on the device, beside PyTorch per sample and batched.
 
-    SSLX_VENV=.venv-lightly ./launch.sh --extras=lightly benchmarks.augment --json=benchmarks/results/augment.json
+    ./launch.sh benchmarks.augment --json=benchmarks/results/augment.json
 
 The libraries bring a PyTorch of their own, hence an environment of their own. Same strengths where a library has that
 operation (benchmarks/augment_torch.py). Images go in as uint8 on the host, two views of each come out.

@@ -1,6 +1,6 @@
 """SimCLR on digits, views included: images per second of sslx beside lightly's own loader, transforms and loss.
 
-    SSLX_VENV=.venv-lightly ./launch.sh --extras=lightly benchmarks.simclr --json=benchmarks/results/simclr.json
+    ./launch.sh benchmarks.simclr --json=benchmarks/results/simclr.json
 
 Same encoder (three conv blocks 32-64-128 with GroupNorm), projector (2048-256-128) and batch.
 """

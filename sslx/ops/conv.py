@@ -21,7 +21,7 @@ from jax import lax
 
 from sslx.types import Array
 
-CHUNK = 32  # images at a time in dW
+CHUNK = 32  # images at a time in dW; of large ones 8
 FEW = 64  # numbers in a window up to which laying all windows out pays: the first layer of grey and colour images
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
@@ -114,7 +114,7 @@ def weight_gradient(x: Array, g: Array, size: Pair, strides: Pair, pads: Pads) -
     return y.transpose(1, 2, 0, 3)
 
   def chunked(x: Array, g: Array) -> Array:
-    chunk = max(1, min(CHUNK, len(x)))
+    chunk = max(1, min(CHUNK if g.shape[1] * g.shape[2] < 1000 else CHUNK // 4, len(x)))
     extra = -len(x) % chunk  # images whose g is 0
     x, g = (jnp.pad(a, ((0, extra), (0, 0), (0, 0), (0, 0))).reshape(-1, chunk, *a.shape[1:]) for a in (x, g))
     zero = jnp.zeros((*size, x.shape[-1], g.shape[-1]), x.dtype)

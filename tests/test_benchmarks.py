@@ -1,0 +1,76 @@
+"""The benchmarks measure what they say: turns, medians, ratios; models of the same size. No speed is tested."""
+
+import json
+import sys
+
+import pytest
+
+from benchmarks import common, tables, train_worker
+
+ROWS = [
+  {"framework": "sslx", "images_per_second": 300.0, "spread": [250.0, 310.0], "repeats": 3},
+  {"framework": "PyTorch", "images_per_second": 200.0, "spread": [150.0, 210.0], "repeats": 3, "flops": 2_000_000},
+  {"framework": "Keras", "images_per_second": 150.0, "spread": [140.0, 160.0], "repeats": 3},
+  {"framework": "Keras, our allocator", "images_per_second": 400.0, "spread": [390.0, 410.0], "repeats": 3},
+]
+MACHINE = {"cpu": "a processor", "cores": 2, "memory_gib": 24, "versions": {"python": "3.11", "jax": "0.10"}}
+
+
+def test_tables_compare_with_the_fastest_peer_of_each_kind(tmp_path, monkeypatch):
+  rows = [{"model": "rotnet", "batch_size": 10, **row} for row in ROWS]
+  result = {"benchmark": "train_step", "machine": MACHINE, "matmul_flops_per_second": 1e8, "rows": rows}
+  (tmp_path / "train_step.json").write_text(json.dumps(result))
+  (tmp_path / "README.md").write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
+  monkeypatch.setattr(tables, "__file__", str(tmp_path / "tables.py"))
+  tables.main([str(tmp_path / "train_step.json")])
+  text = (tmp_path / "README.md").read_text()
+  assert text.startswith("before\n")
+  assert text.endswith("after\n")
+  assert "old" not in text
+  assert "1.50x the fastest peer with default settings (PyTorch)" in text
+  assert "0.75x the fastest peer with our allocator (Keras)" in text
+  # floor: 1e8 / 2e6 = 50 batches of 10 a second
+  assert "| sslx " in text
+  assert " 60 % " in text
+  assert "100 GFLOP/s" not in text
+  assert "a processor, 2 cores, 24 GiB; python 3.11, jax 0.10" in text
+
+
+def test_every_model_of_ours_is_one_of_the_benchmarks():
+  from benchmarks import train_step
+
+  assert {model for model, _ in train_step.MODELS} == set(train_worker.SSLX)
+
+
+def test_workers_that_cannot_work_are_named_and_left_out(capsys):
+  environment = {"PYTHONPATH": ":".join(sys.path)}
+  rows = common.compare(
+    {
+      "json": ("json.tool", ["--help"], environment),  # answers nothing that a worker would
+      "missing": ("benchmarks.no_such_module", [], environment),
+      "us": ("benchmarks.train_worker", ["sslx", "rotnet", "2"], environment),
+    },
+    repeats=2,
+    seconds=0.01,
+  )
+  assert [row["framework"] for row in rows] == ["us"]
+  (row,) = rows
+  assert row["repeats"] == 2
+  assert row["spread"][0] <= row["images_per_second"] <= row["spread"][1]
+  assert row["first_loss"] == pytest.approx(2.302585, abs=1e-4)  # a zero head: log 10
+  assert "missing: left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", list(train_worker.SSLX))
+def test_peers_have_as_many_parameters(model):
+  torch_models = pytest.importorskip("benchmarks.torch_models", reason="needs the extra bench", exc_type=ImportError)
+  import jax
+
+  from sslx import nn, pretext
+
+  encoder, method, hp, features = train_worker.SSLX[model]
+  images, labels = common.random_images(2, *((32, 3) if model == "resnet18" else (28, 1)))
+  built = pretext.build(method, nn.build(encoder), features, 10, hp)
+  params, _ = jax.eval_shape(lambda: built.init(jax.random.key(0), {"image": images, "label": labels}))
+  ours = sum(leaf.size for leaf in jax.tree.leaves(params))
+  assert ours == sum(p.numel() for p in torch_models.MODELS[model]().parameters())

@@ -329,3 +329,20 @@ def test_group_norm_second_derivatives_equal_flaxs():
     return penalties(lambda x, scale: module.apply({"params": {"scale": scale, "bias": jnp.ones(6)}}, x), x, scale)
 
   assert_close(gradients(layers.GroupNorm(3)), gradients(nn.GroupNorm(3)))
+
+
+def test_pooling_of_values_that_xla_may_compute_twice():
+  """Forward and backward may each compute the pooled values anew and round them differently: no gradient may get lost."""
+  rng = np.random.default_rng(0)
+  x, kernel = rng.normal(size=(5, 9, 9, 3)).astype(np.float32), rng.normal(size=(3, 3, 3, 6)).astype(np.float32)
+  scale, weight = rng.normal(size=6).astype(np.float32), rng.normal(size=(5, 5, 5, 6)).astype(np.float32)
+
+  def loss(pool, kernel, scale):
+    y = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=DIMENSIONS)
+    y = (y - y.mean((0, 1, 2))) * lax.rsqrt(y.var((0, 1, 2)) + 1e-5) * scale
+    return (weight * pool(jax.nn.relu(y + 0.1))).sum()
+
+  ours = jax.jit(jax.grad(lambda *a: loss(lambda y: max_pool(y, 2, True), *a), (0, 1)))(kernel, scale)
+  xlas = jax.jit(jax.grad(lambda *a: loss(lambda y: nn.max_pool(y, (2, 2), (2, 2), "SAME"), *a), (0, 1)))(kernel, scale)
+  for mine, its in zip(ours, xlas, strict=True):
+    np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-4 * np.abs(its).max())

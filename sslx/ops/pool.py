@@ -30,20 +30,30 @@ def _slices(x: Array, window: int, ceil: bool) -> list[Array]:
 
 
 def _max_pool_forward(x: Array, window: int, ceil: bool) -> tuple[Array, tuple[Array, Array]]:
+  """Which values win is found by comparing the values of a window among each other, and kept as one bit each.
+
+  Comparing them with the maximum later would not do: XLA may compute x anew there, and round it differently.
+  """
+  parts = _slices(x, window, ceil)
+  wins = [
+    functools.reduce(jnp.logical_and, [p >= q for q in parts if q is not p], jnp.ones(p.shape, bool)) for p in parts
+  ]
+  bits = jnp.uint8 if window == 2 else jnp.uint32
+  code = functools.reduce(jnp.bitwise_or, [win.astype(bits) << i for i, win in enumerate(wins)])
   y: Array = max_pool(x, window, ceil)  # pyright: ignore[reportAssignmentType]
-  return y, (x, y)
+  return y, (code, jnp.zeros((0, *x.shape[1:3]), x.dtype))
 
 
 def _max_pool_backward(window: int, ceil: bool, residuals: tuple[Array, Array], g: Array) -> tuple[Array]:
-  x, y = residuals
-  tied = functools.reduce(jnp.add, [(part == y).astype(g.dtype) for part in _slices(x, window, ceil)])
-
-  def spread(a: Array, fill: float) -> Array:
-    a = jnp.repeat(jnp.repeat(a, window, 1), window, 2)[:, : x.shape[1], : x.shape[2]]
-    rest = [(0, 0), (0, x.shape[1] - a.shape[1]), (0, x.shape[2] - a.shape[2]), (0, 0)]  # cut off by rounding down
-    return jnp.pad(a, rest, constant_values=fill)
-
-  return (jnp.where(x == spread(y, jnp.inf), spread(g / tied, 0.0), 0),)
+  code, like = residuals
+  height, width = like.shape[1:]
+  batch, rows, columns, channels = g.shape
+  share = g / jnp.maximum(jax.lax.population_count(code), 1).astype(g.dtype)
+  bit = jnp.arange(window * window, dtype=code.dtype).reshape(1, 1, window, 1, window, 1)
+  won = (code[:, :, None, :, None] >> bit) & 1
+  dx = jnp.where(won == 1, share[:, :, None, :, None], 0).reshape(batch, rows * window, columns * window, channels)
+  dx = dx[:, :height, :width]
+  return (jnp.pad(dx, [(0, 0), (0, height - dx.shape[1]), (0, width - dx.shape[2]), (0, 0)]),)
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)

@@ -9,6 +9,7 @@ from jax import lax
 
 from sslx.nn import layers
 from sslx.ops.conv import CHUNK, DIMENSIONS, conv2d, conv_general_dilated
+from sslx.ops.pool import max_pool
 
 KEY = jax.random.key(0)
 ONE = (1, 1)

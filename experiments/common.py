@@ -125,15 +125,16 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
 
 def use_compilation_cache(folder: Path) -> None:
   """Keeps compiled programs in `folder`, apart for every jaxlib and processor: an entry of another one may crash."""
+  from importlib.metadata import version
+
   import jax
-  import jaxlib
 
   try:
     cpu = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
   except OSError:
     cpu = None
   host = f"{platform.machine()}-{zlib.crc32(cpu.group(1).encode() if cpu else platform.processor().encode()):08x}"
-  jax.config.update("jax_compilation_cache_dir", str(folder / f"jaxlib-{jaxlib.__version__}-{host}"))
+  jax.config.update("jax_compilation_cache_dir", str(folder / f"jaxlib-{version('jaxlib')}-{host}"))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 

@@ -57,13 +57,18 @@ def conv_general_dilated(
   )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def conv2d(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Array:
   """x [B,H,W,C] * kernel [h,w,C,O] -> [B,H',W',O].
 
   pads: zeros (negative: cut) before and after; dilation: distance of x's pixels, the gaps are 0. One of strides and
   dilation is (1, 1).
   """
+  y: Array = _conv2d(x, kernel, strides, pads, dilation)  # pyright: ignore[reportAssignmentType]
+  return y
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv2d(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Array:
   if dilation != (1, 1):
     cpu = functools.partial(_phases, pads=pads, dilation=dilation)
   elif kernel[..., 0].size <= FEW:
@@ -98,7 +103,7 @@ def _backward(strides, pads, dilation, residuals, g):
   return dx, lax.platform_dependent(x, kernel, g, cpu=through_phases, default=exchanged)
 
 
-conv2d.defvjp(_forward, _backward)
+_conv2d.defvjp(_forward, _backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

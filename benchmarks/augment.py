@@ -46,13 +46,7 @@ def build(name: str) -> Callable[[], object]:
 def main(_: list[str]) -> None:
   """Runs all of them, or one as a worker."""
   if FLAGS.worker:
-    try:
-      update = build(FLAGS.worker)
-      for _ in range(3):
-        update()
-    except Exception as error:
-      return common.fail(error)
-    return common.serve(update, 2 * FLAGS.batch_size)
+    return common.serve_built(lambda: build(FLAGS.worker), 2 * FLAGS.batch_size)
   workers = {
     name: (
       "benchmarks.augment",

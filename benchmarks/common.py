@@ -58,6 +58,17 @@ def serve(update: Callable[[], object], work: float, **ready: Any) -> None:
     print(json.dumps({"rate": steps * work / (time.perf_counter() - begin)}), flush=True)
 
 
+def serve_built(build: Callable[[], Callable[[], object]], work: float) -> None:
+  """A worker's side: builds, warms up and serves, or says why it cannot."""
+  try:
+    update = build()
+    for _ in range(3):
+      update()
+  except Exception as error:
+    return fail(error)
+  return serve(update, work)
+
+
 def fail(error: Exception) -> None:
   """A worker's side: why it cannot work."""
   print(json.dumps({"error": f"{type(error).__name__}: {error}"[:300]}), flush=True)

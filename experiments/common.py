@@ -36,7 +36,7 @@ flags.DEFINE_string(
 flags.DEFINE_integer("image_size", None, "Resize images to this many pixels a side (folder: and tfds: sets).")
 flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which the training split is held in memory.")
 flags.DEFINE_string(
-  "encoder", "conv", "Encoder, with settings: conv, mlp, rotnet, resnet18, conv:widths=16-32-64,code=32."
+  "encoder", None, "Encoder, with settings: conv, mlp, rotnet, resnet18, conv:widths=16-32-64. Default: the method's own."
 )
 flags.DEFINE_string("features", "flatten", "Features: [BLOCK:]flatten, pool or gridN, or BLOCK; several joined by +.")
 flags.DEFINE_float("epochs", None, "Pretraining epochs. Default: the method's own.")
@@ -151,7 +151,7 @@ def help_text(module: str) -> str:
   lines.append(f"\nMethods: {', '.join(METHODS)}.")
   lines.append(
     f"--method={FLAGS.method} trains {method.epochs:g} epochs, batch {method.batch_size}, learning rate "
-    f"{method.learning_rate:g}, with these --hp:\n{options.describe(method.factory)}"
+    f"{method.learning_rate:g}, on --encoder={method.encoder}, with these --hp:\n{options.describe(method.factory)}"
   )
   lines.append(f"\nEncoders: see sslx/nn/encoders.py.\n{_encoder_help()}")
   return "\n".join(lines)
@@ -245,7 +245,8 @@ def setup(features: str) -> Run:
   positive("epochs", "batch_size", "learning_rate")
   method = check(FLAGS.method)
   values = options.parse(method.factory, FLAGS.hp, "--hp")
-  encoder = nn.build(FLAGS.encoder)
+  spec = FLAGS.encoder or method.encoder
+  encoder = nn.build(spec)
   parse(features, encoder.block_names)
   dataset = load_dataset(FLAGS.dataset)
   pretext = build(FLAGS.method, encoder, features, dataset.num_classes, values)
@@ -257,7 +258,7 @@ def setup(features: str) -> Run:
     "image_shape": list(dataset.image_shape),
     "images": len(images),
     "data_crc32": zlib.crc32(images[np.arange(0, len(images), -(-len(images) // 5000))].tobytes()),
-    "encoder": FLAGS.encoder,
+    "encoder": spec,
     "features": features if FLAGS.method == "supervised" else None,  # elsewhere only the probes read them
     "epochs": FLAGS.epochs or method.epochs,
     "batch_size": FLAGS.batch_size or method.batch_size,

@@ -29,7 +29,7 @@ def main() -> None:
   labelled = comparison.draw(run.dataset)
   timings = {"start-up": time.monotonic() - START}
   pretrained, timings["pretraining"] = common.pretrain(run)
-  names = {"method": FLAGS.method, "encoder": FLAGS.encoder, "pretraining": run.config}
+  names = {"method": FLAGS.method, "encoder": run.config["encoder"], "pretraining": run.config}
   subject = comparison.Subject(
     "low_label", run.directory, run.dataset, run.encoder, run.features, names, FLAGS.seed, pretrained
   )

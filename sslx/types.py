@@ -32,6 +32,9 @@ class Pretext(NamedTuple):
   """(params after the optimiser, state, step) -> state: EMA targets, schedules."""
   show: Callable[[Params, State, Array, Batch], dict[str, Array]] | None = None
   """(params, state, key, batch) -> {row title: images [B,H,W,C] in [0, 1]}: what the method sees and makes."""
+  decode: Callable[[Params, State, Array, tuple[int, ...]], Array] | None = None
+  """(params, state, output of the encoder's last block [B,...], (H,W,C)) -> images [B,H,W,C] in [0, 1], where the
+  method has a decoder. Evaluation mode."""
 
 
 class TrainState(NamedTuple):

@@ -1,6 +1,7 @@
 """Decoders: from a code, flat [B,D] or spatial [B,h,w,C], back to an image of any given size."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import flax.linen as nn
@@ -24,6 +25,33 @@ class MlpDecoder(nn.Module):
     for width in self.widths:
       z = nn.relu(nn.Dense(width)(z))
     return nn.Dense(math.prod(self.image_shape))(z).reshape(len(z), *self.image_shape)
+
+
+class TiedDecoder(nn.Module):
+  """The transposed kernels of a dense encoder, last layer first, with biases of its own; relu between them."""
+
+  image_shape: tuple[int, int, int]
+
+  @nn.compact
+  def __call__(self, z: Array, kernels: Sequence[Array], train: bool = False) -> Array:
+    """[B,D], kernels [..., D] -> [B,H,W,C], before the output activation."""
+    for i, kernel in enumerate(kernels):
+      z = (nn.relu(z) if i else z) @ kernel.T + self.param(f"bias{i}", nn.initializers.zeros, (kernel.shape[0],))
+    return z.reshape(len(z), *self.image_shape)
+
+
+class DictionaryDecoder(nn.Module):
+  """One linear transposed convolution: the image is a sum of kernels, placed and scaled by the maps of the code."""
+
+  image_shape: tuple[int, int, int]
+  kernel: int = 11
+
+  @nn.compact
+  def __call__(self, z: Array, train: bool = False) -> Array:
+    """[B,h,w,D] -> [B,H,W,C], before the output activation."""
+    height, width, channels = self.image_shape
+    strides = (-(-height // z.shape[1]), -(-width // z.shape[2]))
+    return ConvTranspose(channels, (self.kernel, self.kernel), strides)(z)[:, :height, :width]
 
 
 class ConvDecoder(nn.Module):

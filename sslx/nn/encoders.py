@@ -60,17 +60,19 @@ class ConvBlock(nn.Module):
     return max_pool(x, 2, ceil=self.ceil) if self.pool else x
 
 
+ACTIVATIONS = {"relu": nn.relu, "sigmoid": nn.sigmoid, "linear": lambda x: x}
+
+
 class DenseBlock(nn.Module):
-  """Flatten, then a dense layer, then relu unless it is a code."""
+  """Flatten, then a dense layer, then its activation."""
 
   width: int
-  linear: bool = False
+  activation: str = "relu"
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...] -> [B,width]."""
-    x = nn.Dense(self.width)(x.reshape(len(x), -1))
-    return x if self.linear else nn.relu(x)
+    return ACTIVATIONS[self.activation](nn.Dense(self.width)(x.reshape(len(x), -1)))
 
 
 class ResidualBlocks(nn.Module):
@@ -94,9 +96,11 @@ class ResidualBlocks(nn.Module):
     return x
 
 
-def mlp(*, widths: tuple[int, ...] = (1000, 500), code: int = 64) -> Encoder:
-  """Dense layers with relu, then a linear code of `code` units (0: none). Any depth and width."""
-  blocks = [(f"dense{i + 1}", functools.partial(DenseBlock, w)) for i, w in enumerate(widths)]
+def mlp(
+  *, widths: tuple[int, ...] = (1000, 500), activation: Literal["relu", "sigmoid"] = "relu", code: int = 64
+) -> Encoder:
+  """Dense layers, then a linear code of `code` units (0: none). Any depth and width."""
+  blocks = [(f"dense{i + 1}", functools.partial(DenseBlock, w, activation)) for i, w in enumerate(widths)]
   return _encoder(blocks, code)
 
 
@@ -104,12 +108,13 @@ def conv(
   *,
   widths: tuple[int, ...] = (16, 32, 64),
   kernel: tuple[int, ...] = (3,),
-  down: Literal["pool", "stride"] = "pool",
+  down: Literal["pool", "stride", "none"] = "pool",
   norm: Literal["none", "group", "batch"] = "none",
   code: int = 0,
 ) -> Encoder:
   """Convolution blocks, each halving height and width (rounded up: 28 -> 14 -> 7 -> 4), optional linear dense code.
 
+  down: by max-pooling, by the convolution's stride, or not at all (28 -> 28 -> 28).
   kernel: sizes per block; the last one repeats.
   """
   make = functools.partial(ConvBlock, norm=norm, pool=down == "pool", stride=1 + (down == "stride"))
@@ -160,5 +165,5 @@ def encode(encoder: Encoder, features: str, params: dict, stats: dict, image: Ar
 
 def _encoder(blocks: list, code: int) -> Encoder:
   if code:
-    blocks = [*blocks, ("code", functools.partial(DenseBlock, code, linear=True))]
+    blocks = [*blocks, ("code", functools.partial(DenseBlock, code, "linear"))]
   return Encoder(tuple(blocks))

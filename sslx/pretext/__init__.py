@@ -19,6 +19,7 @@ class Method(NamedTuple):
   epochs: float = 4
   batch_size: int = 256
   learning_rate: float = 1e-3
+  encoder: str = "conv"
 
 
 METHODS: dict[str, Method] = {

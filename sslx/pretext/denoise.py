@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from sslx import nn
 from sslx.ops.corrupt import NOISES
 from sslx.ops.image import to_float
-from sslx.pretext.autoencode import autoencode
+from sslx.pretext.autoencode import Decoder, autoencode
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -29,8 +29,8 @@ def denoise(
   beta: float = 1.0,
   output: str = "sigmoid",
   loss: str = "bce",
-  decoder: Literal["auto", "conv", "mlp"] = "mlp",
-  decoder_widths: tuple[int, ...] = (),
+  decoder: Decoder = "mlp",
+  decoder_widths: tuple[int, ...] | None = (),
 ) -> Pretext:
   """Autoencoder on corrupted inputs with clean targets.
 
@@ -38,14 +38,14 @@ def denoise(
   decoder that goes through 64 units, so that the encoder is the better part of the reconstruction.
 
   decoder_widths: widths of the decoder's layers from the code to the image; empty: 64-512 for mlp, else the mirrored
-    encoder.
+    encoder; none: a single linear layer.
   level: standard deviation of gaussian noise; fraction of pixels for masking and salt_pepper.
   alpha, beta: weights of the selected and of the other pixels in the loss.
   """
   if not (level >= 0 and (noise == "gaussian" or level <= 1)):
     limit = "at least 0" if noise == "gaussian" else "in [0, 1]: the fraction of pixels"
     raise UserError(f"--hp=level={level:g}: must be {limit}.")
-  if decoder == "mlp" and not decoder_widths:
+  if decoder == "mlp" and decoder_widths == ():
     decoder_widths = (64, 512)
   plain = autoencode(encoder, features, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
 

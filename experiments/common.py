@@ -53,13 +53,15 @@ flags.DEFINE_bool("fresh", False, "Start over: delete this configuration's run d
 flags.DEFINE_bool("smoke", False, "Seconds instead of minutes: tiny data and few steps, for tests.")
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
+flags.DEFINE_string("checkpoint", None, "Run directory or checkpoint that an experiment on a finished run starts from.")
+
 flags.DEFINE_list("modes", ["scratch", "frozen", "last:1", "full"], "What to compare, besides raw and random.")
 flags.DEFINE_list("labels", ["100"], "Numbers of labels, such as 100,600,1000; all for every label.")
 flags.DEFINE_integer("seeds", 5, "Number of label subsets.")
 flags.DEFINE_string(
   "validation", "cv", "Where hyper-parameters are chosen: cv (inside the labelled subset) or heldout:N (N more labels)."
 )
-flags.DEFINE_integer("finetune_steps", 150, "Steps of the modes that train by gradient (scratch, last:K, full).")
+flags.DEFINE_integer("finetune_steps", 150, "Steps of the modes that train by gradient (scratch, last:K, full); at least one pass over the labels.")
 flags.DEFINE_integer("finetune_batch_size", 50, "Their batch size.")
 flags.DEFINE_list("finetune_learning_rates", ["2e-3"], "Their peak learning rate; of several, --validation chooses.")
 flags.DEFINE_float("weight_decay", 1e-4, "Their decoupled weight decay.")
@@ -76,6 +78,16 @@ class Run(NamedTuple):
   features: str
   config: dict[str, Any]
   directory: Path
+
+
+class Restored(NamedTuple):
+  """A pretrained method, as `restore_pretext` finds it in a run directory."""
+
+  pretext: Any  # sslx.types.Pretext
+  encoder: Any  # sslx.nn.Encoder
+  params: dict[str, Any]
+  state: dict[str, Any]
+  meta: dict[str, Any]  # see sslx.load_encoder
 
 
 def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None) -> int:
@@ -223,7 +235,8 @@ def given_flags() -> dict[str, Any]:
 
 def command(experiment: str) -> str:
   """The command line that repeats this run."""
-  ours = FLAGS.flags_by_module_dict().get("experiments.common", [])
+  modules = ("experiments.common", f"experiments.{experiment}", sys.argv[0])  # absl's name of __main__ is its file
+  ours = dict.fromkeys(f for name in modules for f in FLAGS.flags_by_module_dict().get(name, []))
   changed = [
     f.serialize().replace("\n", " ")
     for f in ours
@@ -232,8 +245,10 @@ def command(experiment: str) -> str:
   return " ".join([f"python -m experiments.{experiment}", *changed])
 
 
-def setup(features: str) -> Run:
+def setup(features: str, method_name: str | None = None, hp: Sequence[str] | None = None, dataset: Any = None) -> Run:
   """Checks the flags, loads the data, and opens the run directory of this configuration.
+
+  method_name, hp, dataset: in place of what the flags say.
 
   The directory's name and config.json are made of what determines the pretrained encoder, so that other labels, modes
   or seeds of the comparison find it again, and the same command after a kill goes on where it stopped.
@@ -241,31 +256,19 @@ def setup(features: str) -> Run:
   from sslx import nn, options
   from sslx.nn.features import parse
   from sslx.pretext import build, check
+  from sslx.pretraining import configuration
 
   positive("epochs", "batch_size", "learning_rate")
-  method = check(FLAGS.method)
-  values = options.parse(method.factory, FLAGS.hp, "--hp")
+  method_name = str(method_name or FLAGS.method)
+  method = check(method_name)
+  values = options.parse(method.factory, FLAGS.hp if hp is None else hp, "--hp")
   spec = FLAGS.encoder or method.encoder
   encoder = nn.build(spec)
   parse(features, encoder.block_names)
-  dataset = load_dataset(FLAGS.dataset)
-  pretext = build(FLAGS.method, encoder, features, dataset.num_classes, values)
-  images = dataset.pretraining_images
-  config = {
-    "method": FLAGS.method,
-    "hp": options.resolve(method.factory, values),
-    "dataset": dataset.name,
-    "image_shape": list(dataset.image_shape),
-    "images": len(images),
-    "data_crc32": zlib.crc32(images[np.arange(0, len(images), -(-len(images) // 5000))].tobytes()),
-    "encoder": spec,
-    "features": features if FLAGS.method == "supervised" else None,  # elsewhere only the probes read them
-    "epochs": FLAGS.epochs or method.epochs,
-    "batch_size": FLAGS.batch_size or method.batch_size,
-    "learning_rate": FLAGS.learning_rate or method.learning_rate,
-    "seed": FLAGS.seed,
-    "smoke": FLAGS.smoke,
-  }
+  dataset = dataset or load_dataset(FLAGS.dataset)
+  pretext = build(method_name, encoder, features, dataset.num_classes, values)
+  given = FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate, FLAGS.seed
+  config = configuration(method_name, dataset, values, spec, features, *given) | {"smoke": FLAGS.smoke}
   name = "-".join(config[k] for k in ("method", "dataset", "encoder"))
   return Run(dataset, encoder, pretext, features, config, open_directory(Path(FLAGS.out), config, name, FLAGS.fresh))
 
@@ -277,6 +280,30 @@ def load_dataset(spec: str) -> Any:
   positive("image_size", "in_memory_limit")
   dataset = data.load(spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit)
   return _small(dataset) if FLAGS.smoke else dataset
+
+
+def given_checkpoint() -> Path:
+  """The folder of --checkpoint. Raises UserError where the flag is missing."""
+  if not FLAGS.checkpoint:
+    raise UserError(
+      "--checkpoint is missing: name a run directory, such as --checkpoint=runs/denoise-mnist-conv-1a2b3c4d."
+    )
+  return Path(FLAGS.checkpoint)
+
+
+def checkpoint_dataset(meta: dict[str, Any]) -> Any:
+  """The data set of --dataset, or else the one that the checkpoint of `meta` was made on.
+
+  Raises:
+    UserError: its images are of another shape than the checkpoint's.
+  """
+  dataset = load_dataset(FLAGS.dataset if FLAGS["dataset"].present else meta["config"]["dataset"])
+  if list(dataset.image_shape) != meta["image_shape"]:
+    raise UserError(
+      f"--dataset={dataset.name}: its images are {dataset.image_shape}, this encoder was made for "
+      f"{tuple(meta['image_shape'])}; try --image_size={meta['image_shape'][0]} or another --checkpoint."
+    )
+  return dataset
 
 
 def open_directory(out: Path, config: dict[str, Any], name: str, fresh: bool) -> Path:
@@ -324,28 +351,18 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   """
   import jax
 
-  from sslx import checkpoint, figures, optim, report, train
+  from sslx import checkpoint, figures, pretraining, report, train
   from sslx.compile import jit
 
   begin = time.monotonic()
   config, checkpoints = run.config, run.directory / "checkpoints"
-  data = {"image": run.dataset.pretraining_images}
-  if config["method"] == "supervised":
-    data = {"image": run.dataset.train.images, "label": run.dataset.train.labels}
-  batch_size = min(config["batch_size"], len(data["image"]))
-  steps = SMOKE_STEPS if config["smoke"] else max(1, round(config["epochs"] * (len(data["image"]) // batch_size)))
-  tx = optim.optimizer(optim.cosine(config["learning_rate"], steps, warmup=min(100, steps // 10)))
-  first_batch = {name: np.asarray(array[np.arange(1)]) for name, array in data.items()}
-  ts = train.make_init(run.pretext, tx)(jax.random.key(config["seed"]), first_batch)
+  plan = pretraining.plan(run.pretext, config, run.features, run.dataset, SMOKE_STEPS if config["smoke"] else None)
+  steps, ts = plan.steps, pretraining.start(plan)
   restored = checkpoint.restore(checkpoints, ts)
   ts = restored or ts
   done = int(ts.step)
   if restored and done < steps:
     print(f"continuing at step {done} of {steps}", file=sys.stderr)
-  meta = {
-    "encoder": config["encoder"], "features": run.features, "image_shape": config["image_shape"],
-    "method": config["method"], "config": config, "class_names": list(run.dataset.class_names),
-  }  # fmt: skip
   metrics = run.directory / "metrics.jsonl"
   rows = [
     row for row in report.read_rows(metrics) if row["step"] <= done
@@ -354,24 +371,39 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   if done < steps:
     ts = train.fit(
       ts,
-      train.make_train_step(run.pretext, tx),
-      data,
+      train.make_train_step(plan.pretext, plan.tx),
+      plan.data,
       steps=steps,
-      batch_size=batch_size,
-      seed=config["seed"],
+      batch_size=plan.batch_size,
+      seed=plan.seed,
       log=lambda row: report.append_row(metrics, row),
-      save=lambda ts: checkpoint.save(checkpoints, ts, meta),
+      save=lambda ts: checkpoint.save(checkpoints, ts, plan.meta),
       save_seconds=FLAGS.save_seconds,
       title=f"pretraining {config['method']}",
     )
     figures_dir = run.directory / "figures"
     figures.save(figures.loss_curve(report.read_rows(metrics)), figures_dir / "loss.png")
     if run.pretext.show:
-      few = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in data.items()}
+      few = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
       pictures = jit(run.pretext.show)(ts.params, ts.state, jax.random.key(1), few)
       figures.save(figures.picture_rows(jax.device_get(pictures)), figures_dir / "pretext.png")
   encoder = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
   return jax.device_get(encoder), time.monotonic() - begin
+
+
+def restore_pretext(directory: Path) -> Restored:
+  """All of a finished or interrupted pretraining run: its method with its hyper-parameters, and what it learnt.
+
+  directory: a run directory, its checkpoints folder, or one checkpoint in it.
+
+  Raises:
+    UserError: no checkpoint there, none intact, or one of another version of the method.
+  """
+  from sslx import nn
+  from sslx.pretraining import restore
+
+  pretext, ts, meta = restore(directory)
+  return Restored(pretext, nn.build(meta["encoder"]), ts.params, ts.state, meta)
 
 
 def _small(dataset: Any) -> Any:

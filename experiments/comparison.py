@@ -50,26 +50,51 @@ def draw(dataset: Any) -> Any:
 
 def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
   """Trains the classifiers that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
+  from sslx.compare import CONTROLS, check_modes
+
+  modes = (*CONTROLS, *check_modes(FLAGS.modes, subject.encoder.block_names))
+  rows, predicted = run_modes(subject, modes, labelled, timings)
+  _report(subject, rows, predicted, timings)
+
+
+def run_modes(
+  subject: Subject, modes: Sequence[str], labelled: Any, timings: dict[str, float]
+) -> tuple[list[dict[str, Any]], dict[Any, np.ndarray]]:
+  """(rows of all modes, labels and subsets, {task: test logits} of those that results.jsonl lacked).
+
+  What is missing is trained first; then the test images are read once, and the rows appended. Where all labels are
+  used, the subsets are the same, and only the first counts.
+  """
   from sslx import report
-  from sslx.compare import CONTROLS, Task, check_modes, logits, train_classifiers
+  from sslx.compare import Task, logits, train_classifiers
   from sslx.finetune import encode_fn
 
   recipe = common.recipe()
-  modes = dict.fromkeys((*CONTROLS, *check_modes(FLAGS.modes, subject.encoder.block_names)))
   results = subject.directory / "results.jsonl"
   labels = (subject.dataset.train.labels, subject.dataset.test.labels)
   crc = zlib.crc32(b"".join(a.tobytes() for a in labels))  # rows of other labels or another test split are not these
   settings = {"features": subject.features, "validation": FLAGS.validation, "labels_crc32": crc, **recipe._asdict()}
   settings = json.loads(json.dumps(settings))  # as a row that is read back has it
-  counts = list(next(iter(labelled.subsets.values())))
-  tasks = [Task(mode, n, seed) for n in counts for mode in modes for seed in labelled.subsets]
+  names = json.loads(json.dumps(subject.names))
+  everything = len(subject.dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
+  first = next(iter(labelled.subsets))
+  tasks = [
+    Task(mode, n, seed)
+    for n in labelled.subsets[first]
+    for mode in dict.fromkeys(modes)
+    for seed in labelled.subsets
+    if n < everything or seed == first
+  ]
 
   def mine() -> dict[Task, dict[str, Any]]:
-    rows = [r for r in report.read_rows(results) if r["experiment"] == subject.experiment and r["settings"] == settings]
+    wanted = {"experiment": subject.experiment, "settings": settings, **names}
+    rows = [r for r in report.read_rows(results) if all(r.get(k) == v for k, v in wanted.items())]
     return {Task(r["mode"], r["labels"], r["subset_seed"]): r for r in rows}
 
   known = mine()
   todo = [task for task in tasks if task not in known]
+  if not todo:
+    return [known[task] for task in tasks], {}
   begin = time.monotonic()
   encode = encode_fn(subject.encoder, subject.features)
   trained = train_classifiers(
@@ -84,7 +109,7 @@ def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
     subject.seed,
     common.say,
   )
-  timings["training on labels"] = time.monotonic() - begin
+  timings["training on labels"] = timings.get("training on labels", 0) + time.monotonic() - begin
 
   begin = time.monotonic()
   test = subject.dataset.test
@@ -99,9 +124,9 @@ def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
       "chosen": classifier.head.chosen, "seed": subject.seed, "settings": settings, **shared,
     }  # fmt: skip
     report.append_row(results, row)
-  timings["testing"] = time.monotonic() - begin
+  timings["testing"] = timings.get("testing", 0) + time.monotonic() - begin
   known = mine()
-  _report(subject, [known[task] for task in tasks], predicted, timings)
+  return [known[task] for task in tasks], predicted
 
 
 def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, timings: dict[str, float]) -> None:

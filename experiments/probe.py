@@ -19,7 +19,6 @@ from sslx.types import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("checkpoint", None, "Run directory or checkpoint to restore the encoder from.")
 flags.DEFINE_string("export", None, "Also write the features of both splits to this .npz file.")
 
 MODES = ["scratch", "frozen", "knn:20", "full"]  # the default of --modes here
@@ -34,23 +33,15 @@ def main() -> None:
   common.recipe()
   if not FLAGS["modes"].present:
     FLAGS.modes = MODES
-  if not FLAGS.checkpoint:
-    raise UserError(
-      "--checkpoint is missing: name a run directory, such as --checkpoint=runs/denoise-mnist-conv-1a2b3c4d."
-    )
+  given = common.given_checkpoint()
   if FLAGS.export and not Path(FLAGS.export).absolute().parent.is_dir():
     raise UserError(f"--export={FLAGS.export}: its folder does not exist; make it first.")
-  tree, meta = checkpoint.restore_encoder(Path(FLAGS.checkpoint))
+  tree, meta = checkpoint.restore_encoder(given)
   encoder = nn.build(meta["encoder"])
   features = FLAGS.features if FLAGS["features"].present else meta["features"]
   parse(features, encoder.block_names)
   check_modes(FLAGS.modes, encoder.block_names)
-  dataset = common.load_dataset(FLAGS.dataset if FLAGS["dataset"].present else meta["config"]["dataset"])
-  if list(dataset.image_shape) != meta["image_shape"]:
-    raise UserError(
-      f"--dataset={dataset.name}: its images are {dataset.image_shape}, this encoder was made for "
-      f"{tuple(meta['image_shape'])}; try --image_size={meta['image_shape'][0]} or another --checkpoint."
-    )
+  dataset = common.checkpoint_dataset(meta)
   labelled = comparison.draw(dataset)
   names = {"method": meta["method"], "encoder": meta["encoder"], "pretraining": meta["config"]}
   identity = {**names, "experiment": "probe", "dataset": dataset.name, "step": meta["step"], "smoke": FLAGS.smoke}

@@ -1,6 +1,7 @@
-"""Writes the results tables of README.md from the results.jsonl of real runs.
+"""Writes the results tables of README.md, or of another page, from the results.jsonl of real runs.
 
     python -m experiments.readme_table runs/denoise-mnist-conv-1a2b3c4d runs/simclr-mnist-conv-5e6f7a8b
+    python -m experiments.readme_table --into=docs/autoencoders.md runs/autoencoders-mnist-conv-9a8b7c6d
 
 Replaces what stands between the lines `<!-- results -->` and `<!-- /results -->`.
 """
@@ -17,23 +18,32 @@ BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 def section(run: Path) -> str:
   """Markdown of one run directory: command, table, what the numbers say, machine and versions."""
-  rows = [r for r in report.read_rows(run / "results.jsonl") if r["experiment"] == "low_label"]
+  rows = report.read_rows(run / "results.jsonl")
+  if rows and (run / "tables.md").exists():  # of experiments.compare and its kin
+    last = rows[-1]
+    return f"### {last['dataset']}, --encoder={last['encoder']}\n\n{(run / 'tables.md').read_text()}\n{made_by(last)}"
+  rows = [r for r in rows if r["experiment"] == "low_label"]
   if not rows:
-    raise UserError(f"{run}: no low_label rows in its results.jsonl; name run directories of experiments.low_label.")
+    raise UserError(f"{run}: no rows in its results.jsonl; name a directory of experiments.low_label or compare.")
   rows = [r for r in rows if r["settings"] == rows[-1]["settings"]]  # those of the last run, if settings were changed
   summary = report.summarise(rows)
   last = rows[-1]
-  versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
   said = "\n".join(f"- {line}" for line in report.verdict(summary))
   return (
     f"### {last['method']} on {last['dataset']}\n\n{report.markdown(report.results_table(summary))}\n\n{said}\n\n"
-    f"`{last['command']}`; commit {last['git']}; {last['device']}; {versions}.\n"
+    f"{made_by(last)}"
   )
 
 
-def main(runs: list[Path]) -> None:
-  """Rewrites README.md beside this package."""
-  path = Path(common.__file__).parents[1] / "README.md"
+def made_by(row: dict) -> str:
+  """Command, commit, machine and versions of a row."""
+  versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+  return f"`{row['command']}`; commit {row['git']}; {row['device']}; {versions}.\n"
+
+
+def main(runs: list[Path], into: str) -> None:
+  """Rewrites the page `into`, a path from the folder of README.md."""
+  path = Path(common.__file__).parents[1] / into
   text = path.read_text()
   if BEGIN not in text or END not in text:
     raise UserError(f"{path}: no lines {BEGIN} and {END} in it.")
@@ -43,9 +53,12 @@ def main(runs: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-  if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+  page, arguments = "README.md", sys.argv[1:]
+  if arguments and arguments[0].startswith("--into="):
+    page = arguments.pop(0).removeprefix("--into=")
+  if not arguments or arguments[0].startswith("-"):
     raise SystemExit(__doc__)
   try:
-    main([Path(a) for a in sys.argv[1:]])
+    main([Path(a) for a in arguments], page)
   except UserError as error:
     raise SystemExit(f"error: {error}") from None

@@ -55,17 +55,18 @@ def steps(directory: Path) -> list[int]:
   return sorted(int(d.name) for d in directory.iterdir() if d.name.isdecimal())
 
 
-def restore(directory: Path, template: TrainState) -> TrainState | None:
+def restore(directory: Path, template: TrainState, only: int | None = None) -> TrainState | None:
   """The newest intact TrainState, or None where there is none. A damaged one is passed over with a warning.
 
   template: a TrainState of the same shapes (its values are not read).
+  only: this step and no other.
 
   Raises:
     UserError: checkpoints exist and none is intact, or they are of another architecture.
   """
   plain = _plain(template)
   found = _newest_intact(
-    directory, "state", ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, plain))
+    directory, "state", ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, plain)), only
   )
   if found is None:
     return None
@@ -84,17 +85,24 @@ def restore_encoder(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
   Raises:
     UserError: no checkpoint there, or none intact.
   """
-  if not directory.is_dir():
-    raise UserError(f"--checkpoint={directory}: no such folder.")
-  only = int(directory.name) if directory.name.isdecimal() and (directory / "meta").is_dir() else None
-  if only is not None:
-    directory = directory.parent
-  elif (directory / "checkpoints").is_dir():
-    directory = directory / "checkpoints"
+  directory, only = locate(directory)
   found = _newest_intact(directory, "encoder", ocp.args.StandardRestore(), only)
   if found is None:
     raise UserError(f"--checkpoint={directory}: no checkpoint in this folder.")
   return found
+
+
+def locate(directory: Path) -> tuple[Path, int | None]:
+  """(checkpoints folder, step or None for the newest) of a run directory, its checkpoints folder, or one checkpoint.
+
+  Raises:
+    UserError: no such folder.
+  """
+  if not directory.is_dir():
+    raise UserError(f"--checkpoint={directory}: no such folder.")
+  if directory.name.isdecimal() and (directory / "meta").is_dir():
+    return directory.parent, int(directory.name)
+  return (directory / "checkpoints" if (directory / "checkpoints").is_dir() else directory), None
 
 
 def digest(tree: Any) -> str:

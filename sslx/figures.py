@@ -5,6 +5,8 @@ Accuracies come in as fractions and are drawn in percent. `summary` is what `ssl
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -151,6 +153,45 @@ def label_curve(summary: Sequence[Mapping[str, Any]]) -> Figure | None:
   return fig
 
 
+def method_dots(summary: Sequence[Mapping[str, Any]]) -> Figure:
+  """A panel per number of labels, a line per method, a dot per mode with one sample standard deviation either side.
+
+  Entries of the method "none" are vertical lines: raw pixels, the random encoder and training from scratch.
+  """
+  methods = list(dict.fromkeys(entry["method"] for entry in summary if entry["method"] != "none"))
+  modes = list(dict.fromkeys(entry["mode"] for entry in summary if entry["method"] != "none"))
+  counts = sorted({entry["labels"] for entry in summary})
+  columns = min(len(counts), 2) or 1
+  lines = -(-len(counts) // columns) or 1
+  fig = _figure(1.6 + 4.2 * columns, (0.8 + 0.36 * len(methods)) * lines + 0.6)
+  if not methods:
+    _say(fig, "no results yet")
+    return fig
+  handles: dict[str, Any] = {}
+  for ax, count in zip(fig.subplots(lines, columns, squeeze=False, sharey=True).ravel(), counts, strict=False):
+    for entry in summary:
+      if entry["labels"] != count:
+        continue
+      mean, std = 100 * entry["mean"], 100 * (entry["std"] or 0.0)
+      if entry["method"] == "none":
+        dashes = {"raw": ":", "random": "--", "scratch": "-."}.get(entry["mode"], "-")
+        handles[entry["mode"]] = ax.axvline(mean, color=GREYS["scratch"][1], linestyle=dashes, linewidth=1.2, zorder=1)
+      else:
+        index = modes.index(entry["mode"])
+        place = methods.index(entry["method"]) + 0.6 * ((index + 0.5) / len(modes) - 0.5)
+        style = {"color": COLOURS[index % len(COLOURS)], "fmt": MARKERS[index % len(MARKERS)], "markersize": 5}
+        handles[entry["mode"]] = ax.errorbar(mean, place, xerr=std, capsize=2, linewidth=1, zorder=3, **style)
+    ax.set_title(f"{count:,} labels", fontsize=11, loc="left")
+    ax.set_yticks(range(len(methods)), [_escape(name) for name in methods])
+    ax.set_ylim(len(methods) - 0.5, -0.5)
+    ax.set_xlabel("test accuracy (%)", fontsize=9)
+    _plain_axes(ax)
+  for ax in fig.axes[len(counts) :]:
+    ax.set_axis_off()
+  _legend(fig, handles)
+  return fig
+
+
 def picture_rows(pictures: Mapping[str, Any]) -> Figure:
   """Rows of pictures, such as clean, noisy and restored, each with its title at the left.
 
@@ -271,9 +312,22 @@ def confusion(labels: Any, predicted: Any, class_names: Sequence[str]) -> Figure
 
 
 def _figure(width: float, height: float) -> Figure:
+  return _figure_class()(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+@functools.cache
+def _figure_class() -> type[Figure]:
   from matplotlib.figure import Figure
 
-  return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+  class NotebookFigure(Figure):
+    """A Figure that notebooks draw: they know by themselves only those of pyplot."""
+
+    def _repr_png_(self) -> bytes:
+      buffer = io.BytesIO()
+      self.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
+      return buffer.getvalue()
+
+  return NotebookFigure
 
 
 def _say(fig: Figure, text: str) -> None:
@@ -304,7 +358,7 @@ def _bare(ax: Axes, edge: str | None = None, linewidth: float = 1.0) -> None:
 def _name(entry: Mapping[str, Any], summary: Sequence[Mapping[str, Any]]) -> str:
   """The mode, and before it whichever of method, dataset and encoder differ within the summary."""
   varying = [key for key in ("method", "dataset", "encoder") if len({other[key] for other in summary}) > 1]
-  return " ".join(str(entry[key]) for key in [*varying, "mode"])
+  return " ".join(str(entry[key]) for key in [*varying, "mode"] if entry[key] != "none")
 
 
 def _styles(summary: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

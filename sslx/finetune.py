@@ -3,6 +3,7 @@
 No second trainer: `supervised` is a Pretext, and this is `fit` + given encoder weights + a mask + a label subset.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ class Recipe(NamedTuple):
   """How every mode that trains by gradient is trained: one recipe for all of them."""
 
   steps: int = 150
+  """At least one pass over the labelled images is made, where that takes more steps."""
   batch_size: int = 50
   learning_rates: tuple[float, ...] = (2e-3,)
   """With several, one is chosen by cross-validation inside the labelled subset, the same way for every mode."""
@@ -46,6 +48,7 @@ class Classifier(NamedTuple):
 Encode = Callable[[dict, dict, Array], Array]
 
 
+@functools.lru_cache(maxsize=16)  # so that methods compared on one encoder share what was compiled
 def encode_fn(encoder: nn.Encoder, features: str) -> Encode:
   """Jitted (params, stats, raw images) -> features, one compilation for all weights of this architecture."""
   return jit(lambda params, stats, image: nn.encode(encoder, features, params, stats, to_float(image)))
@@ -63,6 +66,7 @@ def predict(encode: Encode, classifier: Classifier, images: Images) -> np.ndarra
   return classifier.head.logits(probe.extract(features_of(classifier.encoder, encode), images))
 
 
+@functools.lru_cache(maxsize=16)  # so that the next label subset finds the compiled step
 def make_finetune(
   encoder: nn.Encoder, features: str, num_classes: int, blocks: tuple[str, ...], recipe: Recipe, encode: Encode
 ) -> Callable[..., Classifier]:
@@ -72,7 +76,7 @@ def make_finetune(
   compiled step is shared by all calls. heldout: (images, labels) to choose the learning rate on instead of folds.
   """
   pretext = supervised(encoder, features, blocks, num_classes=num_classes)
-  compiled: dict[float, tuple[optax.GradientTransformation, train.TrainStep]] = {}  # by learning rate
+  compiled: dict[tuple[float, int], tuple[optax.GradientTransformation, train.TrainStep]] = {}  # by rate and steps
 
   def trained(tree: EncoderTree, images: np.ndarray, labels: np.ndarray, seed: int, rate: float) -> Classifier:
     data = {"image": images, "label": labels}
@@ -84,12 +88,13 @@ def make_finetune(
     tree = jax.tree.map(jnp.array, tree)  # a copy: the step donates what it is given
     params = {"encoder": tree["params"], "head": head}
     mask = masks.trainable(params, blocks)
-    if rate not in compiled:
-      tx = optim.freeze(optim.optimizer(optim.cosine(rate, recipe.steps), weight_decay=recipe.weight_decay), mask)
-      compiled[rate] = tx, train.make_train_step(pretext, tx)
-    tx, step = compiled[rate]
+    steps = max(recipe.steps, len(labels) // recipe.batch_size)
+    if (rate, steps) not in compiled:
+      tx = optim.freeze(optim.optimizer(optim.cosine(rate, steps), weight_decay=recipe.weight_decay), mask)
+      compiled[rate, steps] = tx, train.make_train_step(pretext, tx)
+    tx, step = compiled[rate, steps]
     ts = TrainState(jnp.zeros((), jnp.int32), key, params, {"encoder": tree["stats"]}, tx.init(params))
-    ts = train.fit(ts, step, data, steps=recipe.steps, batch_size=recipe.batch_size, seed=seed, log_every=recipe.steps)
+    ts = train.fit(ts, step, data, steps=steps, batch_size=recipe.batch_size, seed=seed, log_every=steps)
     dense = jax.tree.map(np.asarray, ts.params["head"]["Dense_0"])
     linear = probe.Linear(dense["kernel"], dense["bias"], probe.identity(len(dense["kernel"])), {"learning_rate": rate})
     after = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}

@@ -59,6 +59,12 @@ def parse(factory: Callable, assignments: Iterable[str], flag: str) -> dict[str,
   return values
 
 
+def check(factory: Callable, values: Mapping[str, Any], flag: str) -> dict[str, Any]:
+  """Typed keyword arguments for `factory` from Python values, a list for a tuple; see `parse` for what is refused."""
+  tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+  return parse(factory, [f"{name}={_text(value)}" for name, value in tuples.items()], flag)
+
+
 def resolve(factory: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
   """All options of `factory`: its defaults, overridden by `values`. What a run's configuration records."""
   return {

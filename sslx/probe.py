@@ -5,7 +5,7 @@ inside the labelled subset, or on a held-out set that the caller names: no other
 """
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,6 +19,9 @@ from sslx.types import Array, UserError
 L2_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 CHOICE_STEPS = 20  # L-BFGS steps for each L2 while choosing, started at the solution before; the chosen one gets 500
 SCALINGS = ("standardize", "l2")
+LARGE = 5_000_000  # numbers in the features from which a problem pays for threads, and for principal axes (`_space`)
+MANY = 10_000  # labels from which one fold of the cross-validation does, and less L2 is tried too
+MANY_L2 = (1e-7, 1e-6)
 
 
 def extract(encode: Callable[[Array], Array], images: np.ndarray | LazyImages, batch_size: int = 500) -> np.ndarray:
@@ -92,17 +95,19 @@ class Linear(NamedTuple):
 
 
 def _lbfgs(
-  x: np.ndarray, targets: np.ndarray, weight: np.ndarray, l2: float, start: np.ndarray, steps: int
+  space: "_Space", targets: np.ndarray, weight: np.ndarray, l2: float, start: np.ndarray, steps: int
 ) -> np.ndarray:
-  """argmin over theta f32 [D+1,K] (last row: a free bias) of sum_i weight_i CE_i / sum weight + l2/2 |W|^2.
+  """argmin over theta f32 [R+1,K] (last row: a free bias) of sum_i weight_i CE_i / sum weight + l2/2 |W|^2.
 
   L-BFGS by scipy, on the host: a problem of a hundred samples is too small to pay for a compilation or for dispatching
   to a device.
   """
   from scipy.optimize import minimize
 
-  used = weight > 0
-  x, targets, weight = x[used], targets[used], (weight[used] / weight.sum())[:, None]
+  x, used = space.x, weight > 0
+  if not used.all():
+    x, targets = x[used], targets[used]
+  weight = (weight[used] / weight.sum())[:, None]
 
   def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
     theta = flat.reshape(start.shape).astype(x.dtype)
@@ -112,8 +117,9 @@ def _lbfgs(
     total = p.sum(1, keepdims=True)
     loss = float((weight * (np.log(total) - (logits * targets).sum(1, keepdims=True))).sum())
     error = weight * (p / total - targets)
-    grad = np.concatenate([x.T @ error + l2 * theta[:-1], error.sum(0, keepdims=True)])
-    return loss + 0.5 * l2 * float(np.square(theta[:-1]).sum()), grad.ravel().astype(np.float64)
+    weighted = space.penalty * theta[:-1]
+    grad = np.concatenate([x.T @ error + l2 * weighted, error.sum(0, keepdims=True)])
+    return loss + 0.5 * l2 * float((weighted * theta[:-1]).sum()), grad.ravel().astype(np.float64)
 
   options = {"maxiter": steps, "gtol": 1e-5, "ftol": 1e-9}
   found = minimize(objective, start.ravel().astype(np.float64), jac=True, method="L-BFGS-B", options=options)
@@ -125,7 +131,7 @@ def _few_threads(function: Callable) -> Callable:
 
   @functools.wraps(function)
   def limited(features: np.ndarray, *args, **kwargs):
-    with _threadpools().limit(limits=1 if features.size < 5_000_000 else None, user_api="blas"):
+    with _threadpools().limit(limits=1 if features.size < LARGE else None, user_api="blas"):
       return function(features, *args, **kwargs)
 
   return limited
@@ -149,7 +155,7 @@ def fit_linear(
   seed: int = 0,
   folds: int | None = None,
   heldout: tuple[np.ndarray, np.ndarray] | None = None,
-  l2_grid: Sequence[float] = L2_GRID,
+  l2_grid: Sequence[float] | None = None,
   scalings: Sequence[str] = SCALINGS,
 ) -> Linear:
   """L-BFGS multinomial logistic regression; scaling and L2 chosen by cross-validation inside (features, labels).
@@ -162,18 +168,21 @@ def fit_linear(
       nothing can be held out, and the first scaling and the middle of the grid are used.
 
   With more features than samples the problem is solved in the span of the samples, which is exact for L2 (the
-  minimiser lies in it): D is then N.
+  minimiser lies in it): D is then N. A large one is solved along principal axes (see `_space`). From 10,000
+  labels one of the folds is enough to choose by, and l2_grid (default L2_GRID) goes down to 1e-7.
   """
+  many = len(labels) >= MANY
+  l2_grid = l2_grid or (*L2_GRID, *(MANY_L2 if many else ()))
   grid = [(name, l2) for name in scalings for l2 in sorted(l2_grid, reverse=True)]
   targets = np.eye(num_classes, dtype=np.float32)[labels]
   spaces = {name: _space(fit_scaling(name, reference), features) for name in scalings}
 
-  def path(name: str, weight: np.ndarray, l2s: Iterable[float], steps: int = CHOICE_STEPS):
+  def path(name: str, weight: np.ndarray, l2s: Sequence[float], steps: int = CHOICE_STEPS):
     """Solutions for decreasing L2, each started at the one before."""
-    x = spaces[name].x
-    theta = np.zeros((x.shape[1] + 1, num_classes), np.float32)
+    theta = np.zeros((spaces[name].x.shape[1] + 1, num_classes), np.float32)
     for l2 in l2s:
-      theta = _lbfgs(x, targets, weight, l2, theta, steps)
+      hurry = many and l2 != l2s[-1]  # a start for the next one only
+      theta = _lbfgs(spaces[name], targets, weight, l2, theta, CHOICE_STEPS if hurry else steps)
       yield theta
 
   ones = np.ones(len(labels), np.float32)
@@ -189,6 +198,7 @@ def fit_linear(
   else:
     try:
       parts = stratified_folds(labels, folds or (5 if len(labels) <= 300 else 3), seed)
+      parts = parts[:1] if many else parts
     except ValueError:
       parts = []
     totals = {setting: np.zeros(2) for setting in grid}
@@ -201,7 +211,7 @@ def fit_linear(
           totals[name, l2] += np.array(_score(spaces[name].x[valid], labels[valid], theta)) * len(valid)
     if parts:
       best = max(grid, key=lambda setting: tuple(totals[setting]))  # accuracy, then likelihood; ties: the stronger L2
-      score = float(totals[best][0] / len(labels))
+      score = float(totals[best][0] / sum(len(valid) for _, valid in parts))
     else:
       best, score = (scalings[0], sorted(l2_grid)[len(l2_grid) // 2]), None
   name, l2 = best
@@ -218,8 +228,9 @@ class _Space(NamedTuple):
   """Scaled features in the coordinates that the solver works in."""
 
   scaling: Scaling
-  basis: np.ndarray | None  # f32 [D,R] orthonormal, or None: the features' own
+  basis: np.ndarray | None  # f32 [D,R], orthogonal columns, or None: the features' own
   x: np.ndarray  # f32 [N,R]
+  penalty: np.ndarray  # f32 [] or [R,1], squared length of the basis' columns: |basis @ W|^2 = sum penalty * W^2
 
   def project(self, features: np.ndarray) -> np.ndarray:
     scaled = self.scaling(features)
@@ -230,11 +241,21 @@ class _Space(NamedTuple):
 
 
 def _space(scaling: Scaling, features: np.ndarray) -> _Space:
-  scaled = scaling(features)
-  if scaled.shape[1] <= scaled.shape[0]:
-    return _Space(scaling, None, scaled)
-  basis = np.linalg.qr(scaled.T.astype(np.float64))[0].astype(np.float32)  # [D,N]
-  return _Space(scaling, basis, scaled @ basis)
+  """The span of the samples where they are few; where the problem is large, principal axes scaled to equal curvature.
+
+  The Hessian of the cross-entropy is at most X'X / 2N (Boehning, Multinomial logistic regression algorithm, 1992). Where
+  that is near the identity, tens of L-BFGS steps do what took hundreds; the minimiser is the same.
+  """
+  scaled, one = scaling(features), np.ones((), np.float32)
+  if scaled.shape[1] > scaled.shape[0]:
+    basis = np.linalg.qr(scaled.T.astype(np.float64))[0].astype(np.float32)  # [D,N]
+    return _Space(scaling, basis, scaled @ basis, one)
+  if features.size < LARGE:
+    return _Space(scaling, None, scaled, one)
+  curvature, axes = np.linalg.eigh((scaled.T @ scaled / np.float32(len(scaled))).astype(np.float64))
+  penalty = 1 / (np.maximum(curvature, 0) + 2 * min(L2_GRID))
+  basis = (axes * np.sqrt(penalty)).astype(np.float32)
+  return _Space(scaling, basis, scaled @ basis, penalty[:, None].astype(np.float32))
 
 
 def _score(x: np.ndarray, labels: np.ndarray, theta: np.ndarray) -> tuple[float, float]:

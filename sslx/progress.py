@@ -1,4 +1,4 @@
-"""A live progress bar on a terminal; a plain line every ten seconds elsewhere (logs, CI, a batch queue)."""
+"""A live progress bar on a terminal or in a notebook; elsewhere (logs, CI, a batch queue) a line every ten seconds."""
 
 import contextlib
 import sys
@@ -37,6 +37,17 @@ def progress(title: str | None, total: int) -> Iterator[Bar]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
       task = bar.add_task(title, total=total, metrics="")
       yield Bar(lambda done, metrics, speed: bar.update(task, completed=done, metrics=_text(metrics, speed)))
+  elif "ipykernel" in sys.modules:  # a notebook's output knows carriage returns, and no more of a terminal
+    begin = time.monotonic()
+
+    def draw(done: int, metrics: Mapping[str, float], speed: float) -> None:
+      full = 30 * done // total
+      left = (time.monotonic() - begin) / max(done, 1) * (total - done)
+      text = f"{title} {'█' * full}{'░' * (30 - full)} {done}/{total}  {_text(metrics, speed)}  {left:.0f} s left"
+      print(f"\r{text:<110}", end="", file=sys.stderr, flush=True)
+
+    yield Bar(draw)
+    print(file=sys.stderr)
   else:
     start = last = time.monotonic()
 

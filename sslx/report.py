@@ -425,6 +425,33 @@ def _parameters_cells(summary: Sequence[Row]) -> Cells:
   return headers, [list(row) for row in _unique(map(tuple, rows))]  # the same for every number of labels
 
 
+def methods_cells(summary: Sequence[Row], labels: int) -> Cells:
+  """One line a method at one number of labels, a column a mode: `86.3 ± 1.0`.
+
+  An arrow says that the 95% interval of the difference to the baseline, paired by subset, lies above (↑) or below (↓)
+  zero. Entries of the method "none" are the references: raw pixels and the random encoder stand in the column of the
+  frozen encoders, scratch in that of `full`, from which they differ in nothing but the pretraining.
+  """
+  entries = [entry for entry in summary if entry["labels"] == labels]
+  modes = _unique(entry["mode"] for entry in entries if entry["method"] != "none")
+  lines: dict[str, dict[str, str]] = {}
+  for entry in entries:
+    name, mode = entry["method"], entry["mode"]
+    if name == "none":
+      name = "raw pixels" if mode == "raw" else "no pretraining"
+      mode = "full" if mode == entry["baseline"] else "frozen"
+    text = f"{100 * entry['mean']:.1f}" + ("" if entry["std"] is None else f" ± {100 * entry['std']:.1f}")
+    if entry["low"] is not None and entry["method"] != "none":
+      text += " ↑" if entry["low"] > 0 else " ↓" if entry["high"] < 0 else ""
+    lines.setdefault(name, {})[mode] = text
+  return ["method", *modes], [[name, *(line.get(mode, "") for mode in modes)] for name, line in lines.items()]
+
+
+def table(title: str, cells: Cells, note: str | None = None) -> Table:
+  """A rich table of any headers and rows of text."""
+  return _table(title, cells, note)
+
+
 def _row_cells(rows: Sequence[Mapping[str, Any]]) -> Cells:
   """Every classifier, one line each."""
   varying = [key for key in KEYS[:3] if len({str(row.get(key, "")) for row in rows}) > 1]
@@ -451,7 +478,7 @@ def _shared(summary: Sequence[Row]) -> str:
 
 
 def _name(entry: Row, summary: Sequence[Row]) -> str:
-  return " ".join([*(str(entry[key]) for key in _varying(summary)), str(entry["mode"])])
+  return " ".join(str(entry[key]) for key in [*_varying(summary), "mode"] if entry[key] != "none")
 
 
 def _key(entry: Row) -> tuple:
@@ -488,6 +515,7 @@ def write_html(
   summary: Sequence[Row],
   figures: Sequence[tuple[str, str, str | os.PathLike[str]]],
   timings: Mapping[str, float],
+  tables: Sequence[tuple[str, Cells, str]] = (),
 ) -> Path:
   """Writes `run_dir`/report.html, one self-contained page, atomically, and returns its path.
 
@@ -502,10 +530,72 @@ def write_html(
     summary: what `summarise` made of them.
     figures: (title, caption, PNG path); a path is taken as given, or else relative to `run_dir`.
     timings: phase -> seconds.
+    tables: further tables, shown first: (title, (headers, rows of text), note).
 
   Raises:
     UserError: a figure that is missing or no PNG.
   """
+  run_dir = Path(run_dir)
+  values = {
+    "title": title,
+    "subtitle": _subtitle(rows),
+    "command": command,
+    "comparisons": [sentence.rpartition(": ") for sentence in _comparisons(summary)],
+    "doubts": _doubts(summary),
+    "caveats": _caveats(summary),
+    "tables": tables,
+    "results": _results_cells(summary),
+    "results_note": RESULTS_NOTE,
+    "parameters": _parameters_cells(summary),
+    "parameters_note": PARAMETERS_NOTE,
+    "timings": _timing_cells(timings),
+    "figures": [(name, caption, *_data_uri(run_dir, path)) for name, caption, path in figures],
+    "config": [(name, _text(value)) for name, value in config.items()],
+    "provenance": _provenance_cells(rows),
+    "rows": _row_cells(rows),
+  }
+  return write_page(run_dir / "report.html", "report.html.jinja", values)
+
+
+def write_gallery(
+  path: Path,
+  title: str,
+  subtitle: str,
+  command: str,
+  facts: Mapping[str, Any],
+  links: Sequence[tuple[str, str, str]],
+  figures: Sequence[tuple[str, str, str | os.PathLike[str]]],
+  left_out: Sequence[str],
+) -> Path:
+  """Writes a self-contained page of figures, atomically, and returns its path.
+
+  Args:
+    path: of the page.
+    title: its heading.
+    subtitle: below it.
+    command: the command line that made it.
+    facts: name -> value, a table at the top.
+    links: (file beside the page, its name, what it is).
+    figures: (title, caption, path of a PNG or GIF).
+    left_out: sentences that say what could not be drawn, and why.
+
+  Raises:
+    UserError: a figure that is missing, or neither PNG nor GIF.
+  """
+  values = {
+    "title": title,
+    "subtitle": subtitle,
+    "command": command,
+    "facts": [(name, _text(value)) for name, value in facts.items()],
+    "links": links,
+    "figures": [(name, caption, *_data_uri(path.parent, figure)) for name, caption, figure in figures],
+    "left_out": left_out,
+  }
+  return write_page(path, "gallery.html.jinja", values)
+
+
+def write_page(path: Path, template: str, values: Mapping[str, Any]) -> Path:
+  """Writes one of this folder's templates filled with `values`, atomically; makes the folder. Returns the path."""
   import jinja2
 
   environment = jinja2.Environment(
@@ -516,26 +606,8 @@ def write_html(
     lstrip_blocks=True,
   )
   environment.filters["numeric"] = _numeric
-  run_dir = Path(run_dir)
-  page = environment.get_template("report.html.jinja").render(
-    title=title,
-    subtitle=_subtitle(rows),
-    command=command,
-    comparisons=[sentence.rpartition(": ") for sentence in _comparisons(summary)],
-    doubts=_doubts(summary),
-    caveats=_caveats(summary),
-    results=_results_cells(summary),
-    results_note=RESULTS_NOTE,
-    parameters=_parameters_cells(summary),
-    parameters_note=PARAMETERS_NOTE,
-    timings=_timing_cells(timings),
-    figures=[(name, caption, *_data_uri(run_dir, path)) for name, caption, path in figures],
-    config=[(name, _text(value)) for name, value in config.items()],
-    provenance=_provenance_cells(rows),
-    rows=_row_cells(rows),
-  )
-  run_dir.mkdir(parents=True, exist_ok=True)
-  path = run_dir / "report.html"
+  page = environment.get_template(template).render(values)
+  path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
   temporary.write_text(page, encoding="utf-8")
   os.replace(temporary, path)
@@ -574,12 +646,15 @@ def _duration(seconds: float) -> str:
 
 
 def _data_uri(run_dir: Path, path: str | os.PathLike[str]) -> tuple[str, int, int]:
-  """(data URI, width, height) of a PNG; the sizes, in pixels, keep the page from jumping while it loads."""
+  """(data URI, width, height) of a PNG or GIF; the sizes, in pixels, keep the page from jumping while it loads."""
   given = Path(path)
   found = given if given.exists() else run_dir / given
   if not found.exists():
     raise UserError(f"{given}: no such figure; draw it before writing the page")
   data = found.read_bytes()
+  if data[:6] == b"GIF89a":
+    width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+    return "data:image/gif;base64," + base64.b64encode(data).decode(), width, height
   if not data.startswith(b"\x89PNG\r\n\x1a\n"):
     raise UserError(f"{found}: not a PNG file")
   width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")

@@ -99,6 +99,19 @@ class Case:
     """((loss, (state, metrics)), gradients) at `params`."""
     return jax.device_get(self.grad(self.params, self.state, self.key, self.view))
 
+  @functools.cached_property
+  def moments(self):
+    """[(state, what `graded` is in that state)]: at the start, and long after where a method has phases: what they
+    train, they train together.
+    """
+    late = copy(self.pretext.update(self.params, self.state, jnp.asarray(10**6, jnp.int32)))
+    if all(np.array_equal(leaf, leaves(self.state)[name]) for name, leaf in leaves(late).items()):
+      return [(self.state, self.graded)]
+    return [
+      (self.state, self.graded),
+      (late, jax.device_get(self.grad(self.params, late, self.key, self.view))),
+    ]
+
   def features(self, image, params=None, state=None):
     params, state = self.params if params is None else params, self.state if state is None else state
     return np.asarray(self.encode(params, state, image))
@@ -134,23 +147,24 @@ def test_init_shapes(case):
 @each_method
 @each_encoder
 def test_loss_and_gradients(case):
-  (loss, (state, metrics)), grads = case.graded
-  assert loss.shape == ()
-  assert loss.dtype == np.float32
-  assert np.isfinite(loss)
-  assert all(np.shape(m) == () and np.isfinite(m) for m in metrics.values())
-  assert "loss" not in metrics  # the train step adds it
-  for role in case.params:
-    role_grads = leaves(grads[role])
-    assert all(np.isfinite(g).all() for g in role_grads.values())
-    assert any(np.any(g) for g in role_grads.values()), role
-  for name, g in leaves(grads["encoder"]).items():
-    assert np.any(g), f"{name}: the loss does not read it"
-  assert shapes(state) == shapes(case.state)
-  for name, leaf in leaves(state["encoder"]).items():
-    assert np.any(leaf != leaves(case.state["encoder"])[name]), f"batch statistics {name} stay"
-  updated = jax.eval_shape(case.pretext.update, case.params, state, jnp.zeros((), jnp.int32))
-  assert shapes(updated) == shapes(case.state)
+  read, moved = set(), set()
+  for before, ((loss, (state, metrics)), grads) in case.moments:
+    assert loss.shape == ()
+    assert loss.dtype == np.float32
+    assert np.isfinite(loss)
+    assert all(np.shape(m) == () and np.isfinite(m) for m in metrics.values())
+    assert "loss" not in metrics  # the train step adds it
+    assert all(np.isfinite(g).all() for g in leaves(grads).values())
+    read |= {name for name, g in leaves(grads).items() if np.any(g)}
+    assert shapes(state) == shapes(case.state)
+    stats = leaves(before["encoder"])
+    moved |= {name for name, leaf in leaves(state["encoder"]).items() if np.any(leaf != stats[name])}
+    updated = jax.eval_shape(case.pretext.update, case.params, state, jnp.zeros((), jnp.int32))
+    assert shapes(updated) == shapes(case.state)
+  for role, params in case.params.items():
+    assert read & set(leaves({role: params})), role
+  assert read >= set(leaves({"encoder": case.params["encoder"]}))  # the others the loss does not read
+  assert moved == set(leaves(case.state["encoder"]))  # batch statistics
 
 
 @each_method
@@ -253,7 +267,8 @@ def test_train_step(method):
   data = {name: jnp.asarray(np.concatenate([a, a])) for name, a in case.batch.items()}
   indices = np.array([9, 1, 7, 3, 5], np.int32)
   batch = {name: np.asarray(array)[indices] for name, array in data.items()}
-  step, touched = train.make_train_step(case.pretext, tx), set()
+  step = train.make_train_step(case.pretext, tx)
+  touched = {name for _, (_, grads) in case.moments[1:] for name, g in leaves(grads).items() if np.any(g)}
   for i in range(2):
     transform_key, loss_key = jax.random.split(jax.random.fold_in(key, i))
     (loss, (state, metrics)), grads = case.grad(params, state, loss_key, case.transform(transform_key, batch))

@@ -80,9 +80,13 @@ LOWER = {"nn", "ops", "losses", "masks", "optim", "options", "report", "figures"
     ("compile", {"types"}),
     ("figures", {"types"}),
     ("report", {"types", "figures"}),
+    ("interpret", {"types"}),
+    ("figures_code", {"types", "figures", "interpret"}),
+    ("decoder_page", {"types", "interpret", "report"}),
     ("checkpoint", {"types", "masks"}),
     ("data", {"types", "data"}),
     ("pretext", {"types", "nn", "ops", "losses", "options", "pretext"}),
+    ("pretraining", {"types", "nn", "optim", "options", "data", "pretext", "train", "checkpoint"}),
   ],
 )
 def test_imports_point_one_way(part, allowed):
@@ -117,9 +121,15 @@ def test_tensorflow_is_imported_only_where_the_catalogue_prepares_a_set():
   assert not having("tensorflow", top_level_only=True)
 
 
-@pytest.mark.parametrize("library", ["torch", "keras", "flax.training", "jax.pmap", "sklearn"])
+@pytest.mark.parametrize("library", ["torch", "keras", "flax.training", "jax.pmap"])
 def test_nobody_imports(library):
   assert not having(library)
+
+
+def test_scikit_learn_is_imported_only_for_maps():
+  """Inside a function: it is an extra."""
+  assert having("sklearn") == {"sslx.interpret"}
+  assert not having("sklearn", top_level_only=True)
 
 
 def test_every_sslx_import_exists():
@@ -129,7 +139,7 @@ def test_every_sslx_import_exists():
         assert name in MODULES or name.rpartition(".")[0] in MODULES, f"{path}: {name}"
 
 
-@pytest.mark.parametrize("package", ["sslx", "experiments.common", "experiments.low_label", "experiments.pretrain"])
+@pytest.mark.parametrize("package", ["sslx", "experiments.common", "experiments.interpret", "experiments.low_label", "experiments.pretrain"])
 def test_import_is_light(package):
   """--help and a mistyped flag answer at once."""
   heavy = ["jax", "flax", "tensorflow", "tensorflow_datasets", "grain", "orbax", "matplotlib", "scipy", "rich"]

@@ -88,6 +88,20 @@ def test_pixel_loss_closed_forms():
   np.testing.assert_allclose(extreme, 200, rtol=1e-5)  # computed on logits: no log(0)
 
 
+def test_sigmoid_cross_entropy_gradient_is_the_error():
+  """sigmoid(x) - t everywhere, at the kinks of its parts too."""
+  raw, target = np.array([-30.0, -2.0, 0.0, 0.5, 40.0], np.float32), np.array([0.0, 0.3, 0.25, 1.0, 1.0], np.float32)
+  grad = jax.grad(lambda x: losses.sigmoid_cross_entropy(x, target).sum())(raw)
+  np.testing.assert_allclose(grad, 1 / (1 + np.exp(-raw.astype(np.float64))) - target, rtol=1e-5, atol=1e-6)
+
+
+def test_mean_and_its_gradient():
+  each = np.random.default_rng(0).normal(size=(3, 5, 4, 2)).astype(np.float32)
+  value, grad = jax.jit(jax.value_and_grad(losses.mean))(each)
+  assert float(value) == pytest.approx(each.astype(np.float64).mean(), rel=1e-5)
+  np.testing.assert_allclose(grad, 1 / each.size, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
   ("output", "loss", "message"),
   [

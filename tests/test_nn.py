@@ -181,6 +181,7 @@ def test_features_grammar():
     "block1": [("block1", "flatten")],
     "block1:pool+code": [("block1", "pool"), ("code", "flatten")],
     "block2:grid3+flatten": [("block2", "grid3"), ("code", "flatten")],
+    "block2:max10": [("block2", "max10")],
   }.items():
     assert features.parse(spec, names) == expected
 
@@ -194,6 +195,8 @@ def test_features_grammar():
     ("grid", "'grid' is neither"),
     ("grid0", "'grid0' is neither"),
     ("grid-1", "'grid-1' is neither"),
+    ("max0", "'max0' is neither"),
+    ("max", "'max' is neither"),
     ("block1:", "'' is neither"),
     ("pool+", "'' is neither"),
     ("", "'' is neither"),
@@ -211,6 +214,8 @@ def test_features_are_read_in_order():
   np.testing.assert_allclose(nn.read(outputs, "a:pool"), outputs["a"].mean((1, 2)), rtol=1e-5)
   grid = outputs["a"].reshape(2, 2, 2, 2, 3, 3).mean((2, 4)).reshape(2, -1)  # 2x2 cells of 2x3 pixels
   np.testing.assert_allclose(nn.read(outputs, "a:grid2"), grid, rtol=1e-5)
+  largest = outputs["a"].reshape(2, 2, 2, 2, 3, 3).max((2, 4)).reshape(2, -1)
+  np.testing.assert_array_equal(nn.read(outputs, "a:max2"), largest)
   np.testing.assert_array_equal(nn.read(outputs, "pool"), outputs["b"])  # a flat block reads the same in every way
   np.testing.assert_allclose(
     nn.read(outputs, "b+a:pool"), np.concatenate([outputs["b"], outputs["a"].mean((1, 2))], 1), rtol=1e-5
@@ -280,3 +285,36 @@ def test_heads():
   projector, _ = init(nn.Projector((5, 2)), KEY, x)
   assert masks.count(projector) == (288 + 1) * 5 + (5 + 1) * 2
   assert apply(nn.Projector((5, 2)), projector, {}, x)[0].min() < 0  # the last layer is linear
+
+
+@pytest.mark.parametrize(("size", "code"), [((9, 7), (9, 7)), ((9, 7), (5, 4)), ((28, 28), (7, 7))])
+def test_dictionary_decoder_places_its_kernels(size, code):
+  """One active unit draws its kernel around its place; the image is the sum over units, times their values."""
+  decoder = nn.DictionaryDecoder((*size, 2), kernel=3)
+  z = np.zeros((1, *code, 3), np.float32)
+  params, _ = init(decoder, KEY, z)
+  params["ConvTranspose_0"]["bias"] = np.float32([0.5, -1])
+  stride = [-(-s // c) for s, c in zip(size, code, strict=True)]
+  z[0, 1, 2, 0], z[0, 3, 1, 2] = 2, -1
+  kernel, drawn = np.asarray(params["ConvTranspose_0"]["kernel"]), np.zeros((60, 60, 2))
+  for i, j, unit, value in ((1, 2, 0, 2), (3, 1, 2, -1)):
+    top, left = i * stride[0] + 10, j * stride[1] + 10
+    drawn[top : top + 3, left : left + 3] += value * kernel[::-1, ::-1, unit]
+  got = np.asarray(apply(decoder, params, {}, z)[0])[0]
+  assert got.shape == (*size, 2)
+
+  def shifted(rows, columns):  # where "SAME" puts the kernel around its place depends on stride and kernel
+    moved = np.roll(drawn, (-rows, -columns), (0, 1))
+    return moved[10 : 10 + size[0], 10 : 10 + size[1]] + np.float32([0.5, -1])
+
+  assert any(np.allclose(got, shifted(*shift), atol=1e-6) for shift in np.ndindex(3, 3))
+
+
+def test_activations_and_no_downsampling():
+  x = images()
+  encoder = nn.build("mlp:widths=5,activation=sigmoid,code=0")
+  params, _ = init(encoder, KEY, x)
+  dense = params["dense1"]["Dense_0"]
+  expected = 1 / (1 + np.exp(-(x.reshape(4, -1) @ dense["kernel"] + dense["bias"])))
+  np.testing.assert_allclose(apply(encoder, params, {}, x)[0]["dense1"], expected, rtol=1e-5)
+  assert block_shapes("conv:widths=4-5,down=none")[0] == {"block1": (28, 28, 4), "block2": (28, 28, 5)}

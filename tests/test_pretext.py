@@ -54,6 +54,32 @@ def test_check_names_the_nearest():
 # autoencoder
 
 
+def test_decode_is_the_way_from_the_last_block_to_the_reconstruction(batch):
+  """For a flat and a spatial code, and for another batch size and image size than at init."""
+  for spec in (TINY, "conv:widths=4-3", "conv:widths=4,code=3"):
+    pretext, encoder = make("autoencode", spec), nn.build(spec)
+    params, state = pretext.init(KEY, batch)
+    other = make_batch(2)
+    code = nn.apply(encoder, params["encoder"], state["encoder"], other["image"] / 255.0)[0][encoder.block_names[-1]]
+    shown = pretext.show(params, state, KEY, other)["reconstruction"]
+    np.testing.assert_allclose(pretext.decode(params, state, code, (6, 6, 1)), shown, atol=1e-6, err_msg=spec)
+
+
+def test_tied_decoder_is_the_transposed_encoder(batch):
+  pretext = make("autoencode", decoder="tied", output="linear", loss="mse")
+  params, state = pretext.init(KEY, batch)
+  assert set(params["decoder"]) == {"bias0", "bias1"}
+  params["decoder"] = {"bias0": np.arange(6.0, dtype=np.float32) / 9, "bias1": np.ones(36, np.float32) / 7}
+  kernels = [np.float64(params["encoder"][name]["Dense_0"]["kernel"]) for name in ("dense1", "code")]
+  biases = [np.float64(params["encoder"][name]["Dense_0"]["bias"]) for name in ("dense1", "code")]
+  h = np.maximum((batch["image"] / 255.0).reshape(6, -1) @ kernels[0] + biases[0], 0)
+  h = (h @ kernels[1] + biases[1]) @ kernels[1].T + params["decoder"]["bias0"]
+  expected = np.maximum(h, 0) @ kernels[0].T + params["decoder"]["bias1"]
+  x = batch["image"] / 255.0
+  value, _ = pretext.loss(params, state, KEY, pretext.transform(KEY, batch))
+  np.testing.assert_allclose(value, np.square(expected.reshape(x.shape) - x).mean(), rtol=1e-4)
+
+
 def test_autoencoder_is_its_equation(batch, autoencoder):
   params, state = autoencoder
   x = batch["image"] / 255.0
@@ -96,6 +122,11 @@ def test_decoder_mirrors_the_encoder():
   assert decoder_for("auto", (5, 6), conv, shape) == nn.ConvDecoder(shape, (5, 6))
   assert decoder_for("mlp", (5,), conv, shape) == nn.MlpDecoder(shape, (5,))
   assert decoder_for("conv", (), outputs("mlp:widths=9"), shape) == nn.ConvDecoder(shape, (32,))
+  assert decoder_for("mlp", None, outputs("mlp:widths=9-7,code=3"), shape) == nn.MlpDecoder(shape, ())
+  assert decoder_for("auto", None, conv, shape) == nn.DictionaryDecoder(shape)
+  assert decoder_for("tied", (), outputs("mlp:widths=9-7,code=3"), shape) == nn.TiedDecoder(shape)
+  with pytest.raises(UserError, match="--hp=decoder=tied: needs an encoder of dense layers"):
+    decoder_for("tied", (), conv, shape)
 
 
 # denoising

@@ -44,6 +44,43 @@ def test_the_span_of_the_samples_is_enough():
   np.testing.assert_allclose(narrow.logits(queries), wide.logits(queries), atol=1e-2)
 
 
+@pytest.mark.parametrize("l2", [1e-4, 1e-2])
+def test_principal_axes_have_the_same_minimum(l2, monkeypatch):
+  """Features of very unequal variance, some of them dead or copies of others."""
+  features, labels = blobs(300, 20, classes=4)
+  features = np.concatenate(
+    [features * np.logspace(0, -2, 20, dtype=np.float32), features[:, :3], features[:, :2] * 0], 1
+  )
+  options = {"l2_grid": (l2,), "scalings": ("l2",)}
+  direct = probe.fit_linear(features, labels, 4, features, **options)
+  monkeypatch.setattr(probe, "LARGE", 0)
+  assert probe._space(direct.scaling, features).penalty.shape == (25, 1)
+  turned = probe.fit_linear(features, labels, 4, features, **options)
+  for model in (direct, turned):
+    weight, bias = gradient(model, features, labels, l2)
+    assert np.abs(weight).max() < 2e-4
+    assert np.abs(bias).max() < 2e-4
+  np.testing.assert_allclose(turned.logits(features), direct.logits(features), atol=0.1)
+
+
+def test_with_many_labels_one_fold_chooses_and_less_l2_is_tried(monkeypatch):
+  features, labels = blobs(90, 5, spread=20)
+  solved = []
+  real = probe._lbfgs
+  monkeypatch.setattr(probe, "_lbfgs", lambda *a: solved.append((int((a[2] > 0).sum()), a[3], a[5])) or real(*a))
+  model = probe.fit_linear(features, labels, 3, features)
+  few, solved[:] = list(solved), []
+  assert {l2 for _, l2, _ in few} == set(probe.L2_GRID)
+  assert sum(n < 90 for n, _, _ in few) == 3 * 2 * len(probe.L2_GRID)
+  assert 0 <= model.chosen["validation_accuracy"] <= 1
+  monkeypatch.setattr(probe, "MANY", 90)
+  model = probe.fit_linear(features, labels, 3, features)
+  assert sum(n < 90 for n, _, _ in solved) == 2 * len(probe.L2_GRID + probe.MANY_L2)
+  assert [steps for n, _, steps in solved if n == 90][-1] == 500
+  assert {steps for n, _, steps in solved[:-1]} == {probe.CHOICE_STEPS}
+  assert model.chosen["validation_accuracy"] == 1  # of those held out, not of all
+
+
 def test_standardisation_is_the_references_and_ignores_dead_features():
   rng = np.random.default_rng(0)
   reference = (rng.normal(size=(500, 4)) * [1, 10, 0, 0.1] + [5, 0, 3, 1]).astype(np.float32)

@@ -1,5 +1,6 @@
 """Reading features from an encoder's blocks, as the flag --features says."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
@@ -8,7 +9,10 @@ from sslx import options
 from sslx.ops.pool import grid_pool
 from sslx.types import Array, UserError
 
-HELP = "[BLOCK:]flatten | pool | gridN (mean over an NxN grid), or BLOCK; several joined by +; no BLOCK: the last one"
+HELP = (
+  "[BLOCK:]flatten | pool | gridN (mean over an NxN grid) | maxN (maximum), or BLOCK; several joined by +; "
+  "no BLOCK: the last one"
+)
 
 
 def parse(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]]:
@@ -24,8 +28,8 @@ def parse(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]]:
       block, how = (part, "flatten") if part in block_names else (block_names[-1], part)
     if block not in block_names:
       raise UserError(f"--features={spec}: this encoder has no block {block!r}.{options.nearest(block, block_names)}")
-    if how not in ("flatten", "pool") and not (how.startswith("grid") and how[4:].isdecimal() and int(how[4:]) > 0):
-      known = [*block_names, "flatten", "pool", "grid2"]
+    if not re.fullmatch(r"flatten|pool|(grid|max)0*[1-9][0-9]*", how):
+      known = [*block_names, "flatten", "pool", "grid2", "max2"]
       raise UserError(f"--features={spec}: {how!r} is neither a block nor a reading.{options.nearest(how, known)}")
     parts.append((block, how))
   return parts
@@ -36,7 +40,7 @@ def read(outputs: Mapping[str, Array], spec: str) -> Array:
 
   def one(x: Array, how: str) -> Array:
     if x.ndim == 4 and how != "flatten":
-      x = grid_pool(x, 1 if how == "pool" else int(how[4:]))
+      x = grid_pool(x, int(re.sub(r"\D", "", how) or 1), jnp.max if how.startswith("max") else jnp.mean)
     return x.reshape(len(x), -1)
 
   return jnp.concatenate([one(outputs[b], how) for b, how in parse(spec, list(outputs))], axis=1)

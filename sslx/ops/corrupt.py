@@ -23,10 +23,10 @@ def masking(key: Array, x: Array, level: float) -> tuple[Array, Array]:
 
 
 def salt_pepper(key: Array, x: Array, level: float) -> tuple[Array, Array]:
-  """A fraction `level` of the pixels is set to 0 or 1 by a fair coin."""
-  where, coin = jax.random.split(key)
-  selected = jax.random.uniform(where, x.shape) < level
-  return jnp.where(selected, jax.random.bernoulli(coin, 0.5, x.shape).astype(x.dtype), x), selected
+  """A fraction `level` of the pixels is set to 0 or 1, half of them each: one draw decides both."""
+  u = jax.random.uniform(key, x.shape)
+  selected = u < level
+  return jnp.where(selected, (u < level / 2).astype(x.dtype), x), selected
 
 
 NOISES = {"gaussian": gaussian, "masking": masking, "salt_pepper": salt_pepper}

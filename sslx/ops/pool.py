@@ -1,6 +1,7 @@
 """Pooling written with slices: on the CPU its gradient is an order of magnitude faster than select-and-scatter."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -59,8 +60,8 @@ def _max_pool_backward(window: int, ceil: bool, residuals: tuple[Array, Array], 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def grid_pool(x: Array, n: int) -> Array:
-  """Average over an n x n grid of near-equal cells (adaptive average pooling): [B,H,W,C] -> [B,n,n,C].
+def grid_pool(x: Array, n: int, reduce: Callable[..., Array] = jnp.mean) -> Array:
+  """Average (or another `reduce`: jnp.max) over an n x n grid of near-equal cells: [B,H,W,C] -> [B,n,n,C].
 
   Cell i covers rows floor(i*H/n) .. ceil((i+1)*H/n)-1; cells overlap by one row where n does not divide H. n is reduced
   to H or W where that is smaller.
@@ -70,6 +71,8 @@ def grid_pool(x: Array, n: int) -> Array:
     size = x.shape[axis]
     cells = min(n, size)
     starts_ends = [(i * size // cells, -(-(i + 1) * size // cells)) for i in range(cells)]
-    return jnp.concatenate([x.take(jnp.arange(a, b), axis).mean(axis, keepdims=True) for a, b in starts_ends], axis)
+    return jnp.concatenate(
+      [reduce(x.take(jnp.arange(a, b), axis), axis=axis, keepdims=True) for a, b in starts_ends], axis
+    )
 
   return along(along(x, 1), 2)

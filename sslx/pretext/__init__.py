@@ -5,10 +5,16 @@ from typing import Any, NamedTuple
 
 from sslx import nn, options
 from sslx.pretext.autoencode import autoencode
+from sslx.pretext.contractive import contractive
+from sslx.pretext.conv_wta import conv_wta
 from sslx.pretext.denoise import denoise
 from sslx.pretext.rotation import rotation
 from sslx.pretext.simclr import simclr
+from sslx.pretext.sparse import sparse
+from sslx.pretext.stacked_denoise import stacked_denoise
 from sslx.pretext.supervised import supervised
+from sslx.pretext.vae import vae
+from sslx.pretext.wta import wta
 from sslx.types import Pretext, UserError
 
 
@@ -24,10 +30,16 @@ class Method(NamedTuple):
 
 METHODS: dict[str, Method] = {
   "autoencode": Method(autoencode),
+  "contractive": Method(contractive, encoder="mlp:widths=1000,code=0,activation=sigmoid"),
+  "conv_wta": Method(conv_wta, epochs=4, batch_size=100, encoder="conv:widths=32-64,kernel=5,down=none"),
   "denoise": Method(denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "rotation": Method(rotation, epochs=2, batch_size=64),
   "simclr": Method(simclr, epochs=6, learning_rate=2e-3),
+  "sparse": Method(sparse, encoder="mlp:widths=196,code=0,activation=sigmoid"),
+  "stacked_denoise": Method(stacked_denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "supervised": Method(supervised),
+  "vae": Method(vae, encoder="mlp:widths=500-500,code=32"),
+  "wta": Method(wta, epochs=20, batch_size=100, encoder="mlp:widths=2000,code=0"),
 }
 
 

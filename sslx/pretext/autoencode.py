@@ -42,7 +42,7 @@ def decoder_for(
   if kind == "mlp" or (kind == "auto" and not spatial):
     mirrored = tuple(o.shape[-1] for o in reversed(list(outputs.values())[:-1]))
     return nn.MlpDecoder(shape, () if widths is None else widths or mirrored)
-  if widths is None and common.last(outputs).ndim == 4:
+  if widths is None and common.last(dict(outputs)).ndim == 4:
     return nn.DictionaryDecoder(shape)
   if not widths:
     by_height = {o.shape[1]: o.shape[-1] for o in spatial if o.shape[1] < shape[0]}  # width at each resolution
@@ -111,7 +111,7 @@ def autoencoder(
     outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], image, train=True)
     code, penalty, metrics = through(params, state, key, image, outputs)
     each = pixel_loss(decode_raw(params, state, code, image.shape[1:]), view.get("target", image))
-    value = (each * view["weight"]).mean() if "weight" in view else each.mean()
+    value = losses.mean(each * view["weight"] if "weight" in view else each)
     if through is not keep:
       metrics = {"reconstruction": value, **metrics}
     return value + penalty, ({**state, "encoder": stats}, metrics)

@@ -1,0 +1,58 @@
+"""The autoencoder family on one encoder and budget: what does each member learn, and what is it worth?
+
+    python -m experiments.autoencoders --dataset=mnist --labels=100,600,1000,all
+    python -m experiments.autoencoders --dataset=fashion_mnist --parts=family
+
+Three parts, each a table (--parts picks): `family` compares the methods; `outputs` the pairs of output activation and
+loss; `corruption` the denoising autoencoder's noise levels (Vincent et al. 2010, where more corruption can teach more).
+Always beside raw pixels, a random encoder and training from scratch. Everything resumes.
+"""
+
+import time
+
+from absl import flags
+
+from experiments import START, common, compare
+from experiments.compare import Variant
+from sslx.types import UserError
+
+FLAGS = flags.FLAGS
+
+FAMILY = ("autoencode", "denoise", "stacked_denoise", "sparse", "contractive", "vae", "wta", "conv_wta")
+LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
+PARTS = {
+  "family": ("The family", [Variant(name, name) for name in FAMILY]),
+  "outputs": (
+    "Output and loss",
+    [
+      Variant(f"{output} + {loss}", "autoencode", (f"output={output}", f"loss={loss}"))
+      for output, loss in (("sigmoid", "bce"), ("sigmoid", "mse"), ("linear", "mse"))
+    ],
+  ),
+  "corruption": (
+    "Corruption",
+    [Variant(f"level {level:g}", "denoise", (f"level={level:g}",)) for level in LEVELS],
+  ),
+}
+
+flags.DEFINE_list("parts", list(PARTS), "Which tables to make: " + ", ".join(PARTS) + ".")
+
+
+def main() -> None:
+  """Runs the experiment on the parsed flags."""
+  compare.defaults()
+  unknown = [part for part in FLAGS.parts if part not in PARTS]
+  if unknown or not FLAGS.parts:
+    raise UserError(f"--parts={','.join(FLAGS.parts)}: choose among {', '.join(PARTS)}.")
+  dataset = common.load_dataset(FLAGS.dataset)
+  directory = compare.open_directory("autoencoders", dataset)
+  timings = {"start-up": time.monotonic() - START}
+  outcomes = {}
+  for part in FLAGS.parts:
+    heading, variants = PARTS[part]
+    outcomes[heading] = compare.run_variants("autoencoders", variants, dataset, directory, timings)
+  compare.write_report("autoencoders", f"The autoencoder family on {dataset.name}", directory, outcomes, timings)
+
+
+if __name__ == "__main__":
+  raise SystemExit(common.run(main, __name__))

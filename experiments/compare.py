@@ -1,0 +1,221 @@
+"""Any list of methods, side by side: same encoder, same number of parameters, same epochs, same label subsets.
+
+    python -m experiments.compare --methods=denoise,rotation,simclr --labels=100,1000
+    python -m experiments.compare --methods=all --dataset=fashion_mnist
+
+Every method pretrains the same encoder (--encoder, default conv) for --epochs (default 2) with its own batch and
+learning rate, then goes through --modes on the same subsets. The rows of raw pixels, of a random encoder and of
+training from scratch are made once. Stopped and started again, it goes on method by method. A method that does not
+fit the images says why in the table.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from experiments import START, common, comparison
+from sslx.types import UserError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_list("methods", ["all"], "What to compare; all: every method.")
+
+ENCODER, EPOCHS = "conv", 2.0  # unless the flags say otherwise
+MODES = ["scratch", "frozen", "last:1", "full", "knn:20"]  # the default of --modes here
+REFERENCES = ("raw", "random", "scratch")
+NONE = "none"  # the method of the reference rows
+SAMPLE = 5000  # test images that reconstruction errors and activities are measured on
+
+
+class Variant(NamedTuple):
+  """One line of the table: a method with hyper-parameters."""
+
+  title: str
+  method: str
+  hp: tuple[str, ...] = ()
+
+
+class Outcome(NamedTuple):
+  """What a comparison found."""
+
+  rows: list[dict[str, Any]]
+  lines: list[dict[str, Any]]  # of each method: title, seconds, loss, metrics ..., or why it was left out
+  figures: list[Path]  # what each method sees and makes
+
+
+def defaults() -> None:
+  """Sets the flags that were not given to this experiment's defaults."""
+  for name, value in (("encoder", ENCODER), ("epochs", EPOCHS), ("modes", MODES)):
+    if not FLAGS[name].present:
+      FLAGS[name].value = value
+
+
+def open_directory(experiment: str, dataset: Any) -> Path:
+  """The directory of a comparison: one for each data set and encoder."""
+  config = {"experiment": experiment, "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
+  return common.open_directory(Path(FLAGS.out), config, f"{experiment}-{dataset.name}-{FLAGS.encoder}", FLAGS.fresh)
+
+
+def run_variants(
+  experiment: str, variants: Sequence[Variant], dataset: Any, directory: Path, timings: dict[str, float]
+) -> Outcome:
+  """Pretrains and compares every variant; the reference rows come first. All of it resumes."""
+  from sslx import nn
+  from sslx.compare import check_modes
+
+  common.recipe()
+  encoder = nn.build(FLAGS.encoder)
+  modes = check_modes(FLAGS.modes, encoder.block_names)
+  labelled = comparison.draw(dataset)
+
+  def subject(title: str, config: dict[str, Any] | None, pretrained: Any) -> comparison.Subject:
+    names = {"method": title, "encoder": FLAGS.encoder, "pretraining": config}
+    return comparison.Subject(experiment, directory, dataset, encoder, FLAGS.features, names, FLAGS.seed, pretrained)
+
+  rows, lines, pictures = [], [], []
+  common.say("references: raw pixels, random encoder, scratch")
+  rows += comparison.run_modes(subject(NONE, None, None), REFERENCES, labelled, timings)[0]
+  for variant in variants:
+    common.say(f"{variant.title}")
+    try:
+      run = common.setup(FLAGS.features, variant.method, variant.hp, dataset)
+      pretrained, seconds = common.pretrain(run)
+    except UserError as error:
+      lines.append({"method": variant.title, "left out": str(error)})
+      continue
+    timings["pretraining"] = timings.get("pretraining", 0) + seconds
+    own = [m for m in modes if m not in REFERENCES]
+    rows += comparison.run_modes(subject(variant.title, run.config, pretrained), own, labelled, timings)[0]
+    lines.append({"method": variant.title, **measured(run)})
+    pictures.append(run.directory / "figures/pretext.png")
+  return Outcome(rows, lines, [p for p in pictures if p.exists()])
+
+
+def measured(run: common.Run) -> dict[str, Any]:
+  """Of a finished run: the last loss and metrics of its training, its seconds, and what its code and decoder do.
+
+  squared error: mean over pixels in [0, 1] of test images against their reconstruction; active: the fraction of the
+  last block's outputs above 1 % of the largest, over test images.
+  """
+  import jax
+  import jax.numpy as jnp
+
+  from sslx import nn, report
+  from sslx.compile import jit
+  from sslx.ops.image import to_float
+
+  history = report.read_rows(run.directory / "metrics.jsonl")
+  last = {k: v for k, v in history[-1].items() if k not in ("step", "images_per_second")} if history else {}
+  restored = common.restore_pretext(run.directory)
+  params, state = restored.params, restored.state
+  name = run.encoder.block_names[-1]
+
+  @jit
+  def look(image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x = to_float(image)
+    code = nn.apply(run.encoder, params["encoder"], state["encoder"], x)[0][name]
+    if run.pretext.decode is None:
+      return jnp.zeros(()), jnp.abs(code).max(), jnp.abs(code)
+    made = run.pretext.decode(params, state, code, image.shape[1:])
+    return jnp.square(made - x).mean(), jnp.abs(code).max(), jnp.abs(code)
+
+  few = np.arange(min(SAMPLE, len(run.dataset.test)))
+  errors, largest, codes = zip(*(look(run.dataset.test.images[i]) for i in np.array_split(few, 5)), strict=True)
+  limit = 0.01 * float(max(largest))
+  found = {"active": float(np.mean([np.mean(np.asarray(c) > limit) for c in codes]))}
+  if run.pretext.decode is not None:
+    found["squared error"] = float(np.mean(errors))
+  return {**last, **found}
+
+
+def methods_table(lines: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+  """Cells: what each method ended with while pretraining, and why one was left out."""
+  known = [k for k in dict.fromkeys(k for line in lines for k in line) if k != "method"]
+  known.sort(key=lambda k: {"loss": 0, "squared error": 1, "active": 2, "left out": 9}.get(k, 5))
+  rows = [
+    [line["method"], *(f"{v:.4g}" if isinstance(v := line.get(k, ""), float) else str(v) for k in known)]
+    for line in lines
+  ]
+  return ["method", *known], rows
+
+
+def write_report(
+  experiment: str, title: str, directory: Path, parts: dict[str, Outcome], timings: dict[str, float]
+) -> None:
+  """Tables on the terminal, figures, and report.html; `parts`: heading -> outcome."""
+  from rich.console import Console
+
+  from sslx import figures, report
+
+  begin = time.monotonic()
+  console, tables, drawn, folder = Console(soft_wrap=True), [], [], directory / "figures"
+  summary = report.summarise([row for outcome in parts.values() for row in outcome.rows])
+  for heading, outcome in parts.items():
+    part = report.summarise(outcome.rows)
+    for labels in sorted({entry["labels"] for entry in part}):
+      tables.append((f"{heading}, {labels:,} labels", report.methods_cells(part, labels), NOTE))
+    tables.append((f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
+    slug = heading.lower().replace(" ", "_")
+    drawn.append((heading, "Test accuracy by mode; whiskers are one standard deviation.", folder / f"{slug}.png"))
+    figures.save(figures.method_dots(part), drawn[-1][2])
+    curve = figures.label_curve([e for e in part if e["mode"] in ("frozen", "scratch")])
+    if curve is not None:
+      drawn.append((f"{heading}: frozen encoders", "Accuracy against labels.", folder / f"{slug}_labels.png"))
+      figures.save(curve, drawn[-1][2])
+    titles = [line["method"] for line in outcome.lines if "left out" not in line]
+    drawn += [
+      (f"{name}: what it sees and makes", "Training images.", p)
+      for name, p in zip(titles, outcome.figures, strict=False)
+    ]
+  timings["report"] = time.monotonic() - begin
+  for name, cells, _ in tables:
+    console.print(report.table(name, cells))
+  shown = [f"{name}\n\n{report.markdown(report.table(name, cells))}" for name, cells, _ in tables]
+  common.write_text(directory / "tables.md", "\n".join([*shown, NOTE, PRETRAINING_NOTE]) + "\n")
+  rows = [row for outcome in parts.values() for row in outcome.rows]
+  config = {"encoder": FLAGS.encoder, "epochs": FLAGS.epochs, "seed": FLAGS.seed, **rows[0]["settings"]}
+  page = report.write_html(
+    directory, title, common.command(experiment), config, rows, summary, drawn, timings, tables=tables
+  )
+  print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
+  print(f"Report: {page}")
+
+
+NOTE = (
+  "Test accuracy in percent, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference to "
+  "scratch, paired by subset, lies above (below) zero. The line `no pretraining` is a random encoder, frozen, and "
+  "training from scratch under `full`."
+)
+PRETRAINING_NOTE = (
+  "Means over the last steps of pretraining. squared error: of reconstructions of test images, per pixel in [0, 1]. "
+  "active: fraction of the code's units above 1% of the largest."
+)
+
+
+def main() -> None:
+  """Runs the experiment on the parsed flags."""
+  from sslx.pretext import METHODS, check
+
+  defaults()
+  names = [m.strip() for m in FLAGS.methods if m.strip()]
+  if names == ["all"]:
+    names = [m for m in METHODS if m != "supervised"]
+  if not names:
+    raise UserError("--methods=: name at least one method, or all.")
+  for name in names:
+    check(name)
+  if FLAGS.hp:
+    raise UserError("--hp: belongs to one method; use experiments.low_label, or experiments.autoencoders for variants.")
+  dataset = common.load_dataset(FLAGS.dataset)
+  directory = open_directory("compare", dataset)
+  timings = {"start-up": time.monotonic() - START}
+  outcome = run_variants("compare", [Variant(name, name) for name in names], dataset, directory, timings)
+  write_report("compare", f"Methods on {dataset.name}, with few labels", directory, {"Methods": outcome}, timings)
+
+
+if __name__ == "__main__":
+  raise SystemExit(common.run(main, __name__))

@@ -1,0 +1,45 @@
+"""Convolutional winner-take-all autoencoder: one place per map, and every map for its few strongest samples only.
+
+    L = |decoder(lifetime(spatial(encoder(x)))) - x|^2
+    spatial(h) = h at the maximum of each map over height and width, else 0
+
+Makhzani, Frey: Winner-Take-All Autoencoders, NIPS 2015, arXiv 1409.2752, section 3. The decoder is one linear
+transposed convolution with 11x11 kernels: the image is a sum of kernels. No sparsity at evaluation. Here fewer maps, the
+mean over pixels instead of the sum, and AdamW instead of momentum.
+"""
+
+import jax.numpy as jnp
+
+from sslx import nn
+from sslx.ops.sparsity import lifetime, spatial
+from sslx.pretext import common
+from sslx.pretext.autoencode import Decoder, autoencoder
+from sslx.pretext.wta import check_rate
+from sslx.types import Array, Params, Pretext, State
+
+
+def conv_wta(
+  encoder: nn.Encoder,
+  features: str = "flatten",
+  *,
+  rate: float = 0.05,
+  output: str = "linear",
+  loss: str = "mse",
+  decoder: Decoder = "conv",
+  decoder_widths: tuple[int, ...] | None = None,
+) -> Pretext:
+  """Autoencoder with spatial, then lifetime sparsity on the maps of the encoder's last block.
+
+  An encoder that ends in a dense layer has no maps: its units get lifetime sparsity alone, as in `wta`.
+
+  rate: fraction of the batch for which every map stays on while training; at least one sample, ties broken.
+  decoder_widths: none: a single linear transposed convolution; empty mirrors the encoder.
+  """
+  check_rate(rate)
+
+  def through(params: Params, state: State, key: Array, image: Array, outputs: dict[str, Array]):
+    h = lifetime(common.last(outputs), rate)  # whole maps first: the same winners, and right for negative ones too
+    code = spatial(h) if h.ndim == 4 else h
+    return code, jnp.zeros(()), {"active": (code != 0).mean()}
+
+  return autoencoder(encoder, features, output, loss, decoder, decoder_widths, through)

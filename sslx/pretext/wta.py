@@ -1,0 +1,49 @@
+"""Winner-take-all autoencoder: every unit may speak for its few strongest samples of a batch only.
+
+    L = |decoder(lifetime(encoder(x))) - x|^2
+    lifetime(h) = h where it is among the `rate` largest of its unit across the batch, else 0
+
+Makhzani, Frey: Winner-Take-All Autoencoders, NIPS 2015, arXiv 1409.2752, section 2. Relu units, one linear layer as the
+decoder, batches of 100, 5% winners. No sparsity at evaluation. Here the mean over pixels instead of the sum, and AdamW
+instead of momentum.
+"""
+
+import jax.numpy as jnp
+
+from sslx import nn
+from sslx.ops.sparsity import lifetime
+from sslx.pretext import common
+from sslx.pretext.autoencode import Decoder, autoencoder
+from sslx.types import Array, Params, Pretext, State, UserError
+
+
+def check_rate(rate: float) -> None:
+  """Raises UserError for a fraction of winners that is none."""
+  if not 0 < rate <= 1:
+    raise UserError(f"--hp=rate={rate:g}: must be in (0, 1], the fraction of the batch that every unit keeps.")
+
+
+def wta(
+  encoder: nn.Encoder,
+  features: str = "flatten",
+  *,
+  rate: float = 0.05,
+  output: str = "linear",
+  loss: str = "mse",
+  decoder: Decoder = "mlp",
+  decoder_widths: tuple[int, ...] | None = None,
+) -> Pretext:
+  """Autoencoder with lifetime sparsity on the flattened output of the encoder's last block.
+
+  rate: fraction of the batch for which every unit stays on while training; at least one sample, ties broken.
+  decoder_widths: none: a single linear layer, whose rows are the images that the units stand for; empty mirrors the
+    encoder.
+  """
+  check_rate(rate)
+
+  def through(params: Params, state: State, key: Array, image: Array, outputs: dict[str, Array]):
+    h = common.last(outputs)
+    code = lifetime(h.reshape(len(h), -1), rate).reshape(h.shape)
+    return code, jnp.zeros(()), {"active": (code != 0).mean()}
+
+  return autoencoder(encoder, features, output, loss, decoder, decoder_widths, through)

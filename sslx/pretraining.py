@@ -1,0 +1,118 @@
+"""One pretraining run, planned and resumed: what the experiments and the Python functions of `sslx.workflow` share.
+
+What determines a run is its `config`, which a checkpoint's `meta` carries: the run can be planned, and its method built
+again, from the checkpoint alone.
+"""
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from sslx import nn, optim, options, train
+from sslx.data import Dataset
+from sslx.pretext import build, check
+from sslx.types import Pretext, TrainState
+
+
+class Plan(NamedTuple):
+  """All that `train.make_init` and `train.fit` ask for."""
+
+  pretext: Pretext
+  tx: optax.GradientTransformation
+  data: dict[str, Any]  # image u8 [N,H,W,C]; label i32 [N] where the method reads them
+  steps: int
+  batch_size: int
+  seed: int
+  meta: dict[str, Any]  # what a checkpoint says of itself, see `sslx.load_encoder`
+
+
+def configuration(
+  method: str,
+  dataset: Dataset,
+  hp: Mapping[str, Any],
+  encoder: str | None = None,
+  features: str = "flatten",
+  epochs: float | None = None,
+  batch_size: int | None = None,
+  learning_rate: float | None = None,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """What determines a run, of JSON's types and tuples. None: the method's own default. hp: checked hyper-parameters."""
+  default, images = check(method), dataset.pretraining_images
+  return {
+    "method": method,
+    "hp": options.resolve(default.factory, hp),
+    "dataset": dataset.name,
+    "image_shape": list(dataset.image_shape),
+    "images": len(images),
+    "data_crc32": zlib.crc32(images[np.arange(0, len(images), -(-len(images) // 5000))].tobytes()),
+    "encoder": encoder or default.encoder,
+    "features": features if method == "supervised" else None,  # elsewhere only the probes read them
+    "epochs": epochs or default.epochs,
+    "batch_size": batch_size or default.batch_size,
+    "learning_rate": learning_rate or default.learning_rate,
+    "seed": seed,
+  }
+
+
+def optimizer(learning_rate: float, steps: int) -> optax.GradientTransformation:
+  """The optimiser of pretraining: AdamW, warm-up and cosine decay."""
+  return optim.optimizer(optim.cosine(learning_rate, steps, warmup=min(100, steps // 10)))
+
+
+def plan(
+  pretext: Pretext, config: Mapping[str, Any], features: str, dataset: Dataset, steps: int | None = None
+) -> Plan:
+  """The run of `config` (see `configuration`) on `dataset`. steps: another number than the epochs give."""
+  data: dict[str, Any] = {"image": dataset.pretraining_images}
+  if config["method"] == "supervised":
+    data = {"image": dataset.train.images, "label": dataset.train.labels}
+  batch_size = min(config["batch_size"], len(data["image"]))
+  steps = steps or max(1, round(config["epochs"] * (len(data["image"]) // batch_size)))
+  meta = {
+    "encoder": config["encoder"], "features": features, "image_shape": config["image_shape"],
+    "method": config["method"], "config": config, "class_names": list(dataset.class_names),
+  }  # fmt: skip
+  return Plan(pretext, optimizer(config["learning_rate"], steps), data, steps, batch_size, config["seed"], meta)
+
+
+def start(plan: Plan) -> TrainState:
+  """The state before the first step."""
+  first = {name: np.asarray(array[np.arange(1)]) for name, array in plan.data.items()}
+  return train.make_init(plan.pretext, plan.tx)(jax.random.key(plan.seed), first)
+
+
+def rebuild(meta: Mapping[str, Any]) -> Pretext:
+  """The method that a checkpoint's `meta` tells of, with its hyper-parameters.
+
+  Raises:
+    UserError: it has no such hyper-parameter any more.
+  """
+  hp = options.check(check(meta["method"]).factory, meta["config"]["hp"], "--hp")
+  return build(meta["method"], nn.build(meta["encoder"]), meta["features"], len(meta["class_names"]), hp)
+
+
+def restore(directory: Path) -> tuple[Pretext, TrainState, dict[str, Any]]:
+  """(method, all of its TrainState, meta) of the newest intact checkpoint; no data is read.
+
+  directory: a run directory, its checkpoints folder, or one checkpoint in it.
+
+  Raises:
+    UserError: no checkpoint there, none intact, or one of another version of the method.
+  """
+  from sslx import checkpoint  # slow to import, and this is all that needs it
+
+  _, meta = checkpoint.restore_encoder(directory)
+  pretext = rebuild(meta)
+  tx = optimizer(meta["config"]["learning_rate"], 100)  # the shapes of its state are those of any number of steps
+  batch = {"image": np.zeros((1, *meta["image_shape"]), np.uint8), "label": np.zeros(1, np.int32)}
+  template = jax.eval_shape(train.make_init(pretext, tx), jax.random.key(0), batch)._replace(key=jax.random.key(0))
+  folder, only = checkpoint.locate(directory)
+  ts = checkpoint.restore(folder, template, only)
+  assert ts is not None  # restore_encoder found one
+  return pretext, ts, {**meta, "step": int(ts.step)}

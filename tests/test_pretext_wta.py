@@ -1,0 +1,170 @@
+"""Winner-take-all: exact counts with ties and partial batches, places per map, gradients to winners only."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx import nn
+from sslx.ops.sparsity import lifetime, spatial, winners
+from sslx.pretext import METHODS, build
+from sslx.types import UserError
+
+KEY = jax.random.key(0)
+
+
+def codes(shape, kind="normal", seed=0):
+  rng = np.random.default_rng(seed)
+  if kind == "ties":
+    return rng.integers(0, 3, shape).astype(np.float32)
+  h = rng.standard_normal(shape).astype(np.float32)
+  if kind == "negative":
+    return -np.abs(h)
+  return np.maximum(h - 1.5, 0) if kind == "relu" else h  # most of them 0
+
+
+def naive_lifetime(h, rate):
+  """Which entries survive: per unit the first k of the samples sorted from strong to weak."""
+  k, won = max(1, round(rate * len(h))), np.zeros(h.shape, bool)
+  for unit in range(h.shape[-1]):
+    strength = [float(np.max(h[sample, ..., unit])) for sample in range(len(h))]
+    for sample in sorted(range(len(h)), key=lambda i: (-strength[i], i))[:k]:
+      won[sample, ..., unit] = True
+  return won
+
+
+def naive_spatial(h):
+  won = np.zeros(h.shape, bool)
+  for sample in range(len(h)):
+    for unit in range(h.shape[-1]):
+      row, column = np.unravel_index(np.argmax(h[sample, :, :, unit]), h.shape[1:3])
+      won[sample, row, column, unit] = True
+  return won
+
+
+def kept(function, h, *rest):
+  """Which entries of h the output passes on: where the gradient of its sum is 1. Elsewhere it is 0."""
+  gradient = np.asarray(jax.jit(jax.grad(lambda h: function(h, *rest).sum()))(h))
+  assert set(np.unique(gradient)) <= {0.0, 1.0}
+  return gradient == 1
+
+
+kinds = pytest.mark.parametrize("kind", ["normal", "relu", "ties", "negative"])
+
+
+@kinds
+@pytest.mark.parametrize(("batch", "rate"), [(100, 0.05), (37, 0.05), (7, 0.2), (3, 0.05), (1, 0.5), (40, 1.0)])
+def test_lifetime_keeps_exactly_so_many_samples_of_a_unit(kind, batch, rate):
+  h = codes((batch, 13), kind)
+  won = naive_lifetime(h, rate)
+  np.testing.assert_array_equal(jax.jit(lifetime, static_argnums=1)(h, rate), np.where(won, h, 0))
+  np.testing.assert_array_equal(kept(lifetime, h, rate), won)
+  assert (kept(lifetime, h, rate).sum(0) == max(1, round(rate * batch))).all()
+
+
+def test_number_of_winners():
+  assert [winners(rate, 100) for rate in (1e-6, 0.05, 0.07, 0.29, 0.999, 1.0)] == [1, 5, 7, 29, 100, 100]
+  assert [winners(0.05, batch) for batch in (1, 20, 50, 60)] == [1, 1, 2, 3]
+
+
+@kinds
+def test_lifetime_of_maps_ranks_their_maxima_and_keeps_whole_maps(kind):
+  h = codes((11, 4, 3, 5), kind)
+  np.testing.assert_array_equal(kept(lifetime, h, 0.3), naive_lifetime(h, 0.3))
+  assert (kept(lifetime, h, 0.3).all((1, 2)).sum(0) == 3).all()
+
+
+@kinds
+def test_spatial_keeps_one_place_of_a_map(kind):
+  """Over height and width: neither over channels, nor over the batch."""
+  h = codes((6, 5, 4, 3), kind)
+  won = naive_spatial(h)
+  np.testing.assert_array_equal(jax.jit(spatial)(h), np.where(won, h, 0))
+  np.testing.assert_array_equal(kept(spatial, h), won)
+  assert (kept(spatial, h).sum((1, 2)) == 1).all()
+  assert (kept(spatial, np.zeros_like(h)).sum((1, 2)) == 1).all()
+
+
+def loss_of(method, encoder, image, **hp):
+  """(pretext, params, state, view, the jitted loss) on images u8."""
+  pretext = build(method, nn.build(encoder), "flatten", 3, hp)
+  params, state = jax.jit(pretext.init)(KEY, {"image": image})
+  view = pretext.transform(KEY, {"image": image})
+  return pretext, params, state, view, lambda params: pretext.loss(params, state, KEY, view)[0]
+
+
+def images(n, height=8, width=6, seed=0):
+  return np.random.default_rng(seed).integers(0, 256, (n, height, width, 1), dtype=np.uint8)
+
+
+def test_wta_is_its_equation():
+  image = images(30)
+  _, params, _, view, loss = loss_of("wta", "mlp:widths=12,code=0", image, rate=0.1)
+  x = np.asarray(view["image"]).reshape(30, -1)
+  layers = params["encoder"]["dense1"]["Dense_0"], params["decoder"]["Dense_0"]
+
+  def expected(layers):
+    h = jnp.maximum(x @ layers[0]["kernel"] + layers[0]["bias"], 0)
+    code = jnp.where(naive_lifetime(np.asarray(jax.lax.stop_gradient(h)), 0.1), h, 0)
+    return jnp.square(code @ layers[1]["kernel"] + layers[1]["bias"] - x).mean()
+
+  value, gradient = jax.value_and_grad(expected)(layers)  # the winners as constants: only they have a gradient
+  np.testing.assert_allclose(loss(params), value, rtol=1e-5)
+  got = jax.jit(jax.grad(loss))(params)
+  got = got["encoder"]["dense1"]["Dense_0"], got["decoder"]["Dense_0"]
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), got, gradient)
+
+
+def test_conv_wta_draws_one_kernel_for_every_winner():
+  """The reconstruction is the bias and, for each map and each of its k samples, its kernel at its place."""
+  image = images(10, 9, 9)
+  pretext, params, state, view, loss = loss_of("conv_wta", "conv:widths=3-4,down=none", image, rate=0.2)
+  h = np.asarray(nn.apply(nn.build("conv:widths=3-4,down=none"), params["encoder"], {}, view["image"])[0]["block2"])
+  won = naive_lifetime(h, 0.2) & naive_spatial(h)
+  assert (won.sum((0, 1, 2)) == 2).all()
+  layer = jax.tree.map(np.asarray, params["decoder"]["ConvTranspose_0"])
+  canvas = np.zeros((10, 9 + 10, 9 + 10))
+  for sample, row, column, unit in np.argwhere(won):
+    # a transposed convolution with stride 1 and SAME padding correlates: the kernel lands flipped
+    stamp = layer["kernel"][::-1, ::-1, unit, 0]
+    canvas[sample, row : row + 11, column : column + 11] += h[sample, row, column, unit] * stamp
+  drawn = canvas[:, 5:-5, 5:-5, None] + layer["bias"]
+  np.testing.assert_allclose(loss(params), np.square(drawn - view["image"]).mean(), rtol=1e-4)
+  active = pretext.loss(params, state, KEY, view)[1][1]["active"]
+  np.testing.assert_allclose(active, (won & (h != 0)).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("method", "encoder"), [("wta", "mlp:widths=12,code=0"), ("conv_wta", "conv:widths=3-4")])
+def test_no_sparsity_at_evaluation(method, encoder):
+  image = images(10)
+  pretext, params, state, _, _ = loss_of(method, encoder, image)
+  block = nn.build(encoder).block_names[-1]
+  h = np.asarray(nn.apply(nn.build(encoder), params["encoder"], {}, image / np.float32(255))[0][block])
+  np.testing.assert_allclose(pretext.encode(params, state, image), h.reshape(10, -1), rtol=1e-5, atol=1e-6)
+  shown = pretext.show(params, state, KEY, {"image": image})
+  drawn = pretext.decode(params, state, h, image.shape[1:])
+  np.testing.assert_allclose(shown["reconstruction"], drawn, atol=1e-5)
+  # and each image alone: nothing reads the batch
+  alone = np.concatenate([pretext.encode(params, state, image[i : i + 1]) for i in range(3)])
+  np.testing.assert_allclose(alone, h[:3].reshape(3, -1), rtol=1e-5, atol=1e-6)
+
+
+def test_rate_one_is_the_plain_autoencoder():
+  image, same = images(10), {"output": "linear", "loss": "mse", "decoder": "mlp", "decoder_widths": None}
+  *_, params, _, _, loss = loss_of("wta", "mlp:widths=12,code=5", image, rate=1.0)
+  *_, plain = loss_of("autoencode", "mlp:widths=12,code=5", image, **same)
+  np.testing.assert_allclose(loss(params), plain(params), rtol=1e-6)
+
+
+def test_conv_wta_on_a_dense_code_is_wta():
+  image, same = images(20), {"decoder": "mlp"}
+  *_, params, _, _, loss = loss_of("conv_wta", "mlp:widths=12,code=5", image, **same)
+  *_, dense = loss_of("wta", "mlp:widths=12,code=5", image, **same)
+  assert float(loss(params)) == float(dense(params))
+
+
+@pytest.mark.parametrize("method", ["wta", "conv_wta"])
+@pytest.mark.parametrize("rate", [0.0, -0.1, 1.01, float("nan")])
+def test_bad_rate_is_refused(method, rate):
+  with pytest.raises(UserError, match=rf"^--hp=rate={rate:g}: must be in \(0, 1\]"):
+    METHODS[method].factory(nn.build("mlp"), rate=rate)

@@ -1,0 +1,324 @@
+"""The Python functions are the experiments' own runs; the notebook and the README's lines do what they say."""
+
+import ast
+import inspect
+import io
+import json
+import re
+import signal
+import sys
+import types
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+import sslx
+from experiments import common, low_label, probe
+from sslx import checkpoint, figures, finetune, options, progress, train, workflow
+from sslx.data import Dataset, Split
+from sslx.pretext import METHODS
+from sslx.types import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = json.loads((ROOT / "docs/quickstart.ipynb").read_text())
+ENCODER = "conv:widths=4-6,norm=batch"
+
+
+def call(main, *arguments: str) -> None:
+  assert common.run(main, f"experiments.{main.__module__}", ["x", *arguments]) == 0
+
+
+def leaves(model: workflow.Model) -> list[np.ndarray]:
+  ts = model.train_state
+  return [np.asarray(leaf) for leaf in jax.tree.leaves(ts._replace(key=jax.random.key_data(ts.key)))]
+
+
+def assert_same(a: workflow.Model, b: workflow.Model) -> None:
+  for x, y in zip(leaves(a), leaves(b), strict=True):
+    assert x.dtype == y.dtype
+    np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture(scope="module")
+def model(toy):
+  return sslx.pretrain("denoise", toy, encoder=ENCODER, epochs=2, seed=3, progress=False, level=0.25)
+
+
+@pytest.fixture(scope="module")
+def run(toy_npz, tmp_path_factory):
+  """What the command line makes of the same settings: (run directory, rows of the comparison)."""
+  out = tmp_path_factory.mktemp("runs")
+  flags = ["--method=denoise", f"--encoder={ENCODER}", "--epochs=2", "--seed=3", "--hp=level=0.25"]
+  compared = ["--labels=24", "--seeds=2", "--modes=scratch,frozen,last:1,knn:3", "--finetune_steps=8"]
+  call(low_label.main, f"--dataset={toy_npz}", f"--out={out}", *flags, *compared)
+  (directory,) = out.iterdir()
+  return directory, [json.loads(line) for line in (directory / "results.jsonl").read_text().splitlines()]
+
+
+def test_pretrain_is_the_run_of_the_command_line(model, run):
+  theirs = sslx.load(run[0])
+  assert_same(model, theirs)
+  mine, its = (json.loads(json.dumps(m.meta)) for m in (model, theirs))
+  assert its["config"].pop("smoke") is False
+  assert its["config"].pop("dataset").startswith("npz:")
+  assert mine["config"].pop("dataset") == "toy"
+  for meta in (mine, its):  # the file has no names for the classes
+    del meta["class_names"]
+  assert mine == its
+
+
+def test_classify_is_the_comparison_of_the_command_line(model, toy, run):
+  compared = {(row["mode"], row["subset_seed"]): row for row in run[1]}
+  for mode in ("raw", "random", "scratch", "frozen", "last:1", "knn:3"):
+    classifier = sslx.classify(model, toy, 0.1, mode, seed=1, recipe=finetune.Recipe(steps=8))
+    row = compared[mode, 1]
+    assert sslx.accuracy(classifier, toy.test) == row["test_accuracy"], mode
+    assert (classifier.trained.trainable, classifier.trained.total) == (
+      row["parameters_trainable"],
+      row["parameters_total"],
+    )
+    assert len(classifier.rows) == 24
+
+
+def test_a_saved_model_comes_back_and_others_read_it(model, toy, toy_npz, tmp_path):
+  where = sslx.save(model, tmp_path / "deep" / "mine")
+  back = sslx.load(where)
+  assert_same(model, back)
+  assert back.history == model.history
+  assert back.history[-1]["step"] == int(model.train_state.step)
+  assert json.loads(json.dumps(back.meta)) == json.loads(json.dumps(model.meta))
+  assert repr(back) == repr(model)
+  encode, meta = sslx.load_encoder(where)
+  images = toy.test.images[:7]
+  np.testing.assert_allclose(encode(images), model.pretext.encode(model.params, model.state, images), atol=1e-5)
+  assert meta["method"] == "denoise"
+  flags = [f"--dataset={toy_npz}", f"--out={tmp_path / 'out'}", "--labels=12", "--seeds=1", "--modes=frozen", "--smoke"]
+  call(probe.main, f"--checkpoint={where}", *flags)
+  for other in (where / "checkpoints", where / "checkpoints" / str(int(model.train_state.step))):
+    assert_same(model, sslx.load(other))
+
+  with pytest.raises(UserError, match="overwrite=True"):
+    sslx.save(back, where)
+  shorter = back._replace(train_state=back.train_state._replace(step=back.train_state.step - 1))
+  sslx.save(shorter, where, overwrite=True)
+  assert_same(shorter, sslx.load(where))
+  assert checkpoint.steps(where / "checkpoints") == [int(shorter.train_state.step)]
+
+
+def test_a_failed_save_keeps_what_was_there(model, tmp_path, monkeypatch):
+  sslx.save(model, tmp_path)
+
+  def full(*args, **kwargs):
+    raise OSError("No space left on device")
+
+  monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "save", full)
+  with pytest.raises(UserError, match="No space left"):
+    sslx.save(model, tmp_path, overwrite=True)
+  monkeypatch.undo()
+  assert_same(model, sslx.load(tmp_path))
+
+
+def test_a_model_of_another_version_is_refused(model, tmp_path):
+  config = {**model.meta["config"], "hp": {**model.meta["config"]["hp"], "gone": 1}}
+  sslx.save(model._replace(meta={**model.meta, "config": config}), tmp_path)
+  with pytest.raises(UserError, match="--hp=gone=1: denoise has no option"):
+    sslx.load(tmp_path)
+
+
+def test_what_is_given_stays_as_it_is(model, toy):
+  before = [leaf.copy() for leaf in leaves(model)]
+  sslx.classify(model, toy, 12, "full", recipe=finetune.Recipe(steps=2))
+  for a, b in zip(before, leaves(model), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys):
+  make, calls = train.make_train_step, []
+
+  def interrupting(*arguments):
+    step = make(*arguments)
+
+    def third_is_the_last(*args):
+      calls.append(args)
+      if len(calls) == 3:
+        signal.raise_signal(signal.SIGINT)
+      return step(*args)
+
+    return third_is_the_last
+
+  monkeypatch.setattr(train, "make_train_step", interrupting)
+  model = sslx.pretrain("autoencode", toy, encoder="mlp:widths=8,code=3", epochs=50, batch_size=40, progress=False)
+  assert int(model.train_state.step) == len(calls) == 3
+  assert model.history[-1]["step"] == 3
+  assert "stopped at step 3 of 300" in capsys.readouterr().err
+  assert 0 <= sslx.accuracy(sslx.classify(model, toy, 30), toy.test) <= 1
+
+
+@pytest.mark.parametrize("mode", ["frozen", "knn:5", "raw"])
+def test_predictions_are_probabilities(model, toy, mode):
+  classifier = sslx.classify(model, toy, 60, mode)
+  probability = sslx.predict(classifier, toy.test.images)
+  assert probability.shape == (90, 3)
+  assert probability.min() >= 0
+  np.testing.assert_allclose(probability.sum(1), 1, rtol=1e-5)
+  np.testing.assert_array_equal(probability.argmax(1), classifier.logits(toy.test.images).argmax(1))
+  right = (probability.argmax(1) == toy.test.labels).mean()
+  assert sslx.accuracy(classifier, toy.test) == right > 0.5
+
+
+def test_labels_are_a_number_or_a_fraction(model, toy):
+  for labels, n in ((30, 30), (0.1, 24), (1.0, 240), (np.int64(9), 9), (np.float32(0.5), 120)):
+    classifier = sslx.classify(model, toy, labels, "knn:1")
+    assert len(set(classifier.rows.tolist())) == n
+    counts = np.bincount(toy.train.labels[classifier.rows])
+    assert counts.max() - counts.min() <= 1
+
+
+BAD = {
+  "no such method": (lambda m, d: sslx.pretrain("denois", d), "Did you mean 'denoise'"),
+  "no such option": (lambda m, d: sslx.pretrain("denoise", d, levl=1), "--hp=levl=1: .*Did you mean 'level'"),
+  "no such argument": (lambda m, d: sslx.pretrain("denoise", d, epoch=1), "has no option 'epoch'"),
+  "an option's type": (lambda m, d: sslx.pretrain("denoise", d, decoder_widths=["a"]), "expected integers"),
+  "an option's range": (lambda m, d: sslx.pretrain("denoise", d, level=-1.0), "--hp=level=-1"),
+  "no such encoder": (lambda m, d: sslx.pretrain("denoise", d, encoder="cnv"), "Did you mean 'conv'"),
+  "no such block": (lambda m, d: sslx.pretrain("denoise", d, features="blok1"), "--features=blok1"),
+  "no epochs": (lambda m, d: sslx.pretrain("denoise", d, epochs=0), "epochs=0: must be positive"),
+  "negative batch": (lambda m, d: sslx.pretrain("denoise", d, batch_size=-1), "batch_size=-1: must be positive"),
+  "rate": (lambda m, d: sslx.pretrain("denoise", d, learning_rate=float("nan")), "learning_rate=nan: must be positive"),
+  "no such data": (lambda m, d: sslx.load_data("mnst"), "mnist"),
+  "no such folder": (lambda m, d: sslx.load("/nowhere"), "/nowhere: no such folder"),
+  "labels of no class": (lambda m, d: sslx.classify(m, d, 2), "labels=2: .*3 classes"),
+  "a small fraction": (lambda m, d: sslx.classify(m, d, 0.001), "labels=0.001"),
+  "too many labels": (lambda m, d: sslx.classify(m, d, 241), "labels=241: .*240"),
+  "no labels": (lambda m, d: sslx.classify(m, d, 0), "labels=0: expected a number"),
+  "labels in words": (lambda m, d: sslx.classify(m, d, "all"), "labels=all: expected a number"),
+  "no such mode": (lambda m, d: sslx.classify(m, d, 12, "frozn"), "Did you mean 'frozen'"),
+  "too deep": (lambda m, d: sslx.classify(m, d, 12, "last:3"), "last:3: this encoder has 2 blocks"),
+  "no such feature": (lambda m, d: sslx.classify(m, d, 12, features="grid"), "--features=grid"),
+  "a dataset for a split": (lambda m, d: sslx.accuracy(sslx.classify(m, d, 12), d), "data.test"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line(name, model, toy):
+  function, message = BAD[name]
+  with pytest.raises(UserError, match=message) as error:
+    function(model, toy)
+  assert "\n" not in str(error.value)
+
+
+def test_images_of_another_shape_and_missing_labels_are_refused(model, toy):
+  small = Split(np.zeros((30, 8, 8, 1), np.uint8), np.arange(30, dtype=np.int32) % 3)
+  other = Dataset("small", toy.class_names, small, small)
+  classifier = sslx.classify(model, toy, 12)
+  for function in (
+    lambda: sslx.classify(model, other, 12),
+    lambda: sslx.plot_pictures(model, other),
+    lambda: sslx.accuracy(classifier, other.test),
+    lambda: sslx.plot_predictions(classifier, other.test),
+  ):
+    with pytest.raises(UserError, match=r"\(8, 8, 1\).*\(12, 12, 1\)"):
+      function()
+  with pytest.raises(UserError, match="denoise has no pictures"):
+    sslx.plot_pictures(model._replace(pretext=model.pretext._replace(show=None)), toy)
+  with pytest.raises(UserError, match="no labels"):
+    sslx.accuracy(classifier, Split(toy.test.images, None))
+  with pytest.raises(UserError, match="no labels"):
+    sslx.classify(model, Dataset("toy", toy.class_names, Split(toy.train.images, None), toy.test), 12)
+
+
+def test_no_hyper_parameter_has_the_name_of_an_argument():
+  """It could not be given."""
+  taken = set(inspect.signature(sslx.pretrain).parameters) - {"hp"}
+  for name, method in METHODS.items():
+    assert not taken & options.parameters(method.factory).keys(), name
+
+
+def test_python_values_of_options_are_checked_as_texts_are():
+  def factory(*, a: float = 1.0, b: tuple[int, ...] | None = (), c: bool = False, d: int | None = None):
+    raise NotImplementedError
+
+  values = {"a": 0.1 + 0.2, "b": [3, 4], "c": True, "d": None}
+  assert options.check(factory, values, "--hp") == {**values, "b": (3, 4)}
+  assert options.check(factory, {"b": None, "a": 1}, "--hp") == {"b": None, "a": 1.0}
+  for bad in ({"a": "x"}, {"d": 1.5}, {"c": 2}, {"e": 1}):
+    with pytest.raises(UserError, match="--hp="):
+      options.check(factory, bad, "--hp")
+
+
+def test_everything_exported_is_there():
+  assert all(callable(getattr(sslx, name)) for name in sslx.__all__)
+  with pytest.raises(AttributeError, match="no_such_name"):
+    sslx.no_such_name  # noqa: B018
+
+
+def test_notebooks_can_draw_the_figures():
+  """IPython draws by itself what pyplot made; to others it asks for _repr_png_."""
+  figure = figures.loss_curve([{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}])
+  assert isinstance(figure, Figure)
+  drawn = np.asarray(Image.open(io.BytesIO(figure._repr_png_())).convert("L"))
+  assert min(drawn.shape) > 100
+  assert drawn.std() > 5  # not blank
+
+
+def test_a_notebook_gets_a_bar_on_one_line(monkeypatch, capsys):
+  monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+  with progress.progress("pretraining", 40) as bar:
+    for done in (10, 40):
+      bar.update(done, {"loss": 1 / done}, 1234.0)
+  out = capsys.readouterr().err
+  assert out.count("\n") == 1
+  lines = out.rstrip("\n").split("\r")[1:]
+  assert [line.count("█") for line in lines] == [7, 30]
+  assert len({len(line) for line in lines}) == 1  # the longer one does not shine through
+  assert re.search(r"10/40  loss 0.1  1,234 images/s", lines[0])
+
+
+def test_the_notebook_is_stored_without_outputs():
+  assert NOTEBOOK["nbformat"] == 4
+  for cell in NOTEBOOK["cells"]:
+    assert {"id", "cell_type", "metadata", "source"} <= cell.keys()
+    if cell["cell_type"] == "code":
+      assert (cell["outputs"], cell["execution_count"]) == ([], None)
+  assert len({cell["id"] for cell in NOTEBOOK["cells"]}) == len(NOTEBOOK["cells"])
+
+
+def run_cells(sources: list[str]) -> tuple[dict, list]:
+  """(names, the value of each cell's last expression)."""
+  names, values = {"__name__": "__main__"}, []
+  for source in sources:
+    body = ast.parse(source).body
+    last = body.pop() if isinstance(body[-1], ast.Expr) else None
+    exec(compile(ast.Module(body, []), "cell", "exec"), names)
+    values.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names) if last else None)
+  return names, values
+
+
+def test_the_notebook_runs(toy_npz, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  cells = [c for c in NOTEBOOK["cells"] if c["cell_type"] == "code"]
+  sources = ["".join(c["source"]) for c in cells]
+  (parameters,) = [i for i, c in enumerate(cells) if c["metadata"].get("tags") == ["parameters"]]
+  assert ast.parse(sources[parameters])
+  sources[parameters] = f"dataset, epochs, labels = {toy_npz!r}, 10, 0.25"
+  names, values = run_cells(sources)
+  drawn = [value for value in values if isinstance(value, Figure)]
+  assert len(drawn) == sum("sslx.plot_" in source for source in sources) == 4
+  accuracies = values[-1]
+  assert set(accuracies) == {"raw", "random", "scratch", "frozen", "last:1", "full"}
+  assert accuracies["full"] == sslx.accuracy(names["classifier"], names["data"].test)
+  assert names["model"].history[-1]["loss"] < names["model"].history[0]["loss"]
+  assert (tmp_path / "runs/quickstart/checkpoints").is_dir()
+
+
+def test_the_readme_runs(toy_npz, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+  block = block.replace('"mnist"', repr(toy_npz)).replace("labels=0.01", "labels=0.25").replace("epochs=2", "epochs=1")
+  assert toy_npz in block
+  names, _ = run_cells([block])
+  assert names["features"].shape == (90, 10)

@@ -5,7 +5,8 @@
 
 Three parts, each a table (--parts picks): `family` compares the methods; `outputs` the pairs of output activation and
 loss; `corruption` the denoising autoencoder's noise levels (Vincent et al. 2010, where more corruption can teach more).
-Always beside raw pixels, a random encoder and training from scratch. Everything resumes.
+Always beside raw pixels, a random encoder and training from scratch; the last two parts only with frozen encoders.
+Everything resumes.
 """
 
 import time
@@ -50,7 +51,9 @@ def main() -> None:
   outcomes = {}
   for part in FLAGS.parts:
     heading, variants = PARTS[part]
-    outcomes[heading] = compare.run_variants("autoencoders", variants, dataset, directory, timings)
+    outcomes[heading] = compare.run_variants(
+      "autoencoders", variants, dataset, directory, timings, heads_only=part != "family"
+    )
   compare.write_report("autoencoders", f"The autoencoder family on {dataset.name}", directory, outcomes, timings)
 
 

@@ -36,7 +36,9 @@ flags.DEFINE_string(
 flags.DEFINE_integer("image_size", None, "Resize images to this many pixels a side (folder: and tfds: sets).")
 flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which the training split is held in memory.")
 flags.DEFINE_string(
-  "encoder", None, "Encoder, with settings: conv, mlp, rotnet, resnet18, conv:widths=16-32-64. Default: the method's own."
+  "encoder",
+  None,
+  "Encoder, with settings: conv, mlp, rotnet, resnet18, conv:widths=16-32-64. Default: the method's own.",
 )
 flags.DEFINE_string("features", "flatten", "Features: [BLOCK:]flatten, pool or gridN, or BLOCK; several joined by +.")
 flags.DEFINE_float("epochs", None, "Pretraining epochs. Default: the method's own.")
@@ -61,7 +63,11 @@ flags.DEFINE_integer("seeds", 5, "Number of label subsets.")
 flags.DEFINE_string(
   "validation", "cv", "Where hyper-parameters are chosen: cv (inside the labelled subset) or heldout:N (N more labels)."
 )
-flags.DEFINE_integer("finetune_steps", 150, "Steps of the modes that train by gradient (scratch, last:K, full); at least one pass over the labels.")
+flags.DEFINE_integer(
+  "finetune_steps",
+  150,
+  "Steps of the modes that train by gradient (scratch, last:K, full); at least one pass over the labels.",
+)
 flags.DEFINE_integer("finetune_batch_size", 50, "Their batch size.")
 flags.DEFINE_list("finetune_learning_rates", ["2e-3"], "Their peak learning rate; of several, --validation chooses.")
 flags.DEFINE_float("weight_decay", 1e-4, "Their decoupled weight decay.")

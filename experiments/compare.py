@@ -61,11 +61,19 @@ def open_directory(experiment: str, dataset: Any) -> Path:
 
 
 def run_variants(
-  experiment: str, variants: Sequence[Variant], dataset: Any, directory: Path, timings: dict[str, float]
+  experiment: str,
+  variants: Sequence[Variant],
+  dataset: Any,
+  directory: Path,
+  timings: dict[str, float],
+  heads_only: bool = False,
 ) -> Outcome:
-  """Pretrains and compares every variant; the reference rows come first. All of it resumes."""
+  """Pretrains and compares every variant; the reference rows come first. All of it resumes.
+
+  heads_only: leaves out the modes that train the encoder on the labels.
+  """
   from sslx import nn
-  from sslx.compare import check_modes
+  from sslx.compare import check_modes, head_only
 
   common.recipe()
   encoder = nn.build(FLAGS.encoder)
@@ -88,7 +96,7 @@ def run_variants(
       lines.append({"method": variant.title, "left out": str(error)})
       continue
     timings["pretraining"] = timings.get("pretraining", 0) + seconds
-    own = [m for m in modes if m not in REFERENCES]
+    own = [m for m in modes if m not in REFERENCES and (head_only(m) or not heads_only)]
     rows += comparison.run_modes(subject(variant.title, run.config, pretrained), own, labelled, timings)[0]
     lines.append({"method": variant.title, **measured(run)})
     pictures.append(run.directory / "figures/pretext.png")

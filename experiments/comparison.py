@@ -96,7 +96,8 @@ def run_modes(
   if not todo:
     return [known[task] for task in tasks], {}
   begin = time.monotonic()
-  encode = encode_fn(subject.encoder, subject.features)
+  encoder: Any = subject.encoder
+  encode = encode_fn(encoder, subject.features)
   trained = train_classifiers(
     todo,
     subject.dataset,

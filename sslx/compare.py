@@ -11,7 +11,7 @@ knn:K     K nearest neighbours in the frozen features (no head at all)
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -105,18 +105,16 @@ def train_classifiers(
   fresh = finetune.make_init_encoder(encoder, dataset.image_shape)
   trees = {"raw": None, "random": fresh(seed)}
   trained: dict[Task, Trained] = {}
-  tuners: dict[tuple[str, ...], Callable] = {}  # by trained blocks: scratch and full share a compiled step
   for mode in dict.fromkeys(t.mode for t in tasks):
     mine = [t for t in tasks if t.mode == mode]
     if head_only(mode):
       fit = _head_fitter(trees.get(mode, pretrained), encode, dataset, labelled, mine, seed)
     else:
       blocks = masks.trained_blocks(mode, encoder.block_names)
-      if blocks not in tuners:
-        tuners[blocks] = finetune.make_finetune(encoder, features, dataset.num_classes, blocks, recipe, encode)
-
+      network: Any = encoder  # a flax module can be hashed, though its type does not say so
+      tune = finetune.make_finetune(network, features, dataset.num_classes, blocks, recipe, encode)
       start = (lambda task: fresh(1000 + task.subset_seed)) if mode == "scratch" else (lambda task: pretrained)
-      fit = _tuner(tuners[blocks], start, dataset.train, labelled)
+      fit = _tuner(tune, start, dataset.train, labelled)
     for task in mine:
       begin = time.monotonic()
       classifier = fit(task, labelled.subsets[task.subset_seed][task.labels])

@@ -66,7 +66,7 @@ def predict(encode: Encode, classifier: Classifier, images: Images) -> np.ndarra
   return classifier.head.logits(probe.extract(features_of(classifier.encoder, encode), images))
 
 
-@functools.lru_cache(maxsize=16)  # so that the next label subset finds the compiled step
+@functools.lru_cache(maxsize=16)  # scratch and full, and the next method on this encoder, share a compiled step
 def make_finetune(
   encoder: nn.Encoder, features: str, num_classes: int, blocks: tuple[str, ...], recipe: Recipe, encode: Encode
 ) -> Callable[..., Classifier]:

@@ -58,8 +58,8 @@ def test_principal_axes_have_the_same_minimum(l2, monkeypatch):
   turned = probe.fit_linear(features, labels, 4, features, **options)
   for model in (direct, turned):
     weight, bias = gradient(model, features, labels, l2)
-    assert np.abs(weight).max() < 2e-4
-    assert np.abs(bias).max() < 2e-4
+    assert np.abs(weight).max() < 5e-4
+    assert np.abs(bias).max() < 5e-4
   np.testing.assert_allclose(turned.logits(features), direct.logits(features), atol=0.1)
 
 
@@ -71,7 +71,7 @@ def test_with_many_labels_one_fold_chooses_and_less_l2_is_tried(monkeypatch):
   model = probe.fit_linear(features, labels, 3, features)
   few, solved[:] = list(solved), []
   assert {l2 for _, l2, _ in few} == set(probe.L2_GRID)
-  assert sum(n < 90 for n, _, _ in few) == 3 * 2 * len(probe.L2_GRID)
+  assert sum(n < 90 for n, _, _ in few) == 5 * 2 * len(probe.L2_GRID)
   assert 0 <= model.chosen["validation_accuracy"] <= 1
   monkeypatch.setattr(probe, "MANY", 90)
   model = probe.fit_linear(features, labels, 3, features)

@@ -4,8 +4,10 @@
     spatial(h) = h at the maximum of each map over height and width, else 0
 
 Makhzani, Frey: Winner-Take-All Autoencoders, NIPS 2015, arXiv 1409.2752, section 3. The decoder is one linear
-transposed convolution with 11x11 kernels: the image is a sum of kernels. No sparsity at evaluation. Here fewer maps, the
-mean over pixels instead of the sum, and AdamW instead of momentum.
+transposed convolution with 11x11 kernels: the image is a sum of kernels. No sparsity at evaluation. Here 64 maps of
+which every one keeps 10% of a batch, so that an image still is a sum of six kernels on average, as with 128 and 5%; the
+mean over pixels instead of the sum; and AdamW instead of momentum. The paper reads the maps by max-pooling:
+--features=max4.
 """
 
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ def conv_wta(
   encoder: nn.Encoder,
   features: str = "flatten",
   *,
-  rate: float = 0.05,
+  rate: float = 0.1,
   output: str = "linear",
   loss: str = "mse",
   decoder: Decoder = "conv",

@@ -21,7 +21,7 @@ from sslx.pretext.autoencode import Decoder, autoencoder
 from sslx.types import Array, Params, Pretext, State, UserError
 
 ACTIVE = 0.1  # activity above which an activation is counted as active
-WEIGHT = {"kl": 3.0, "l1": 0.1}
+WEIGHT = {"kl": 3.0, "l1": 0.5}
 
 
 def bernoulli_kl(rho: float, activity: Array) -> Array:
@@ -55,7 +55,7 @@ def sparse(
   fast as that of tanh falls, so that a unit that is on for every image is turned off again at any scale.
 
   rho: the activity that every unit should have on average (kl).
-  weight: of the penalty; none: 3 for kl (Ng), 0.1 for l1.
+  weight: of the penalty; none: 3 for kl (Ng), 0.5 for l1.
   """
   if not 0 < rho < 1:
     raise UserError(f"--hp=rho={rho:g}: must be in (0, 1), the mean activity of a unit.")

@@ -77,6 +77,6 @@ def vae(
       lambda: common.last(nn.apply(encoder, params["encoder"], state["encoder"], jnp.zeros(image.shape))[0])
     )
     drawn = plain.decode(params, state, jax.random.normal(key, code.shape, code.dtype), image.shape[1:])
-    return {**plain.show(params, state, key, batch), "drawn from the prior": drawn}
+    return {**plain.show(params, state, key, batch), "sampled from the prior": drawn}
 
   return plain._replace(show=show)

@@ -3,7 +3,7 @@
     python -m experiments.autoencoders --dataset=mnist --labels=100,600,1000,all
     python -m experiments.autoencoders --dataset=fashion_mnist --parts=family
 
-Three parts, each a table (--parts picks): `family` compares the methods; `outputs` the pairs of output activation and
+Three parts, each a table and a report (--parts picks): `family` compares the methods; `outputs` the pairs of output activation and
 loss; `corruption` the denoising autoencoder's noise levels (Vincent et al. 2010, where more corruption can teach more).
 Always beside raw pixels, a random encoder and training from scratch; the last two parts only with frozen encoders.
 Everything resumes.
@@ -46,15 +46,13 @@ def main() -> None:
   if unknown or not FLAGS.parts:
     raise UserError(f"--parts={','.join(FLAGS.parts)}: choose among {', '.join(PARTS)}.")
   dataset = common.load_dataset(FLAGS.dataset)
-  directory = compare.open_directory("autoencoders", dataset)
-  timings = {"start-up": time.monotonic() - START}
-  outcomes = {}
   for part in FLAGS.parts:
     heading, variants = PARTS[part]
-    outcomes[heading] = compare.run_variants(
-      "autoencoders", variants, dataset, directory, timings, heads_only=part != "family"
-    )
-  compare.write_report("autoencoders", f"The autoencoder family on {dataset.name}", directory, outcomes, timings)
+    timings = {"start-up": time.monotonic() - START}
+    directory = compare.open_directory(f"autoencoders-{part}", dataset)
+    outcome = compare.run_variants("autoencoders", variants, dataset, directory, timings, heads_only=part != "family")
+    title = f"{heading}: autoencoders on {dataset.name}"
+    compare.write_report("autoencoders", title, directory, heading, outcome, timings)
 
 
 if __name__ == "__main__":

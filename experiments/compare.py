@@ -152,39 +152,35 @@ def methods_table(lines: Sequence[dict[str, Any]]) -> tuple[list[str], list[list
 
 
 def write_report(
-  experiment: str, title: str, directory: Path, parts: dict[str, Outcome], timings: dict[str, float]
+  experiment: str, title: str, directory: Path, heading: str, outcome: Outcome, timings: dict[str, float]
 ) -> None:
-  """Tables on the terminal, figures, and report.html; `parts`: heading -> outcome."""
+  """Tables on the terminal and in tables.md, figures, and report.html."""
   from rich.console import Console
 
   from sslx import figures, report
 
   begin = time.monotonic()
   console, tables, drawn, folder = Console(soft_wrap=True), [], [], directory / "figures"
-  summary = report.summarise([row for outcome in parts.values() for row in outcome.rows])
-  for heading, outcome in parts.items():
-    part = report.summarise(outcome.rows)
-    for labels in sorted({entry["labels"] for entry in part}):
-      tables.append((f"{heading}, {labels:,} labels", report.methods_cells(part, labels), NOTE))
-    tables.append((f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
-    slug = heading.lower().replace(" ", "_")
-    drawn.append((heading, "Test accuracy by mode; whiskers are one standard deviation.", folder / f"{slug}.png"))
-    figures.save(figures.method_dots(part), drawn[-1][2])
-    curve = figures.label_curve([e for e in part if e["mode"] in ("frozen", "scratch")])
-    if curve is not None:
-      drawn.append((f"{heading}: frozen encoders", "Accuracy against labels.", folder / f"{slug}_labels.png"))
-      figures.save(curve, drawn[-1][2])
-    titles = [line["method"] for line in outcome.lines if "left out" not in line]
-    drawn += [
-      (f"{name}: what it sees and makes", "Training images.", p)
-      for name, p in zip(titles, outcome.figures, strict=False)
-    ]
+  summary = report.summarise(outcome.rows)
+  for labels in sorted({entry["labels"] for entry in summary}):
+    tables.append((f"{heading}, {labels:,} labels", report.methods_cells(summary, labels), NOTE))
+  tables.append((f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
+  drawn.append((heading, "Test accuracy by mode; whiskers are one standard deviation.", folder / "methods.png"))
+  figures.save(figures.method_dots(summary), folder / "methods.png")
+  curve = figures.label_curve([e for e in summary if e["mode"] in ("frozen", "scratch")])
+  if curve is not None:
+    drawn.append((f"{heading}: frozen encoders", "Accuracy against labels.", folder / "labels.png"))
+    figures.save(curve, folder / "labels.png")
+  titles = [line["method"] for line in outcome.lines if "left out" not in line]
+  drawn += [
+    (f"{name}: what it sees and makes", "Training images.", p) for name, p in zip(titles, outcome.figures, strict=False)
+  ]
   timings["report"] = time.monotonic() - begin
   for name, cells, _ in tables:
     console.print(report.table(name, cells))
   shown = [f"{name}\n\n{report.markdown(report.table(name, cells))}" for name, cells, _ in tables]
   common.write_text(directory / "tables.md", "\n".join([*shown, NOTE, PRETRAINING_NOTE]) + "\n")
-  rows = [row for outcome in parts.values() for row in outcome.rows]
+  rows = outcome.rows
   config = {"encoder": FLAGS.encoder, "epochs": FLAGS.epochs, "seed": FLAGS.seed, **rows[0]["settings"]}
   page = report.write_html(
     directory, title, common.command(experiment), config, rows, summary, drawn, timings, tables=tables
@@ -222,7 +218,7 @@ def main() -> None:
   directory = open_directory("compare", dataset)
   timings = {"start-up": time.monotonic() - START}
   outcome = run_variants("compare", [Variant(name, name) for name in names], dataset, directory, timings)
-  write_report("compare", f"Methods on {dataset.name}, with few labels", directory, {"Methods": outcome}, timings)
+  write_report("compare", f"Methods on {dataset.name}, with few labels", directory, "Methods", outcome, timings)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_references_are_made_once_and_all_labels_once(finished):
 def test_the_page_has_a_table_a_picture_and_every_method(finished):
   run = directory(finished[0])
   page = (run / "report.html").read_text()
-  assert {"methods.png", "methods_labels.png"} <= {p.name for p in (run / "figures").iterdir()}
+  assert {"methods.png", "labels.png"} <= {p.name for p in (run / "figures").iterdir()}
   assert "What it sees" not in page
   for text in ("Methods, 12 labels", "Methods, 240 labels", "Methods: pretraining", "rotation: what it sees and makes"):
     assert text in page
@@ -112,7 +112,7 @@ def test_bad_input(arguments, message, toy_npz, tmp_path, capsys):
 def test_autoencoders_parts(toy_npz, tmp_path, capsys):
   arguments = [f"--dataset={toy_npz}", f"--out={tmp_path}", *TINY, "--labels=12", "--modes=frozen"]
   assert call(autoencoders.main, "--parts=outputs,corruption", *arguments) == 0
-  rows = rows_of(directory(tmp_path, "autoencoders-"))
+  rows = rows_of(directory(tmp_path, "autoencoders-outputs")) + rows_of(directory(tmp_path, "autoencoders-corruption"))
   levels = {r["method"]: r["pretraining"]["hp"]["level"] for r in rows if r["method"].startswith("level")}
   assert levels == {f"level {level:g}": level for level in autoencoders.LEVELS}
   pairs = {(hp["output"], hp["loss"]) for r in rows if " + " in r["method"] for hp in [r["pretraining"]["hp"]]}

@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
   rows: list[dict[str, Any]]
   lines: list[dict[str, Any]]  # of each method: title, seconds, loss, metrics ..., or why it was left out
-  figures: list[Path]  # what each method sees and makes
+  figures: list[tuple[str, Path]]  # title -> what the method sees and makes
 
 
 def defaults() -> None:
@@ -99,8 +99,9 @@ def run_variants(
     own = [m for m in modes if m not in REFERENCES and (head_only(m) or not heads_only)]
     rows += comparison.run_modes(subject(variant.title, run.config, pretrained), own, labelled, timings)[0]
     lines.append({"method": variant.title, **measured(run)})
-    pictures.append(run.directory / "figures/pretext.png")
-  return Outcome(rows, lines, [p for p in pictures if p.exists()])
+    picture = run.directory / "figures/pretext.png"
+    pictures += [(variant.title, picture)] if picture.exists() else []
+  return Outcome(rows, lines, pictures)
 
 
 def measured(run: common.Run) -> dict[str, Any]:
@@ -171,10 +172,7 @@ def write_report(
   if curve is not None:
     drawn.append((f"{heading}: frozen encoders", "Accuracy against labels.", folder / "labels.png"))
     figures.save(curve, folder / "labels.png")
-  titles = [line["method"] for line in outcome.lines if "left out" not in line]
-  drawn += [
-    (f"{name}: what it sees and makes", "Training images.", p) for name, p in zip(titles, outcome.figures, strict=False)
-  ]
+  drawn += [(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures]
   timings["report"] = time.monotonic() - begin
   for name, cells, _ in tables:
     console.print(report.table(name, cells))

@@ -157,7 +157,7 @@ def test_rate_one_is_the_plain_autoencoder():
 
 
 def test_conv_wta_on_a_dense_code_is_wta():
-  image, same = images(20), {"decoder": "mlp"}
+  image, same = images(20), {"decoder": "mlp", "rate": 0.1}
   *_, params, _, _, loss = loss_of("conv_wta", "mlp:widths=12,code=5", image, **same)
   *_, dense = loss_of("wta", "mlp:widths=12,code=5", image, **same)
   assert float(loss(params)) == float(dense(params))

@@ -30,17 +30,19 @@ class Method(NamedTuple):
 
 METHODS: dict[str, Method] = {
   "autoencode": Method(autoencode),
-  "contractive": Method(contractive, encoder="mlp:widths=1000,code=0,activation=sigmoid"),
+  "contractive": Method(
+    contractive, epochs=20, learning_rate=3e-3, encoder="mlp:widths=1000,code=0,activation=sigmoid"
+  ),
   "conv_wta": Method(
     conv_wta, epochs=2, batch_size=100, learning_rate=3e-3, encoder="conv:widths=32-64,kernel=5,down=none"
   ),
   "denoise": Method(denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "rotation": Method(rotation, epochs=2, batch_size=64),
   "simclr": Method(simclr, epochs=6, learning_rate=2e-3),
-  "sparse": Method(sparse, encoder="mlp:widths=196,code=0,activation=sigmoid"),
+  "sparse": Method(sparse, epochs=20, learning_rate=3e-3, encoder="mlp:widths=196,code=0,activation=sigmoid"),
   "stacked_denoise": Method(stacked_denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "supervised": Method(supervised),
-  "vae": Method(vae, encoder="mlp:widths=500-500,code=32"),
+  "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32"),
   "wta": Method(wta, epochs=8, batch_size=100, learning_rate=3e-3, encoder="mlp:widths=2000,code=0"),
 }
 

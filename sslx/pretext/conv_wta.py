@@ -7,7 +7,7 @@ Makhzani, Frey: Winner-Take-All Autoencoders, NIPS 2015, arXiv 1409.2752, sectio
 transposed convolution with 11x11 kernels: the image is a sum of kernels. No sparsity at evaluation. Here 64 maps of
 which every one keeps 10% of a batch, so that an image still is a sum of six kernels on average, as with 128 and 5%; the
 mean over pixels instead of the sum; and AdamW instead of momentum. The paper reads the maps by max-pooling:
---features=max4.
+--features=max4+max5.
 """
 
 import jax.numpy as jnp

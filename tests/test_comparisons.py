@@ -155,6 +155,8 @@ def test_methods_cells_put_the_references_where_they_belong():
     ["b", "75.5 ± 7.8", ""],
   ]
   assert report.methods_cells(summary, 600) == (["method"], [])
+  heads = [entry for entry in summary if entry["mode"] != "full"]  # scratch has its column all the same
+  assert report.methods_cells(heads, 100)[0] == ["method", "frozen", "full"]
 
 
 def test_method_dots_draw_means_and_references():

@@ -157,7 +157,7 @@ def test_unused_blocks_do_not_matter():
     ("conv:widths=4-0", "widths must be positive"),
     ("conv:kernel=0", "kernel must be positive"),
     ("conv:code=-1", "code must be positive"),
-    ("conv:down=avg", "unknown value.* Known: pool, stride"),
+    ("conv:down=avg", "unknown value.* Known: none, pool, stride"),
     ("conv:widths=4,widths=5", "given twice"),
     ("rotnet:widths=4", "no option 'widths'"),
     ("mlp:code=1.5", "expected integer"),

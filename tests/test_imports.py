@@ -139,7 +139,9 @@ def test_every_sslx_import_exists():
         assert name in MODULES or name.rpartition(".")[0] in MODULES, f"{path}: {name}"
 
 
-@pytest.mark.parametrize("package", ["sslx", "experiments.common", "experiments.interpret", "experiments.low_label", "experiments.pretrain"])
+@pytest.mark.parametrize(
+  "package", ["sslx", "experiments.common", "experiments.interpret", "experiments.low_label", "experiments.pretrain"]
+)
 def test_import_is_light(package):
   """--help and a mistyped flag answer at once."""
   heavy = ["jax", "flax", "tensorflow", "tensorflow_datasets", "grain", "orbax", "matplotlib", "scipy", "rich"]

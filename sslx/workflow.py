@@ -1,7 +1,7 @@
 """The library in a dozen lines of Python, for notebooks: load data, pretrain, look, save, load, classify, look again.
 
     data = sslx.load_data("mnist")
-    model = sslx.pretrain("autoencode", data, encoder="conv:code=10")
+    model = sslx.pretrain("autoencode", data, encoder="mlp:code=10")
     sslx.plot_losses(model)
     classifier = sslx.classify(model, data, labels=0.01)
     sslx.accuracy(classifier, data.test)

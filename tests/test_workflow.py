@@ -318,7 +318,7 @@ def test_the_notebook_runs(toy_npz, tmp_path, monkeypatch):
 def test_the_readme_runs(toy_npz, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-  block = block.replace('"mnist"', repr(toy_npz)).replace("labels=0.01", "labels=0.25").replace("epochs=2", "epochs=1")
+  block = block.replace('"mnist"', repr(toy_npz)).replace("labels=0.01", "labels=0.25").replace("epochs=4", "epochs=1")
   assert toy_npz in block
   names, _ = run_cells([block])
   assert names["features"].shape == (90, 10)

@@ -176,6 +176,8 @@ def write_report(
   timings["report"] = time.monotonic() - begin
   for name, cells, _ in tables:
     console.print(report.table(name, cells))
+  for sentence in report.best(summary):
+    print(f"The best, {sentence}")
   shown = [f"{name}\n\n{report.markdown(report.table(name, cells))}" for name, cells, _ in tables]
   common.write_text(directory / "tables.md", "\n".join([*shown, NOTE, PRETRAINING_NOTE]) + "\n")
   rows = outcome.rows

@@ -301,6 +301,19 @@ def _comparison(entry: Row, summary: Sequence[Row]) -> str:
   return f"{start}: the interval includes zero: no measurable difference."
 
 
+def best(summary: Sequence[Row]) -> list[str]:
+  """For each number of labels, the sentence of the pretrained encoder whose mean accuracy is the highest."""
+  sentences = []
+  for labels in _unique(entry["labels"] for entry in summary):
+    others = (None, "none", "")
+    mine = [e for e in summary if e["labels"] == labels and e["method"] not in others and e["mode"] != e["baseline"]]
+    mine = [entry for entry in mine if entry["mode"] not in REFERENCES]
+    if mine:
+      winner = max(mine, key=lambda entry: entry["mean"])
+      sentences.append(f"{100 * winner['mean']:.1f}%: {_comparison(winner, summary)}")
+  return sentences
+
+
 def _doubts(summary: Sequence[Row]) -> list[str]:
   by_key = {_key(entry): entry for entry in summary}
   sentences = []
@@ -546,6 +559,7 @@ def write_html(
     "doubts": _doubts(summary),
     "caveats": _caveats(summary),
     "tables": tables,
+    "best": [sentence.rpartition(": ") for sentence in best(summary)] if tables else [],
     "results": _results_cells(summary),
     "results_note": RESULTS_NOTE,
     "parameters": _parameters_cells(summary),
@@ -630,7 +644,7 @@ def _provenance_cells(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]
 
 
 def _distinct(rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-  return _unique(str(row[name]) for row in rows if row.get(name) not in (None, ""))
+  return _unique(str(row[name]) for row in rows if row.get(name) not in (None, "", "none"))
 
 
 def _timing_cells(timings: Mapping[str, float]) -> list[tuple[str, str, float]]:

@@ -155,6 +155,9 @@ def test_methods_cells_put_the_references_where_they_belong():
     ["b", "75.5 ± 7.8", ""],
   ]
   assert report.methods_cells(summary, 600) == (["method"], [])
+  assert report.best(summary) == [
+    "80.5%: a frozen: +10.0 points over scratch at 100 labels, 95% CI [+10.0, +10.0]: better."
+  ]
   heads = [entry for entry in summary if entry["mode"] != "full"]  # scratch has its column all the same
   assert report.methods_cells(heads, 100)[0] == ["method", "frozen", "full"]
 

@@ -70,7 +70,8 @@ export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 
 if [[ $module == test ]]; then
   cd "$here"
-  exec "$venv/bin/python" -m pytest "$@"
+  # Two processes: most of the time is compilation, on one core each (tests/conftest.py says what stays together).
+  exec "$venv/bin/python" -m pytest -n 2 --dist loadgroup "$@"
 fi
 # benchmarks/ is no package of the installation; our folder goes on the path, behind nothing of the caller's.
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}

@@ -1,4 +1,4 @@
-"""Fixtures, and quick compilation: the tests compile hundreds of tiny functions and run each a few times."""
+"""Fixtures, quick compilation, and groups: the tests compile hundreds of tiny functions and run each a few times."""
 
 import os
 
@@ -52,3 +52,11 @@ def toy_npz(toy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
     test_labels=toy.test.labels,
   )
   return f"npz:{path}"
+
+
+def pytest_collection_modifyitems(items):
+  """With several processes (-n), what shares compiled functions runs in one of them: a method's contract, else a file."""
+  for item in items:
+    method = getattr(item, "callspec", None) and item.callspec.params.get("method")
+    shared = f"{item.path.name}-{method}" if item.path.name == "test_contract.py" and method else item.path.name
+    item.add_marker(pytest.mark.xdist_group(shared))

@@ -6,6 +6,7 @@
 Replaces what stands between the lines `<!-- results -->` and `<!-- /results -->`.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def section(run: Path) -> str:
 def made_by(row: dict) -> str:
   """Command, commit, machine and versions of a row."""
   versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-  return f"`{row['command']}`; commit {row['git']}; {row['device']}; {versions}.\n"
+  command = re.sub(r" --(out|data_dir)=\S+", "", row["command"])  # folders of the machine it ran on
+  return f"`{command}`; commit {row['git']}; {row['device']}; {versions}.\n"
 
 
 def main(runs: list[Path], into: str) -> None:

@@ -55,7 +55,7 @@ def test_max_pool_other_windows_and_ties():
   x = images(2, 9, 9)
   np.testing.assert_array_equal(max_pool(x, 3), flax.linen.max_pool(x, (3, 3), (3, 3)))
   grad = jax.grad(lambda x: max_pool(x).sum())(jnp.ones((1, 2, 2, 1)))
-  assert grad.sum() == 1  # shared among the tied, never created or lost
+  assert grad.sum() == 1  # to one of the tied, never created or lost
 
 
 @pytest.mark.parametrize("size", [(7, 7), (4, 6), (3, 10), (1, 2)], ids=str)

@@ -14,7 +14,7 @@ def max_pool(x: Array, window: int = 2, ceil: bool = False) -> Array:
   """Maximum over non-overlapping windows: [B,H,W,C] -> [B,H//window,W//window,C] (or rounded up where `ceil`).
 
   Equal to `flax.linen.max_pool(x, (window, window), strides=(window, window), padding="VALID" or "SAME")` for window 2.
-  Where values tie, the gradient is shared among them, where XLA gives it to one. Reverse-mode gradients only.
+  Where values tie, the gradient goes to the first. Reverse-mode gradients only.
   """
   return functools.reduce(jnp.maximum, _slices(x, window, ceil))
 
@@ -31,29 +31,25 @@ def _slices(x: Array, window: int, ceil: bool) -> list[Array]:
 
 
 def _max_pool_forward(x: Array, window: int, ceil: bool) -> tuple[Array, tuple[Array, Array]]:
-  """Which values win is found by comparing the values of a window among each other, and kept as one bit each.
+  """Which value wins is found by comparing the values of a window among each other, and kept as its number.
 
   Comparing them with the maximum later would not do: XLA may compute x anew there, and round it differently.
   """
   parts = _slices(x, window, ceil)
-  wins = [
-    functools.reduce(jnp.logical_and, [p >= q for q in parts if q is not p], jnp.ones(p.shape, bool)) for p in parts
-  ]
-  bits = jnp.uint8 if window == 2 else jnp.uint32
-  code = functools.reduce(jnp.bitwise_or, [win.astype(bits) << i for i, win in enumerate(wins)])
-  y: Array = max_pool(x, window, ceil)  # pyright: ignore[reportAssignmentType]
-  return y, (code, jnp.zeros((0, *x.shape[1:3]), x.dtype))
+  best, winner = parts[0], jnp.zeros(parts[0].shape, jnp.uint8)
+  for i, part in enumerate(parts[1:], 1):
+    winner = jnp.where(part > best, jnp.uint8(i), winner)
+    best = jnp.maximum(best, part)
+  return best, (winner, jnp.zeros((0, *x.shape[1:3]), x.dtype))
 
 
 def _max_pool_backward(window: int, ceil: bool, residuals: tuple[Array, Array], g: Array) -> tuple[Array]:
-  code, like = residuals
+  winner, like = residuals
   height, width = like.shape[1:]
   batch, rows, columns, channels = g.shape
-  share = g / jnp.maximum(jax.lax.population_count(code), 1).astype(g.dtype)
-  bit = jnp.arange(window * window, dtype=code.dtype).reshape(1, 1, window, 1, window, 1)
-  won = (code[:, :, None, :, None] >> bit) & 1
-  dx = jnp.where(won == 1, share[:, :, None, :, None], 0).reshape(batch, rows * window, columns * window, channels)
-  dx = dx[:, :height, :width]
+  place = jnp.arange(window * window, dtype=winner.dtype).reshape(1, 1, window, 1, window, 1)
+  dx = jnp.where(winner[:, :, None, :, None] == place, g[:, :, None, :, None], 0)
+  dx = dx.reshape(batch, rows * window, columns * window, channels)[:, :height, :width]
   return (jnp.pad(dx, [(0, 0), (0, height - dx.shape[1]), (0, width - dx.shape[2]), (0, 0)]),)
 
 

@@ -3,8 +3,9 @@
     python -m experiments.autoencoders --dataset=mnist --labels=100,600,1000,all
     python -m experiments.autoencoders --dataset=fashion_mnist --parts=family
 
-Three parts, each a table and a report (--parts picks): `family` compares the methods; `outputs` the pairs of output activation and
-loss; `corruption` the denoising autoencoder's noise levels (Vincent et al. 2010, where more corruption can teach more).
+Three parts, each a table and a report (--parts picks): `family` compares the methods; `outputs` the pairs of output
+activation and loss; `corruption` the denoising autoencoder's noise levels (Vincent et al. 2010, where more corruption
+can teach more).
 Always beside raw pixels, a random encoder and training from scratch; the last two parts only with frozen encoders.
 Everything resumes.
 """

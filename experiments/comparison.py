@@ -96,8 +96,7 @@ def run_modes(
   if not todo:
     return [known[task] for task in tasks], {}
   begin = time.monotonic()
-  encoder: Any = subject.encoder
-  encode = encode_fn(encoder, subject.features)
+  encode = encode_fn(subject.encoder, subject.features)
   trained = train_classifiers(
     todo,
     subject.dataset,

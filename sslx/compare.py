@@ -11,7 +11,7 @@ knn:K     K nearest neighbours in the frozen features (no head at all)
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -111,8 +111,7 @@ def train_classifiers(
       fit = _head_fitter(trees.get(mode, pretrained), encode, dataset, labelled, mine, seed)
     else:
       blocks = masks.trained_blocks(mode, encoder.block_names)
-      network: Any = encoder  # a flax module can be hashed, though its type does not say so
-      tune = finetune.make_finetune(network, features, dataset.num_classes, blocks, recipe, encode)
+      tune = finetune.make_finetune(encoder, features, dataset.num_classes, blocks, recipe, encode)
       start = (lambda task: fresh(1000 + task.subset_seed)) if mode == "scratch" else (lambda task: pretrained)
       fit = _tuner(tune, start, dataset.train, labelled)
     for task in mine:

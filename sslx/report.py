@@ -305,9 +305,7 @@ def best(summary: Sequence[Row]) -> list[str]:
   """For each number of labels, the sentence of the pretrained encoder whose mean accuracy is the highest."""
   sentences = []
   for labels in _unique(entry["labels"] for entry in summary):
-    others = (None, "none", "")
-    mine = [e for e in summary if e["labels"] == labels and e["method"] not in others and e["mode"] != e["baseline"]]
-    mine = [entry for entry in mine if entry["mode"] not in REFERENCES]
+    mine = [e for e in summary if e["labels"] == labels and e["mode"] not in (e["baseline"], *REFERENCES)]
     if mine:
       winner = max(mine, key=lambda entry: entry["mean"])
       sentences.append(f"{100 * winner['mean']:.1f}%: {_comparison(winner, summary)}")
@@ -352,12 +350,12 @@ PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
 
 def results_table(summary: Sequence[Row]) -> Table:
   """A rich table of accuracies in percent, `86.3 ± 1.0`, and differences in points, `+3.1 [+1.9, +4.3]`."""
-  return _table("Test accuracy" + _shared(summary), _results_cells(summary), RESULTS_NOTE)
+  return table("Test accuracy" + _shared(summary), _results_cells(summary), RESULTS_NOTE)
 
 
 def parameters_table(summary: Sequence[Row]) -> Table:
   """A rich table of the parameters, all, trainable and frozen, of each mode."""
-  return _table("Parameters" + _shared(summary), _parameters_cells(summary), None)
+  return table("Parameters" + _shared(summary), _parameters_cells(summary), None)
 
 
 def markdown(table: Table) -> str:
@@ -382,7 +380,8 @@ def markdown(table: Table) -> str:
   return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines()) + "\n"
 
 
-def _table(title: str, cells: Cells, note: str | None) -> Table:
+def table(title: str, cells: Cells, note: str | None = None) -> Table:
+  """A rich table of any headers and rows of text; `note` stands below it."""
   from rich import box
   from rich.table import Table
   from rich.text import Text
@@ -460,11 +459,6 @@ def methods_cells(summary: Sequence[Row], labels: int) -> Cells:
       text += " ↑" if entry["low"] > 0 else " ↓" if entry["high"] < 0 else ""
     lines.setdefault(name, {})[mode] = text
   return ["method", *modes], [[name, *(line.get(mode, "") for mode in modes)] for name, line in lines.items()]
-
-
-def table(title: str, cells: Cells, note: str | None = None) -> Table:
-  """A rich table of any headers and rows of text."""
-  return _table(title, cells, note)
 
 
 def _row_cells(rows: Sequence[Mapping[str, Any]]) -> Cells:

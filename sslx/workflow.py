@@ -284,7 +284,7 @@ def plot_confusion(classifier: Classifier, split: Split) -> "Figure":
 @functools.cache
 def _network(encoder: str, features: str) -> tuple[nn.Encoder, finetune.Encode]:
   """One object, and so one compilation, for all classifiers of an architecture."""
-  net: Any = nn.build(encoder)
+  net = nn.build(encoder)
   parse(features, net.block_names)
   return net, finetune.encode_fn(net, features)
 

@@ -5,7 +5,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import flax.linen as nn
 
@@ -31,6 +31,10 @@ class Encoder(nn.Module):
       x = factory(name=name)(x, train=train if isinstance(train, bool) else name in train)
       outputs[name] = x
     return outputs
+
+  if TYPE_CHECKING:
+
+    def __hash__(self) -> int: ...  # flax modules have one, though their type does not say so
 
   @property
   def block_names(self) -> tuple[str, ...]:

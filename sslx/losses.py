@@ -55,6 +55,11 @@ def mean(each: Array) -> Array:
   return jax.lax.optimization_barrier(each.reshape(len(each), -1).T).sum() / each.size
 
 
+def psnr(squared_error: Array) -> Array:
+  """Peak signal-to-noise ratio in dB of images in [0, 1] whose mean squared error is `squared_error`."""
+  return -10 * jnp.log10(jnp.maximum(squared_error, 1e-10))
+
+
 def cross_entropy(logits: Array, labels: Array) -> Array:
   """Mean softmax cross-entropy of logits [B,K] and labels i32[B]."""
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()

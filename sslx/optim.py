@@ -1,5 +1,6 @@
 """Optimisers: schedules, weight-decay masks, freezing. All of it optax."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -25,6 +26,22 @@ def optimizer(
   if kind == "adamw":
     return optax.adamw(learning_rate, weight_decay=weight_decay, mask=decays)
   return optax.chain(optax.add_decayed_weights(weight_decay, mask=decays), optax.sgd(learning_rate, momentum=momentum))
+
+
+def by_role(tx: optax.GradientTransformation, rates: Mapping[str, float]) -> optax.GradientTransformation:
+  """`tx` with the updates of params[role] multiplied by rates[role]: learning rates of their own, weight decay with them.
+
+  Raises:
+    KeyError: a role that the parameters do not have.
+  """
+
+  def scale(updates: Any, params: Any = None) -> Any:
+    del params
+    if unknown := set(rates) - set(updates):
+      raise KeyError(f"no such role: {', '.join(sorted(unknown))}")
+    return {role: jax.tree.map(lambda u: u * rates.get(role, 1.0), tree) for role, tree in updates.items()}
+
+  return optax.chain(tx, optax.stateless(scale))
 
 
 def freeze(tx: optax.GradientTransformation, trainable: Any) -> optax.GradientTransformation:

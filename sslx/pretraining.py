@@ -60,9 +60,10 @@ def configuration(
   }
 
 
-def optimizer(learning_rate: float, steps: int) -> optax.GradientTransformation:
-  """The optimiser of pretraining: AdamW, warm-up and cosine decay."""
-  return optim.optimizer(optim.cosine(learning_rate, steps, warmup=min(100, steps // 10)))
+def optimizer(pretext: Pretext, learning_rate: float, steps: int) -> optax.GradientTransformation:
+  """The optimiser of pretraining: AdamW, warm-up and cosine decay, each role at the rate that the method gives it."""
+  tx = optim.optimizer(optim.cosine(learning_rate, steps, warmup=min(100, steps // 10)))
+  return optim.by_role(tx, pretext.rates) if pretext.rates else tx
 
 
 def plan(
@@ -78,7 +79,9 @@ def plan(
     "encoder": config["encoder"], "features": features, "image_shape": config["image_shape"],
     "method": config["method"], "config": config, "class_names": list(dataset.class_names),
   }  # fmt: skip
-  return Plan(pretext, optimizer(config["learning_rate"], steps), data, steps, batch_size, config["seed"], meta)
+  return Plan(
+    pretext, optimizer(pretext, config["learning_rate"], steps), data, steps, batch_size, config["seed"], meta
+  )
 
 
 def start(plan: Plan) -> TrainState:
@@ -109,7 +112,9 @@ def restore(directory: Path) -> tuple[Pretext, TrainState, dict[str, Any]]:
 
   _, meta = checkpoint.restore_encoder(directory)
   pretext = rebuild(meta)
-  tx = optimizer(meta["config"]["learning_rate"], 100)  # the shapes of its state are those of any number of steps
+  tx = optimizer(
+    pretext, meta["config"]["learning_rate"], 100
+  )  # the shapes of its state are those of any number of steps
   batch = {"image": np.zeros((1, *meta["image_shape"]), np.uint8), "label": np.zeros(1, np.int32)}
   template = jax.eval_shape(train.make_init(pretext, tx), jax.random.key(0), batch)._replace(key=jax.random.key(0))
   folder, only = checkpoint.locate(directory)

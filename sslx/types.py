@@ -35,6 +35,8 @@ class Pretext(NamedTuple):
   decode: Callable[[Params, State, Array, tuple[int, ...]], Array] | None = None
   """(params, state, output of the encoder's last block [B,...], (H,W,C)) -> images [B,H,W,C] in [0, 1], where the
   method has a decoder. Evaluation mode."""
+  rates: Mapping[str, float] | None = None
+  """{role: its learning rate as a multiple of the others'}, for instance of an adversary."""
 
 
 class TrainState(NamedTuple):

@@ -13,6 +13,7 @@ from sslx import options
 from sslx.nn.core import apply
 from sslx.nn.features import read
 from sslx.nn.layers import Conv, GroupNorm
+from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.pool import max_pool
 from sslx.types import Array, UserError
 
@@ -22,13 +23,21 @@ class Encoder(nn.Module):
 
   blocks: tuple[tuple[str, Callable[..., nn.Module]], ...]
   """(name, factory of a module that maps (x, train: bool) to the block's output)"""
+  any_size: bool = False
+  """Whether its parameters fit images of any height and width, and not only those it was initialised for."""
+  patch: int | None = None
+  """Height and width of a token's patch, where the first block makes tokens and takes `keep`."""
 
   @nn.compact
-  def __call__(self, x: Array, train: bool | tuple[str, ...] = False) -> dict[str, Array]:
-    """Float images [B,H,W,C] -> the output of every block by name, in order. Unused ones cost nothing under jit."""
+  def __call__(self, x: Array, keep: Array | None = None, train: bool | tuple[str, ...] = False) -> dict[str, Array]:
+    """Float images [B,H,W,C] -> the output of every block by name, in order. Unused ones cost nothing under jit.
+
+    keep: i32[B,n], the only patches that an encoder with `patch` sees; its outputs are then [B,n,D].
+    """
     outputs = {}
-    for name, factory in self.blocks:
-      x = factory(name=name)(x, train=train if isinstance(train, bool) else name in train)
+    for i, (name, factory) in enumerate(self.blocks):
+      kept = (keep,) if i == 0 and keep is not None else ()
+      x = factory(name=name)(x, *kept, train=train if isinstance(train, bool) else name in train)
       outputs[name] = x
     return outputs
 
@@ -105,7 +114,7 @@ def mlp(
 ) -> Encoder:
   """Dense layers, then a linear code of `code` units (0: none). Any depth and width."""
   blocks = [(f"dense{i + 1}", functools.partial(DenseBlock, w, activation)) for i, w in enumerate(widths)]
-  return _encoder(blocks, code)
+  return Encoder(tuple(_with_code(blocks, code)))
 
 
 def conv(
@@ -124,13 +133,14 @@ def conv(
   make = functools.partial(ConvBlock, norm=norm, pool=down == "pool", stride=1 + (down == "stride"))
   kernels = (*kernel, *[kernel[-1]] * len(widths))  # the last one repeats
   blocks = [(f"block{i + 1}", functools.partial(make, w, kernel=kernels[i])) for i, w in enumerate(widths)]
-  return _encoder(blocks, code)
+  return Encoder(tuple(_with_code(blocks, code)), any_size=not code)
 
 
 def rotnet() -> Encoder:
   """The small network of a published RotNet-on-MNIST notebook: 19,104 parameters for grey images."""
   make = functools.partial(ConvBlock, pool=True, ceil=False)
-  return _encoder([("block1", functools.partial(make, 64, stride=2)), ("block2", functools.partial(make, 32))], 0)
+  blocks = [("block1", functools.partial(make, 64, stride=2)), ("block2", functools.partial(make, 32))]
+  return Encoder(tuple(blocks), any_size=True)
 
 
 def resnet18() -> Encoder:
@@ -139,10 +149,21 @@ def resnet18() -> Encoder:
   stages = [
     (f"stage{i + 1}", functools.partial(ResidualBlocks, 64 * 2**i, stride=1 if i == 0 else 2)) for i in range(4)
   ]
-  return _encoder([stem, *stages], 0)
+  return Encoder((stem, *stages), any_size=True)
 
 
-ENCODERS: dict[str, Callable[..., Encoder]] = {"mlp": mlp, "conv": conv, "rotnet": rotnet, "resnet18": resnet18}
+def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> Encoder:
+  """A small Vision Transformer: patches of patch x patch pixels, `depth` blocks of `width` units and `heads` heads."""
+  if width % 4 or width % heads:
+    raise UserError(f"--encoder=vit:width={width},heads={heads}: the width must be a multiple of 4 and of the heads.")
+  blocks = [(f"block{i + 1}", functools.partial(TransformerBlock, heads, final=i + 1 == depth)) for i in range(depth)]
+  embed = ("patches", functools.partial(PatchEmbed, width, patch))
+  return Encoder((embed, *blocks), any_size=True, patch=patch)
+
+
+ENCODERS: dict[str, Callable[..., Encoder]] = {
+  "mlp": mlp, "conv": conv, "rotnet": rotnet, "resnet18": resnet18, "vit": vit
+}  # fmt: skip
 
 
 def build(spec: str) -> Encoder:
@@ -167,7 +188,5 @@ def encode(encoder: Encoder, features: str, params: dict, stats: dict, image: Ar
   return read(apply(encoder, params, stats, image)[0], features)
 
 
-def _encoder(blocks: list, code: int) -> Encoder:
-  if code:
-    blocks = [*blocks, ("code", functools.partial(DenseBlock, code, "linear"))]
-  return Encoder(tuple(blocks))
+def _with_code(blocks: list, code: int) -> list:
+  return [*blocks, ("code", functools.partial(DenseBlock, code, "linear"))] if code else blocks

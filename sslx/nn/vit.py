@@ -1,0 +1,65 @@
+"""Blocks of a Vision Transformer, whose tokens keep their place in a grid: [B,h,w,D], or [B,n,D] where few are kept.
+
+Dosovitskiy et al.: An Image is Worth 16x16 Words, ICLR 2021, arXiv 2010.11929. Deviations: no class token (features are
+read off the grid, as off a convolution's maps), fixed sine and cosine positions (as in MAE, arXiv 2111.06377), so
+that the encoder takes images of any size.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sslx.ops.patches import patchify
+from sslx.types import Array
+
+
+def positions(rows: int, columns: int, width: int) -> np.ndarray:
+  """Sine and cosine of each place's row and column at width / 4 frequencies: f32 [rows, columns, width].
+
+  width: a multiple of 4. Quarters: sin(row), cos(row), sin(column), cos(column); wave lengths from 2 pi to 20,000 pi.
+  """
+  omega = 10000.0 ** -(np.arange(width // 4) / (width // 4))
+  row = np.broadcast_to((np.arange(rows)[:, None] * omega)[:, None], (rows, columns, width // 4))
+  column = np.broadcast_to(np.arange(columns)[:, None] * omega, (rows, columns, width // 4))
+  return np.concatenate([np.sin(row), np.cos(row), np.sin(column), np.cos(column)], axis=-1).astype(np.float32)
+
+
+class PatchEmbed(nn.Module):
+  """Patches of an image, each through one dense layer, plus their positions."""
+
+  width: int
+  patch: int
+
+  @nn.compact
+  def __call__(self, x: Array, keep: Array | None = None, train: bool = False) -> Array:
+    """[B,H,W,C] -> [B,h,w,width]; with keep i32[B,n], indices into the h*w patches, only those: [B,n,width]."""
+    patches = patchify(x, self.patch)
+    b, rows, columns, values = patches.shape
+    place = jnp.asarray(positions(rows, columns, self.width))
+    if keep is not None:  # before the dense layer: hidden patches are never computed with
+      patches = jnp.take_along_axis(patches.reshape(b, -1, values), keep[..., None], axis=1)
+      place = place.reshape(-1, self.width)[keep]
+    return nn.Dense(self.width)(patches) + place
+
+
+class TransformerBlock(nn.Module):
+  """Pre-norm self-attention and a dense layer of `ratio` times the width with gelu, each added to its input."""
+
+  heads: int
+  ratio: int = 4
+  final: bool = False  # a last layer norm, as after the last block of a ViT
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,...,D] -> the same shape; every token attends to every other."""
+    shape, width = x.shape, x.shape[-1]
+    x = x.reshape(len(x), -1, width)
+    qkv = nn.Dense(3 * width, name="qkv")(nn.LayerNorm(name="norm1")(x))
+    q, k, v = jnp.split(qkv.reshape(*x.shape[:2], 3 * self.heads, width // self.heads), 3, axis=2)
+    attended = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
+    x = x + nn.Dense(width, name="out")(attended)
+    hidden = nn.gelu(nn.Dense(self.ratio * width, name="mlp1")(nn.LayerNorm(name="norm2")(x)))
+    x = x + nn.Dense(width, name="mlp2")(hidden)
+    x = nn.LayerNorm(name="norm")(x) if self.final else x
+    return x.reshape(shape)

@@ -48,6 +48,9 @@ flags.DEFINE_float(
 )
 flags.DEFINE_multi_string("hp", [], "A hyper-parameter of the method, name=value; repeatable.")
 flags.DEFINE_integer("seed", 0, "Seed of pretraining.")
+flags.DEFINE_integer(
+  "watch", 1000, "Training images held out of pretraining (at most a tenth), on which its loss and metrics are watched."
+)
 flags.DEFINE_string("out", "runs", "Folder of run directories.")
 flags.DEFINE_float("save_seconds", 30.0, "Seconds between checkpoints of pretraining.")
 flags.DEFINE_bool("compilation_cache", False, "Keep compiled programs in ~/.cache/sslx: a later start is faster.")
@@ -273,7 +276,9 @@ def setup(features: str, method_name: str | None = None, hp: Sequence[str] | Non
   parse(features, encoder.block_names)
   dataset = dataset or load_dataset(FLAGS.dataset)
   pretext = build(method_name, encoder, features, dataset.num_classes, values)
-  given = FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate, FLAGS.seed
+  if FLAGS.watch < 0:
+    raise UserError(f"--watch={FLAGS.watch}: a number of training images, 0 for none.")
+  given = FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate, FLAGS.seed, FLAGS.watch
   config = configuration(method_name, dataset, values, spec, features, *given) | {"smoke": FLAGS.smoke}
   name = "-".join(config[k] for k in ("method", "dataset", "encoder"))
   return Run(dataset, encoder, pretext, features, config, open_directory(Path(FLAGS.out), config, name, FLAGS.fresh))
@@ -357,7 +362,7 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   """
   import jax
 
-  from sslx import checkpoint, figures, pretraining, report, train
+  from sslx import checkpoint, figures, pretraining, report
   from sslx.compile import jit
 
   begin = time.monotonic()
@@ -375,13 +380,9 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   ]  # what a kill left beyond the checkpoint goes
   write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
   if done < steps:
-    ts = train.fit(
+    ts = pretraining.run(
+      plan,
       ts,
-      train.make_train_step(plan.pretext, plan.tx),
-      plan.data,
-      steps=steps,
-      batch_size=plan.batch_size,
-      seed=plan.seed,
       log=lambda row: report.append_row(metrics, row),
       save=lambda ts: checkpoint.save(checkpoints, ts, plan.meta),
       save_seconds=FLAGS.save_seconds,

@@ -46,13 +46,16 @@ def save(fig: Figure, path: str | os.PathLike[str]) -> Path:
 def loss_curve(metrics_rows: Sequence[Mapping[str, Any]]) -> Figure:
   """The loss against the step, with every other scalar of the rows in a small axis of its own below.
 
-  Long series are drawn pale, with their running mean over them. Of rows that share a step, as after a resumption, the
+  What the rows call heldout_NAME is drawn over NAME. Long series are drawn pale, with their running mean over them. Of rows that share a step, as after a resumption, the
   last counts; values that are null are left out.
   """
   from matplotlib.ticker import MaxNLocator
 
   series = _metric_series(metrics_rows)
-  names = sorted(series, key=lambda name: name != "loss")  # stable: the loss first, the others as first seen
+  held = {f"heldout_{name}" for name in series} & series.keys()
+  names = sorted(
+    (n for n in series if n not in held), key=lambda name: name != "loss"
+  )  # stable: the loss first, the others as first seen
   small = names[1:]
   columns = {0: 1, 1: 1, 2: 2, 4: 2}.get(len(small), 3)
   lines = -(-len(small) // columns)
@@ -64,6 +67,10 @@ def loss_curve(metrics_rows: Sequence[Mapping[str, Any]]) -> Figure:
     cell = grid[0, :] if index == 0 else grid[1 + (index - 1) // columns, (index - 1) % columns]
     ax = fig.add_subplot(cell)
     _draw_series(ax, *series[name])
+    if f"heldout_{name}" in held:
+      style = {"color": COLOURS[5], "linewidth": 1.4, "marker": "s", "markersize": 2.5}
+      ax.plot(*series[f"heldout_{name}"], label="held-out images", **style)
+      ax.legend(fontsize=9 if index == 0 else 7, frameon=False)
     ax.set_title(_escape(name.replace("_", " ")), fontsize=11 if index == 0 else 9, loc="left")
     ax.set_xlabel("step", fontsize=9)
     ax.xaxis.set_major_locator(MaxNLocator(6 if index == 0 else 4, integer=True))

@@ -15,8 +15,11 @@ import optax
 
 from sslx import nn, optim, options, train
 from sslx.data import Dataset
+from sslx.data.types import take
 from sslx.pretext import build, check
 from sslx.types import Pretext, TrainState
+
+WATCH = 1000  # training images on which pretraining is watched and not trained
 
 
 class Plan(NamedTuple):
@@ -25,6 +28,7 @@ class Plan(NamedTuple):
   pretext: Pretext
   tx: optax.GradientTransformation
   data: dict[str, Any]  # image u8 [N,H,W,C]; label i32 [N] where the method reads them
+  watched: dict[str, np.ndarray]  # the same of the training images that are held out, perhaps none
   steps: int
   batch_size: int
   seed: int
@@ -41,8 +45,12 @@ def configuration(
   batch_size: int | None = None,
   learning_rate: float | None = None,
   seed: int = 0,
+  watch: int = WATCH,
 ) -> dict[str, Any]:
-  """What determines a run, of JSON's types and tuples. None: the method's own default. hp: checked hyper-parameters."""
+  """What determines a run, of JSON's types and tuples. None: the method's own default. hp: checked hyper-parameters.
+
+  watch: training images that are held out of it, see `watched_rows`.
+  """
   default, images = check(method), dataset.pretraining_images
   return {
     "method": method,
@@ -57,7 +65,16 @@ def configuration(
     "batch_size": batch_size or default.batch_size,
     "learning_rate": learning_rate or default.learning_rate,
     "seed": seed,
+    "watched": len(watched_rows(len(dataset.train), watch)),
   }
+
+
+def watched_rows(n: int, watch: int) -> np.ndarray:
+  """Which of n training images pretraining does not train on, ascending: `watch` of them, at most a tenth.
+
+  The method's loss and metrics on them are logged. Drawn once and for all: every method and seed watches the same.
+  """
+  return np.sort(np.random.default_rng(0).permutation(n)[: min(watch, n // 10)])
 
 
 def optimizer(pretext: Pretext, learning_rate: float, steps: int) -> optax.GradientTransformation:
@@ -70,18 +87,29 @@ def plan(
   pretext: Pretext, config: Mapping[str, Any], features: str, dataset: Dataset, steps: int | None = None
 ) -> Plan:
   """The run of `config` (see `configuration`) on `dataset`. steps: another number than the epochs give."""
-  data: dict[str, Any] = {"image": dataset.pretraining_images}
+  everything: dict[str, Any] = {"image": dataset.pretraining_images}
   if config["method"] == "supervised":
-    data = {"image": dataset.train.images, "label": dataset.train.labels}
+    everything = {"image": dataset.train.images, "label": dataset.train.labels}
+  held = watched_rows(len(dataset.train), config["watched"])
+  rows = np.setdiff1d(np.arange(len(everything["image"])), held)
+  data = {name: take(array, rows) for name, array in everything.items()} if len(held) else everything
+  watched = {name: np.asarray(array[held]) for name, array in everything.items()} if len(held) else {}
   batch_size = min(config["batch_size"], len(data["image"]))
   steps = steps or max(1, round(config["epochs"] * (len(data["image"]) // batch_size)))
   meta = {
     "encoder": config["encoder"], "features": features, "image_shape": config["image_shape"],
     "method": config["method"], "config": config, "class_names": list(dataset.class_names),
   }  # fmt: skip
-  return Plan(
-    pretext, optimizer(pretext, config["learning_rate"], steps), data, steps, batch_size, config["seed"], meta
-  )
+  tx = optimizer(pretext, config["learning_rate"], steps)
+  return Plan(pretext, tx, data, watched, steps, batch_size, config["seed"], meta)
+
+
+def run(plan: Plan, ts: TrainState, **how: Any) -> TrainState:
+  """Trains from `ts` to the plan's last step, and watches it. how: log, save and so on, see `train.fit`."""
+  watch = train.make_watch(plan.pretext, plan.watched, plan.batch_size) if plan.watched else None
+  step = train.make_train_step(plan.pretext, plan.tx)
+  size, seed = plan.batch_size, plan.seed
+  return train.fit(ts, step, plan.data, steps=plan.steps, batch_size=size, seed=seed, watch=watch, **how)
 
 
 def start(plan: Plan) -> TrainState:

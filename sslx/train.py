@@ -14,7 +14,7 @@ import optax
 from sslx.compile import jit, jit_once
 from sslx.data.batches import step_indices, stream
 from sslx.progress import progress
-from sslx.types import Array, Batch, Metrics, Pretext, TrainState, UserError
+from sslx.types import Array, Batch, Metrics, Params, Pretext, State, TrainState, UserError
 
 TrainStep = Callable[[TrainState, Mapping[str, Any], np.ndarray | None], tuple[TrainState, Metrics]]
 
@@ -63,6 +63,30 @@ def make_train_step(pretext: Pretext, tx: optax.GradientTransformation) -> Train
   return jit(train_step, donate_argnums=0)
 
 
+def make_watch(pretext: Pretext, data: Mapping[str, np.ndarray], batch_size: int) -> Callable[[TrainState], Metrics]:
+  """train_state -> the mean loss and metrics over `data` in batches of the training's size, as training computes them.
+
+  The remainder of the last batch is left out; fewer images than a batch make one. Noise and masks are the same in every
+  call, so that a change is the parameters'. Batch normalisation uses the statistics of these batches.
+  """
+  n = len(data["image"])
+  parts = np.arange(max(1, n // batch_size) * min(n, batch_size)).reshape(-1, min(n, batch_size))
+  batches = [{name: jnp.asarray(array[rows]) for name, array in data.items()} for rows in parts]
+
+  @jit
+  def one(params: Params, state: State, key: Array, batch: Batch) -> Metrics:
+    transform_key, loss_key = jax.random.split(key)
+    loss, (_, metrics) = pretext.loss(params, state, loss_key, pretext.transform(transform_key, batch))
+    return {"loss": loss, **metrics}
+
+  def watch(ts: TrainState) -> Metrics:
+    keys = jax.random.split(jax.random.key(0), len(batches))
+    each = [one(ts.params, ts.state, key, batch) for key, batch in zip(keys, batches, strict=True)]
+    return {name: jnp.stack([metrics[name] for metrics in each]).mean() for name in each[0]}
+
+  return watch
+
+
 def fit(
   ts: TrainState,
   train_step: TrainStep,
@@ -76,6 +100,8 @@ def fit(
   save: Callable[[TrainState], None] | None = None,
   save_seconds: float = 30.0,
   steps_per_call: int | None = None,
+  watch: Callable[[TrainState], Metrics] | None = None,
+  watches: int = 20,
   title: str | None = None,
 ) -> TrainState:
   """Trains from ts.step to `steps` and returns the last TrainState. `ts` is consumed.
@@ -88,6 +114,7 @@ def fit(
     save: called every `save_seconds`, at the end, and on Ctrl-C or SIGTERM.
     steps_per_call: steps that run as one call on the device, where data is in memory. They end at multiples of
       log_every. None: 1 on the CPU, where a loop around the step gains nothing, else log_every.
+    watch: its metrics join a logged row as heldout_NAME about `watches` times in a run of `steps`, and at its end.
     title: what the progress bar says; None shows none.
 
   Raises:
@@ -106,12 +133,14 @@ def fit(
   else:
     batches = _streamed(data, indices)
 
+  watch_every = log_every * max(1, round(steps / log_every / watches))
+  watched: dict[str, float] = {}  # by the last time
   pending: list[tuple[int, Metrics]] = []
   saved_at, logged_at, logged_step = time.monotonic(), time.monotonic(), first
 
   def flush() -> None:
     """Fetches the metrics since the last flush (the only host round trip), logs their mean, checks the loss."""
-    nonlocal logged_at, logged_step
+    nonlocal logged_at, logged_step, watched
     if not pending:
       return
     step = pending[-1][0]
@@ -127,8 +156,13 @@ def fit(
         f"the loss is not finite ({means['loss']}) at or before step {step}; lower --learning_rate, "
         "or start again with --fresh. The last checkpoint is from before."
       )
-    log({"step": step, **means, "images_per_second": speed})
-    bar.update(step - first, {"loss": means["loss"]}, speed)
+    seen = {}
+    if watch and (step % watch_every == 0 or step == steps):
+      seen = {f"heldout_{name}": float(value) for name, value in jax.device_get(watch(ts)).items()}
+      watched = {name.replace("_", " "): value for name, value in seen.items() if name != "heldout_loss"}
+      logged_at = time.monotonic()  # watching is no part of the speed
+    log({"step": step, **means, **seen, "images_per_second": speed})
+    bar.update(step - first, {"loss": means["loss"], **watched}, speed)
 
   with progress(title, steps - first) as bar, _signals() as stop:
     step = first

@@ -98,6 +98,7 @@ def pretrain(
   batch_size: int | None = None,
   learning_rate: float | None = None,
   seed: int = 0,
+  watch: int = pretraining.WATCH,
   progress: bool = True,
   **hp: Any,
 ) -> Model:
@@ -115,6 +116,7 @@ def pretrain(
     batch_size: images a step.
     learning_rate: of AdamW, at its peak.
     seed: of weights, order and noise.
+    watch: training images to hold out, at most a tenth: loss and metrics on them are in the history as heldout_NAME.
     progress: shows a bar.
     hp: the method's hyper-parameters, such as level=0.3.
 
@@ -125,20 +127,17 @@ def pretrain(
     if value is not None and not 0 < value < math.inf:
       raise UserError(f"{name}={value}: must be positive.")
   values = options.check(check(method).factory, hp, "--hp")
-  config = pretraining.configuration(method, data, values, encoder, features, epochs, batch_size, learning_rate, seed)
+  given = encoder, features, epochs, batch_size, learning_rate, seed, watch
+  config = pretraining.configuration(method, data, values, *given)
   net = nn.build(config["encoder"])
   parse(features, net.block_names)
   plan = pretraining.plan(build(method, net, features, data.num_classes, values), config, features, data)
   history: list[dict[str, float]] = []
   stopped: list[TrainState] = []
   try:
-    ts = train.fit(
+    ts = pretraining.run(
+      plan,
       pretraining.start(plan),
-      train.make_train_step(plan.pretext, plan.tx),
-      plan.data,
-      steps=plan.steps,
-      batch_size=plan.batch_size,
-      seed=seed,
       log=history.append,
       log_every=max(1, min(50, plan.steps // 40)),  # a curve even of a short run
       save=stopped.append,

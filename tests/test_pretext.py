@@ -335,7 +335,7 @@ def test_supervised_starts_with_every_class_equally_likely(batch, classes):
   params, state = pretext.init(KEY, batch)
   value, (_, metrics) = pretext.loss(params, state, KEY, pretext.transform(KEY, batch))
   assert value == pytest.approx(np.log(classes), rel=1e-6)
-  assert metrics["train_accuracy"] == np.mean(batch["label"] == 0)
+  assert metrics["accuracy"] == np.mean(batch["label"] == 0)
 
 
 def test_supervised_trains_on_the_asked_features():

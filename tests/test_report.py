@@ -319,6 +319,11 @@ def test_loss_curve(tmp_path):
   assert [ax.get_title("left") for ax in fig.axes] == ["loss", "psnr", "images per second"]
   assert fig.axes[0].lines[0].get_ydata()[-1] == 5.0  # the resumed run's
   saved(fig, tmp_path)
+  held = [{"step": 10 * s, "heldout_loss": 2.0 + s, "heldout_psnr": 3.0, "heldout_only": 1.0} for s in range(5)]
+  fig = figures.loss_curve([*metrics, *held])
+  assert [ax.get_title("left") for ax in fig.axes] == ["loss", "psnr", "heldout only"]
+  assert fig.axes[0].lines[-1].get_ydata().tolist() == [2.0, 3.0, 4.0, 5.0, 6.0]
+  saved(fig, tmp_path)
   figures.loss_curve([])
 
 

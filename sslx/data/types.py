@@ -56,6 +56,13 @@ class LazyImages:
     return images if dtype is None else images.astype(dtype)
 
 
+def take(images: np.ndarray | LazyImages, rows: np.ndarray) -> np.ndarray | LazyImages:
+  """images[rows], lazy where `images` are: nothing is read."""
+  if isinstance(images, np.ndarray):
+    return images[rows]
+  return LazyImages((len(rows), *images.shape[1:]), lambda i: images.fetch(rows[i]))
+
+
 def in_memory(images: LazyImages) -> np.ndarray:
   """Reads all of `images`, in threads (decoding releases the GIL) and in pieces (so the peak is little above the result)."""
   out = np.empty(images.shape, np.uint8)

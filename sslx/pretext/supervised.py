@@ -30,7 +30,7 @@ def supervised(
     train = True if train_blocks is None else train_blocks
     outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], view["image"], train=train)
     logits, _ = nn.apply(head, params["head"], {}, nn.read(outputs, features))
-    metrics = {"train_accuracy": losses.accuracy(logits, view["label"])}
+    metrics = {"accuracy": losses.accuracy(logits, view["label"])}
     return losses.cross_entropy(logits, view["label"]), ({**state, "encoder": stats}, metrics)
 
   return Pretext(init, loss, common.encoder_features(encoder, features), common.as_float, common.no_update)

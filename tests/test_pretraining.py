@@ -1,0 +1,89 @@
+"""What is held out of pretraining to watch it: never trained on, always the same, and watching changes nothing."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from sslx import nn, pretraining, train
+from sslx.data import Dataset, LazyImages, Split
+from sslx.pretext import build
+
+SPEC = "conv:widths=4-6,norm=batch"
+
+
+def numbered(n: int, first: int = 0) -> np.ndarray:
+  """Images that say which one they are."""
+  return np.broadcast_to(np.arange(first, first + n, dtype=np.uint8)[:, None, None, None], (n, 4, 4, 1)).copy()
+
+
+def plan_of(dataset: Dataset, method: str = "denoise", watch: int = 1000, **given):
+  config = pretraining.configuration(method, dataset, {}, SPEC, epochs=2, batch_size=16, watch=watch, **given)
+  pretext = build(method, nn.build(SPEC), "flatten", dataset.num_classes, {})
+  return pretraining.plan(pretext, config, "flatten", dataset)
+
+
+def ids(images) -> list[int]:
+  return np.asarray(images)[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_what_is_watched_is_not_trained_on(lazy):
+  images = numbered(120)
+  shown = LazyImages(images.shape, lambda rows: images[rows]) if lazy else images
+  split = Split(shown, np.arange(120, dtype=np.int32) % 2)
+  dataset = Dataset("numbered", ("a", "b"), split, split)
+  plan = plan_of(dataset)
+  held = ids(plan.watched["image"])
+  assert len(held) == 12  # at most a tenth
+  assert isinstance(plan.data["image"], LazyImages) == lazy
+  assert sorted(ids(plan.data["image"]) + held) == list(range(120))
+  assert held != list(range(12))  # files are often sorted by class
+  assert ids(plan_of(dataset, "autoencode", seed=3).watched["image"]) == held
+  assert len(plan_of(dataset, watch=5).watched["image"]) == 5
+  nothing = plan_of(dataset, watch=0)
+  assert nothing.watched == {}
+  assert nothing.data["image"] is shown
+  labelled = plan_of(dataset, "supervised")  # labels go with their images
+  for part in (labelled.data, labelled.watched):
+    assert [i % 2 for i in ids(part["image"])] == part["label"].tolist()
+  more = dataclasses.replace(dataset, unlabeled=Split(numbered(40, 120), None))
+  plan = plan_of(more)  # images without labels are all trained on
+  assert ids(plan.watched["image"]) == held
+  assert sorted(ids(plan.data["image"]) + held) == list(range(160))
+
+
+def test_watching_is_the_training_loss_on_held_out_images(toy):
+  plan = plan_of(toy)
+  ts = pretraining.start(plan)
+  watch = train.make_watch(plan.pretext, plan.watched, 10)
+  assert len(plan.watched["image"]) == 24
+  expected = []
+  for i, key in enumerate(jax.random.split(jax.random.key(0), 2)):  # the last 4 are left out
+    one, two = jax.random.split(key)
+    view = plan.pretext.transform(one, {"image": plan.watched["image"][10 * i : 10 * i + 10]})
+    expected.append(float(plan.pretext.loss(ts.params, ts.state, two, view)[0]))
+  found = watch(ts)
+  assert float(found["loss"]) == pytest.approx(np.mean(expected), rel=1e-4)
+  assert float(found["loss"]) == float(watch(ts)["loss"])  # the same noise again
+  assert train.make_watch(plan.pretext, plan.watched, 100)(ts)["loss"] > 0  # fewer images than a batch
+
+
+def test_watching_changes_no_bit_and_says_what_it_saw(toy):
+  plan, rows, plain = plan_of(toy, "rotation"), [], []
+  watched = pretraining.run(plan, pretraining.start(plan), log=rows.append, log_every=2)
+  alone = pretraining.run(plan._replace(watched={}), pretraining.start(plan), log=plain.append, log_every=2)
+  for a, b in zip(jax.tree.leaves(watched.params), jax.tree.leaves(alone.params), strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert plan.steps == 2 * (216 // 16)
+  assert [row["step"] for row in rows] == list(range(2, 27, 2))
+  assert all(0 <= row["heldout_rotation_accuracy"] <= 1 for row in rows)
+  assert all("heldout_loss" not in row for row in plain)
+  assert [row["loss"] for row in rows] == [row["loss"] for row in plain]
+
+
+def test_watching_about_so_often(toy):
+  plan, rows = plan_of(toy), []
+  pretraining.run(plan, pretraining.start(plan), log=rows.append, log_every=2, watches=3)
+  assert [row["step"] for row in rows if "heldout_loss" in row] == [8, 16, 24, 26]

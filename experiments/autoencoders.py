@@ -53,7 +53,7 @@ def main() -> None:
     directory = compare.open_directory(f"autoencoders-{part}", dataset)
     outcome = compare.run_variants("autoencoders", variants, dataset, directory, timings, heads_only=part != "family")
     title = f"{heading}: autoencoders on {dataset.name}"
-    compare.write_report("autoencoders", title, directory, heading, outcome, timings)
+    compare.write_report("autoencoders", title, directory, heading, outcome, timings, compare.budget())
 
 
 if __name__ == "__main__":

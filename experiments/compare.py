@@ -54,6 +54,11 @@ def defaults() -> None:
       FLAGS[name].value = value
 
 
+def budget() -> dict[str, Any]:
+  """What all methods of a comparison share."""
+  return {"encoder": FLAGS.encoder, "epochs": FLAGS.epochs, "seed": FLAGS.seed}
+
+
 def open_directory(experiment: str, dataset: Any) -> Path:
   """The directory of a comparison: one for each data set and encoder."""
   config = {"experiment": experiment, "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
@@ -153,22 +158,34 @@ def methods_table(lines: Sequence[dict[str, Any]]) -> tuple[list[str], list[list
 
 
 def write_report(
-  experiment: str, title: str, directory: Path, heading: str, outcome: Outcome, timings: dict[str, float]
+  experiment: str,
+  title: str,
+  directory: Path,
+  heading: str,
+  outcome: Outcome,
+  timings: dict[str, float],
+  config: dict[str, Any],
+  baseline: str = "scratch",
+  note: str | None = None,
 ) -> None:
-  """Tables on the terminal and in tables.md, figures, and report.html."""
+  """Tables on the terminal and in tables.md, figures, and report.html.
+
+  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean.
+  """
   from rich.console import Console
 
   from sslx import figures, report
 
   begin = time.monotonic()
   console, tables, drawn, folder = Console(soft_wrap=True), [], [], directory / "figures"
-  summary = report.summarise(outcome.rows)
+  note, summary = note or NOTE, report.summarise(outcome.rows, baseline)
   for labels in sorted({entry["labels"] for entry in summary}):
-    tables.append((f"{heading}, {labels:,} labels", report.methods_cells(summary, labels), NOTE))
-  tables.append((f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
+    tables.append((f"{heading}, {labels:,} labels", report.methods_cells(summary, labels), note))
+  if outcome.lines:
+    tables.append((f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
   drawn.append((heading, "Test accuracy by mode; whiskers are one standard deviation.", folder / "methods.png"))
   figures.save(figures.method_dots(summary), folder / "methods.png")
-  curve = figures.label_curve([e for e in summary if e["mode"] in ("frozen", "scratch")])
+  curve = figures.label_curve([e for e in summary if e["mode"] in ("frozen", baseline)])
   if curve is not None:
     drawn.append((f"{heading}: frozen encoders", "Accuracy against labels.", folder / "labels.png"))
     figures.save(curve, folder / "labels.png")
@@ -179,9 +196,10 @@ def write_report(
   for sentence in report.best(summary):
     print(f"The best, {sentence}")
   shown = [f"{name}\n\n{report.markdown(report.table(name, cells))}" for name, cells, _ in tables]
-  common.write_text(directory / "tables.md", "\n".join([*shown, NOTE, PRETRAINING_NOTE]) + "\n")
+  notes = [note, PRETRAINING_NOTE] if outcome.lines else [note]
+  common.write_text(directory / "tables.md", "\n".join([*shown, *notes]) + "\n")
   rows = outcome.rows
-  config = {"encoder": FLAGS.encoder, "epochs": FLAGS.epochs, "seed": FLAGS.seed, **rows[0]["settings"]}
+  config = {**config, **rows[0]["settings"]}
   page = report.write_html(
     directory, title, common.command(experiment), config, rows, summary, drawn, timings, tables=tables
   )
@@ -218,7 +236,8 @@ def main() -> None:
   directory = open_directory("compare", dataset)
   timings = {"start-up": time.monotonic() - START}
   outcome = run_variants("compare", [Variant(name, name) for name in names], dataset, directory, timings)
-  write_report("compare", f"Methods on {dataset.name}, with few labels", directory, "Methods", outcome, timings)
+  title = f"Methods on {dataset.name}, with few labels"
+  write_report("compare", title, directory, "Methods", outcome, timings, budget())
 
 
 if __name__ == "__main__":

@@ -446,7 +446,7 @@ def methods_cells(summary: Sequence[Row], labels: int) -> Cells:
   """
   entries = [entry for entry in summary if entry["labels"] == labels]
   modes = _unique(entry["mode"] for entry in entries if entry["method"] != "none")
-  if modes and "full" not in modes and any(entry["mode"] == entry["baseline"] for entry in entries):
+  if modes and "full" not in modes and any((e["method"], e["mode"]) == ("none", e["baseline"]) for e in entries):
     modes.append("full")
   lines: dict[str, dict[str, str]] = {}
   for entry in entries:

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments import autoencoders, common, compare
+from experiments import autoencoders, blocks, common, compare, pretrain
 from sslx import figures, report
 
 TINY = ["--encoder=conv:widths=4-6", "--seeds=2", "--labels=12,all", "--smoke"]
@@ -119,6 +119,29 @@ def test_autoencoders_parts(toy_npz, tmp_path, capsys):
   assert pairs == {("sigmoid", "bce"), ("sigmoid", "mse"), ("linear", "mse")}
   assert call(autoencoders.main, "--parts=famly", *arguments) == 1
   assert "choose among family, outputs, corruption" in capsys.readouterr().err
+
+
+def test_blocks_are_probed_one_by_one(toy_npz, tmp_path, capsys):
+  given = [f"--dataset={toy_npz}", f"--out={tmp_path}", "--smoke"]
+  assert call(pretrain.main, "--method=rotation", "--encoder=conv:widths=4-6,code=5", *given) == 0
+  given += [f"--checkpoint={directory(tmp_path, 'rotation')}", "--labels=12", "--seeds=2", "--modes=frozen,knn:3"]
+  assert call(blocks.main, *given) == 0
+  run = directory(tmp_path, "blocks")
+  rows = rows_of(run)
+  found = [(r["method"], r["mode"], r["subset_seed"]) for r in rows]
+  names = ("block1", "block2", "code")
+  assert found == [(block, mode, s) for block in names for mode in ("random", "frozen", "knn:3") for s in (0, 1)]
+  heads = {r["method"]: r["parameters_trainable"] for r in rows if r["mode"] == "frozen"}
+  assert heads == {"block1": 3 * (6 * 6 * 4 + 1), "block2": 3 * (3 * 3 * 6 + 1), "code": 3 * (5 + 1)}
+  table = (run / "tables.md").read_text().splitlines()
+  assert [line.split("|")[1].strip() for line in table if line.startswith("| ")][:4] == ["method", *names]
+  assert call(blocks.main, *given) == 0
+  assert rows_of(run) == rows
+  assert call(blocks.main, *given, "--features=pool") == 0  # beside the former, not instead
+  assert len(rows_of(run)) == 2 * len(rows)
+  capsys.readouterr()
+  assert call(blocks.main, *given, "--modes=full") == 1
+  assert "--modes=full: trains the encoder" in capsys.readouterr().err
 
 
 def summary_of(**accuracies):

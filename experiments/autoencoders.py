@@ -42,11 +42,11 @@ flags.DEFINE_list("parts", list(PARTS), "Which tables to make: " + ", ".join(PAR
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  compare.defaults()
   unknown = [part for part in FLAGS.parts if part not in PARTS]
   if unknown or not FLAGS.parts:
     raise UserError(f"--parts={','.join(FLAGS.parts)}: choose among {', '.join(PARTS)}.")
   dataset = common.load_dataset(FLAGS.dataset)
+  compare.defaults(dataset)
   for part in FLAGS.parts:
     heading, variants = PARTS[part]
     timings = {"start-up": time.monotonic() - START}

@@ -61,6 +61,8 @@ def test_the_page_has_a_table_a_picture_and_every_method(finished):
     [r["test_accuracy"] for r in rows_of(run) if (r["method"], r["mode"], r["labels"]) == ("rotation", "frozen", 12)]
   )
   assert f"{100 * mean:.1f} ±" in lines[0]
+  assert re.search(r"\| rotation .*\| rotation accuracy [0-9.]+ ", tables)
+  assert "held-out loss" in tables
   # only a method with a decoder has an error of reconstruction
   header = next(line for line in tables.splitlines() if "squared error" in line).split("|")
   column = [cell.strip() for cell in header].index("squared error")

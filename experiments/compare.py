@@ -27,7 +27,6 @@ flags.DEFINE_list("methods", ["all"], "What to compare; all: every method.")
 ENCODER, EPOCHS = "conv", 2.0  # unless the flags say otherwise
 LABELS = (100, 600, 1000)  # as far as the training split has them
 MODES = ["scratch", "frozen", "last:1", "full", "knn:20"]  # the default of --modes here
-REFERENCES = ("raw", "random", "scratch")
 NONE = "none"  # the method of the reference rows
 METRICS = "pretext metrics"
 SAMPLE = 5000  # test images that reconstruction errors and activities are measured on
@@ -81,7 +80,7 @@ def run_variants(
   heads_only: leaves out the modes that train the encoder on the labels.
   """
   from sslx import nn
-  from sslx.compare import check_modes, head_only
+  from sslx.compare import check_modes, controls, head_only
 
   common.recipe()
   encoder = nn.build(FLAGS.encoder)
@@ -94,7 +93,8 @@ def run_variants(
 
   rows, lines, pictures = [], [], []
   common.say("references: raw pixels, random encoder, scratch")
-  rows += comparison.run_modes(subject(NONE, None, None), REFERENCES, labelled, timings)[0]
+  references = (*controls(modes), "scratch")
+  rows += comparison.run_modes(subject(NONE, None, None), references, labelled, timings)[0]
   for variant in variants:
     common.say(f"{variant.title}")
     try:
@@ -104,7 +104,7 @@ def run_variants(
       lines.append({"method": variant.title, "left out": str(error)})
       continue
     timings["pretraining"] = timings.get("pretraining", 0) + seconds
-    own = [m for m in modes if m not in REFERENCES and (head_only(m) or not heads_only)]
+    own = [m for m in modes if m not in references and (head_only(m) or not heads_only)]
     rows += comparison.run_modes(subject(variant.title, run.config, pretrained), own, labelled, timings)[0]
     lines.append({"method": variant.title, **measured(run)})
     picture = run.directory / "figures/pretext.png"

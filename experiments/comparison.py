@@ -50,9 +50,10 @@ def draw(dataset: Any) -> Any:
 
 def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
   """Trains the classifiers that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
-  from sslx.compare import CONTROLS, check_modes
+  from sslx.compare import check_modes, controls
 
-  modes = (*CONTROLS, *check_modes(FLAGS.modes, subject.encoder.block_names))
+  modes = check_modes(FLAGS.modes, subject.encoder.block_names)
+  modes = (*controls(modes), *modes)
   rows, predicted = run_modes(subject, modes, labelled, timings)
   _report(subject, rows, predicted, timings)
 

@@ -7,6 +7,8 @@ frozen    logistic regression on the frozen pretrained encoder
 last:K    head and the last K blocks of the pretrained encoder
 full      everything, started at the pretrained weights
 knn:K     K nearest neighbours in the frozen features (no head at all)
+propagate the labels spread over the neighbour graph of all training images' frozen features (sslx/propagation.py);
+          propagate:cmn also takes the class frequencies as known. raw+propagate: on pixels, for an honest table
 """
 
 import time
@@ -15,11 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sslx import finetune, masks, nn, options, probe
+from sslx import finetune, masks, nn, options, probe, propagation
 from sslx.data import Dataset, Split, subsets
 from sslx.types import UserError
 
 CONTROLS = ("raw", "random")  # in every table
+PROPAGATE = ("propagate", "propagate:cmn")
 REFERENCE_IMAGES = 10_000  # unlabelled training images that standardisation takes its statistics from
 
 
@@ -47,7 +50,12 @@ class Labelled(NamedTuple):
 
 def head_only(mode: str) -> bool:
   """True where the encoder is not trained, so that features are computed once."""
-  return mode in (*CONTROLS, "frozen") or mode.startswith("knn:")
+  return mode in (*CONTROLS, "frozen") or mode.startswith("knn:") or "propagate" in mode
+
+
+def controls(modes: Iterable[str]) -> tuple[str, ...]:
+  """The modes that a table of `modes` needs to be honest: raw, random, and propagation over raw pixels beside any other."""
+  return (*CONTROLS, *(f"raw+{mode}" for mode in modes if mode in PROPAGATE))
 
 
 def check_modes(modes: Iterable[str], block_names: Sequence[str]) -> tuple[str, ...]:
@@ -57,10 +65,10 @@ def check_modes(modes: Iterable[str], block_names: Sequence[str]) -> tuple[str, 
     raise UserError("--modes=: name at least one mode, such as --modes=scratch,frozen,last:1,full.")
   for mode in modes:
     kind, _, k = mode.partition(":")
-    if mode in CONTROLS or (kind == "knn" and k.isdecimal() and int(k) > 0):
+    if mode in CONTROLS or mode.removeprefix("raw+") in PROPAGATE or (kind == "knn" and k.isdecimal() and int(k) > 0):
       continue
     if mode not in ("scratch", "frozen", "full") and kind != "last":
-      known = ["scratch", "frozen", "last:K", "full", "knn:K", *CONTROLS]
+      known = ["scratch", "frozen", "last:K", "full", "knn:K", *PROPAGATE, *CONTROLS]
       raise UserError(f"--modes={mode}: no such mode.{options.nearest(mode, known)}")
     masks.trained_blocks(mode, block_names)
   return modes
@@ -103,7 +111,7 @@ def train_classifiers(
   asserted.
   """
   fresh = finetune.make_init_encoder(encoder, dataset.image_shape)
-  trees = {"raw": None, "random": fresh(seed)}
+  trees = {"raw": None, "raw+propagate": None, "raw+propagate:cmn": None, "random": fresh(seed)}
   trained: dict[Task, Trained] = {}
   for mode in dict.fromkeys(t.mode for t in tasks):
     mine = [t for t in tasks if t.mode == mode]
@@ -119,9 +127,7 @@ def train_classifiers(
       classifier = fit(task, labelled.subsets[task.subset_seed][task.labels])
       trained[task] = Trained(classifier, time.monotonic() - begin)
       say(f"{mode}, {task.labels} labels, subset {task.subset_seed + 1}: {trained[task].seconds:.1f} s")
-  totals = {
-    t.classifier.total for task, t in trained.items() if task.mode != "raw" and not task.mode.startswith("knn:")
-  }
+  totals = {t.classifier.total for task, t in trained.items() if not task.mode.startswith(("raw", "knn:", "propagate"))}
   assert len(totals) <= 1, f"modes differ in their number of parameters: {totals}"
   return trained
 
@@ -131,7 +137,7 @@ def logits(trained: Mapping[Task, Trained], encode: finetune.Encode, test: Split
   cache, out = {}, {}
   for task, (classifier, _) in trained.items():
     if head_only(task.mode):
-      source = task.mode if task.mode in CONTROLS else "pretrained"
+      source = task.mode.partition("+")[0] if task.mode.startswith(CONTROLS) else "pretrained"
       if source not in cache:
         cache[source] = probe.extract(finetune.features_of(classifier.encoder, encode), test.images)
       out[task] = classifier.head.logits(cache[source])
@@ -150,6 +156,17 @@ def _head_fitter(
 ) -> Callable[[Task, np.ndarray], finetune.Classifier]:
   """A function that fits a linear head on features which were computed once for all `tasks`."""
   train, function = dataset.train, finetune.features_of(tree, encode)
+  below = 0 if tree is None else masks.count(tree["params"])
+  if "propagate" in tasks[0].mode:  # one graph for all of them
+    near = propagation.graph(probe.extract(function, train.images))
+
+    def spread(task: Task, rows: np.ndarray) -> finetune.Classifier:
+      assert train.labels is not None
+      mass = task.mode.endswith(":cmn")
+      head = propagation.propagate(near, rows, train.labels[rows], dataset.num_classes, mass)
+      return finetune.Classifier(tree, head, 0, below)
+
+    return spread
   unlabelled = np.sort(np.random.default_rng(seed).permutation(len(train))[:REFERENCE_IMAGES])
   parts = [labelled.subsets[t.subset_seed][t.labels] for t in tasks]
   needed = np.unique(np.concatenate([*parts, [] if labelled.heldout is None else labelled.heldout])).astype(np.int64)
@@ -159,8 +176,6 @@ def _head_fitter(
   def read(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     assert train.labels is not None
     return cached[np.searchsorted(needed, rows)], train.labels[rows]
-
-  below = 0 if tree is None else masks.count(tree["params"])
 
   def fit(task: Task, rows: np.ndarray) -> finetune.Classifier:
     if task.mode.startswith("knn:"):

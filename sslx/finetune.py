@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sslx import masks, nn, optim, probe, train
+from sslx import masks, nn, optim, probe, propagation, train
 from sslx.compile import jit, jit_once
 from sslx.data import LazyImages
 from sslx.data.subsets import stratified_folds
@@ -37,10 +37,10 @@ class Recipe(NamedTuple):
 
 
 class Classifier(NamedTuple):
-  """An encoder (None: raw pixels) with a linear or kNN head."""
+  """An encoder (None: raw pixels) with a head."""
 
   encoder: EncoderTree | None
-  head: probe.Linear | probe.Knn
+  head: probe.Linear | probe.Knn | propagation.Propagated
   trainable: int
   total: int
 

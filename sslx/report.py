@@ -28,6 +28,8 @@ KEYS = ("method", "dataset", "encoder", "labels", "mode")
 REFERENCES = {
   "raw": "a probe on the raw pixels",
   "random": "a frozen untrained encoder",
+  "raw+propagate": "label propagation over raw pixels",
+  "raw+propagate:cmn": "the same with class-mass normalisation",
 }  # the rows that keep it honest
 
 
@@ -258,7 +260,7 @@ def _reference(keys: Iterable[tuple], key: tuple, mode: str) -> tuple:
   """The key of `mode` that `key` may be held against. Neither `scratch`, `raw` nor `random` depends on the pretext, so
   another method's will do; raw pixels do not depend on the encoder either. () if there is none."""
   method, dataset, encoder, labels, _ = key
-  fits = [k for k in keys if (k[1], k[3], k[4]) == (dataset, labels, mode) and (k[2] == encoder or mode == "raw")]
+  fits = [k for k in keys if (k[1], k[3], k[4]) == (dataset, labels, mode) and (k[2] == encoder or mode[:3] == "raw")]
   return min(fits, key=lambda k: (k[0] != method, k[2] != encoder), default=())
 
 
@@ -452,8 +454,8 @@ def methods_cells(summary: Sequence[Row], labels: int) -> Cells:
   for entry in entries:
     name, mode = entry["method"], entry["mode"]
     if name == "none":
-      name = "raw pixels" if mode == "raw" else "no pretraining"
-      mode = "full" if mode == entry["baseline"] else "frozen"
+      name = "raw pixels" if mode.startswith("raw") else "no pretraining"
+      mode = "full" if mode == entry["baseline"] else mode.partition("+")[2] or "frozen"
     text = f"{100 * entry['mean']:.1f}" + ("" if entry["std"] is None else f" ± {100 * entry['std']:.1f}")
     if entry["low"] is not None and entry["method"] != "none":
       text += " ↑" if entry["low"] > 0 else " ↓" if entry["high"] < 0 else ""

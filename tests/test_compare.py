@@ -10,7 +10,10 @@ from sslx import compare, finetune, nn
 from sslx.data import Split
 from sslx.types import UserError
 
-ENCODER, MODES = "conv:widths=4-6", ("raw", "random", "scratch", "frozen", "last:1", "full", "knn:3")
+ENCODER, MODES = (
+  "conv:widths=4-6",
+  ("raw", "random", "scratch", "frozen", "last:1", "full", "knn:3", "propagate", "raw+propagate:cmn"),
+)
 ENCODE = finetune.encode_fn(nn.build(ENCODER), "flatten")
 RECIPE = finetune.Recipe(steps=4, batch_size=8, learning_rates=(1e-3, 1e-2), folds=2)
 
@@ -42,7 +45,8 @@ def test_every_mode_has_the_same_parameters(result, toy):
   assert trainable["frozen"] == trainable["random"] == head
   assert trainable["raw"] == total["raw"] == 12 * 12 * 3 + 3
   assert head < trainable["last:1"] < total["full"]
-  assert trainable["knn:3"] == 0
+  assert trainable["knn:3"] == trainable["propagate"] == trainable["raw+propagate:cmn"] == 0
+  assert total["propagate"] == total["knn:3"] > total["raw+propagate:cmn"] == 0
 
 
 @pytest.mark.parametrize("heldout", [0, 30])
@@ -123,6 +127,13 @@ def test_held_out_rows_are_in_no_subset(toy):
 def test_modes_are_checked():
   blocks = ("a", "b")
   assert compare.check_modes(["full", "frozen", "full", " last:2"], blocks) == ("full", "frozen", "last:2")
-  for bad, message in [("frozn", "frozen"), ("last:3", "2 blocks"), ("knn:0", "no such mode"), ("", "at least one")]:
+  assert compare.controls(("frozen", "propagate:cmn")) == ("raw", "random", "raw+propagate:cmn")
+  for bad, message in [
+    ("frozn", "frozen"),
+    ("last:3", "2 blocks"),
+    ("knn:0", "no such mode"),
+    ("propagte", "'propagate'"),
+    ("", "at least one"),
+  ]:
     with pytest.raises(UserError, match=message):
       compare.check_modes([bad], blocks)

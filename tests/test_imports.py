@@ -73,6 +73,7 @@ LOWER = {"nn", "ops", "losses", "masks", "optim", "options", "report", "figures"
     ("ops", {"types", "ops"}),
     ("nn", {"types", "nn", "ops", "options"}),
     ("losses", {"types", "ops"}),
+    ("propagation", {"types", "compile"}),
     ("options", {"types"}),
     ("masks", {"types"}),
     ("optim", {"types"}),

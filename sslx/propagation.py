@@ -1,0 +1,115 @@
+"""Label propagation: a few labels spread over the nearest-neighbour graph of all training features.
+
+    F <- alpha S F + (1 - alpha) Y,    S = D^-1/2 W D^-1/2
+
+Zhou, Bousquet, Lal, Weston, Schoelkopf: Learning with Local and Global Consistency, NIPS 2003. W is the symmetric graph
+of each image's k nearest others by cosine similarity, all edges of weight 1. Inductive here: test images never enter
+the graph, they take the vote of their own k nearest training images.
+
+Class-mass normalisation: Zhu, Ghahramani, Lafferty: Semi-Supervised Learning Using Gaussian Fields and Harmonic
+Functions, ICML 2003, section 4. It assumes that the class frequencies are known: here, those of the labelled subset.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+from sslx.compile import jit
+from sslx.types import Array, UserError
+
+CHUNK = 500  # rows of the similarity matrix at a time: 60,000 images take 120 MB, not 14 GB
+ALPHA, ITERATIONS, NEIGHBOURS = 0.99, 50, 10
+
+
+class Graph(NamedTuple):
+  """Features and who is near whom."""
+
+  bank: np.ndarray  # f32 [N,D], unit length
+  smooth: sparse.csr_array  # f32 [N,N], S
+  k: int
+
+
+class Propagated(NamedTuple):
+  """A classifier by the propagated labels of the k nearest training images."""
+
+  bank: np.ndarray  # f32 [N,D], unit length
+  belief: np.ndarray  # f32 [N,K], rows that sum to one; of 0 where no label arrived
+  k: int
+  chosen: dict
+
+  def logits(self, features: np.ndarray) -> np.ndarray:
+    """Log of the neighbours' mean belief in each class, f32 [Q,K]."""
+    index = nearest(unit(features), self.bank, self.k)
+    return np.log(np.maximum(self.belief[index].mean(1), 1e-9))
+
+  def predict(self, features: np.ndarray) -> np.ndarray:
+    """f32 [Q,D] -> class i64 [Q]."""
+    return self.logits(features).argmax(1)
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+  """[N,D] -> [N,D], rows of unit length; rows of 0 stay."""
+  return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-8)
+
+
+@jit
+def _most_similar(queries: Array, bank: Array, forbidden: Array) -> Array:
+  """Queries [Q,D] -> similarities to the bank [Q,N], -inf at column forbidden i32[Q] (N: none)."""
+  similarity = queries @ bank.T
+  return jnp.where(jnp.arange(bank.shape[0]) == forbidden[:, None], -jnp.inf, similarity)
+
+
+def nearest(queries: np.ndarray, bank: np.ndarray, k: int, themselves: bool = False) -> np.ndarray:
+  """The k most similar rows of bank [N,D] for each of queries [Q,D], both of unit length: i32 [Q,k], in no order.
+
+  themselves: the queries are the bank, and no row is its own neighbour.
+  """
+  on_device, out = jnp.asarray(bank), []
+  for start in range(0, len(queries), CHUNK):
+    rows = queries[start : start + CHUNK]
+    own = np.arange(start, start + len(rows)) if themselves else np.full(len(rows), len(bank))
+    similarity = np.asarray(jax.device_get(_most_similar(jnp.asarray(rows), on_device, jnp.asarray(own))))
+    out.append(np.argpartition(similarity, -k, axis=1)[:, -k:].astype(np.int32))
+  return np.concatenate(out)
+
+
+def graph(features: np.ndarray, k: int = NEIGHBOURS) -> Graph:
+  """The symmetric graph of each row's k nearest others: an edge where either is among the other's k.
+
+  features: f32 [N,D].
+
+  Raises:
+    UserError: k is not below the number of rows.
+  """
+  n = len(features)
+  if not 1 <= k < n:
+    raise UserError(f"--modes=propagate: needs more than {k} training images, and these are {n}.")
+  bank = unit(features)
+  columns = nearest(bank, bank, k, themselves=True)
+  one_way = sparse.csr_array((np.ones(n * k, np.float32), columns.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+  edges = one_way.maximum(one_way.T)
+  scale = sparse.diags_array(1 / np.sqrt(edges.sum(axis=1)))  # every row has k edges at least
+  return Graph(bank, sparse.csr_array(scale @ edges @ scale, dtype=np.float32), k)
+
+
+def propagate(
+  graph: Graph, rows: np.ndarray, labels: np.ndarray, num_classes: int, class_mass: bool = False
+) -> Propagated:
+  """Spreads labels i32 [n] of the images `rows` [n] over the graph.
+
+  class_mass: scale the classes so that their shares over all images are those of `labels`.
+  """
+  given = np.zeros((len(graph.bank), num_classes), np.float32)
+  given[rows, labels] = 1
+  found = given
+  for _ in range(ITERATIONS):
+    found = ALPHA * (graph.smooth @ found) + (1 - ALPHA) * given
+  if class_mass:
+    share = np.bincount(labels, minlength=num_classes) / len(labels)
+    found = found * (share / np.maximum(found.sum(0), 1e-12)).astype(np.float32)
+  belief = found / np.maximum(found.sum(1, keepdims=True), 1e-30)
+  chosen = {"k": graph.k, "alpha": ALPHA, "class_mass": class_mass}
+  return Propagated(graph.bank, belief.astype(np.float32), graph.k, chosen)

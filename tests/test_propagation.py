@@ -1,0 +1,73 @@
+"""Labels spread over a graph: the graph and the iteration against dense loops, islands, masses, and no test image in it."""
+
+import numpy as np
+import pytest
+
+from sslx import propagation
+from sslx.types import UserError
+
+
+def features(n: int, d: int = 5, seed: int = 0) -> np.ndarray:
+  return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+
+
+def dense_graph(x: np.ndarray, k: int) -> np.ndarray:
+  """S by loops."""
+  x = x / np.linalg.norm(x, axis=1, keepdims=True)
+  edges = np.zeros((len(x), len(x)))
+  for i in range(len(x)):
+    near = sorted((j for j in range(len(x)) if j != i), key=lambda j: -float(x[i] @ x[j]))[:k]
+    for j in near:
+      edges[i, j] = edges[j, i] = 1
+  degree = edges.sum(1)
+  return edges / np.sqrt(degree[:, None] * degree[None, :])
+
+
+def test_graph_is_the_naive_one_in_any_chunks(monkeypatch):
+  x = features(37)
+  expected = dense_graph(x, 4)
+  for chunk in (500, 10):
+    monkeypatch.setattr(propagation, "CHUNK", chunk)
+    np.testing.assert_allclose(propagation.graph(x, 4).smooth.toarray(), expected, rtol=1e-5)
+  assert np.all(np.diag(expected) == 0)
+
+
+@pytest.mark.parametrize("class_mass", [False, True])
+def test_propagation_is_the_iteration_written_out(class_mass):
+  x = features(30)
+  rows, labels = np.array([3, 11, 20, 25]), np.array([0, 1, 1, 2])
+  given = np.zeros((30, 3))
+  given[rows, labels] = 1
+  smooth, found = dense_graph(x, 3), given
+  for _ in range(propagation.ITERATIONS):
+    found = propagation.ALPHA * smooth @ found + (1 - propagation.ALPHA) * given
+  if class_mass:
+    found = found / found.sum(0) * np.array([1, 2, 1]) / 4
+    np.testing.assert_allclose(found.sum(0), [0.25, 0.5, 0.25])
+  head = propagation.propagate(propagation.graph(x, 3), rows, labels, 3, class_mass)
+  np.testing.assert_allclose(head.belief, found / found.sum(1, keepdims=True), rtol=1e-3, atol=1e-5)
+  assert head.chosen["class_mass"] is class_mass
+
+
+def test_one_label_is_enough_for_an_island():
+  rng = np.random.default_rng(1)
+  centres = np.eye(4, 6)
+  truth = np.repeat(np.arange(4), 25)
+  x = (centres[truth] + 0.05 * rng.standard_normal((100, 6))).astype(np.float32)
+  near = propagation.graph(x, 5)
+  head = propagation.propagate(near, np.array([0, 25, 50, 75]), np.array([2, 0, 3, 1]), 4)
+  names = np.array([2, 0, 3, 1])
+  assert (head.belief.argmax(1) == names[truth]).all()
+  test = (centres[truth] + 0.05 * rng.standard_normal((100, 6))).astype(np.float32)
+  assert (head.predict(test) == names[truth]).all()
+  # inductive: an image's answer does not depend on the others that are asked about
+  np.testing.assert_array_equal(head.logits(test[:3]), head.logits(test)[:3])
+  # an island without a label has nothing to say, and says so with finite numbers
+  silent = propagation.propagate(near, np.array([0]), np.array([2]), 4)
+  assert np.all(silent.belief[25:] == 0)
+  assert np.isfinite(silent.logits(test)).all()
+
+
+def test_too_few_images():
+  with pytest.raises(UserError, match="more than 10 training images"):
+    propagation.graph(features(10))

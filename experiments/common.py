@@ -363,7 +363,6 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   import jax
 
   from sslx import checkpoint, figures, pretraining, report
-  from sslx.compile import jit
 
   begin = time.monotonic()
   config, checkpoints = run.config, run.directory / "checkpoints"
@@ -392,8 +391,8 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
     figures.save(figures.loss_curve(report.read_rows(metrics)), figures_dir / "loss.png")
     if run.pretext.show:
       few = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
-      pictures = jit(run.pretext.show)(ts.params, ts.state, jax.random.key(1), few)
-      figures.save(figures.picture_rows(jax.device_get(pictures)), figures_dir / "pretext.png")
+      pictures = pretraining.pictures(run.pretext, ts.params, ts.state, jax.random.key(1), few)
+      figures.save(figures.picture_rows(pictures), figures_dir / "pretext.png")
   encoder = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
   return jax.device_get(encoder), time.monotonic() - begin
 

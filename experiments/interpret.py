@@ -200,8 +200,7 @@ def _save(seen: Seen, figure: Any, name: str, title: str, caption: str) -> Figur
 def _reconstructions(seen: Seen) -> Iterator[Figure]:
   import jax
 
-  from sslx import figures
-  from sslx.compile import jit
+  from sslx import figures, pretraining
 
   assert seen.decode
   few = seen.images[:500] / np.float32(255)
@@ -219,10 +218,10 @@ def _reconstructions(seen: Seen) -> Iterator[Figure]:
     f"Mean squared error per pixel over {len(few)} images: {error:.4f}."
   )
   yield _save(seen, figures.picture_rows(rows), "reconstructions", "Originals and reconstructions", caption)
-  show = seen.run.pretext.show
-  if show:
-    state = seen.run.params, seen.run.state
-    pictures = jax.device_get(jit(show)(*state, jax.random.key(FLAGS.seed), {"image": seen.images[:10]}))
+  run = seen.run
+  if run.pretext.show:
+    batch = {"image": seen.images[:10]}
+    pictures = pretraining.pictures(run.pretext, run.params, run.state, jax.random.key(FLAGS.seed), batch)
     if pictures.keys() - {"original", "reconstruction"}:  # else it is the figure above
       caption = (
         "Training images on the way through the method, as it sees them while it learns, and what it makes of them."

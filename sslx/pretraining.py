@@ -14,10 +14,11 @@ import numpy as np
 import optax
 
 from sslx import nn, optim, options, train
+from sslx.compile import jit
 from sslx.data import Dataset
 from sslx.data.types import take
 from sslx.pretext import build, check
-from sslx.types import Pretext, TrainState
+from sslx.types import Array, Batch, Params, Pretext, State, TrainState
 
 WATCH = 1000  # training images on which pretraining is watched and not trained
 
@@ -116,6 +117,20 @@ def start(plan: Plan) -> TrainState:
   """The state before the first step."""
   first = {name: np.asarray(array[np.arange(1)]) for name, array in plan.data.items()}
   return train.make_init(plan.pretext, plan.tx)(jax.random.key(plan.seed), first)
+
+
+def pictures(pretext: Pretext, params: Params, state: State, key: Array, batch: Batch) -> dict[str, np.ndarray]:
+  """What a method with `show` sees and makes, its rows in its own order (a dict that leaves a jax function is sorted)."""
+  titles: list[str] = []
+
+  def rows(*args: Any) -> list[Array]:
+    assert pretext.show
+    shown = pretext.show(*args)
+    titles[:] = shown
+    return list(shown.values())
+
+  made = jax.device_get(jit(rows)(params, state, key, batch))
+  return dict(zip(titles, made, strict=True))
 
 
 def rebuild(meta: Mapping[str, Any]) -> Pretext:

@@ -25,7 +25,6 @@ import jax
 import numpy as np
 
 from sslx import compare, figures, finetune, nn, options, pretraining, probe, report, train
-from sslx.compile import jit
 from sslx.data import Dataset, LazyImages, Split
 from sslx.data.subsets import label_subsets
 from sslx.nn.features import parse
@@ -261,8 +260,8 @@ def plot_pictures(model: Model, data: Dataset, seed: int = 0) -> "Figure":
   if model.pretext.show is None:
     raise UserError(f"{model.meta['method']} has no pictures to show.")
   few = {"image": np.asarray(data.train.images[np.arange(min(SHOWN_IMAGES, len(data.train)))])}
-  pictures = jit(model.pretext.show)(model.params, model.state, jax.random.key(seed), few)
-  return figures.picture_rows({title: jax.device_get(image) for title, image in pictures.items()})
+  pictures = pretraining.pictures(model.pretext, model.params, model.state, jax.random.key(seed), few)
+  return figures.picture_rows(pictures)
 
 
 def plot_predictions(classifier: Classifier, split: Split, seed: int = 0) -> "Figure":

@@ -86,8 +86,9 @@ LOWER = {"nn", "ops", "losses", "masks", "optim", "options", "report", "figures"
     ("decoder_page", {"types", "interpret", "report"}),
     ("checkpoint", {"types", "masks"}),
     ("data", {"types", "data"}),
-    ("pretext", {"types", "nn", "ops", "losses", "options", "pretext"}),
-    ("pretraining", {"types", "nn", "optim", "options", "data", "pretext", "train", "checkpoint"}),
+    ("pretext", {"types", "nn", "ops", "losses", "options", "pretext", "views"}),
+    ("views", {"types", "ops", "options"}),
+    ("pretraining", {"types", "compile", "nn", "optim", "options", "data", "pretext", "train", "checkpoint"}),
   ],
 )
 def test_imports_point_one_way(part, allowed):

@@ -87,3 +87,11 @@ def test_watching_about_so_often(toy):
   plan, rows = plan_of(toy), []
   pretraining.run(plan, pretraining.start(plan), log=rows.append, log_every=2, watches=3)
   assert [row["step"] for row in rows if "heldout_loss" in row] == [8, 16, 24, 26]
+
+
+def test_pictures_come_in_the_methods_order(toy):
+  plan = plan_of(toy)
+  ts = pretraining.start(plan)
+  pictures = pretraining.pictures(plan.pretext, ts.params, ts.state, jax.random.key(0), {"image": toy.train.images[:2]})
+  assert list(pictures) == ["clean", "noisy", "restored"]
+  np.testing.assert_allclose(pictures["clean"], toy.train.images[:2] / 255, atol=1e-6)

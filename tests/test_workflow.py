@@ -154,7 +154,7 @@ def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys):
   model = sslx.pretrain("autoencode", toy, encoder="mlp:widths=8,code=3", epochs=50, batch_size=40, progress=False)
   assert int(model.train_state.step) == len(calls) == 3
   assert model.history[-1]["step"] == 3
-  assert "stopped at step 3 of 300" in capsys.readouterr().err
+  assert "stopped at step 3 of 250" in capsys.readouterr().err
   assert 0 <= sslx.accuracy(sslx.classify(model, toy, 30), toy.test) <= 1
 
 

@@ -1,7 +1,9 @@
-"""Random views for grey digits and garments, batched on the device: (key, images f32 [B,H,W,C] in [0,1]) -> same shape.
+"""Random changes of grey digits and garments, batched on the device: (key, images f32 [B,H,W,C] in [0,1]) -> same shape.
 
 Each image draws its own parameters from `key`. At strength 0 every operation returns its input.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +61,34 @@ def intensity(key: Array, x: Array, strength: float) -> Array:
   """Contrast and gamma: x^g * c with log g and log c uniform in +-strength, one pair an image, clipped to [0, 1]."""
   g, c = jnp.exp(strength * jax.random.uniform(key, (2, len(x), 1, 1, 1), minval=-1, maxval=1))
   return jnp.where(strength == 0, x, jnp.clip(jnp.power(jnp.maximum(x, 1e-6), g) * c, 0, 1) * (x > 0))
+
+
+def thickness(key: Array, x: Array, strength: float) -> Array:
+  """Strokes grow or shrink: a blend of x with its 3x3 maximum (or minimum) by a weight uniform in +-strength."""
+  amount = strength * jax.random.uniform(key, (len(x), 1, 1, 1), minval=-1, maxval=1)
+  padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
+  height, width = x.shape[1:3]
+  shifted = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+  most, least = functools.reduce(jnp.maximum, shifted), functools.reduce(jnp.minimum, shifted)
+  return x + jnp.maximum(amount, 0) * (most - x) + jnp.maximum(-amount, 0) * (least - x)
+
+
+def erase(key: Array, x: Array, probability: float, most: float = 0.5) -> Array:
+  """With `probability`, a rectangle becomes black, its sides up to `most` of the image's (Zhong et al., Random Erasing,
+  2017, arXiv 1708.04896, with black instead of noise).
+  """
+  keys = jax.random.split(key, 3)
+  shape = jnp.array(x.shape[1:3])
+  side = most * shape * jax.random.uniform(keys[0], (len(x), 2))
+  start = (shape - side) * jax.random.uniform(keys[1], (len(x), 2))
+
+  def inside(axis: int) -> Array:
+    at = jnp.arange(x.shape[1 + axis]) + 0.5
+    return (at > start[:, axis, None]) & (at < (start + side)[:, axis, None])
+
+  hidden = inside(0)[:, :, None, None] & inside(1)[:, None, :, None]
+  chosen = jax.random.uniform(keys[2], (len(x), 1, 1, 1)) < probability
+  return jnp.where(hidden & chosen, 0.0, x)
 
 
 def digit_view(

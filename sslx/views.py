@@ -1,0 +1,97 @@
+"""Random views of images, by text: `build("photos:crop=0.3")`. VIEWS is the table of kinds, and `auto` picks one.
+
+A view is what contrastive and self-distilled methods call two random versions of an image. Every strength is an option;
+at 0 (crop: 1) the operation is left out.
+"""
+
+from collections.abc import Callable
+
+import jax
+
+from sslx import options
+from sslx.ops import augment, photo
+from sslx.types import Array, UserError
+
+View = Callable[[Array, Array], Array]
+"""(key, images f32 [B,H,W,C] in [0, 1]) -> the same shape and range."""
+
+
+def digits(
+  *,
+  degrees: float = 20.0,
+  scale: float = 0.25,
+  shift: float = 0.2,
+  shear: float = 0.3,
+  elastic: float = 1.0,
+  contrast: float = 0.3,
+  thickness: float = 0.0,
+  erase: float = 0.0,
+) -> View:
+  """For grey digits and garments.
+
+  degrees, scale, shift, shear: ranges of the random affine map (see `augment.affine_grid`); elastic: standard deviation
+  of smooth displacements in pixels; contrast: range of log gamma and log contrast; thickness: how far strokes grow or
+  shrink, up to 1; erase: probability of a black rectangle.
+  """
+
+  def view(key: Array, x: Array) -> Array:
+    one, two, three = jax.random.split(key, 3)
+    x = augment.digit_view(one, x, degrees, scale, shift, shear, elastic, contrast)
+    x = augment.thickness(two, x, thickness) if thickness else x
+    return augment.erase(three, x, erase) if erase else x
+
+  return view
+
+
+def photos(
+  *,
+  crop: float = 0.2,
+  flip: float = 0.5,
+  jitter: float = 0.8,
+  brightness: float = 0.4,
+  contrast: float = 0.4,
+  saturation: float = 0.4,
+  hue: float = 0.1,
+  grey: float = 0.2,
+  blur: float = 0.0,
+  solarise: float = 0.0,
+) -> View:
+  """For colour photographs; the defaults are SimCLR's for CIFAR-10 (strength 0.5, no blur; arXiv 2002.05709, B.9).
+
+  crop: least share of the area that is kept; flip, jitter, grey, blur, solarise: probabilities; brightness, contrast,
+  saturation, hue: strengths of the jitter (see `photo.jitter`).
+  """
+
+  def view(key: Array, x: Array) -> Array:
+    keys = jax.random.split(key, 5)
+    x = photo.crop_and_flip(keys[0], x, crop, flip) if crop < 1 or flip else x
+    x = photo.jitter(keys[1], x, jitter, brightness, contrast, saturation, hue) if jitter else x
+    x = photo.grey(keys[2], x, grey) if grey else x
+    x = photo.blur(keys[3], x, blur) if blur else x
+    return photo.solarise(keys[4], x, solarise) if solarise else x
+
+  return view
+
+
+VIEWS: dict[str, Callable[..., View]] = {"digits": digits, "photos": photos}
+
+
+def build(spec: str) -> View:
+  """A view from its text: `auto` (photos for images with three channels, else digits), `digits:elastic=0,degrees=10`.
+
+  Raises:
+    UserError: unknown kind or option (with the nearest names), or a value out of range.
+  """
+  kind, _, settings = spec.partition(":")
+  if spec == "auto":
+    grey, colour = digits(), photos()
+    return lambda key, x: (colour if x.shape[-1] == 3 else grey)(key, x)
+  if kind not in VIEWS:
+    raise UserError(f"--hp=views={spec}: no views are called {kind!r}.{options.nearest(kind, [*VIEWS, 'auto'])}")
+  values = options.parse(VIEWS[kind], [s for s in settings.split(",") if s], f"--hp=views={kind}:")
+  below_one = {"crop", "flip", "jitter", "grey", "blur", "solarise", "erase", "thickness"}
+  for name, value in values.items():
+    if not 0 <= value < float("inf") or (name in below_one and value > 1) or (name == "crop" and value == 0):
+      limits = "in (0, 1]" if name == "crop" else "in [0, 1]" if name in below_one else "at least 0"
+      raise UserError(f"--hp=views={spec}: {name} must be {limits}.")
+  return VIEWS[kind](**values)

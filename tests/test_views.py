@@ -1,0 +1,192 @@
+"""Views: every operation's range, identity at strength 0, own randomness and reproducibility; colours against colorsys."""
+
+import colorsys
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx import views
+from sslx.ops import augment, photo
+from sslx.types import UserError
+
+KEY = jax.random.key(3)
+
+
+def images(n=6, height=24, width=20, channels=3, seed=0):
+  return np.random.default_rng(seed).uniform(size=(n, height, width, channels)).astype(np.float32)
+
+
+OPERATIONS = {  # name -> (at full strength, at none)
+  "crop_and_flip": (lambda k, x: photo.crop_and_flip(k, x, 0.2, 0.5), lambda k, x: photo.crop_and_flip(k, x, 1.0, 0.0)),
+  "jitter": (lambda k, x: photo.jitter(k, x, 1.0, 0.9, 0.9, 0.9, 0.5), lambda k, x: photo.jitter(k, x, 1, 0, 0, 0, 0)),
+  "jitter, never": (None, lambda k, x: photo.jitter(k, x, 0.0, 0.9, 0.9, 0.9, 0.5)),
+  "grey": (None, lambda k, x: photo.grey(k, x, 0.0)),
+  "blur": (lambda k, x: photo.blur(k, x, 1.0), lambda k, x: photo.blur(k, x, 0.0)),
+  "solarise": (None, lambda k, x: photo.solarise(k, x, 0.0)),
+  "thickness": (lambda k, x: augment.thickness(k, x, 1.0), lambda k, x: augment.thickness(k, x, 0.0)),
+  "erase": (lambda k, x: augment.erase(k, x, 1.0), lambda k, x: augment.erase(k, x, 0.0)),
+  "digits": (
+    views.build("digits:thickness=1,erase=1"),
+    views.build("digits:degrees=0,scale=0,shift=0,shear=0,elastic=0,contrast=0"),
+  ),
+  "photos": (views.build("photos:crop=0.1,blur=1,solarise=0.5"), views.build("photos:crop=1,flip=0,jitter=0,grey=0")),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_operations(name, channels):
+  strong, none = OPERATIONS[name]
+  x = images(channels=channels)
+  np.testing.assert_allclose(jax.jit(none)(KEY, x), x, atol=2e-6)
+  if strong is None:
+    return
+  change = jax.jit(strong)
+  copies = np.repeat(x[:1], 6, axis=0)
+  y = np.asarray(change(KEY, copies))
+  assert y.shape == x.shape
+  assert y.min() >= 0
+  assert y.max() <= 1
+  assert len({row.tobytes() for row in y}) >= 5  # each image draws its own; two may be spared an erasure
+  np.testing.assert_array_equal(change(KEY, copies), y)
+  assert np.any(np.asarray(change(jax.random.key(4), copies)) != y)
+  other = copies.copy()
+  other[2] = 1 - other[2]  # what happens to an image does not depend on the others
+  np.testing.assert_allclose(np.delete(np.asarray(change(KEY, other)), 2, 0), np.delete(y, 2, 0), atol=1e-6)
+
+
+def test_hsv_is_that_of_the_standard_library():
+  colours = np.concatenate([images(1, 8, 8)[0].reshape(-1, 3), np.eye(3), 1 - np.eye(3), [[0, 0, 0], [1, 1, 1]]])
+  colours = np.concatenate([colours, [[0.5, 0.5, 0.5], [0.2, 0.7, 0.7], [0.9, 0.1, 0.9]]]).astype(np.float32)
+  expected = np.array([colorsys.rgb_to_hsv(*map(float, c)) for c in colours])
+  found = np.asarray(photo.rgb_to_hsv(jnp.asarray(colours)))
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  np.testing.assert_allclose(photo.hsv_to_rgb(jnp.asarray(found)), colours, atol=1e-6)
+  turned = found + np.array([1, 0, 0], np.float32)  # a whole turn
+  np.testing.assert_allclose(photo.hsv_to_rgb(jnp.asarray(turned)), colours, atol=1e-5)
+
+
+def test_hue_keeps_value_and_greys():
+  x = images(20)
+  y = np.asarray(photo.jitter(KEY, x, 1.0, 0.0, 0.0, 0.0, 0.5))
+  np.testing.assert_allclose(y.max(-1), x.max(-1), atol=1e-5)
+  np.testing.assert_allclose(y.min(-1), x.min(-1), atol=1e-5)
+  assert np.abs(y - x).max() > 0.1
+  greys = np.repeat(images(4, channels=1), 3, axis=-1)
+  np.testing.assert_allclose(photo.jitter(KEY, greys, 1.0, 0.0, 0.0, 0.9, 0.5), greys, atol=1e-6)
+
+
+def test_brightness_and_contrast_by_their_definition():
+  x = 0.4 + 0.2 * images(50)  # far from the ends: nothing is clipped
+  y = np.asarray(photo.jitter(KEY, x, 1.0, 0.5, 0.0, 0.0, 0.0))
+  factor = y / x
+  assert np.ptp(factor.reshape(50, -1), axis=1).max() < 1e-4  # one factor an image
+  assert 0.5 <= factor.min() < 0.7
+  assert 1.3 < factor.max() <= 1.5
+  y = np.asarray(photo.jitter(KEY, x, 1.0, 0.0, 0.5, 0.0, 0.0))
+  grey = lambda images: (images @ np.array(photo.LUMA)).mean((1, 2))  # noqa: E731
+  np.testing.assert_allclose(grey(y), grey(x), atol=1e-5)
+  ratio = (y - grey(x)[:, None, None, None]).std((1, 2, 3)) / (x - grey(x)[:, None, None, None]).std((1, 2, 3))
+  assert ratio.min() < 0.7
+  assert ratio.max() > 1.3
+
+
+def test_flip_and_crop():
+  x = images()
+  np.testing.assert_allclose(photo.crop_and_flip(KEY, x, 1.0, 1.0), x[:, :, ::-1], atol=1e-5)
+  some = np.asarray(photo.crop_and_flip(KEY, np.repeat(x[:1], 400, 0), 1.0, 0.3))
+  flipped = np.abs(some - x[0, :, ::-1]).max((1, 2, 3)) < 1e-5
+  assert 0.2 < flipped.mean() < 0.4
+  assert (np.abs(some - x[0]).max((1, 2, 3)) < 1e-5)[~flipped].all()
+  # coordinates as colours: a crop is a straight, increasing ramp between two of them
+  height, width, n = 40, 60, 300
+  at = np.stack(np.meshgrid(np.arange(height) / height, np.arange(width) / width, indexing="ij"), -1)
+  y = np.asarray(photo.crop_and_flip(KEY, np.repeat(at[None].astype(np.float32), n, 0), 0.25, 0.0))
+  inner = y[:, 2:-2, 2:-2]
+  steps = np.diff(inner[..., 0], axis=1), np.diff(inner[..., 1], axis=2)
+  sides = [step.mean((1, 2)) * size for step, size in zip(steps, (height, width), strict=True)]
+  assert all(np.ptp(step.reshape(n, -1), axis=1).max() < 1e-4 for step in steps)
+  area = sides[0] * sides[1]
+  assert 0.24 < area.min() < 0.35
+  assert 0.85 < area.max() <= 1.001
+  free = np.maximum(*sides) < 0.999  # where the image's border did not cut the aspect
+  aspect = (sides[0] / sides[1])[free]
+  assert 0.74 < aspect.min() < 0.85
+  assert 1.2 < aspect.max() < 1.35
+  assert y.min() >= 0
+  assert y.max() < 1
+
+
+def test_blur_is_a_gaussian():
+  spot = np.zeros((200, 21, 21, 1), np.float32)
+  spot[:, 10, 10] = 1
+  y = np.asarray(photo.blur(KEY, spot, 1.0, 0.5, 1.5))
+  np.testing.assert_allclose(y.sum((1, 2, 3)), 1, atol=1e-4)
+  np.testing.assert_allclose(y, y[:, ::-1], atol=1e-6)
+  np.testing.assert_allclose(y, y.swapaxes(1, 2), atol=1e-6)
+  variance = (y.sum((2, 3)) * (np.arange(21) - 10) ** 2).sum(1)
+  assert 0.45 < np.sqrt(variance.min()) < 0.7
+  assert 1.3 < np.sqrt(variance.max()) < 1.55
+  flat = np.full((4, 5, 7, 3), 0.3, np.float32)
+  np.testing.assert_allclose(photo.blur(KEY, flat, 1.0), flat, atol=1e-6)  # borders are not darkened
+
+
+def test_grey_and_solarise():
+  x = images(300)
+  luma = (x @ np.array(photo.LUMA, np.float32))[..., None]
+  np.testing.assert_allclose(photo.grey(KEY, x, 1.0), np.repeat(luma, 3, -1), atol=1e-6)
+  some = np.asarray(photo.grey(KEY, x, 0.2))
+  changed = np.any(some != x, axis=(1, 2, 3))
+  assert 0.12 < changed.mean() < 0.3
+  np.testing.assert_allclose(photo.solarise(KEY, x, 1.0), np.where(x > 0.5, 1 - x, x), atol=1e-6)
+
+
+def test_thickness_and_erase():
+  x = np.zeros((300, 9, 9, 1), np.float32)
+  x[:, 3:6, 3:6] = 1
+  y = np.asarray(augment.thickness(KEY, x, 1.0)).sum((1, 2, 3))  # from 1 pixel (eroded) to 25 (grown)
+  assert y.min() < 1.5
+  assert y.max() > 24.5
+  assert 0.4 < (y > 9).mean() < 0.6
+  z = np.asarray(augment.erase(KEY, np.ones((300, 20, 30, 1), np.float32), 1.0))
+  gone = (z == 0).mean((1, 2, 3))
+  assert gone.max() <= 0.28
+  assert gone.mean() == pytest.approx(1 / 16, abs=0.02)  # sides uniform in 0 .. 1/2
+  columns, rows = (z == 0).any(1), (z == 0).any(2)
+  assert np.array_equal(z == 0, rows[:, :, None] & columns[:, None])  # rectangles
+  half = np.asarray(augment.erase(KEY, np.ones((300, 20, 30, 1), np.float32), 0.5))
+  assert 0.35 < (half == 0).any((1, 2, 3)).mean() < 0.65
+
+
+def test_auto_goes_by_the_channels():
+  auto = views.build("auto")
+  for channels, kind in [(1, "digits"), (3, "photos")]:
+    x = images(channels=channels)
+    np.testing.assert_array_equal(auto(KEY, x), views.build(kind)(KEY, x))
+
+
+@pytest.mark.parametrize(
+  ("spec", "message"),
+  [
+    ("photo", "Did you mean 'photos'"),
+    ("photos:crup=0.3", "'crop'"),
+    ("photos:crop=0", r"crop must be in \(0, 1\]"),
+    ("digits:erase=2", r"erase must be in \[0, 1\]"),
+    ("digits:elastic=-1", "elastic must be at least 0"),
+    ("digits:elastic=much", "expected float"),
+  ],
+)
+def test_bad_views(spec, message):
+  with pytest.raises(UserError, match=message):
+    views.build(spec)
+
+
+def test_options_reach_the_operations():
+  x = images()
+  mirrored = views.build("photos:crop=1,flip=1,jitter=0,grey=0")(KEY, x)
+  np.testing.assert_allclose(mirrored, x[:, :, ::-1], atol=1e-5)
+  erase = functools.partial(views.build("digits:degrees=0,scale=0,shift=0,shear=0,elastic=0,contrast=0,erase=1"), KEY)
+  assert (np.asarray(erase(np.ones_like(x))) == 0).any((1, 2, 3)).sum() >= 5  # one may be smaller than a pixel

@@ -126,9 +126,12 @@ def tour(codes: np.ndarray, steps: int) -> np.ndarray:
 
 
 def first_filters(encoder: Mapping[str, Any], first_block: str, image_shape: Sequence[int]) -> np.ndarray:
-  """f32 [units,h,w,C] of an encoder's first layer: the columns of a dense kernel as images, or the convolution kernels."""
-  name = next(name for name in ("Dense_0", "Conv_0") if name in encoder[first_block])
-  kernel = np.asarray(encoder[first_block][name]["kernel"])
+  """f32 [units,h,w,C] of an encoder's first layer: the columns of a dense kernel as images, or the convolution kernels.
+
+  Of an encoder of two halves, those of the lightness half.
+  """
+  block = encoder[first_block].get("L", encoder[first_block])
+  kernel = np.asarray(next(block[name]["kernel"] for name in ("Dense_0", "Conv_0") if name in block))
   return kernel.T.reshape(-1, *image_shape) if kernel.ndim == 2 else np.moveaxis(kernel, -1, 0)
 
 

@@ -182,6 +182,7 @@ def test_features_grammar():
     "block1:pool+code": [("block1", "pool"), ("code", "flatten")],
     "block2:grid3+flatten": [("block2", "grid3"), ("code", "flatten")],
     "block2:max10": [("block2", "max10")],
+    "block1@1+block2:grid3@2+pool@1": [("block1", "flatten@1"), ("block2", "grid3@2"), ("code", "pool@1")],
   }.items():
     assert features.parse(spec, names) == expected
 
@@ -199,6 +200,10 @@ def test_features_grammar():
     ("max", "'max' is neither"),
     ("block1:", "'' is neither"),
     ("pool+", "'' is neither"),
+    ("block1@3", "@3: a block's channels have two halves, @1 and @2"),
+    ("pool@", "@: a block's channels have two halves"),
+    ("block1@1:pool", "@1:pool: a block's channels have two halves"),
+    ("blok1@1", "'blok1' is neither a block nor a reading. Did you mean 'block1'"),
     ("", "'' is neither"),
   ],
 )
@@ -220,6 +225,15 @@ def test_features_are_read_in_order():
   np.testing.assert_allclose(
     nn.read(outputs, "b+a:pool"), np.concatenate([outputs["b"], outputs["a"].mean((1, 2))], 1), rtol=1e-5
   )
+
+
+def test_halves_of_the_channels_are_read():
+  outputs = {"a": images(2, 4, 6, 6), "b": np.float32([[1, 2], [3, 4]])}
+  for i, half in enumerate((outputs["a"][..., :3], outputs["a"][..., 3:]), 1):
+    for how in ("flatten", "pool", "grid2", "max2"):
+      np.testing.assert_array_equal(nn.read(outputs, f"a:{how}@{i}"), nn.read({"a": half}, f"a:{how}"))
+  np.testing.assert_array_equal(nn.read(outputs, "b@2"), [[2], [4]])
+  np.testing.assert_array_equal(nn.read(outputs, "a@2"), nn.read(outputs, "a:flatten@2"))
 
 
 # decoders
@@ -250,15 +264,30 @@ def test_conv_decoder_returns_any_size(upsample):
   )
 
 
+def test_pixel_decoder_returns_any_size():
+  for height in range(1, 12):
+    shape = (height, 13 - height, 5)
+    assert decoded(nn.PixelDecoder(shape), np.zeros((2, 5), np.float32)) == (2, *shape)
+    assert decoded(nn.PixelDecoder(shape), np.zeros((2, 4, 3, 6), np.float32)) == (2, *shape)
+
+
 def test_mlp_decoder():
   assert decoded(nn.MlpDecoder((5, 7, 3)), np.zeros((2, 4), np.float32)) == (2, 5, 7, 3)
   assert decoded(nn.MlpDecoder((5, 7, 1), (8, 9)), np.zeros((2, 2, 2, 4), np.float32)) == (2, 5, 7, 1)
 
 
-@pytest.mark.parametrize("upsample", ["transpose", "resize"])
-def test_conv_decoder_reaches_every_pixel_in_place(upsample):
+@pytest.mark.parametrize(
+  "decoder",
+  [
+    nn.ConvDecoder((14, 14, 1), (4, 4), "transpose"),
+    nn.ConvDecoder((14, 14, 1), (4, 4), "resize"),
+    nn.PixelDecoder((14, 14, 1), 8),
+  ],
+  ids=["transpose", "resize", "pixel"],
+)
+def test_conv_decoder_reaches_every_pixel_in_place(decoder):
   """Each output pixel depends on the code, and a code's cell only on what is near it (no shift by cropping)."""
-  decoder, z = nn.ConvDecoder((14, 14, 1), (4, 4), upsample), np.ones((1, 4, 4, 4), np.float32)
+  z = np.ones((1, 4, 4, 4), np.float32)
   params, _ = init(decoder, KEY, z)
   bump = z.copy()
   bump[0, 1, 2] += 1

@@ -1,19 +1,25 @@
 """Encoders, decoders and heads."""
 
+from sslx.nn.context import ContextDecoder, Discriminator
 from sslx.nn.core import apply, init
-from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, TiedDecoder
+from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDecoder, TiedDecoder
 from sslx.nn.encoders import ENCODERS, Encoder, build, encode
 from sslx.nn.features import read
 from sslx.nn.heads import ConvHead, Linear, Projector
+from sslx.nn.vit import MaskedDecoder
 
 __all__ = [
   "ENCODERS",
+  "ContextDecoder",
   "ConvDecoder",
   "ConvHead",
   "DictionaryDecoder",
+  "Discriminator",
   "Encoder",
   "Linear",
+  "MaskedDecoder",
   "MlpDecoder",
+  "PixelDecoder",
   "Projector",
   "TiedDecoder",
   "apply",

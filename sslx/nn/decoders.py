@@ -54,6 +54,27 @@ class DictionaryDecoder(nn.Module):
     return ConvTranspose(channels, (self.kernel, self.kernel), strides)(z)[:, :height, :width]
 
 
+class PixelDecoder(nn.Module):
+  """Something about every pixel: enlarges the code to the image's size, then a 3x3 and a 1x1 convolution, relu between.
+
+  For many channels, such as classes, it takes a fraction of the time of a `ConvDecoder`, whose 3x3 kernels make them.
+  """
+
+  image_shape: tuple[int, int, int]
+  width: int = 64
+
+  @nn.compact
+  def __call__(self, z: Array, train: bool = False) -> Array:
+    """[B,D] or [B,h,w,C] -> [B,H,W,C], before the output activation."""
+    height, width, channels = self.image_shape
+    if z.ndim == 2:
+      start = (-(-height // 2), -(-width // 2), self.width)
+      z = nn.relu(nn.Dense(math.prod(start))(z)).reshape(len(z), *start)
+    z = jnp.asarray(jax.image.resize(z, (len(z), height, width, z.shape[3]), "linear"))
+    z = nn.relu(Conv(self.width, (3, 3))(z))
+    return Conv(channels, (1, 1))(z)
+
+
 class ConvDecoder(nn.Module):
   """Doubles height and width once per entry of `widths`, through the sizes ceil(H / 2^k): 4 -> 7 -> 14 -> 28.
 

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from sslx import options
 from sslx.nn.core import apply
 from sslx.nn.features import read
 from sslx.nn.layers import Conv, GroupNorm
 from sslx.nn.vit import PatchEmbed, TransformerBlock
+from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
 from sslx.types import Array, UserError
 
@@ -71,6 +73,37 @@ class ConvBlock(nn.Module):
       x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
     x = nn.relu(x)
     return max_pool(x, 2, ceil=self.ceil) if self.pool else x
+
+
+class SplitBlock(nn.Module):
+  """Two convolution blocks that know nothing of each other, side by side: channels [first half | second half].
+
+  With `colour`, on RGB images: the first half gets their lightness L*, the second their ab, both about within [-1, 1].
+  """
+
+  width: int
+  colour: bool = False
+  kernel: int = 3
+  stride: int = 1
+  norm: str = "none"
+  pool: bool = False
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,H,W,C] -> [B,H',W',width]."""
+    if self.colour and x.shape[-1] != 3:
+      raise UserError(f"--encoder=split: needs images in colour (3 channels, not {x.shape[-1]}); try --encoder=conv.")
+    if self.colour:
+      lab = rgb_to_lab(x)
+      halves = lab[..., :1] / 50 - 1, lab[..., 1:] / 50
+    else:
+      halves = jnp.split(x, 2, axis=-1)
+    make = functools.partial(
+      ConvBlock, self.width // 2, kernel=self.kernel, stride=self.stride, norm=self.norm, pool=self.pool
+    )
+    return jnp.concatenate(
+      [make(name=name)(half, train=train) for name, half in zip(("L", "ab"), halves, strict=True)], axis=-1
+    )
 
 
 ACTIVATIONS = {"relu": nn.relu, "sigmoid": nn.sigmoid, "linear": lambda x: x}
@@ -136,6 +169,28 @@ def conv(
   return Encoder(tuple(_with_code(blocks, code)), any_size=not code)
 
 
+def split(
+  *,
+  widths: tuple[int, ...] = (16, 32, 64),
+  kernel: tuple[int, ...] = (3,),
+  down: Literal["pool", "stride", "none"] = "pool",
+  norm: Literal["none", "group", "batch"] = "none",
+) -> Encoder:
+  """Two disjoint networks of half the width, of an image's lightness and of its colour (L* | ab); images in colour.
+
+  A block's output is both halves' channels; --features=block2:pool@1 reads the lightness half, @2 the colour half.
+  Settings as for conv.
+  """
+  if any(w % 2 for w in widths):
+    raise UserError(f"--encoder=split:widths={'-'.join(map(str, widths))}: must be even, each half gets half of it.")
+  make = functools.partial(SplitBlock, norm=norm, pool=down == "pool", stride=1 + (down == "stride"))
+  kernels = (*kernel, *[kernel[-1]] * len(widths))  # the last one repeats
+  blocks = [
+    (f"block{i + 1}", functools.partial(make, w, colour=i == 0, kernel=kernels[i])) for i, w in enumerate(widths)
+  ]
+  return Encoder(tuple(blocks), any_size=True)
+
+
 def rotnet() -> Encoder:
   """The small network of a published RotNet-on-MNIST notebook: 19,104 parameters for grey images."""
   make = functools.partial(ConvBlock, pool=True, ceil=False)
@@ -162,7 +217,7 @@ def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> E
 
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
-  "mlp": mlp, "conv": conv, "rotnet": rotnet, "resnet18": resnet18, "vit": vit
+  "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet18": resnet18, "vit": vit
 }  # fmt: skip
 
 

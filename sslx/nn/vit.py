@@ -2,7 +2,8 @@
 
 Dosovitskiy et al.: An Image is Worth 16x16 Words, ICLR 2021, arXiv 2010.11929. Deviations: no class token (features are
 read off the grid, as off a convolution's maps), fixed sine and cosine positions (as in MAE, arXiv 2111.06377), so
-that the encoder takes images of any size.
+that the encoder takes images of any size. Their wave lengths end at LONGEST instead of 20,000 pi: small images have few
+patches, over which slower waves hardly change, and a masked autoencoder learnt more slowly from those.
 """
 
 import flax.linen as nn
@@ -13,13 +14,15 @@ import numpy as np
 from sslx.ops.patches import patchify
 from sslx.types import Array
 
+LONGEST = 30 * 2 * np.pi  # wave length of the slowest position, in patches
+
 
 def positions(rows: int, columns: int, width: int) -> np.ndarray:
   """Sine and cosine of each place's row and column at width / 4 frequencies: f32 [rows, columns, width].
 
-  width: a multiple of 4. Quarters: sin(row), cos(row), sin(column), cos(column); wave lengths from 2 pi to 20,000 pi.
+  width: a multiple of 4. Quarters: sin(row), cos(row), sin(column), cos(column); wave lengths from 2 pi to LONGEST.
   """
-  omega = 10000.0 ** -(np.arange(width // 4) / (width // 4))
+  omega = (LONGEST / (2 * np.pi)) ** -(np.arange(width // 4) / (width // 4))
   row = np.broadcast_to((np.arange(rows)[:, None] * omega)[:, None], (rows, columns, width // 4))
   column = np.broadcast_to(np.arange(columns)[:, None] * omega, (rows, columns, width // 4))
   return np.concatenate([np.sin(row), np.cos(row), np.sin(column), np.cos(column)], axis=-1).astype(np.float32)
@@ -54,12 +57,36 @@ class TransformerBlock(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...,D] -> the same shape; every token attends to every other."""
     shape, width = x.shape, x.shape[-1]
-    x = x.reshape(len(x), -1, width)
+    x = x.reshape(-1, width)  # a dense layer's gradient on [B,n,D] takes twice as long on the CPU
     qkv = nn.Dense(3 * width, name="qkv")(nn.LayerNorm(name="norm1")(x))
-    q, k, v = jnp.split(qkv.reshape(*x.shape[:2], 3 * self.heads, width // self.heads), 3, axis=2)
+    q, k, v = jnp.split(qkv.reshape(shape[0], -1, 3 * self.heads, width // self.heads), 3, axis=2)
     attended = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
     x = x + nn.Dense(width, name="out")(attended)
     hidden = nn.gelu(nn.Dense(self.ratio * width, name="mlp1")(nn.LayerNorm(name="norm2")(x)))
     x = x + nn.Dense(width, name="mlp2")(hidden)
     x = nn.LayerNorm(name="norm")(x) if self.final else x
     return x.reshape(shape)
+
+
+class MaskedDecoder(nn.Module):
+  """Predicts hidden patches from the tokens of visible ones (He et al. 2022, arXiv 2111.06377): one shared mask token for
+  each hidden patch, positions for all, then `depth` blocks of `width` units and a linear layer to a patch's values.
+  """
+
+  grid: tuple[int, int]
+  values: int
+  width: int = 32
+  depth: int = 1
+  heads: int = 2
+
+  @nn.compact
+  def __call__(self, z: Array, order: Array, train: bool = False) -> Array:
+    """Tokens [B,n,D] of the places order[:, :n], order i32[B,N] -> [B,N-n,values] for the places order[:, n:]."""
+    b, n, _ = z.shape
+    mask = jnp.asarray(self.param("mask", nn.initializers.normal(0.02), (self.width,)))
+    masks = jnp.broadcast_to(mask, (b, order.shape[1] - n, self.width))
+    place = jnp.asarray(positions(*self.grid, self.width).reshape(-1, self.width))[order]
+    x = jnp.concatenate([nn.Dense(self.width)(z), masks], axis=1) + place
+    for i in range(self.depth):
+      x = TransformerBlock(self.heads, final=i + 1 == self.depth, name=f"block{i + 1}")(x)
+    return nn.Dense(self.values, name="pixels")(x[:, n:])

@@ -5,13 +5,21 @@ from typing import Any, NamedTuple
 
 from sslx import nn, options
 from sslx.pretext.autoencode import autoencode
+from sslx.pretext.colorize import colorize
+from sslx.pretext.context_encoder import context_encoder
+from sslx.pretext.context_prediction import context_prediction
 from sslx.pretext.contractive import contractive
 from sslx.pretext.conv_wta import conv_wta
 from sslx.pretext.denoise import denoise
+from sslx.pretext.inpaint import inpaint
+from sslx.pretext.jigsaw import jigsaw
+from sslx.pretext.mae import mae
 from sslx.pretext.rotation import rotation
 from sslx.pretext.simclr import simclr
 from sslx.pretext.sparse import sparse
+from sslx.pretext.split_brain import split_brain
 from sslx.pretext.stacked_denoise import stacked_denoise
+from sslx.pretext.super_resolution import super_resolution
 from sslx.pretext.supervised import supervised
 from sslx.pretext.vae import vae
 from sslx.pretext.wta import wta
@@ -30,6 +38,9 @@ class Method(NamedTuple):
 
 METHODS: dict[str, Method] = {
   "autoencode": Method(autoencode),
+  "colorize": Method(colorize, epochs=2, batch_size=64, learning_rate=2e-3),
+  "context_encoder": Method(context_encoder, epochs=2, batch_size=64, learning_rate=3e-3),
+  "context_prediction": Method(context_prediction, epochs=2, batch_size=64, learning_rate=3e-3),
   "contractive": Method(
     contractive, epochs=20, learning_rate=3e-3, encoder="mlp:widths=1000,code=0,activation=sigmoid"
   ),
@@ -37,10 +48,15 @@ METHODS: dict[str, Method] = {
     conv_wta, epochs=2, batch_size=100, learning_rate=3e-3, encoder="conv:widths=32-64,kernel=5,down=none"
   ),
   "denoise": Method(denoise, epochs=2, batch_size=64, learning_rate=3e-3),
+  "inpaint": Method(inpaint, epochs=2, batch_size=64, learning_rate=3e-3),
+  "jigsaw": Method(jigsaw, epochs=2, batch_size=64, learning_rate=3e-3),
+  "mae": Method(mae, batch_size=64, learning_rate=2e-3, encoder="vit"),
   "rotation": Method(rotation, epochs=2, batch_size=64),
   "simclr": Method(simclr, epochs=6, learning_rate=2e-3),
   "sparse": Method(sparse, epochs=20, learning_rate=3e-3, encoder="mlp:widths=196,code=0,activation=sigmoid"),
+  "split_brain": Method(split_brain, epochs=2, batch_size=64, learning_rate=2e-3, encoder="split"),
   "stacked_denoise": Method(stacked_denoise, epochs=2, batch_size=64, learning_rate=3e-3),
+  "super_resolution": Method(super_resolution, epochs=2, batch_size=64, learning_rate=3e-3),
   "supervised": Method(supervised),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32"),
   "wta": Method(wta, epochs=8, batch_size=100, learning_rate=3e-3, encoder="mlp:widths=2000,code=0"),

@@ -110,8 +110,11 @@ def autoencoder(
     image = view["image"]
     outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], image, train=True)
     code, penalty, metrics = through(params, state, key, image, outputs)
-    each = pixel_loss(decode_raw(params, state, code, image.shape[1:]), view.get("target", image))
-    value = losses.mean(each * view["weight"] if "weight" in view else each)
+    raw, target = decode_raw(params, state, code, image.shape[1:]), view.get("target", image)
+    weight = view.get("weight", jnp.ones(()))
+    value = losses.mean(pixel_loss(raw, target) * weight)
+    error = losses.mean(jnp.square(losses.OUTPUTS[output](raw) - target) * weight) / weight.mean()
+    metrics = {"psnr": losses.psnr(error), **metrics}
     if through is not keep:
       metrics = {"reconstruction": value, **metrics}
     return value + penalty, ({**state, "encoder": stats}, metrics)

@@ -61,9 +61,9 @@ def _gamma(linear: Array) -> Array:
 def ab_bins(size: int = 10) -> np.ndarray:
   """Centres f32 [Q,2] of the squares of a grid in ab, multiples of `size`, that hold a colour of sRGB.
 
-  261 of size 10. The paper has 313: its file also holds squares that no colour of sRGB falls into, which a softmax
-  would only learn to leave empty. Only the faces of the RGB cube are gone through: with ab fixed, the lightest colour
-  inside the cube lies on one.
+  261 of size 10. The paper has 313, which we could not derive; squares whose corners touch the gamut are about as many,
+  and a softmax would only learn to leave those empty that no colour of sRGB is nearest to. Only the faces of the RGB
+  cube are gone through: with ab fixed, the lightest colour inside the cube lies on one.
   """
   levels = np.linspace(0, 1, 86)
   u, v = (x.ravel() for x in np.meshgrid(levels, levels))

@@ -108,7 +108,9 @@ def test_cut_and_place_are_inverse():
   np.testing.assert_array_equal(ops.place(tiles, corners, image.shape[1:]), expected)
 
 
-@pytest.mark.parametrize(("method", "hp"), [("jigsaw", {"grid": 3}), ("context_prediction", {})])
+@pytest.mark.parametrize(
+  ("method", "hp"), [("jigsaw", {"grid": 3, "crop": 0.8}), ("context_prediction", {"crop": 0.8})]
+)
 def test_images_too_small_are_refused(method, hp):
   with pytest.raises(UserError, match=r"images of 4x9 are too small for 3x3 tiles; use --image_size"):
     make(method, **hp).transform(KEY, make_batch(height=4, width=9))
@@ -269,8 +271,8 @@ def test_unfit_options_are_refused_before_training():
   with pytest.raises(
     UserError, match=r"--encoder: its last block has no output for tiles of 3x3 pixels; use --hp=zoom=2"
   ):
-    make("context_prediction", "rotnet", zoom=1).init(KEY, make_batch())
-  make("context_prediction", "rotnet", zoom=3).init(KEY, make_batch())
+    make("context_prediction", "rotnet", zoom=1, crop=0.8).init(KEY, make_batch())
+  make("context_prediction", "rotnet", zoom=3, crop=0.8).init(KEY, make_batch())
 
 
 # context prediction

@@ -64,7 +64,7 @@ def layout(shape: tuple[int, ...], grid: int, crop: float, gap: float, jitter: f
     return starts(window, grid, size, moves), size, moves, length - window
 
   y, x = map(along, shape)
-  return Layout(*zip(y, x, strict=True))
+  return Layout((y[0], x[0]), (y[1], x[1]), (y[2], x[2]), (y[3], x[3]))
 
 
 def draw_corners(key: Array, batch: int, where: Layout) -> Array:

@@ -59,6 +59,9 @@ def jigsaw(
 ) -> Pretext:
   """Jigsaw puzzles of grid x grid tiles.
 
+  The defaults were chosen on the last 10,000 training images of MNIST. There a grid at a fixed place is no puzzle: a
+  tile's black margin tells where it belongs, 97% are solved and the features are worth no more than random ones.
+
   permutations: size of the set of orders that are told apart; puzzles: how many of them are set per image and step.
   standardise: give each tile zero mean and unit variance.
   zoom: how much tiles are enlarged before the encoder; one that takes a single size of image gets tiles of that size.

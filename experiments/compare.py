@@ -194,8 +194,10 @@ def write_report(
   begin = time.monotonic()
   console, tables, drawn, folder = Console(soft_wrap=True), [], [], directory / "figures"
   note, summary = note or NOTE, report.summarise(outcome.rows, baseline)
+  verdicts = report.against(outcome.rows, "random")
   for labels in sorted({entry["labels"] for entry in summary}):
-    tables.append((f"{heading}, {labels:,} labels", report.methods_cells(summary, labels), note))
+    said = f"{verdicts[labels]} " if labels in verdicts else ""
+    tables.append((f"{heading}, {labels:,} labels", report.methods_cells(summary, labels), said + note))
   if outcome.lines:
     tables.append((f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
   drawn.append((heading, "Test accuracy by mode; whiskers are one standard deviation.", folder / "methods.png"))
@@ -210,8 +212,11 @@ def write_report(
     console.print(report.table(name, cells))
   for sentence in report.best(summary):
     print(f"The best, {sentence}")
+  for sentence in verdicts.values():
+    print(sentence)
   shown = [f"{name}\n\n{report.markdown(report.table(name, cells))}" for name, cells, _ in tables]
-  notes = [note, PRETRAINING_NOTE] if outcome.lines else [note]
+  notes = [*(f"- {sentence}" for sentence in verdicts.values()), "", note]
+  notes += [PRETRAINING_NOTE] if outcome.lines else []
   common.write_text(directory / "tables.md", "\n".join([*shown, *notes]) + "\n")
   rows = outcome.rows
   config = {**config, **rows[0]["settings"]}

@@ -314,6 +314,22 @@ def best(summary: Sequence[Row]) -> list[str]:
   return sentences
 
 
+def against(rows: Iterable[Mapping[str, Any]], baseline: str, mode: str = "frozen") -> dict[int, str]:
+  """{labels: which methods' `mode` lies above, below or level with `baseline`, by the 95% intervals}, in one sentence."""
+  sentences, summary = {}, summarise(rows, baseline)
+  for labels in _unique(entry["labels"] for entry in summary):
+    groups: dict[str, list[str]] = {"better": [], "no measurable difference": [], "worse": []}
+    for entry in summary:
+      if (entry["labels"], entry["mode"]) != (labels, mode) or entry["low"] is None:
+        continue
+      verdict = "better" if entry["low"] > 0 else "worse" if entry["high"] < 0 else "no measurable difference"
+      groups[verdict].append(f"{entry['method']} ({_points(entry['difference'])})")
+    said = [f"{verdict}: {', '.join(names)}" for verdict, names in groups.items() if names]
+    if said:
+      sentences[labels] = f"{mode.capitalize()} against {baseline} at {labels:,} labels, in points: {'; '.join(said)}."
+  return sentences
+
+
 def _doubts(summary: Sequence[Row]) -> list[str]:
   by_key = {_key(entry): entry for entry in summary}
   sentences = []

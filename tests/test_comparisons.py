@@ -187,6 +187,32 @@ def test_methods_cells_put_the_references_where_they_belong():
   assert report.methods_cells(heads, 100)[0] == ["method", "frozen", "full"]
 
 
+def test_methods_are_held_against_a_random_encoder():
+  rows = [
+    {
+      "method": m,
+      "dataset": "d",
+      "encoder": "e",
+      "labels": n,
+      "mode": mode,
+      "subset_seed": s,
+      "test_accuracy": a + s / 50,
+    }
+    for m, mode, a in [("none", "random", 0.6), ("none", "scratch", 0.2), ("a", "frozen", 0.7), ("b", "frozen", 0.5)]
+    for n in (10, 100)
+    for s in (0, 1, 2)
+  ]
+  extra = {"method": "c", "dataset": "d", "encoder": "e", "labels": 100, "mode": "frozen"}
+  rows += [{**extra, "subset_seed": s, "test_accuracy": a} for s, a in enumerate([0.6, 0.7, 0.55])]
+  rows += [{**extra, "method": "c", "mode": "full", "subset_seed": 0, "test_accuracy": 0.9}]
+  said = report.against(rows, "random")
+  assert said == {
+    10: "Frozen against random at 10 labels, in points: better: a (+10.0); worse: b (-10.0).",
+    100: "Frozen against random at 100 labels, in points: better: a (+10.0); no measurable difference: c (-0.3); "
+    "worse: b (-10.0).",
+  }
+
+
 def test_method_dots_draw_means_and_references():
   summary = summary_of(none_raw=[0.5], none_scratch=[0.7], a_frozen=[0.8, 0.9], b_frozen=[0.6, 0.7])
   (ax,) = [a for a in figures.method_dots(summary).axes if a.axison]

@@ -38,9 +38,13 @@ flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which th
 flags.DEFINE_string(
   "encoder",
   None,
-  "Encoder, with settings: conv, mlp, rotnet, resnet18, conv:widths=16-32-64. Default: the method's own.",
+  "Encoder, with settings: conv, mlp, rotnet, resnet18, vit, split, conv:widths=16-32-64. Default: the method's own.",
 )
-flags.DEFINE_string("features", "flatten", "Features: [BLOCK:]flatten, pool or gridN, or BLOCK; several joined by +.")
+flags.DEFINE_string(
+  "features",
+  "flatten",
+  "Features: [BLOCK:]flatten, pool, gridN or maxN, or BLOCK; several joined by +; @1, @2: half of the channels.",
+)
 flags.DEFINE_float("epochs", None, "Pretraining epochs. Default: the method's own.")
 flags.DEFINE_integer("batch_size", None, "Pretraining batch. Default: the method's own.")
 flags.DEFINE_float(

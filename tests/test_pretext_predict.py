@@ -303,6 +303,28 @@ def test_super_resolution_beats_bicubic():
   assert metrics["psnr"] > metrics["bicubic_psnr"] + 1
 
 
+@pytest.mark.parametrize("activation", ["linear", "sigmoid"])
+def test_residual(activation):
+  """A decoder that says "nothing is missing" has the psnr of the bicubic image; any other that of what it restores."""
+  pretext = make("super_resolution", residual=True, output=activation, loss="mse")
+  batch = make_batch(4, 8, 9)
+  params, state = pretext.init(KEY, batch)
+  view = pretext.transform(KEY, batch)
+  assert pretext.decode is None
+  nothing = {"linear": 0.5, "sigmoid": 0.0}[activation]
+  silent = jax.tree.map(jnp.zeros_like, params["decoder"])
+  last = max(silent, key=lambda name: int(name.partition("_")[2]))
+  silent[last]["bias"] = jnp.full_like(silent[last]["bias"], nothing)
+  _, (_, metrics) = pretext.loss({**params, "decoder": silent}, state, KEY, view)
+  assert metrics["psnr"] == pytest.approx(float(metrics["bicubic_psnr"]), abs=1e-3)
+  shown = pretext.show({**params, "decoder": silent}, state, KEY, batch)
+  np.testing.assert_allclose(shown["restored"], view["image"], atol=1e-6)
+  silent[last]["bias"] = silent[last]["bias"] + 0.01 * (1 if activation == "linear" else 4)  # a sigmoid's slope is 1/4
+  _, (_, metrics) = pretext.loss({**params, "decoder": silent}, state, KEY, view)
+  error = np.square(np.asarray(view["image"]) + 0.02 - np.asarray(view["clean"])).mean()
+  assert metrics["psnr"] == pytest.approx(-10 * np.log10(error), abs=2e-3)
+
+
 def test_factor_is_checked():
   for factor in (1, 3, 8):
     with pytest.raises(UserError, match=rf"--hp=factor={factor}: must be 2 or 4"):

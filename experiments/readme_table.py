@@ -22,16 +22,21 @@ def section(run: Path) -> str:
   rows = report.read_rows(run / "results.jsonl")
   if rows and (run / "tables.md").exists():  # of experiments.compare and its kin
     last = rows[-1]
-    return f"### {last['dataset']}, --encoder={last['encoder']}\n\n{(run / 'tables.md').read_text()}\n{made_by(last)}"
-  rows = [r for r in rows if r["experiment"] == "low_label"]
+    title = f"{last['dataset']}, --encoder={last['encoder']}"
+    title = f"blocks of {last['pretraining']['method']}, {title}" if last["experiment"] == "blocks" else title
+    return f"### {title}\n\n{(run / 'tables.md').read_text()}\n{made_by(last)}"
+  rows = [r for r in rows if r["experiment"] in ("low_label", "probe")]
   if not rows:
-    raise UserError(f"{run}: no rows in its results.jsonl; name a directory of experiments.low_label or compare.")
+    raise UserError(
+      f"{run}: no rows in its results.jsonl; name a directory of experiments.low_label, probe or compare."
+    )
   rows = [r for r in rows if r["settings"] == rows[-1]["settings"]]  # those of the last run, if settings were changed
   summary = report.summarise(rows)
   last = rows[-1]
+  reading = "" if last["features"] == "flatten" else f", --features={last['features']}"
   said = "\n".join(f"- {line}" for line in report.verdict(summary))
   return (
-    f"### {last['method']} on {last['dataset']}\n\n{report.markdown(report.results_table(summary))}\n\n{said}\n\n"
+    f"### {last['method']} on {last['dataset']}{reading}\n\n{report.markdown(report.results_table(summary))}\n\n{said}\n\n"
     f"{made_by(last)}"
   )
 

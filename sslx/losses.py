@@ -76,11 +76,73 @@ def nt_xent(z1: Array, z2: Array, temperature: float) -> Array:
   For each of the 2B embeddings the other view of its image is the positive among the 2B - 1 others. Uniform
   similarities give log(2B - 1). The similarity of an embedding with itself is masked out (-inf), not subtracted.
   """
-  z = jnp.concatenate([z1, z2])
-  square = jnp.square(z).sum(axis=1, keepdims=True)
-  z = z / jnp.sqrt(jnp.where(square > 0, square, 1.0))  # zero (a black image, fresh biases) stays so: finite gradient
+  z = normalised(jnp.concatenate([z1, z2]))  # zero (a black image, fresh biases) stays so
   n = len(z1)
   similarity = z @ z.T / temperature
   similarity = jnp.where(jnp.eye(2 * n, dtype=bool), -jnp.inf, similarity)
   positives = jnp.roll(jnp.arange(2 * n), n)
   return cross_entropy(similarity, positives)
+
+
+def normalised(z: Array) -> Array:
+  """[B,D] -> rows of unit length; a row of zeros stays, with a finite gradient."""
+  square = jnp.square(z).sum(axis=1, keepdims=True)
+  return z / jnp.sqrt(jnp.where(square > 0, square, 1.0))
+
+
+def cosine_distance(p: Array, z: Array) -> Array:
+  """Mean squared distance of the unit vectors along p and z [B,D], 2 - 2 cos: in [0, 4] (BYOL, Grill et al. 2020, eq. 2)."""
+  return 2 - 2 * (normalised(p) * normalised(z)).sum(axis=1).mean()
+
+
+def info_nce(q: Array, k: Array, negatives: Array, temperature: float) -> Array:
+  """Cross-entropy of picking k_i for q_i [B,D] among it and the negatives [K,D] (MoCo, He et al. 2020, eq. 1)."""
+  q, k, negatives = normalised(q), normalised(k), normalised(negatives)
+  logits = jnp.concatenate([(q * k).sum(axis=1, keepdims=True), q @ negatives.T], axis=1) / temperature
+  return cross_entropy(logits, jnp.zeros(len(q), jnp.int32))
+
+
+def barlow_twins(z1: Array, z2: Array, off_diagonal: float) -> Array:
+  """Sum of (C_ii - 1)^2 + off_diagonal C_ij^2, C the cross-correlation of z1 and z2 [B,D] (Zbontar et al. 2021, eq. 1)."""
+
+  def standardised(z: Array) -> Array:
+    centred = z - z.mean(axis=0)
+    return centred * jax.lax.rsqrt(jnp.square(centred).mean(axis=0) + 1e-5)
+
+  c = standardised(z1).T @ standardised(z2) / len(z1)
+  on = jnp.square(jnp.diagonal(c) - 1).sum()
+  return on + off_diagonal * (jnp.square(c).sum() - jnp.square(jnp.diagonal(c)).sum())
+
+
+def vicreg(z1: Array, z2: Array, invariance: float, variance: float, covariance: float) -> Array:
+  """invariance * mse + variance * hinge(1 - std) + covariance * squared covariances (Bardes et al. 2022, eq. 1 to 6)."""
+
+  def one(z: Array) -> tuple[Array, Array]:
+    centred, (n, d) = z - z.mean(axis=0), z.shape
+    std = jnp.sqrt(jnp.square(centred).sum(axis=0) / (n - 1) + 1e-4)
+    c = centred.T @ centred / (n - 1)
+    return jnp.maximum(1 - std, 0).mean(), (jnp.square(c).sum() - jnp.square(jnp.diagonal(c)).sum()) / d
+
+  (v1, c1), (v2, c2) = one(z1), one(z2)
+  return invariance * jnp.square(z1 - z2).mean() + variance * (v1 + v2) + covariance * (c1 + c2)
+
+
+def spread(z1: Array, z2: Array) -> dict[str, Array]:
+  """How far the embeddings [B,D] of two views are from having collapsed, on the unit sphere.
+
+  embedding_std: mean standard deviation of a coordinate times sqrt(D): near 1 spread out, 0 collapsed.
+  effective_rank: (sum of the covariance's eigenvalues)^2 / the sum of their squares: the dimensions in use.
+  alignment: mean squared distance of two views; uniformity: log mean exp(-2 d^2) over pairs of images, -4 .. 0, lower is
+  more uniform (Wang, Isola: Understanding Contrastive Representation Learning, 2020, arXiv 2005.10242).
+  """
+  a, b = normalised(z1), normalised(z2)
+  centred = a - a.mean(axis=0)
+  c = centred.T @ centred / len(a)
+  distance = jnp.maximum(2 - 2 * a @ a.T, 0)
+  others = 1 - jnp.eye(len(a))
+  return {
+    "embedding_std": jnp.sqrt(jnp.square(centred).mean(axis=0)).mean() * jnp.sqrt(a.shape[1]),
+    "effective_rank": jnp.square(jnp.trace(c)) / jnp.maximum(jnp.square(c).sum(), 1e-12),
+    "alignment": jnp.square(a - b).sum(axis=1).mean(),
+    "uniformity": jnp.log((jnp.exp(-2 * distance) * others).sum() / others.sum()),
+  }

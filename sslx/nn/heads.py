@@ -34,14 +34,20 @@ class ConvHead(nn.Module):
 
 
 class Projector(nn.Module):
-  """Dense, relu, ..., dense: the projection head of SimCLR (Chen et al., 2020, arXiv 2002.05709), dropped for probing."""
+  """Dense, relu, ..., dense: the projection head of SimCLR (Chen et al., 2020, arXiv 2002.05709), dropped for probing.
+
+  norm: batch normalisation in front of every relu, as in BYOL's projector and predictor.
+  """
 
   widths: tuple[int, ...] = (128, 64)
+  norm: bool = False
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...] -> [B,widths[-1]]."""
     x = x.reshape(len(x), -1)
     for width in self.widths[:-1]:
-      x = nn.relu(nn.Dense(width)(x))
+      x = nn.Dense(width, use_bias=not self.norm)(x)
+      x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x) if self.norm else x
+      x = nn.relu(x)
     return nn.Dense(self.widths[-1])(x)

@@ -1,0 +1,48 @@
+"""SimSiam: predict the embedding of one view from that of the other, without negatives and without a target network.
+
+    L = D(h(z1), sg(z2)) / 2 + D(h(z2), sg(z1)) / 2,  D(p, z) = 2 - 2 cos(p, z),  z = g(f(view))
+
+Chen, He: Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv 2011.10566. Theirs is -cos, ours BYOL's scale of
+the same: 0 where the views agree. Deviations: no batch normalisation of the projector's output; views as in `simclr`.
+"""
+
+import jax
+
+from sslx import losses, nn
+from sslx.pretext import common
+from sslx.pretext.twins import View, check_widths, twins
+from sslx.types import Array, Batch, Params, Pretext, State
+
+
+def simsiam(
+  encoder: nn.Encoder,
+  features: str = "flatten",
+  *,
+  projector: tuple[int, ...] = (256, 128),
+  predictor: tuple[int, ...] = (64, 128),
+  views: str = "auto",
+) -> Pretext:
+  """Siamese prediction with a stopped gradient.
+
+  predictor: widths of h, a bottleneck; its last is the projector's.
+  views: as in simclr.
+  """
+  check_widths(predictor=predictor)
+  base, h = twins(encoder, projector, True, views), nn.Projector((*predictor[:-1], projector[-1]), norm=True)
+
+  def init(key: Array, batch: Batch) -> tuple[Params, State]:
+    keys = common.split(key, "base", "predictor")
+    params, state = base.init(keys["base"], batch)
+    predictor_params, stats = nn.init(h, keys["predictor"], jax.numpy.zeros((1, projector[-1])))
+    return {**params, "predictor": predictor_params}, {**state, "predictor": stats}
+
+  def loss(params: Params, state: State, key: Array, view: View):
+    z1, z2, state = base.project(params, state, view)
+    p, stats = nn.apply(h, params["predictor"], state["predictor"], jax.numpy.concatenate([z1, z2]), train=True)
+    p1, p2 = jax.numpy.split(p, 2)
+    stop = jax.lax.stop_gradient
+    value = (losses.cosine_distance(p1, stop(z2)) + losses.cosine_distance(p2, stop(z1))) / 2
+    return value, ({**state, "predictor": stats}, losses.spread(z1, z2))
+
+  encode = common.encoder_features(encoder, features)
+  return Pretext(init, loss, encode, base.transform, common.no_update, base.show)

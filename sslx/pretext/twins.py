@@ -1,0 +1,87 @@
+"""What methods on two views of each image share: the views, a projector, and both views in one pass."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sslx import losses, nn, views
+from sslx.ops.image import to_float
+from sslx.pretext import common
+from sslx.types import Array, Batch, Params, Pretext, State, UserError
+
+View = dict[str, Array]  # view1, view2: f32 [B,H,W,C]
+
+
+class Twins(NamedTuple):
+  """Pieces of a Pretext on two views."""
+
+  init: Callable[[Array, Batch], tuple[Params, State]]
+  """Roles encoder and projector."""
+  transform: Callable[[Array, Batch], View]
+  project: Callable[[Params, State, View], tuple[Array, Array, State]]
+  """-> embeddings z1, z2 [B,D] and the state after; training mode, both views share the batch statistics."""
+  show: Callable[[Params, State, Array, Batch], dict[str, Array]]
+
+
+def check_widths(**widths: tuple[int, ...]) -> None:
+  """Raises UserError for a head without layers or with an empty one."""
+  for name, value in widths.items():
+    if not value or min(value) < 1:
+      raise UserError(f"--hp={name}={'-'.join(map(str, value))}: needs widths of at least 1, such as 256-128.")
+
+
+def check_positive(**values: float) -> None:
+  """Raises UserError for a value that is not a positive number."""
+  for name, value in values.items():
+    if not 0 < value < float("inf"):
+      raise UserError(f"--hp={name}={value:g}: must be positive.")
+
+
+def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spec: str) -> Twins:
+  """projector: widths of its layers; norm: with batch normalisation; views_spec: see `sslx.views.build`."""
+  check_widths(projector=projector)
+  head, view = nn.Projector(projector, norm), views.build(views_spec)
+
+  def init(key: Array, batch: Batch) -> tuple[Params, State]:
+    keys = common.split(key, "encoder", "projector")
+    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["image"])
+    head_params, head_stats = nn.init(head, keys["projector"], common.last(outputs))
+    return {"encoder": params, "projector": head_params}, {"encoder": stats, "projector": head_stats}
+
+  def transform(key: Array, batch: Batch) -> View:
+    image = to_float(batch["image"])
+    one, two = jax.random.split(key)
+    return {"view1": view(one, image), "view2": view(two, image)}
+
+  def project(params: Params, state: State, view: View) -> tuple[Array, Array, State]:
+    image = jnp.concatenate([view["view1"], view["view2"]])
+    outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], image, train=True)
+    z, head_stats = nn.apply(head, params["projector"], state["projector"], common.last(outputs), train=True)
+    z1, z2 = jnp.split(z, 2)
+    return z1, z2, {**state, "encoder": stats, "projector": head_stats}
+
+  def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
+    return {"original": to_float(batch["image"]), **transform(key, batch)}
+
+  return Twins(init, transform, project, show)
+
+
+def joint(
+  encoder: nn.Encoder,
+  features: str,
+  projector: tuple[int, ...],
+  norm: bool,
+  views_spec: str,
+  objective: Callable[[Array, Array], Array],
+) -> Pretext:
+  """A method whose loss is a function of the embeddings z1, z2 [B,D] of two views."""
+  base = twins(encoder, projector, norm, views_spec)
+
+  def loss(params: Params, state: State, key: Array, view: View):
+    z1, z2, state = base.project(params, state, view)
+    return objective(z1, z2), (state, losses.spread(z1, z2))
+
+  encode = common.encoder_features(encoder, features)
+  return Pretext(base.init, loss, encode, base.transform, common.no_update, base.show)

@@ -1,0 +1,32 @@
+"""VICReg: embeddings of two views are alike, every dimension varies, and dimensions do not covary.
+
+    L = invariance s(z1, z2) + variance [v(z1) + v(z2)] + covariance [c(z1) + c(z2)]
+
+s: mean squared difference; v: hinge of the standard deviations at 1; c: squared covariances off the diagonal over the
+width. Bardes, Ponce, LeCun: VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning,
+ICLR 2022, arXiv 2105.04906. Deviations: a smaller projector (theirs 8192 wide); views as in `simclr`.
+"""
+
+from sslx import losses, nn
+from sslx.pretext.twins import check_positive, joint
+from sslx.types import Pretext
+
+
+def vicreg(
+  encoder: nn.Encoder,
+  features: str = "flatten",
+  *,
+  invariance: float = 25.0,
+  variance: float = 25.0,
+  covariance: float = 1.0,
+  projector: tuple[int, ...] = (256, 256),
+  views: str = "auto",
+) -> Pretext:
+  """Variance, invariance and covariance of two views' embeddings; the weights are the paper's.
+
+  views: as in simclr.
+  """
+  check_positive(invariance=invariance, variance=variance, covariance=covariance)
+  return joint(
+    encoder, features, projector, True, views, lambda z1, z2: losses.vicreg(z1, z2, invariance, variance, covariance)
+  )

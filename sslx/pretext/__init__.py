@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from sslx import nn, options
 from sslx.pretext.autoencode import autoencode
+from sslx.pretext.barlow_twins import barlow_twins
+from sslx.pretext.byol import byol
 from sslx.pretext.colorize import colorize
 from sslx.pretext.context_encoder import context_encoder
 from sslx.pretext.context_prediction import context_prediction
@@ -14,14 +16,17 @@ from sslx.pretext.denoise import denoise
 from sslx.pretext.inpaint import inpaint
 from sslx.pretext.jigsaw import jigsaw
 from sslx.pretext.mae import mae
+from sslx.pretext.moco import moco
 from sslx.pretext.rotation import rotation
 from sslx.pretext.simclr import simclr
+from sslx.pretext.simsiam import simsiam
 from sslx.pretext.sparse import sparse
 from sslx.pretext.split_brain import split_brain
 from sslx.pretext.stacked_denoise import stacked_denoise
 from sslx.pretext.super_resolution import super_resolution
 from sslx.pretext.supervised import supervised
 from sslx.pretext.vae import vae
+from sslx.pretext.vicreg import vicreg
 from sslx.pretext.wta import wta
 from sslx.types import Pretext, UserError
 
@@ -38,6 +43,8 @@ class Method(NamedTuple):
 
 METHODS: dict[str, Method] = {
   "autoencode": Method(autoencode),
+  "barlow_twins": Method(barlow_twins, epochs=6, learning_rate=2e-3),
+  "byol": Method(byol, epochs=6, learning_rate=2e-3),
   "colorize": Method(colorize, epochs=2, batch_size=64, learning_rate=2e-3),
   "context_encoder": Method(context_encoder, epochs=2, batch_size=64, learning_rate=3e-3),
   "context_prediction": Method(context_prediction, epochs=2, batch_size=64, learning_rate=3e-3),
@@ -51,14 +58,17 @@ METHODS: dict[str, Method] = {
   "inpaint": Method(inpaint, epochs=2, batch_size=64, learning_rate=3e-3),
   "jigsaw": Method(jigsaw, epochs=2, batch_size=64, learning_rate=3e-3),
   "mae": Method(mae, batch_size=64, learning_rate=2e-3, encoder="vit"),
+  "moco": Method(moco, epochs=6, learning_rate=2e-3),
   "rotation": Method(rotation, epochs=2, batch_size=64),
   "simclr": Method(simclr, epochs=6, learning_rate=2e-3),
+  "simsiam": Method(simsiam, epochs=6, learning_rate=2e-3),
   "sparse": Method(sparse, epochs=20, learning_rate=3e-3, encoder="mlp:widths=196,code=0,activation=sigmoid"),
   "split_brain": Method(split_brain, epochs=2, batch_size=64, learning_rate=2e-3, encoder="split"),
   "stacked_denoise": Method(stacked_denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "super_resolution": Method(super_resolution, epochs=2, batch_size=64, learning_rate=3e-3),
   "supervised": Method(supervised),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32"),
+  "vicreg": Method(vicreg, epochs=6, learning_rate=2e-3),
   "wta": Method(wta, epochs=8, batch_size=100, learning_rate=3e-3, encoder="mlp:widths=2000,code=0"),
 }
 

@@ -7,6 +7,7 @@ the same: 0 where the views agree. Deviations: no batch normalisation of the pro
 """
 
 import jax
+import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.pretext import common
@@ -19,27 +20,27 @@ def simsiam(
   features: str = "flatten",
   *,
   projector: tuple[int, ...] = (256, 128),
-  predictor: tuple[int, ...] = (64, 128),
+  predictor: tuple[int, ...] = (64,),
   views: str = "auto",
 ) -> Pretext:
   """Siamese prediction with a stopped gradient.
 
-  predictor: widths of h, a bottleneck; its last is the projector's.
+  predictor: widths of h's hidden layers, a bottleneck.
   views: as in simclr.
   """
-  check_widths(predictor=predictor)
-  base, h = twins(encoder, projector, True, views), nn.Projector((*predictor[:-1], projector[-1]), norm=True)
+  check_widths(projector=projector, predictor=predictor)
+  base, h = twins(encoder, projector, True, views), nn.Projector((*predictor, projector[-1]), norm=True)
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "base", "predictor")
     params, state = base.init(keys["base"], batch)
-    predictor_params, stats = nn.init(h, keys["predictor"], jax.numpy.zeros((1, projector[-1])))
+    predictor_params, stats = nn.init(h, keys["predictor"], jnp.zeros((1, projector[-1])))
     return {**params, "predictor": predictor_params}, {**state, "predictor": stats}
 
   def loss(params: Params, state: State, key: Array, view: View):
     z1, z2, state = base.project(params, state, view)
-    p, stats = nn.apply(h, params["predictor"], state["predictor"], jax.numpy.concatenate([z1, z2]), train=True)
-    p1, p2 = jax.numpy.split(p, 2)
+    p, stats = nn.apply(h, params["predictor"], state["predictor"], jnp.concatenate([z1, z2]), train=True)
+    p1, p2 = jnp.split(p, 2)
     stop = jax.lax.stop_gradient
     value = (losses.cosine_distance(p1, stop(z2)) + losses.cosine_distance(p2, stop(z1))) / 2
     return value, ({**state, "predictor": stats}, losses.spread(z1, z2))

@@ -20,6 +20,8 @@ class Twins(NamedTuple):
   init: Callable[[Array, Batch], tuple[Params, State]]
   """Roles encoder and projector."""
   transform: Callable[[Array, Batch], View]
+  embed: Callable[[Params, State, Array], tuple[Array, State]]
+  """Float images -> embeddings [B,D] and the state after; training mode."""
   project: Callable[[Params, State, View], tuple[Array, Array, State]]
   """-> embeddings z1, z2 [B,D] and the state after; training mode, both views share the batch statistics."""
   show: Callable[[Params, State, Array, Batch], dict[str, Array]]
@@ -55,17 +57,20 @@ def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spe
     one, two = jax.random.split(key)
     return {"view1": view(one, image), "view2": view(two, image)}
 
-  def project(params: Params, state: State, view: View) -> tuple[Array, Array, State]:
-    image = jnp.concatenate([view["view1"], view["view2"]])
+  def embed(params: Params, state: State, image: Array) -> tuple[Array, State]:
     outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], image, train=True)
     z, head_stats = nn.apply(head, params["projector"], state["projector"], common.last(outputs), train=True)
+    return z, {**state, "encoder": stats, "projector": head_stats}
+
+  def project(params: Params, state: State, view: View) -> tuple[Array, Array, State]:
+    z, state = embed(params, state, jnp.concatenate([view["view1"], view["view2"]]))
     z1, z2 = jnp.split(z, 2)
-    return z1, z2, {**state, "encoder": stats, "projector": head_stats}
+    return z1, z2, state
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     return {"original": to_float(batch["image"]), **transform(key, batch)}
 
-  return Twins(init, transform, project, show)
+  return Twins(init, transform, embed, project, show)
 
 
 def joint(

@@ -1,0 +1,66 @@
+"""BYOL: predict what a slowly moving copy of the network makes of another view; no negatives.
+
+    L = D(h(z1), z2') / 2 + D(h(z2), z1') / 2,  D(p, z) = 2 - 2 cos(p, z),  z = g(f(view))
+    target parameters: xi <- tau xi + (1 - tau) theta after every step
+
+Grill et al.: Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020, arXiv 2006.07733.
+Theirs is twice as large (a sum over both directions). z' is the target's embedding, in training mode as in the paper.
+Deviations: one set of views for both sides (`simclr`'s), smaller heads; tau is constant unless `ramp` gives it steps.
+"""
+
+import jax.numpy as jnp
+
+from sslx import losses, memory, nn
+from sslx.pretext import common
+from sslx.pretext.twins import View, check_widths, twins
+from sslx.types import Array, Batch, Params, Pretext, State, UserError
+
+ONLINE = ("encoder", "projector")  # the roles that have a target
+
+
+def byol(
+  encoder: nn.Encoder,
+  features: str = "flatten",
+  *,
+  tau: float = 0.99,
+  ramp: int = 0,
+  projector: tuple[int, ...] = (256, 128),
+  predictor: tuple[int, ...] = (256,),
+  views: str = "auto",
+) -> Pretext:
+  """Bootstrap of one's own latent.
+
+  tau: the target's momentum; ramp: steps over which it rises to 1 along a cosine, 0 for a constant.
+  predictor: widths of h's hidden layers.
+  views: as in simclr.
+  """
+  if not 0 <= tau <= 1:
+    raise UserError(f"--hp=tau={tau:g}: must be in [0, 1].")
+  if ramp < 0:
+    raise UserError(f"--hp=ramp={ramp}: a number of steps, 0 for a constant tau.")
+  check_widths(projector=projector, predictor=predictor)
+  base, h = twins(encoder, projector, True, views), nn.Projector((*predictor, projector[-1]), norm=True)
+
+  def init(key: Array, batch: Batch) -> tuple[Params, State]:
+    keys = common.split(key, "base", "predictor")
+    params, state = base.init(keys["base"], batch)
+    predictor_params, stats = nn.init(h, keys["predictor"], jnp.zeros((1, projector[-1])))
+    target = {"params": {role: params[role] for role in ONLINE}, "state": {role: state[role] for role in ONLINE}}
+    return {**params, "predictor": predictor_params}, {**state, "predictor": stats, "target": target}
+
+  def loss(params: Params, state: State, key: Array, view: View):
+    target = state["target"]
+    z1, z2, state = base.project(params, state, view)
+    p, stats = nn.apply(h, params["predictor"], state["predictor"], jnp.concatenate([z1, z2]), train=True)
+    p1, p2 = jnp.split(p, 2)
+    t1, t2, moved = base.project(target["params"], target["state"], view)
+    value = (losses.cosine_distance(p1, t2) + losses.cosine_distance(p2, t1)) / 2
+    state = {**state, "predictor": stats, "target": {**target, "state": moved}}
+    return value, (state, losses.spread(z1, z2))
+
+  def update(params: Params, state: State, step: Array) -> State:
+    momentum = memory.rising(tau, step, ramp)
+    target = memory.ema(state["target"]["params"], {role: params[role] for role in ONLINE}, momentum)
+    return {**state, "target": {**state["target"], "params": target}}
+
+  return Pretext(init, loss, common.encoder_features(encoder, features), base.transform, update, base.show)

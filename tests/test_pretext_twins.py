@@ -1,0 +1,255 @@
+"""Methods on two views: their losses against loops, targets that move by averages, a queue that is one, no collapse."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx import losses, memory, nn, optim, train
+from sslx.pretext import build
+from sslx.types import UserError
+
+KEY = jax.random.key(0)
+TINY = "mlp:widths=8,code=5"
+VIEWS = "digits:degrees=10"
+
+
+@functools.cache
+def make(method, encoder=TINY, **hp):
+  return build(method, nn.build(encoder), "flatten", 3, {"views": VIEWS, **hp})
+
+
+def make_batch(n=6, seed=0):
+  return {"image": np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 1), dtype=np.uint8)}
+
+
+def embeddings(n=7, d=4, seed=0):
+  return np.random.default_rng(seed).standard_normal((2, n, d)).astype(np.float32)
+
+
+def unit(z):
+  return z / np.linalg.norm(z, axis=-1, keepdims=True)
+
+
+def assert_trees(a, b, **tolerance):
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_allclose(x, y, **tolerance)
+
+
+# losses
+
+
+def test_cosine_distance():
+  p, z = embeddings()
+  expected = np.square(unit(p) - unit(z)).sum(1).mean()
+  np.testing.assert_allclose(losses.cosine_distance(p, z), expected, rtol=1e-5)
+  np.testing.assert_allclose(losses.cosine_distance(7 * p, 0.1 * z), expected, rtol=1e-5)
+  np.testing.assert_allclose(losses.cosine_distance(p, p), 0, atol=1e-6)
+  np.testing.assert_allclose(losses.cosine_distance(p, -p), 4, atol=1e-6)
+
+
+def test_info_nce():
+  q, k = embeddings()
+  negatives = embeddings(11, seed=1)[0]
+  terms = []
+  for i in range(len(q)):
+    positive = np.exp(unit(q[i]) @ unit(k[i]) / 0.3)
+    others = sum(np.exp(unit(q[i]) @ unit(n) / 0.3) for n in negatives)
+    terms.append(-np.log(positive / (positive + others)))
+  np.testing.assert_allclose(losses.info_nce(q, k, negatives, 0.3), np.mean(terms), rtol=1e-5)
+  same = np.ones((3, 4), np.float32)
+  np.testing.assert_allclose(losses.info_nce(same, same, np.ones((9, 4), np.float32), 0.1), np.log(10), rtol=1e-5)
+
+
+def test_barlow_twins():
+  z1, z2 = embeddings(9, 3)
+  c = np.zeros((3, 3))
+  for i in range(3):
+    for j in range(3):
+      a, b = z1[:, i] - z1[:, i].mean(), z2[:, j] - z2[:, j].mean()
+      c[i, j] = (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
+  expected = sum((1 - c[i, i]) ** 2 for i in range(3)) + 0.3 * sum(
+    c[i, j] ** 2 for i in range(3) for j in range(3) if i != j
+  )
+  np.testing.assert_allclose(losses.barlow_twins(z1, z2, 0.3), expected, rtol=1e-3)
+  white = np.linalg.qr(z1 - z1.mean(0))[0].astype(np.float32) * 3  # uncorrelated dimensions, the same in both views
+  np.testing.assert_allclose(losses.barlow_twins(white, white, 0.3), 0, atol=1e-6)
+
+
+def test_vicreg():
+  z1, z2 = 0.5 * embeddings(9, 3)
+  spread = [np.maximum(0, 1 - np.sqrt(z.var(0, ddof=1) + 1e-4)).mean() for z in (z1, z2)]
+  covary = []
+  for z in (z1, z2):
+    c = np.cov(z.T)
+    covary.append(sum(c[i, j] ** 2 for i in range(3) for j in range(3) if i != j) / 3)
+  for weights in ((25, 25, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
+    expected = weights[0] * np.square(z1 - z2).mean() + weights[1] * sum(spread) + weights[2] * sum(covary)
+    np.testing.assert_allclose(losses.vicreg(z1, z2, *weights), expected, rtol=1e-4)
+
+
+def test_spread_tells_a_collapse():
+  z1, z2 = embeddings(400, 8)
+  free = losses.spread(z1, z1)
+  assert free["embedding_std"] == pytest.approx(1, abs=0.05)
+  assert free["effective_rank"] == pytest.approx(8, rel=0.05)
+  assert free["alignment"] == 0
+  distance = np.square(unit(z1)[:, None] - unit(z1)[None]).sum(-1)
+  others = ~np.eye(400, dtype=bool)
+  np.testing.assert_allclose(free["uniformity"], np.log(np.exp(-2 * distance)[others].mean()), rtol=1e-3)
+  np.testing.assert_allclose(
+    losses.spread(z1, z2)["alignment"], np.square(unit(z1) - unit(z2)).sum(1).mean(), rtol=1e-4
+  )
+  point = losses.spread(np.ones((9, 8), np.float32), np.ones((9, 8), np.float32))
+  assert point["embedding_std"] == pytest.approx(0, abs=1e-3)
+  assert point["uniformity"] == pytest.approx(0, abs=1e-5)
+  line = np.outer(np.linspace(-1, 1, 40), np.ones(8)).astype(np.float32)
+  assert losses.spread(line, line)["effective_rank"] == pytest.approx(1, rel=1e-3)
+
+
+# memory
+
+
+def test_moving_average():
+  old, new = {"a": jnp.array([1.0, 2.0])}, {"a": jnp.array([3.0, 6.0])}
+  np.testing.assert_allclose(memory.ema(old, new, 1.0)["a"], old["a"])
+  np.testing.assert_allclose(memory.ema(old, new, 0.0)["a"], new["a"])
+  np.testing.assert_allclose(memory.ema(old, new, 0.75)["a"], [1.5, 3.0])
+
+
+def test_rising_momentum():
+  assert memory.rising(0.9, jnp.asarray(0), 100) == pytest.approx(0.9)
+  assert memory.rising(0.9, jnp.asarray(50), 100) == pytest.approx(0.95)
+  assert memory.rising(0.9, jnp.asarray(100), 100) == pytest.approx(1)
+  assert memory.rising(0.9, jnp.asarray(250), 100) == pytest.approx(1)
+  assert memory.rising(0.9, jnp.asarray(250), 0) == pytest.approx(0.9)
+
+
+def test_queue_is_first_in_first_out():
+  queue = jnp.arange(5.0)[:, None]
+  for i in range(3):
+    queue = memory.enqueue(queue, jnp.array([[10.0 + i], [20.0 + i]]))
+  assert queue[:, 0].tolist() == [12, 22, 11, 21, 10]  # 2 does not divide 5
+  assert memory.enqueue(queue, jnp.arange(8.0)[:, None])[:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+# methods
+
+
+def heads(method, **hp):
+  """(pretext, params, state, view) at a generic point."""
+  pretext, batch = make(method, **hp), make_batch()
+  params, state = jax.jit(pretext.init)(KEY, batch)
+  rng = np.random.default_rng(3)
+  move = lambda x: x + 0.1 * rng.standard_normal(x.shape).astype(np.float32)  # noqa: E731
+  return pretext, jax.tree.map(move, params), state, pretext.transform(KEY, batch)
+
+
+def embed(params, state, image, norm, widths):
+  code = nn.apply(nn.build(TINY), params["encoder"], {}, image)[0]["code"]
+  return nn.apply(nn.Projector(widths, norm), params["projector"], state["projector"], code, train=True)[0]
+
+
+def test_byol_is_its_equation():
+  pretext, params, state, view = heads("byol", projector=(6, 4), predictor=(5,))
+  both = np.concatenate([view["view1"], view["view2"]])
+  z = embed(params, state, both, True, (6, 4))
+  target = embed(state["target"]["params"], state["target"]["state"], both, True, (6, 4))
+  p, _ = nn.apply(nn.Projector((5, 4), True), params["predictor"], state["predictor"], z, train=True)
+  expected = np.square(unit(np.asarray(p)) - unit(np.roll(np.asarray(target), 6, axis=0))).sum(1).mean()
+  value, (after, _) = pretext.loss(params, state, KEY, view)
+  np.testing.assert_allclose(value, expected, rtol=1e-4)
+  assert 0 <= value <= 4
+  assert_trees(after["target"]["params"], state["target"]["params"], rtol=0)  # moves in `update` alone
+
+
+@pytest.mark.parametrize(("tau", "ramp", "step"), [(1.0, 0, 0), (0.0, 0, 0), (0.9, 0, 3), (0.9, 10, 10)])
+def test_byol_target_is_a_moving_average_after_the_optimiser(tau, ramp, step):
+  pretext, params, state, _ = heads("byol", tau=tau, ramp=ramp)
+  after = pretext.update(params, state, jnp.asarray(step))
+  tau = 1.0 if ramp == step == 10 else tau
+  for role in ("encoder", "projector"):
+    expected = jax.tree.map(lambda t, o: tau * t + (1 - tau) * o, state["target"]["params"][role], params[role])
+    assert_trees(after["target"]["params"][role], expected, rtol=1e-5, atol=1e-7)
+  tx = optim.optimizer(0.1, "sgd")
+  ts = train.make_init(pretext, tx)(KEY, make_batch())
+  first = jax.tree.map(np.array, ts.params)
+  ts = train.make_train_step(pretext, tx)(ts, make_batch(), None)
+  if tau == 0 and not ramp:
+    assert_trees(ts[0].state["target"]["params"]["encoder"], ts[0].params["encoder"], rtol=1e-6)
+    assert np.any(jax.tree.leaves(first["encoder"])[1] != jax.tree.leaves(ts[0].params["encoder"])[1])
+
+
+def test_moco_is_its_equation_and_enqueues_after_the_logits():
+  pretext, params, state, view = heads("moco", projector=(6, 4), queue=10, temperature=0.2)
+  q = embed(params, state, view["view1"], False, (6, 4))
+  k = embed(state["target"]["params"], state["target"]["state"], view["view2"], False, (6, 4))
+  value, (after, _) = pretext.loss(params, state, KEY, view)
+  np.testing.assert_allclose(value, losses.info_nce(q, k, state["queue"], 0.2), rtol=1e-4)  # the queue of before
+  np.testing.assert_allclose(after["queue"][:6], unit(np.asarray(k)), rtol=1e-4, atol=1e-6)
+  np.testing.assert_array_equal(after["queue"][6:], state["queue"][:4])
+  np.testing.assert_allclose(np.linalg.norm(state["queue"], axis=1), 1, rtol=1e-5)
+  moved = pretext.update(params, state, jnp.asarray(0))["target"]["params"]["encoder"]
+  average = jax.tree.map(lambda t, o: 0.99 * t + 0.01 * o, state["target"]["params"]["encoder"], params["encoder"])
+  assert_trees(moved, average, rtol=1e-5, atol=1e-7)
+
+
+def test_moco_versions():
+  shapes = {
+    version: {name: dense["kernel"].shape for name, dense in heads("moco", version=version)[1]["projector"].items()}
+    for version in ("v1", "v2")
+  }
+  assert shapes == {"v1": {"Dense_0": (5, 128)}, "v2": {"Dense_0": (5, 256), "Dense_1": (256, 128)}}
+
+
+def test_simsiam_gradient_is_that_with_the_other_side_held_fixed():
+  pretext, params, state, view = heads("simsiam", projector=(6, 4), predictor=(3,))
+  both = np.concatenate([view["view1"], view["view2"]])
+  fixed = jnp.roll(embed(params, state, both, True, (6, 4)), 6, axis=0)
+
+  def by_hand(params):
+    z = embed(params, state, both, True, (6, 4))
+    p, _ = nn.apply(nn.Projector((3, 4), True), params["predictor"], state["predictor"], z, train=True)
+    return losses.cosine_distance(p, fixed)
+
+  value, grads = jax.value_and_grad(lambda p: pretext.loss(p, state, KEY, view)[0])(params)
+  expected, right = jax.value_and_grad(by_hand)(params)
+  np.testing.assert_allclose(value, expected, rtol=1e-4)
+  assert_trees(grads, right, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["simclr", "moco", "byol", "simsiam", "barlow_twins", "vicreg"])
+def test_embeddings_do_not_collapse(method, toy):
+  """Sixty steps on stripes: images stay apart, and views of one come closer to each other than to others."""
+  pretext = make(method, "conv:widths=4-8", **({"queue": 200, "momentum": 0.5} if method == "moco" else {}))
+  tx = optim.optimizer(3e-3)
+  ts = train.make_init(pretext, tx)(KEY, {"image": toy.train.images[:1]})
+  rows = []
+  data = {"image": toy.train.images}
+  step = train.make_train_step(pretext, tx)
+  train.fit(ts, step, data, steps=60, batch_size=60, seed=0, log=rows.append, log_every=15)
+  assert rows[-1]["embedding_std"] > 0.5
+  assert rows[-1]["effective_rank"] > 2
+  assert rows[-1]["alignment"] < 0.8 * (2 - 2 * (1 - rows[-1]["embedding_std"] ** 2))
+
+
+@pytest.mark.parametrize(
+  ("method", "hp"),
+  [
+    ("byol", {"tau": 1.5}),
+    ("byol", {"ramp": -1}),
+    ("byol", {"predictor": ()}),
+    ("moco", {"queue": 0}),
+    ("moco", {"momentum": -0.1}),
+    ("moco", {"temperature": 0.0}),
+    ("simsiam", {"projector": (4, 0)}),
+    ("barlow_twins", {"off_diagonal": 0.0}),
+    ("vicreg", {"variance": -1.0}),
+    ("vicreg", {"views": "photo"}),
+  ],
+)
+def test_bad_hyper_parameters(method, hp):
+  with pytest.raises(UserError, match=f"--hp={next(iter(hp))}="):
+    build(method, nn.build(TINY), "flatten", 3, hp)

@@ -4,8 +4,9 @@ What determines a run is its `config`, which a checkpoint's `meta` carries: the 
 again, from the checkpoint alone.
 """
 
+import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from sslx.data.types import take
 from sslx.pretext import build, check
 from sslx.types import Array, Batch, Params, Pretext, State, TrainState
 
+COLLAPSED = 0.1  # embedding_std (see `losses.spread`) below which a run is said to have collapsed
 WATCH = 1000  # training images on which pretraining is watched and not trained
 
 
@@ -105,12 +107,31 @@ def plan(
   return Plan(pretext, tx, data, watched, steps, batch_size, config["seed"], meta)
 
 
-def run(plan: Plan, ts: TrainState, **how: Any) -> TrainState:
-  """Trains from `ts` to the plan's last step, and watches it. how: log, save and so on, see `train.fit`."""
+def run(
+  plan: Plan, ts: TrainState, *, log: Callable[[dict[str, float]], None] = lambda row: None, **how: Any
+) -> TrainState:
+  """Trains from `ts` to the plan's last step, and watches it. log and how (save and so on): see `train.fit`.
+
+  Says so on stderr, once, where the embeddings of a method on two views collapse.
+  """
+  warned = False
+
+  def watching(row: dict[str, float]) -> None:
+    nonlocal warned
+    log(row)
+    if not warned and row.get("heldout_embedding_std", 1.0) < COLLAPSED:
+      warned = True
+      print(
+        f"warning: at step {row['step']} all images have nearly the same embedding (spread "
+        f"{row['heldout_embedding_std']:.3f}; 1 is even, 0 a point): it has collapsed. Try a lower --learning_rate, a "
+        "larger --batch_size, or stronger views.",
+        file=sys.stderr,
+      )
+
   watch = train.make_watch(plan.pretext, plan.watched, plan.batch_size) if plan.watched else None
   step = train.make_train_step(plan.pretext, plan.tx)
   size, seed = plan.batch_size, plan.seed
-  return train.fit(ts, step, plan.data, steps=plan.steps, batch_size=size, seed=seed, watch=watch, **how)
+  return train.fit(ts, step, plan.data, steps=plan.steps, batch_size=size, seed=seed, watch=watch, log=watching, **how)
 
 
 def start(plan: Plan) -> TrainState:

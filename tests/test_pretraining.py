@@ -95,3 +95,18 @@ def test_pictures_come_in_the_methods_order(toy):
   pictures = pretraining.pictures(plan.pretext, ts.params, ts.state, jax.random.key(0), {"image": toy.train.images[:2]})
   assert list(pictures) == ["clean", "noisy", "restored"]
   np.testing.assert_allclose(pictures["clean"], toy.train.images[:2] / 255, atol=1e-6)
+
+
+def test_a_collapse_is_said_once(toy, capsys):
+  plan, rows = plan_of(toy, "simclr"), []
+
+  def point(params, state, key, view):
+    value, (state, metrics) = plan.pretext.loss(params, state, key, view)
+    return value, (state, {**metrics, "embedding_std": metrics["embedding_std"] * 0 + 0.02})
+
+  pretraining.run(plan, pretraining.start(plan), log=rows.append, log_every=5)
+  assert "collapsed" not in capsys.readouterr().err
+  collapsed = plan._replace(pretext=plan.pretext._replace(loss=point))
+  pretraining.run(collapsed, pretraining.start(plan), log=rows.append, log_every=5)
+  assert capsys.readouterr().err.count("at step 5 all images have nearly the same embedding (spread 0.020") == 1
+  assert len(rows) > 4  # all of them reach the log

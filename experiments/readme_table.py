@@ -24,7 +24,7 @@ def section(run: Path) -> str:
     last = rows[-1]
     title = f"{last['dataset']}, --encoder={last['encoder']}"
     title = f"blocks of {last['pretraining']['method']}, {title}" if last["experiment"] == "blocks" else title
-    return f"### {title}\n\n{(run / 'tables.md').read_text()}\n{made_by(last)}"
+    return f"### {title}\n\n{(run / 'tables.md').read_text()}\n{made_by(rows)}"
   rows = [r for r in rows if r["experiment"] in ("low_label", "probe")]
   if not rows:
     raise UserError(
@@ -37,15 +37,18 @@ def section(run: Path) -> str:
   said = "\n".join(f"- {line}" for line in report.verdict(summary))
   return (
     f"### {last['method']} on {last['dataset']}{reading}\n\n{report.markdown(report.results_table(summary))}\n\n{said}\n\n"
-    f"{made_by(last)}"
+    f"{made_by(rows)}"
   )
 
 
-def made_by(row: dict) -> str:
-  """Command, commit, machine and versions of a row."""
+def made_by(rows: list[dict]) -> str:
+  """Command, machine and versions of the last row, and the commits of all."""
+  row = rows[-1]
+  commits = ", ".join(dict.fromkeys(str(r["git"]) for r in rows))
   versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
   command = re.sub(r" --(out|data_dir)=\S+", "", row["command"])  # folders of the machine it ran on
-  return f"`{command}`; commit {row['git']}; {row['device']}; {versions}.\n"
+  command = re.sub(r" --checkpoint=\S*/", " --checkpoint=runs/", command)
+  return f"`{command}`; commit {commits}; {row['device']}; {versions}.\n"
 
 
 def main(runs: list[Path], into: str) -> None:

@@ -7,6 +7,7 @@ Setting a unit to an amplitude a: a number becomes a; a map is scaled so that it
 where the image has it. A map that is silent in the image gets a at the one place where it is strongest on average.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -128,11 +129,15 @@ def tour(codes: np.ndarray, steps: int) -> np.ndarray:
 def first_filters(encoder: Mapping[str, Any], first_block: str, image_shape: Sequence[int]) -> np.ndarray:
   """f32 [units,h,w,C] of an encoder's first layer: the columns of a dense kernel as images, or the convolution kernels.
 
-  Of an encoder of two halves, those of the lightness half.
+  Of an encoder of two halves, those of the lightness half; of an encoder of patches, images of a patch's size.
   """
   block = encoder[first_block].get("L", encoder[first_block])
   kernel = np.asarray(next(block[name]["kernel"] for name in ("Dense_0", "Conv_0") if name in block))
-  return kernel.T.reshape(-1, *image_shape) if kernel.ndim == 2 else np.moveaxis(kernel, -1, 0)
+  if kernel.ndim == 4:
+    return np.moveaxis(kernel, -1, 0)
+  side = math.isqrt(kernel.shape[0] // image_shape[2])
+  shape = tuple(image_shape) if kernel.shape[0] == math.prod(image_shape) else (side, side, image_shape[2])
+  return kernel.T.reshape(-1, *shape)
 
 
 def strongest(filters: np.ndarray) -> np.ndarray:

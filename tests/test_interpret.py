@@ -162,6 +162,15 @@ def test_first_filters_of_dense_and_convolutional_encoders():
   drawn = pure.first_filters(params, "block1", (5, 4, 3))
   out = nn.apply(conv, params, stats, image)[0]["block1"]
   np.testing.assert_allclose(np.maximum((drawn * image[0, 1:4, :3]).sum((1, 2, 3)), 0), out[0, 2, 1], atol=1e-5)
+  vit = nn.build("vit:width=8,depth=1,heads=2,patch=2")
+  params, stats = nn.init(vit, jax.random.key(0), image)
+  patches = pure.first_filters(params, "patches", (5, 4, 3))
+  assert patches.shape == (8, 2, 2, 3)
+  out = nn.apply(vit, params, stats, image)[0]["patches"] - nn.apply(vit, params, stats, 0 * image)[0]["patches"]
+  np.testing.assert_allclose((patches * image[0, 2:4, :2]).sum((1, 2, 3)), out[0, 1, 0], atol=1e-5)
+  split = nn.build("split:widths=6")
+  params, _ = nn.init(split, jax.random.key(0), image)
+  assert pure.first_filters(params, "block1", (5, 4, 3)).shape == (3, 3, 3, 1)  # of lightness
   norms = np.linalg.norm(drawn.reshape(6, -1), axis=1)[pure.strongest(drawn)]
   assert (np.diff(norms) <= 0).all()
 

@@ -1,10 +1,12 @@
 """Fixtures, quick compilation, and groups: the tests compile hundreds of tiny functions and run each a few times."""
 
 import os
+from pathlib import Path
 
 # Before jax is imported. Convolutions and matrix products are library calls and stay what they are.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
+import jax
 import numpy as np
 import pytest
 
@@ -54,9 +56,23 @@ def toy_npz(toy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
   return f"npz:{path}"
 
 
+def group(item) -> str:
+  """What shares compiled functions: a method's contract, else a file."""
+  method = getattr(item, "callspec", None) and item.callspec.params.get("method")
+  return f"{item.path.name}-{method}" if item.path.name == "test_contract.py" and method else item.path.name
+
+
 def pytest_collection_modifyitems(items):
-  """With several processes (-n), what shares compiled functions runs in one of them: a method's contract, else a file."""
+  """With several processes (-n), a group runs in one of them."""
   for item in items:
-    method = getattr(item, "callspec", None) and item.callspec.params.get("method")
-    shared = f"{item.path.name}-{method}" if item.path.name == "test_contract.py" and method else item.path.name
-    item.add_marker(pytest.mark.xdist_group(shared))
+    item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+def pytest_runtest_teardown(item, nextitem):
+  """Lets compiled functions go with their group: thousands of them use up the memory maps that a process may have
+  (Linux: 65,530), and the compiler then crashes.
+  """
+  if nextitem is None or group(item) != group(nextitem):
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") > 15_000:
+      jax.clear_caches()

@@ -39,7 +39,8 @@ def main() -> None:
   tuned = [mode for mode in modes if not head_only(mode)]
   if tuned:
     raise UserError(f"--modes={','.join(tuned)}: trains the encoder; blocks are compared frozen: frozen, knn:K.")
-  readings = {block: parse(f"{block}:{FLAGS.features}", encoder.block_names) for block in encoder.block_names}
+  for block in encoder.block_names:
+    parse(f"{block}:{FLAGS.features}", encoder.block_names)
   dataset = common.checkpoint_dataset(meta)
   labelled = comparison.draw(dataset)
   identity = {
@@ -48,7 +49,7 @@ def main() -> None:
   }  # fmt: skip
   directory = common.open_directory(Path(FLAGS.out), identity, f"blocks-{meta['method']}-{dataset.name}", FLAGS.fresh)
   timings, rows = {"start-up": time.monotonic() - START}, []
-  for block in readings:
+  for block in encoder.block_names:
     names = {"method": block, "encoder": meta["encoder"], "pretraining": meta["config"]}
     features = f"{block}:{FLAGS.features}"
     subject = comparison.Subject("blocks", directory, dataset, encoder, features, names, FLAGS.seed, tree)

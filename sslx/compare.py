@@ -111,7 +111,7 @@ def train_classifiers(
   asserted.
   """
   fresh = finetune.make_init_encoder(encoder, dataset.image_shape)
-  trees = {"raw": None, "raw+propagate": None, "raw+propagate:cmn": None, "random": fresh(seed)}
+  trees = {"raw": None, **{f"raw+{mode}": None for mode in PROPAGATE}, "random": fresh(seed)}
   trained: dict[Task, Trained] = {}
   for mode in dict.fromkeys(t.mode for t in tasks):
     mine = [t for t in tasks if t.mode == mode]

@@ -14,6 +14,7 @@ import numpy as np
 
 from sslx.data import LazyImages
 from sslx.data.subsets import stratified_folds
+from sslx.propagation import unit
 from sslx.types import Array, UserError
 
 L2_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -289,7 +290,7 @@ class Knn(NamedTuple):
 
   def logits(self, features: np.ndarray) -> np.ndarray:
     """Votes of each class, f32 [Q,K]."""
-    bank, queries = jnp.asarray(self.bank), _unit(features)
+    bank, queries = jnp.asarray(self.bank), unit(features)
     parts = [queries[i : i + 500] for i in range(0, len(queries), 500)]
     return np.concatenate([_knn(bank, self.labels, q, self.k, self.temperature, self.num_classes) for q in parts])
 
@@ -309,8 +310,4 @@ def fit_knn(
   if not 1 <= k <= len(features):
     raise UserError(f"--modes=knn:{k}: k must be between 1 and the number of labels ({len(features)}).")
   temperature = temperature or (0.07 if k <= 20 else 0.1)
-  return Knn(_unit(features), labels, k, temperature, num_classes, {"k": k, "temperature": temperature})
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-  return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-8)
+  return Knn(unit(features), labels, k, temperature, num_classes, {"k": k, "temperature": temperature})

@@ -8,14 +8,10 @@ Theirs is twice as large (a sum over both directions). z' is the target's embedd
 Deviations: one set of views for both sides (`simclr`'s), smaller heads; tau is constant unless `ramp` gives it steps.
 """
 
-import jax.numpy as jnp
-
 from sslx import losses, memory, nn
 from sslx.pretext import common
-from sslx.pretext.twins import View, check_widths, twins
+from sslx.pretext.twins import View, follow, predictor_on, twins, with_target
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
-
-ONLINE = ("encoder", "projector")  # the roles that have a target
 
 
 def byol(
@@ -38,29 +34,22 @@ def byol(
     raise UserError(f"--hp=tau={tau:g}: must be in [0, 1].")
   if ramp < 0:
     raise UserError(f"--hp=ramp={ramp}: a number of steps, 0 for a constant tau.")
-  check_widths(projector=projector, predictor=predictor)
-  base, h = twins(encoder, projector, True, views), nn.Projector((*predictor, projector[-1]), norm=True)
+  base = twins(encoder, projector, True, views)
+  h = predictor_on(base, predictor, projector[-1])
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
-    keys = common.split(key, "base", "predictor")
-    params, state = base.init(keys["base"], batch)
-    predictor_params, stats = nn.init(h, keys["predictor"], jnp.zeros((1, projector[-1])))
-    target = {"params": {role: params[role] for role in ONLINE}, "state": {role: state[role] for role in ONLINE}}
-    return {**params, "predictor": predictor_params}, {**state, "predictor": stats, "target": target}
+    params, state = h.init(key, batch)
+    return params, with_target(params, state)
 
   def loss(params: Params, state: State, key: Array, view: View):
     target = state["target"]
     z1, z2, state = base.project(params, state, view)
-    p, stats = nn.apply(h, params["predictor"], state["predictor"], jnp.concatenate([z1, z2]), train=True)
-    p1, p2 = jnp.split(p, 2)
+    p1, p2, state = h.predict(params, state, z1, z2)
     t1, t2, moved = base.project(target["params"], target["state"], view)
     value = (losses.cosine_distance(p1, t2) + losses.cosine_distance(p2, t1)) / 2
-    state = {**state, "predictor": stats, "target": {**target, "state": moved}}
-    return value, (state, losses.spread(z1, z2))
+    return value, ({**state, "target": {**target, "state": moved}}, losses.spread(z1, z2))
 
   def update(params: Params, state: State, step: Array) -> State:
-    momentum = memory.rising(tau, step, ramp)
-    target = memory.ema(state["target"]["params"], {role: params[role] for role in ONLINE}, momentum)
-    return {**state, "target": {**state["target"], "params": target}}
+    return follow(params, state, memory.rising(tau, step, ramp))
 
   return Pretext(init, loss, common.encoder_features(encoder, features), base.transform, update, base.show)

@@ -17,10 +17,8 @@ import jax
 
 from sslx import losses, memory, nn
 from sslx.pretext import common
-from sslx.pretext.twins import View, check_positive, check_widths, twins
+from sslx.pretext.twins import View, check_positive, check_widths, follow, twins, with_target
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
-
-ROLES = ("encoder", "projector")
 
 
 def moco(
@@ -51,9 +49,8 @@ def moco(
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "base", "queue")
     params, state = base.init(keys["base"], batch)
-    target = {"params": {role: params[role] for role in ROLES}, "state": {role: state[role] for role in ROLES}}
     first = losses.normalised(jax.random.normal(keys["queue"], (queue, projector[-1])))
-    return params, {**state, "target": target, "queue": first}
+    return params, {**with_target(params, state), "queue": first}
 
   def loss(params: Params, state: State, key: Array, view: View):
     target, remembered = state["target"], state["queue"]
@@ -65,7 +62,6 @@ def moco(
     return value, (state, losses.spread(q, k))
 
   def update(params: Params, state: State, step: Array) -> State:
-    target = memory.ema(state["target"]["params"], {role: params[role] for role in ROLES}, momentum)
-    return {**state, "target": {**state["target"], "params": target}}
+    return follow(params, state, momentum)
 
   return Pretext(init, loss, common.encoder_features(encoder, features), base.transform, update, base.show)

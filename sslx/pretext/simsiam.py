@@ -7,12 +7,11 @@ the same: 0 where the views agree. Deviations: no batch normalisation of the pro
 """
 
 import jax
-import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.pretext import common
-from sslx.pretext.twins import View, check_widths, twins
-from sslx.types import Array, Batch, Params, Pretext, State
+from sslx.pretext.twins import View, predictor_on, twins
+from sslx.types import Array, Params, Pretext, State
 
 
 def simsiam(
@@ -28,22 +27,15 @@ def simsiam(
   predictor: widths of h's hidden layers, a bottleneck.
   views: as in simclr.
   """
-  check_widths(projector=projector, predictor=predictor)
-  base, h = twins(encoder, projector, True, views), nn.Projector((*predictor, projector[-1]), norm=True)
-
-  def init(key: Array, batch: Batch) -> tuple[Params, State]:
-    keys = common.split(key, "base", "predictor")
-    params, state = base.init(keys["base"], batch)
-    predictor_params, stats = nn.init(h, keys["predictor"], jnp.zeros((1, projector[-1])))
-    return {**params, "predictor": predictor_params}, {**state, "predictor": stats}
+  base = twins(encoder, projector, True, views)
+  h = predictor_on(base, predictor, projector[-1])
 
   def loss(params: Params, state: State, key: Array, view: View):
     z1, z2, state = base.project(params, state, view)
-    p, stats = nn.apply(h, params["predictor"], state["predictor"], jnp.concatenate([z1, z2]), train=True)
-    p1, p2 = jnp.split(p, 2)
+    p1, p2, state = h.predict(params, state, z1, z2)
     stop = jax.lax.stop_gradient
     value = (losses.cosine_distance(p1, stop(z2)) + losses.cosine_distance(p2, stop(z1))) / 2
-    return value, ({**state, "predictor": stats}, losses.spread(z1, z2))
+    return value, (state, losses.spread(z1, z2))
 
   encode = common.encoder_features(encoder, features)
-  return Pretext(init, loss, encode, base.transform, common.no_update, base.show)
+  return Pretext(h.init, loss, encode, base.transform, common.no_update, base.show)

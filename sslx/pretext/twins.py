@@ -6,12 +6,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sslx import losses, nn, views
+from sslx import losses, memory, nn, views
 from sslx.ops.image import to_float
 from sslx.pretext import common
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 View = dict[str, Array]  # view1, view2: f32 [B,H,W,C]
+ROLES = ("encoder", "projector")  # those that a target network copies
 
 
 class Twins(NamedTuple):
@@ -71,6 +72,45 @@ def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spe
     return {"original": to_float(batch["image"]), **transform(key, batch)}
 
   return Twins(init, transform, embed, project, show)
+
+
+class Predictor(NamedTuple):
+  """A head on the embeddings of `Twins`, in the role predictor."""
+
+  init: Callable[[Array, Batch], tuple[Params, State]]
+  """The twins' init, and the predictor's."""
+  predict: Callable[[Params, State, Array, Array], tuple[Array, Array, State]]
+  """z1, z2 [B,D] -> p1, p2 [B,D] and the state after; training mode."""
+
+
+def predictor_on(base: Twins, hidden: tuple[int, ...], width: int) -> Predictor:
+  """hidden: widths of its layers before the last, which has `width` units, the embeddings'; with batch normalisation."""
+  check_widths(predictor=hidden)
+  h = nn.Projector((*hidden, width), norm=True)
+
+  def init(key: Array, batch: Batch) -> tuple[Params, State]:
+    keys = common.split(key, "base", "predictor")
+    params, state = base.init(keys["base"], batch)
+    predictor, stats = nn.init(h, keys["predictor"], jnp.zeros((1, width)))
+    return {**params, "predictor": predictor}, {**state, "predictor": stats}
+
+  def predict(params: Params, state: State, z1: Array, z2: Array) -> tuple[Array, Array, State]:
+    p, stats = nn.apply(h, params["predictor"], state["predictor"], jnp.concatenate([z1, z2]), train=True)
+    p1, p2 = jnp.split(p, 2)
+    return p1, p2, {**state, "predictor": stats}
+
+  return Predictor(init, predict)
+
+
+def with_target(params: Params, state: State) -> State:
+  """`state` with a copy of the network in the role target: {"params", "state"} of encoder and projector."""
+  return {**state, "target": {"params": {r: params[r] for r in ROLES}, "state": {r: state[r] for r in ROLES}}}
+
+
+def follow(params: Params, state: State, momentum: float | Array) -> State:
+  """`state` after the target's parameters moved towards `params`, see `memory.ema`."""
+  moved = memory.ema(state["target"]["params"], {r: params[r] for r in ROLES}, momentum)
+  return {**state, "target": {**state["target"], "params": moved}}
 
 
 def joint(

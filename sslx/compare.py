@@ -9,8 +9,12 @@ full      everything, started at the pretrained weights
 knn:K     K nearest neighbours in the frozen features (no head at all)
 propagate the labels spread over the neighbour graph of all training images' frozen features (sslx/propagation.py);
           propagate:cmn also takes the class frequencies as known. raw+propagate: on pixels, for an honest table
+self_train everything, started at the pretrained weights and trained on all training images with the labels that
+          `propagate` gives them, then with its own sure answers (sslx/pretext/self_training.py). raw+self_train: the
+          same from random weights and the labels of raw+propagate
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -23,6 +27,7 @@ from sslx.types import UserError
 
 CONTROLS = ("raw", "random")  # in every table
 PROPAGATE = ("propagate", "propagate:cmn")
+UNLABELLED = (*PROPAGATE, "self_train")  # modes that learn from all training images, and their controls from `raw+MODE`
 REFERENCE_IMAGES = 10_000  # unlabelled training images that standardisation takes its statistics from
 
 
@@ -53,9 +58,17 @@ def head_only(mode: str) -> bool:
   return mode in (*CONTROLS, "frozen") or mode.startswith("knn:") or "propagate" in mode
 
 
+def source(mode: str) -> str:
+  """Whose features a mode reads: raw, random or pretrained."""
+  first = mode.partition("+")[0]
+  return first if first in CONTROLS else "pretrained"
+
+
 def controls(modes: Iterable[str]) -> tuple[str, ...]:
-  """The modes that a table of `modes` needs to be honest: raw, random, and propagation over raw pixels beside any other."""
-  return (*CONTROLS, *(f"raw+{mode}" for mode in modes if mode in PROPAGATE))
+  """The modes that a table of `modes` needs to be honest: raw, random, and what raw pixels alone give where all training
+  images are learnt from.
+  """
+  return (*CONTROLS, *(f"raw+{mode}" for mode in modes if mode in UNLABELLED))
 
 
 def check_modes(modes: Iterable[str], block_names: Sequence[str]) -> tuple[str, ...]:
@@ -65,10 +78,10 @@ def check_modes(modes: Iterable[str], block_names: Sequence[str]) -> tuple[str, 
     raise UserError("--modes=: name at least one mode, such as --modes=scratch,frozen,last:1,full.")
   for mode in modes:
     kind, _, k = mode.partition(":")
-    if mode in CONTROLS or mode.removeprefix("raw+") in PROPAGATE or (kind == "knn" and k.isdecimal() and int(k) > 0):
+    if mode in CONTROLS or mode.removeprefix("raw+") in UNLABELLED or (kind == "knn" and k.isdecimal() and int(k) > 0):
       continue
     if mode not in ("scratch", "frozen", "full") and kind != "last":
-      known = ["scratch", "frozen", "last:K", "full", "knn:K", *PROPAGATE, *CONTROLS]
+      known = ["scratch", "frozen", "last:K", "full", "knn:K", *UNLABELLED, *CONTROLS]
       raise UserError(f"--modes={mode}: no such mode.{options.nearest(mode, known)}")
     masks.trained_blocks(mode, block_names)
   return modes
@@ -111,16 +124,31 @@ def train_classifiers(
   asserted.
   """
   fresh = finetune.make_init_encoder(encoder, dataset.image_shape)
-  trees = {"raw": None, **{f"raw+{mode}": None for mode in PROPAGATE}, "random": fresh(seed)}
+  trees = {"raw": None, "random": fresh(seed), "pretrained": pretrained}
+
+  @functools.cache  # one graph for all modes and subsets
+  def graph(which: str) -> propagation.Graph:
+    say(f"the neighbour graph of {len(dataset.train):,} images ({which} features)")
+    return propagation.graph(probe.extract(finetune.features_of(trees[which], encode), dataset.train.images))
+
   trained: dict[Task, Trained] = {}
   for mode in dict.fromkeys(t.mode for t in tasks):
-    mine = [t for t in tasks if t.mode == mode]
-    if head_only(mode):
-      fit = _head_fitter(trees.get(mode, pretrained), encode, dataset, labelled, mine, seed)
+    mine, tree = [t for t in tasks if t.mode == mode], trees[source(mode)]
+    start = (
+      (lambda task: fresh(1000 + task.subset_seed))
+      if source(mode) == "raw" or mode == "scratch"
+      else (lambda task: pretrained)
+    )
+    if "propagate" in mode:
+      fit = _spreader(graph, tree, dataset)
+    elif "self_train" in mode:
+      tune = finetune.make_self_train(encoder, features, dataset.num_classes, recipe, encode)
+      fit = _self_trainer(tune, start, graph, dataset)
+    elif head_only(mode):
+      fit = _head_fitter(tree, encode, dataset, labelled, mine, seed)
     else:
       blocks = masks.trained_blocks(mode, encoder.block_names)
       tune = finetune.make_finetune(encoder, features, dataset.num_classes, blocks, recipe, encode)
-      start = (lambda task: fresh(1000 + task.subset_seed)) if mode == "scratch" else (lambda task: pretrained)
       fit = _tuner(tune, start, dataset.train, labelled)
     for task in mine:
       begin = time.monotonic()
@@ -134,13 +162,17 @@ def train_classifiers(
 
 def logits(trained: Mapping[Task, Trained], encode: finetune.Encode, test: Split) -> dict[Task, np.ndarray]:
   """Logits f32 [N,K] of every classifier on the test images: the only function that reads them."""
-  cache, out = {}, {}
+  cache, near, out = {}, {}, {}
   for task, (classifier, _) in trained.items():
+    head, which = classifier.head, source(task.mode)
     if head_only(task.mode):
-      source = task.mode.partition("+")[0] if task.mode.startswith(CONTROLS) else "pretrained"
-      if source not in cache:
-        cache[source] = probe.extract(finetune.features_of(classifier.encoder, encode), test.images)
-      out[task] = classifier.head.logits(cache[source])
+      if which not in cache:
+        cache[which] = probe.extract(finetune.features_of(classifier.encoder, encode), test.images)
+      if isinstance(head, propagation.Propagated):
+        near[which] = near[which] if which in near else head.neighbours(cache[which])
+        out[task] = head.logits(cache[which], near[which])
+      else:
+        out[task] = head.logits(cache[which])
     else:
       out[task] = finetune.predict(encode, classifier, test.images)
   return out
@@ -157,16 +189,6 @@ def _head_fitter(
   """A function that fits a linear head on features which were computed once for all `tasks`."""
   train, function = dataset.train, finetune.features_of(tree, encode)
   below = 0 if tree is None else masks.count(tree["params"])
-  if "propagate" in tasks[0].mode:  # one graph for all of them
-    near = propagation.graph(probe.extract(function, train.images))
-
-    def spread(task: Task, rows: np.ndarray) -> finetune.Classifier:
-      assert train.labels is not None
-      mass = task.mode.endswith(":cmn")
-      head = propagation.propagate(near, rows, train.labels[rows], dataset.num_classes, mass)
-      return finetune.Classifier(tree, head, 0, below)
-
-    return spread
   unlabelled = np.sort(np.random.default_rng(seed).permutation(len(train))[:REFERENCE_IMAGES])
   parts = [labelled.subsets[t.subset_seed][t.labels] for t in tasks]
   needed = np.unique(np.concatenate([*parts, [] if labelled.heldout is None else labelled.heldout])).astype(np.int64)
@@ -185,6 +207,44 @@ def _head_fitter(
     head = probe.fit_linear(*read(rows), dataset.num_classes, reference, seed=task.subset_seed, heldout=held)
     size = head.weight.size + head.bias.size
     return finetune.Classifier(tree, head, size, size + below)
+
+  return fit
+
+
+def _spreader(
+  graph: Callable[[str], propagation.Graph], tree: finetune.EncoderTree | None, dataset: Dataset
+) -> Callable[[Task, np.ndarray], finetune.Classifier]:
+  """A function that spreads a subset's labels over the graph of its features' source."""
+  below = 0 if tree is None else masks.count(tree["params"])
+
+  def fit(task: Task, rows: np.ndarray) -> finetune.Classifier:
+    head = _spread(graph, task, rows, dataset, task.mode.endswith(":cmn"))
+    return finetune.Classifier(tree, head, 0, below)
+
+  return fit
+
+
+def _spread(
+  graph: Callable[[str], propagation.Graph], task: Task, rows: np.ndarray, dataset: Dataset, class_mass: bool = False
+) -> propagation.Propagated:
+  labels = dataset.train.labels
+  assert labels is not None
+  return propagation.propagate(graph(source(task.mode)), rows, labels[rows], dataset.num_classes, class_mass)
+
+
+def _self_trainer(
+  tune: Callable[..., finetune.Classifier],
+  start: Callable[[Task], finetune.EncoderTree],
+  graph: Callable[[str], propagation.Graph],
+  dataset: Dataset,
+) -> Callable[[Task, np.ndarray], finetune.Classifier]:
+  """A function that trains encoder and head on all training images, from a subset's propagated labels."""
+
+  def fit(task: Task, rows: np.ndarray) -> finetune.Classifier:
+    assert dataset.train.labels is not None
+    title = f"{task.mode}, {task.labels} labels, subset {task.subset_seed + 1}"
+    spread, labels = _spread(graph, task, rows, dataset), dataset.train.labels[rows]
+    return tune(start(task), dataset.train.images, rows, labels, spread, task.subset_seed, title)
 
   return fit
 

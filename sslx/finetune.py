@@ -16,7 +16,9 @@ from sslx import masks, nn, optim, probe, propagation, train
 from sslx.compile import jit, jit_once
 from sslx.data import LazyImages
 from sslx.data.subsets import stratified_folds
+from sslx.data.types import take
 from sslx.ops.image import to_float
+from sslx.pretext.self_training import self_training
 from sslx.pretext.supervised import supervised
 from sslx.types import Array, TrainState
 
@@ -34,6 +36,10 @@ class Recipe(NamedTuple):
   """With several, one is chosen by cross-validation inside the labelled subset, the same way for every mode."""
   weight_decay: float = 1e-4
   folds: int = 3
+  self_train_epochs: float = 4.0
+  """Passes of self-training over all training images; batch and rate below are its own too."""
+  self_train_batch_size: int = 256
+  self_train_learning_rate: float = 1e-3
 
 
 class Classifier(NamedTuple):
@@ -130,6 +136,58 @@ def make_finetune(
     return classifier._replace(
       head=classifier.head._replace(chosen={"learning_rate": best, "validation_accuracy": accuracy})
     )
+
+  return run
+
+
+@functools.lru_cache(maxsize=16)
+def make_self_train(
+  encoder: nn.Encoder, features: str, num_classes: int, recipe: Recipe, encode: Encode
+) -> Callable[..., Classifier]:
+  """A function (encoder tree, all training images u8[N,H,W,C], rows and their labels i32[n], Propagated, seed, title)
+  -> Classifier: all of the network, trained on the propagated labels and then on what its teacher is sure of (see
+  `sslx.pretext.self_training`). The teacher is what comes back.
+
+  Labelled images are repeated so that they make up an eighth of the batches.
+  """
+  compiled: dict[int, tuple[Any, optax.GradientTransformation, train.TrainStep]] = {}  # by steps
+
+  def run(
+    tree: EncoderTree,
+    images: Images,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    propagated: propagation.Propagated,
+    seed: int,
+    title: str | None = None,
+  ) -> Classifier:
+    n = len(images)
+    order = np.concatenate([np.arange(n), np.tile(rows, max(1, n // (7 * len(rows))))])
+    given = propagated.belief.argmax(1).astype(np.int32)
+    given[rows] = labels
+    weight, known = propagation.certainty(propagated.belief), np.zeros(n, bool)
+    weight[rows], known[rows] = 1, True
+    data = {"image": take(images, order), "label": given[order], "weight": weight[order], "known": known[order]}
+    batch_size = min(recipe.self_train_batch_size, len(order))
+    steps = max(1, round(recipe.self_train_epochs * (len(order) // batch_size)))
+    if steps not in compiled:
+      pretext = self_training(encoder, features, num_classes=num_classes, steps=steps)
+      rate = optim.cosine(recipe.self_train_learning_rate, steps, warmup=steps // 20)
+      tx = optim.optimizer(rate, weight_decay=recipe.weight_decay)
+      compiled[steps] = pretext, tx, train.make_train_step(pretext, tx)
+    pretext, tx, step = compiled[steps]
+    ts = train.make_init(pretext, tx)(jax.random.key(seed), {"image": images[np.arange(1)]})
+    tree = jax.tree.map(jnp.array, tree)  # a copy: the step donates what it is given
+    params = {**ts.params, "encoder": tree["params"]}
+    state = {**ts.state, "encoder": tree["stats"], "teacher": jax.tree.map(jnp.array, params)}
+    ts, rows_logged = ts._replace(params=params, state=state), []
+    ts = train.fit(ts, step, data, steps=steps, batch_size=batch_size, seed=seed, log=rows_logged.append, title=title)
+    teacher = ts.state["teacher"]
+    dense = jax.tree.map(np.asarray, teacher["head"]["Dense_0"])
+    chosen = {name: rows_logged[-1][name] for name in ("teacher_sure", "teacher_agrees")}
+    linear = probe.Linear(dense["kernel"], dense["bias"], probe.identity(len(dense["kernel"])), chosen)
+    after, total = {"params": teacher["encoder"], "stats": ts.state["encoder"]}, masks.count(ts.params)
+    return Classifier(after, linear, total, total)
 
   return run
 

@@ -60,9 +60,14 @@ def psnr(squared_error: Array) -> Array:
   return -10 * jnp.log10(jnp.maximum(squared_error, 1e-10))
 
 
+def cross_entropies(logits: Array, labels: Array) -> Array:
+  """Softmax cross-entropy [B] of logits [B,K] and labels i32[B]."""
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
 def cross_entropy(logits: Array, labels: Array) -> Array:
   """Mean softmax cross-entropy of logits [B,K] and labels i32[B]."""
-  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+  return cross_entropies(logits, labels).mean()
 
 
 def accuracy(logits: Array, labels: Array) -> Array:

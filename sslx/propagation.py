@@ -40,9 +40,13 @@ class Propagated(NamedTuple):
   k: int
   chosen: dict
 
-  def logits(self, features: np.ndarray) -> np.ndarray:
-    """Log of the neighbours' mean belief in each class, f32 [Q,K]."""
-    index = nearest(unit(features), self.bank, self.k)
+  def neighbours(self, features: np.ndarray) -> np.ndarray:
+    """The k nearest training images of each of [Q,D]: i32 [Q,k]. The same for all labels spread over one graph."""
+    return nearest(unit(features), self.bank, self.k)
+
+  def logits(self, features: np.ndarray, neighbours: np.ndarray | None = None) -> np.ndarray:
+    """Log of the neighbours' mean belief in each class, f32 [Q,K]; neighbours: where they are known already."""
+    index = self.neighbours(features) if neighbours is None else neighbours
     return np.log(np.maximum(self.belief[index].mean(1), 1e-9))
 
   def predict(self, features: np.ndarray) -> np.ndarray:
@@ -93,6 +97,12 @@ def graph(features: np.ndarray, k: int = NEIGHBOURS) -> Graph:
   edges = one_way.maximum(one_way.T)
   scale = sparse.diags_array(1 / np.sqrt(edges.sum(axis=1)))  # every row has k edges at least
   return Graph(bank, sparse.csr_array(scale @ edges @ scale, dtype=np.float32), k)
+
+
+def certainty(belief: np.ndarray) -> np.ndarray:
+  """1 - entropy / log K of each row of [N,K]: 1 for a single class, 0 for all alike, or where no label arrived."""
+  entropy = -(belief * np.log(np.maximum(belief, 1e-30))).sum(1)
+  return np.where(belief.sum(1) > 0, 1 - entropy / np.log(belief.shape[1]), 0.0).astype(np.float32)
 
 
 def propagate(

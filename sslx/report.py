@@ -30,6 +30,7 @@ REFERENCES = {
   "random": "a frozen untrained encoder",
   "raw+propagate": "label propagation over raw pixels",
   "raw+propagate:cmn": "the same with class-mass normalisation",
+  "raw+self_train": "self-training from random weights and labels propagated over raw pixels",
 }  # the rows that keep it honest
 
 

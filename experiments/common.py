@@ -55,6 +55,9 @@ flags.DEFINE_integer("seed", 0, "Seed of pretraining.")
 flags.DEFINE_integer(
   "watch", 1000, "Training images held out of pretraining (at most a tenth), on which its loss and metrics are watched."
 )
+flags.DEFINE_bool(
+  "online_knn", True, "Watch a kNN among those images, by their labels. Nothing is trained or chosen by it."
+)
 flags.DEFINE_string("out", "runs", "Folder of run directories.")
 flags.DEFINE_float("save_seconds", 30.0, "Seconds between checkpoints of pretraining.")
 flags.DEFINE_bool("compilation_cache", False, "Keep compiled programs in ~/.cache/sslx: a later start is faster.")
@@ -78,6 +81,9 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("finetune_batch_size", 50, "Their batch size.")
 flags.DEFINE_list("finetune_learning_rates", ["2e-3"], "Their peak learning rate; of several, --validation chooses.")
 flags.DEFINE_float("weight_decay", 1e-4, "Their decoupled weight decay.")
+flags.DEFINE_float("self_train_epochs", 4.0, "Passes of the mode self_train over all training images.")
+flags.DEFINE_integer("self_train_batch_size", 256, "Its batch size.")
+flags.DEFINE_float("self_train_learning_rate", 1e-3, "Its peak learning rate.")
 
 SMOKE_STEPS, SMOKE_IMAGES = 6, 600
 
@@ -202,6 +208,7 @@ def recipe() -> Any:
   from sslx.finetune import Recipe
 
   positive("finetune_steps", "finetune_batch_size")
+  positive("self_train_epochs", "self_train_batch_size", "self_train_learning_rate")
   try:
     rates = tuple(float(rate) for rate in FLAGS.finetune_learning_rates)
   except ValueError:
@@ -209,7 +216,15 @@ def recipe() -> Any:
   if not rates or min(rates) <= 0:
     raise UserError(f"--finetune_learning_rates={','.join(FLAGS.finetune_learning_rates)}: expected positive numbers.")
   steps = SMOKE_STEPS if FLAGS.smoke else FLAGS.finetune_steps
-  return Recipe(steps, FLAGS.finetune_batch_size, rates, FLAGS.weight_decay)
+  return Recipe(
+    steps=steps,
+    batch_size=FLAGS.finetune_batch_size,
+    learning_rates=rates,
+    weight_decay=FLAGS.weight_decay,
+    self_train_epochs=0.1 if FLAGS.smoke else FLAGS.self_train_epochs,
+    self_train_batch_size=FLAGS.self_train_batch_size,
+    self_train_learning_rate=FLAGS.self_train_learning_rate,
+  )
 
 
 def heldout() -> int:
@@ -366,11 +381,13 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   """
   import jax
 
-  from sslx import checkpoint, figures, pretraining, report
+  from sslx import checkpoint, figures, pretraining, report, views
+  from sslx.ops.image import to_float
 
   begin = time.monotonic()
   config, checkpoints = run.config, run.directory / "checkpoints"
-  plan = pretraining.plan(run.pretext, config, run.features, run.dataset, SMOKE_STEPS if config["smoke"] else None)
+  fixed = SMOKE_STEPS if config["smoke"] else None
+  plan = pretraining.plan(run.pretext, config, run.features, run.dataset, fixed, FLAGS.online_knn)
   steps, ts = plan.steps, pretraining.start(plan)
   restored = checkpoint.restore(checkpoints, ts)
   ts = restored or ts
@@ -397,6 +414,11 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
       few = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
       pictures = pretraining.pictures(run.pretext, ts.params, ts.state, jax.random.key(1), few)
       figures.save(figures.picture_rows(pictures), figures_dir / "pretext.png")
+      if "views" in config["hp"]:
+        seen = views.pictures(config["hp"]["views"], jax.random.key(1), to_float(few["image"]))
+        figures.save(
+          figures.picture_rows({title: np.asarray(row) for title, row in seen.items()}), figures_dir / "views.png"
+        )
   encoder = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
   return jax.device_get(encoder), time.monotonic() - begin
 

@@ -20,6 +20,7 @@ FIGURES = (  # file, title, caption; those that a run has are shown in this orde
   ("labels", "Accuracy against number of labels", "Mean and standard deviation over label subsets."),
   ("loss", "Pretraining loss", "Each point is the mean over the steps since the one before."),
   ("pretext", "What the method sees and makes", "The first training images, after pretraining."),
+  ("views", "The views", "Each operation alone, then two views with all of them. Every image draws its own strengths."),
   ("predictions_scratch", "Sample predictions, scratch", "The first test images, first label subset."),
   ("predictions_frozen", "Sample predictions, frozen", "The first test images, first label subset."),
   ("confusion_scratch", "Confusion, scratch", "First label subset, whole test split."),

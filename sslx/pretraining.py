@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sslx import nn, optim, options, train
+from sslx import nn, optim, options, probe, train
 from sslx.compile import jit
 from sslx.data import Dataset
 from sslx.data.types import take
 from sslx.pretext import build, check
-from sslx.types import Array, Batch, Params, Pretext, State, TrainState
+from sslx.types import Array, Batch, Metrics, Params, Pretext, State, TrainState
 
 COLLAPSED = 0.1  # embedding_std (see `losses.spread`) below which a run is said to have collapsed
 WATCH = 1000  # training images on which pretraining is watched and not trained
+KNN = 20  # neighbours by which the watched images are classified
 
 
 class Plan(NamedTuple):
@@ -32,6 +34,7 @@ class Plan(NamedTuple):
   tx: optax.GradientTransformation
   data: dict[str, Any]  # image u8 [N,H,W,C]; label i32 [N] where the method reads them
   watched: dict[str, np.ndarray]  # the same of the training images that are held out, perhaps none
+  watched_labels: np.ndarray | None  # i32 of those, for the kNN among them; None for no kNN
   steps: int
   batch_size: int
   seed: int
@@ -87,9 +90,18 @@ def optimizer(pretext: Pretext, learning_rate: float, steps: int) -> optax.Gradi
 
 
 def plan(
-  pretext: Pretext, config: Mapping[str, Any], features: str, dataset: Dataset, steps: int | None = None
+  pretext: Pretext,
+  config: Mapping[str, Any],
+  features: str,
+  dataset: Dataset,
+  steps: int | None = None,
+  online_knn: bool = True,
 ) -> Plan:
-  """The run of `config` (see `configuration`) on `dataset`. steps: another number than the epochs give."""
+  """The run of `config` (see `configuration`) on `dataset`.
+
+  steps: another number than the epochs give; online_knn: watch what the labels of the held-out images say of the
+  features, too. Nothing is trained or chosen by it.
+  """
   everything: dict[str, Any] = {"image": dataset.pretraining_images}
   if config["method"] == "supervised":
     everything = {"image": dataset.train.images, "label": dataset.train.labels}
@@ -97,6 +109,9 @@ def plan(
   rows = np.setdiff1d(np.arange(len(everything["image"])), held)
   data = {name: take(array, rows) for name, array in everything.items()} if len(held) else everything
   watched = {name: np.asarray(array[held]) for name, array in everything.items()} if len(held) else {}
+  labels = dataset.train.labels
+  few = labels is None or len(held) <= KNN  # no labels, or not enough neighbours
+  watched_labels = None if few or not online_knn else np.asarray(labels)[held]
   batch_size = min(config["batch_size"], len(data["image"]))
   steps = steps or max(1, round(config["epochs"] * (len(data["image"]) // batch_size)))
   meta = {
@@ -104,7 +119,7 @@ def plan(
     "method": config["method"], "config": config, "class_names": list(dataset.class_names),
   }  # fmt: skip
   tx = optimizer(pretext, config["learning_rate"], steps)
-  return Plan(pretext, tx, data, watched, steps, batch_size, config["seed"], meta)
+  return Plan(pretext, tx, data, watched, watched_labels, steps, batch_size, config["seed"], meta)
 
 
 def run(
@@ -128,10 +143,28 @@ def run(
         file=sys.stderr,
       )
 
-  watch = train.make_watch(plan.pretext, plan.watched, plan.batch_size) if plan.watched else None
+  watch = make_watch(plan) if plan.watched else None
   step = train.make_train_step(plan.pretext, plan.tx)
   size, seed = plan.batch_size, plan.seed
   return train.fit(ts, step, plan.data, steps=plan.steps, batch_size=size, seed=seed, watch=watch, log=watching, **how)
+
+
+def make_watch(plan: Plan) -> Callable[[TrainState], Metrics]:
+  """train_state -> the method's loss and metrics on the plan's watched images, and knn_accuracy.
+
+  The latter is of a 20-nearest-neighbour classifier of the features, each image classified by the others.
+  """
+  method = train.make_watch(plan.pretext, plan.watched, plan.batch_size)
+  images, labels = plan.watched["image"], plan.watched_labels
+  if labels is None:
+    return method
+  encode, classes = jit(plan.pretext.encode), len(plan.meta["class_names"])
+
+  def watch(ts: TrainState) -> Metrics:
+    features = probe.extract(lambda image: encode(ts.params, ts.state, image), images)
+    return {**method(ts), "knn_accuracy": jnp.asarray(probe.leave_one_out(features, labels, classes, KNN))}
+
+  return watch
 
 
 def start(plan: Plan) -> TrainState:

@@ -269,7 +269,17 @@ def _score(x: np.ndarray, labels: np.ndarray, theta: np.ndarray) -> tuple[float,
 
 @functools.partial(jax.jit, static_argnames=("k", "num_classes"))
 def _knn(bank: Array, labels: Array, queries: Array, k: int, temperature: float, num_classes: int) -> Array:
-  similarity, index = jax.lax.top_k(queries @ bank.T, k)
+  return _votes(queries @ bank.T, labels, k, temperature, num_classes)
+
+
+@functools.partial(jax.jit, static_argnames=("k", "num_classes"))
+def _knn_of_others(bank: Array, labels: Array, k: int, temperature: float, num_classes: int) -> Array:
+  itself = jnp.eye(len(bank), dtype=bool)
+  return _votes(jnp.where(itself, -jnp.inf, bank @ bank.T), labels, k, temperature, num_classes)
+
+
+def _votes(similarity: Array, labels: Array, k: int, temperature: float, num_classes: int) -> Array:
+  similarity, index = jax.lax.top_k(similarity, k)
   votes = jnp.exp((similarity - 1) / temperature)[:, :, None] * jax.nn.one_hot(labels[index], num_classes)
   return votes.sum(1)
 
@@ -299,15 +309,26 @@ class Knn(NamedTuple):
     return self.logits(features).argmax(1)
 
 
+def usual_temperature(k: int) -> float:
+  """The one that the field goes with k: 0.07 up to 20 neighbours, else 0.1."""
+  return 0.07 if k <= 20 else 0.1
+
+
+def leave_one_out(features: np.ndarray, labels: np.ndarray, num_classes: int, k: int) -> float:
+  """Accuracy of a kNN classifier (see `Knn`) on features f32 [N,D], each classified by the N - 1 others; k < N."""
+  votes = _knn_of_others(jnp.asarray(unit(features)), jnp.asarray(labels), k, usual_temperature(k), num_classes)
+  return float((np.asarray(votes).argmax(1) == labels).mean())
+
+
 def fit_knn(
   features: np.ndarray, labels: np.ndarray, num_classes: int, k: int, temperature: float | None = None
 ) -> Knn:
-  """A kNN classifier over features f32 [N,D]; temperature None: 0.07 up to k=20, else 0.1.
+  """A kNN classifier over features f32 [N,D]; temperature None: `usual_temperature`.
 
   Raises:
     UserError: k is larger than the number of labels.
   """
   if not 1 <= k <= len(features):
     raise UserError(f"--modes=knn:{k}: k must be between 1 and the number of labels ({len(features)}).")
-  temperature = temperature or (0.07 if k <= 20 else 0.1)
+  temperature = temperature or usual_temperature(k)
   return Knn(unit(features), labels, k, temperature, num_classes, {"k": k, "temperature": temperature})

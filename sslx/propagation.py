@@ -10,6 +10,7 @@ Class-mass normalisation: Zhu, Ghahramani, Lafferty: Semi-Supervised Learning Us
 Functions, ICML 2003, section 4. It assumes that the class frequencies are known: here, those of the labelled subset.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -59,15 +60,15 @@ def unit(x: np.ndarray) -> np.ndarray:
   return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-8)
 
 
-@jit
-def _most_similar(queries: Array, bank: Array, forbidden: Array) -> Array:
-  """Queries [Q,D] -> similarities to the bank [Q,N], -inf at column forbidden i32[Q] (N: none)."""
+@functools.partial(jit, static_argnames="k")
+def _most_similar(queries: Array, bank: Array, forbidden: Array, k: int) -> Array:
+  """Queries [Q,D] -> rows i32[Q,k] of the bank [N,D]; not the row forbidden i32[Q] (N: none)."""
   similarity = queries @ bank.T
-  return jnp.where(jnp.arange(bank.shape[0]) == forbidden[:, None], -jnp.inf, similarity)
+  return jax.lax.top_k(jnp.where(jnp.arange(bank.shape[0]) == forbidden[:, None], -jnp.inf, similarity), k)[1]
 
 
 def nearest(queries: np.ndarray, bank: np.ndarray, k: int, themselves: bool = False) -> np.ndarray:
-  """The k most similar rows of bank [N,D] for each of queries [Q,D], both of unit length: i32 [Q,k], in no order.
+  """The k most similar rows of bank [N,D] for each of queries [Q,D], both of unit length: i32 [Q,k], nearest first.
 
   themselves: the queries are the bank, and no row is its own neighbour.
   """
@@ -75,8 +76,7 @@ def nearest(queries: np.ndarray, bank: np.ndarray, k: int, themselves: bool = Fa
   for start in range(0, len(queries), CHUNK):
     rows = queries[start : start + CHUNK]
     own = np.arange(start, start + len(rows)) if themselves else np.full(len(rows), len(bank))
-    similarity = np.asarray(jax.device_get(_most_similar(jnp.asarray(rows), on_device, jnp.asarray(own))))
-    out.append(np.argpartition(similarity, -k, axis=1)[:, -k:].astype(np.int32))
+    out.append(np.asarray(_most_similar(jnp.asarray(rows), on_device, jnp.asarray(own), k)))
   return np.concatenate(out)
 
 

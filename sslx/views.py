@@ -75,6 +75,19 @@ def photos(
 
 VIEWS: dict[str, Callable[..., View]] = {"digits": digits, "photos": photos}
 
+PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; all others off, it is seen alone
+  "digits": {
+    "affine": ("degrees", "scale", "shift", "shear"),
+    **{name: (name,) for name in ("elastic", "contrast", "thickness", "erase")},
+  },
+  "photos": {
+    "crop": ("crop",),
+    "flip": ("flip",),
+    "jitter": ("jitter", "brightness", "contrast", "saturation", "hue"),
+    **{name: (name,) for name in ("grey", "blur", "solarise")},
+  },
+}
+
 
 def build(spec: str) -> View:
   """A view from its text: `auto` (photos for images with three channels, else digits), `digits:elastic=0,degrees=10`.
@@ -82,10 +95,16 @@ def build(spec: str) -> View:
   Raises:
     UserError: unknown kind or option (with the nearest names), or a value out of range.
   """
-  kind, _, settings = spec.partition(":")
   if spec == "auto":
     grey, colour = digits(), photos()
     return lambda key, x: (colour if x.shape[-1] == 3 else grey)(key, x)
+  kind, values = parse(spec)
+  return VIEWS[kind](**values)
+
+
+def parse(spec: str) -> tuple[str, dict[str, float]]:
+  """`digits:elastic=0` -> ("digits", all of its options). Raises what `build` does."""
+  kind, _, settings = spec.partition(":")
   if kind not in VIEWS:
     raise UserError(f"--hp=views={spec}: no views are called {kind!r}.{options.nearest(kind, [*VIEWS, 'auto'])}")
   values = options.parse(VIEWS[kind], [s for s in settings.split(",") if s], f"--hp=views={kind}:")
@@ -94,4 +113,18 @@ def build(spec: str) -> View:
     if not 0 <= value < float("inf") or (name in below_one and value > 1) or (name == "crop" and value == 0):
       limits = "in (0, 1]" if name == "crop" else "in [0, 1]" if name in below_one else "at least 0"
       raise UserError(f"--hp=views={spec}: {name} must be {limits}.")
-  return VIEWS[kind](**values)
+  return kind, options.resolve(VIEWS[kind], values)
+
+
+def pictures(spec: str, key: Array, x: Array) -> dict[str, Array]:
+  """What the views of `spec` do to images x f32 [B,H,W,C]: {row title: images}: each operation alone, then all, twice."""
+  kind, values = parse(("photos" if x.shape[-1] == 3 else "digits") if spec == "auto" else spec)
+  off = {name: 1.0 if name == "crop" else 0.0 for name in values}
+  rows = {"original": x}
+  for i, (part, names) in enumerate(PARTS[kind].items()):
+    strengths = {name: values[name] for name in names}
+    if all(strengths[name] == off[name] for name in names):
+      continue
+    rows[part] = VIEWS[kind](**{**off, **strengths})(jax.random.fold_in(key, i), x)
+  everything = VIEWS[kind](**values)
+  return rows | {f"view {i}": everything(jax.random.fold_in(key, 100 + i), x) for i in (1, 2)}

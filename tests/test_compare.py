@@ -12,10 +12,22 @@ from sslx.types import UserError
 
 ENCODER, MODES = (
   "conv:widths=4-6",
-  ("raw", "random", "scratch", "frozen", "last:1", "full", "knn:3", "propagate", "raw+propagate:cmn"),
+  (
+    "raw",
+    "random",
+    "scratch",
+    "frozen",
+    "last:1",
+    "full",
+    "knn:3",
+    "propagate",
+    "raw+propagate:cmn",
+    "self_train",
+    "raw+self_train",
+  ),
 )
 ENCODE = finetune.encode_fn(nn.build(ENCODER), "flatten")
-RECIPE = finetune.Recipe(steps=4, batch_size=8, learning_rates=(1e-3, 1e-2), folds=2)
+RECIPE = finetune.Recipe(steps=4, batch_size=8, learning_rates=(1e-3, 1e-2), folds=2, self_train_epochs=0.5)
 
 
 def run(dataset, sizes=(12, 30), seeds=2, heldout=0, modes=MODES):
@@ -39,9 +51,11 @@ def test_every_mode_has_the_same_parameters(result, toy):
   assert len(trained) == len(MODES) * 4
   total = {t.mode: c.classifier.total for t, c in trained.items()}
   trainable = {t.mode: c.classifier.trainable for t, c in trained.items()}
-  assert len({total[m] for m in ("random", "scratch", "frozen", "last:1", "full")}) == 1
+  assert len({total[m] for m in ("random", "scratch", "frozen", "last:1", "full", "self_train")}) == 1
   head = 3 * 3 * 6 * 3 + 3
-  assert trainable["scratch"] == trainable["full"] == total["full"]
+  assert (
+    trainable["scratch"] == trainable["full"] == trainable["self_train"] == total["full"] == total["raw+self_train"]
+  )
   assert trainable["frozen"] == trainable["random"] == head
   assert trainable["raw"] == total["raw"] == 12 * 12 * 3 + 3
   assert head < trainable["last:1"] < total["full"]

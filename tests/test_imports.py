@@ -89,7 +89,7 @@ LOWER = {"nn", "ops", "losses", "masks", "optim", "options", "report", "figures"
     ("pretext", {"types", "nn", "ops", "losses", "options", "pretext", "views", "memory"}),
     ("memory", {"types"}),
     ("views", {"types", "ops", "options"}),
-    ("pretraining", {"types", "compile", "nn", "optim", "options", "data", "pretext", "train", "checkpoint"}),
+    ("pretraining", {"types", "compile", "nn", "optim", "options", "data", "pretext", "probe", "train", "checkpoint"}),
   ],
 )
 def test_imports_point_one_way(part, allowed):

@@ -190,3 +190,28 @@ def test_options_reach_the_operations():
   np.testing.assert_allclose(mirrored, x[:, :, ::-1], atol=1e-5)
   erase = functools.partial(views.build("digits:degrees=0,scale=0,shift=0,shear=0,elastic=0,contrast=0,erase=1"), KEY)
   assert (np.asarray(erase(np.ones_like(x))) == 0).any((1, 2, 3)).sum() >= 5  # one may be smaller than a pixel
+
+
+@pytest.mark.parametrize(
+  ("spec", "channels"), [("auto", 1), ("auto", 3), ("digits:elastic=0,erase=0.5", 1), ("photos", 3)]
+)
+def test_pictures_show_each_operation_alone(spec, channels):
+  x = jnp.asarray(np.random.default_rng(0).random((6, 12, 12, channels), np.float32))
+  rows = views.pictures(spec, jax.random.key(0), x)
+  digits = {"auto": ["affine", "elastic", "contrast"], "digits:elastic=0,erase=0.5": ["affine", "contrast", "erase"]}
+  parts = ["crop", "flip", "jitter", "grey"] if channels == 3 else digits[spec]
+  assert list(rows) == ["original", *parts, "view 1", "view 2"]  # what is off is left out
+  np.testing.assert_array_equal(rows["original"], x)
+  for name, row in rows.items():
+    assert row.shape == x.shape
+    assert name == "original" or np.any(row != x), name
+  assert np.any(rows["view 1"] != rows["view 2"])
+  if channels == 3:  # alone: a flip mirrors an image or leaves it
+    for one, image in zip(rows["flip"], x, strict=True):
+      assert np.allclose(one, image, atol=1e-5) or np.allclose(one, image[:, ::-1], atol=1e-5)
+
+
+def test_every_option_belongs_to_one_operation():
+  for kind, parts in views.PARTS.items():
+    named = [name for names in parts.values() for name in names]
+    assert sorted(named) == sorted(views.options.parameters(views.VIEWS[kind]))

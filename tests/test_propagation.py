@@ -11,8 +11,15 @@ def features(n: int, d: int = 5, seed: int = 0) -> np.ndarray:
   return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
 
 
+def half_whitened(x: np.ndarray) -> np.ndarray:
+  """Along the singular vectors, each divided by the root of its standard deviation."""
+  _, s, axes = np.linalg.svd(x - x.mean(0), full_matrices=False)
+  return (x - x.mean(0)) @ (axes.T / np.sqrt(s / np.sqrt(len(x))))
+
+
 def dense_graph(x: np.ndarray, k: int) -> np.ndarray:
   """S by loops."""
+  x = half_whitened(x)
   x = x / np.linalg.norm(x, axis=1, keepdims=True)
   edges = np.zeros((len(x), len(x)))
   for i in range(len(x)):
@@ -47,6 +54,22 @@ def test_propagation_is_the_iteration_written_out(class_mass):
   head = propagation.propagate(propagation.graph(x, 3), rows, labels, 3, class_mass)
   np.testing.assert_allclose(head.belief, found / found.sum(1, keepdims=True), rtol=1e-3, atol=1e-5)
   assert head.chosen["class_mass"] is class_mass
+
+
+def test_similarity_is_along_the_principal_axes(monkeypatch):
+  x = features(60, 8) * np.arange(1, 9) @ features(8, 8, 1) + 5
+  space = propagation.principal(x)
+  whole = propagation.unit(half_whitened(x))
+  np.testing.assert_allclose(space(x) @ space(x).T, whole @ whole.T, rtol=1e-3, atol=1e-3)
+  projected = (x - space.mean) @ space.basis
+  covariance = projected.T @ projected / 60
+  variance = np.linalg.svd(x - x.mean(0))[1] ** 2 / 60
+  np.testing.assert_allclose(covariance, np.diag(np.sqrt(variance[::-1])), rtol=1e-2, atol=1e-2)
+  monkeypatch.setattr(propagation, "AXES", 3)
+  assert propagation.principal(x).basis.shape == (8, 3)
+  np.testing.assert_allclose(np.abs(propagation.principal(x).basis), np.abs(space.basis[:, -3:]), rtol=1e-3, atol=1e-3)
+  constant = np.concatenate([x, np.zeros((60, 2), np.float32)], axis=1)  # features that never vary say nothing
+  assert np.isfinite(propagation.principal(constant)(constant)).all()
 
 
 def test_one_label_is_enough_for_an_island():

@@ -103,7 +103,8 @@ def test_it_mends_labels_that_were_spread_wrongly(toy):
   given = np.where(rng.random(240) < 0.2, (truth + 1) % 3, truth)
   belief = np.full((240, 3), 0.1, np.float32)
   belief[np.arange(240), given] = 0.8
-  spread = propagation.Propagated(np.zeros((240, 1), np.float32), belief, 1, {})
+  nowhere = np.zeros((240, 1), np.float32)
+  spread = propagation.Propagated(propagation.principal(nowhere), nowhere, belief, 1, {})
   recipe = finetune.Recipe(self_train_epochs=40, self_train_batch_size=32, self_train_learning_rate=3e-3)
   encode = finetune.encode_fn(encoder, "flatten")
   run = finetune.make_self_train(encoder, "flatten", 3, recipe, encode)

@@ -39,27 +39,27 @@ def deep_infomax(
   local: str = "",
   summary: tuple[int, ...] = (256, 64),
   score: tuple[int, ...] = (128, 64),
-  judge: tuple[int, ...] = (256, 64),
-  judge_rate: float = 1.0,
+  discriminator: tuple[int, ...] = (256, 64),
+  discriminator_rate: float = 1.0,
 ) -> Pretext:
   """Deep InfoMax; DIM(L) by default, DIM(G) is alpha=1, beta=0, gamma=1.
 
   alpha, beta, gamma: weights of the global, the local and the prior term.
   local: the block whose output is the map; empty: the last one with places, or else the last one, as one place.
-  summary: widths of h on the last block; score: of a and b; judge: of D, before its logit.
-  judge_rate: D's learning rate as a multiple of the others'.
+  summary: widths of h on the last block; score: of a and b; discriminator: of D, before its logit.
+  discriminator_rate: D's learning rate as a multiple of the others'.
   """
   for name, value in {"alpha": alpha, "beta": beta, "gamma": gamma}.items():
     if not 0 <= value < float("inf"):
       raise UserError(f"--hp={name}={value:g}: must be at least 0.")
   if alpha == beta == 0:
     raise UserError("--hp=beta=0: with alpha=0 nothing is learnt about the images; set one of them.")
-  if not judge_rate > 0:
-    raise UserError(f"--hp=judge_rate={judge_rate:g}: must be positive.")
+  if not discriminator_rate > 0:
+    raise UserError(f"--hp=discriminator_rate={discriminator_rate:g}: must be positive.")
   if local and local not in encoder.block_names:
     raise UserError(f"--hp=local={local}: this encoder has no such block.{options.nearest(local, encoder.block_names)}")
-  check_widths(summary=summary, score=score, judge=judge)
-  h, embed, discriminator = nn.Projector(summary), nn.Shortcut(score), nn.Projector((*judge, 1))
+  check_widths(summary=summary, score=score, discriminator=discriminator)
+  h, embed, judge = nn.Projector(summary), nn.Shortcut(score), nn.Projector((*discriminator, 1))
   weights = {name: weight for name, weight in {"global": alpha, "local": beta}.items() if weight}
 
   def places(outputs: dict[str, Array], term: str) -> Array:
@@ -76,7 +76,7 @@ def deep_infomax(
       a, b = jax.random.split(keys[term])
       params[term] = {"place": nn.init(embed, a, places(outputs, term))[0], "summary": nn.init(embed, b, y)[0]}
     if gamma:
-      params["discriminator"] = nn.init(discriminator, keys["discriminator"], y[None])[0]
+      params["discriminator"] = nn.init(judge, keys["discriminator"], y[None])[0]
     return params, {"encoder": stats}
 
   def scores(params: Params, x: Array, y: Array) -> Array:
@@ -84,17 +84,8 @@ def deep_infomax(
     a, b = nn.apply(embed, params["place"], {}, x)[0], nn.apply(embed, params["summary"], {}, y)[0]
     return (b @ a.swapaxes(0, 1).reshape(-1, a.shape[-1]).T).reshape(len(y), -1, len(y))
 
-  def prior(params: Params, key: Array, y: Array) -> tuple[Array, Array]:
-    """(the term and what D learns from, D's accuracy)."""
-
-    def opinion(params: dict, y: Array) -> Array:
-      return nn.apply(discriminator, params, {}, y)[0][:, 0]
-
-    fake, noise = jax.nn.sigmoid(y), jax.random.uniform(key, y.shape)
-    fooled = jax.nn.softplus(-opinion(jax.lax.stop_gradient(params), fake)).mean()
-    on_noise, on_fake = opinion(params, noise), opinion(params, jax.lax.stop_gradient(fake))
-    judging = jax.nn.softplus(-on_noise).mean() + jax.nn.softplus(on_fake).mean()
-    return gamma * fooled + judging, ((on_noise > 0).mean() + (on_fake <= 0).mean()) / 2
+  def opinion(params: dict, y: Array) -> Array:
+    return nn.apply(judge, params, {}, y)[0][:, 0]
 
   def loss(params: Params, state: State, key: Array, view: Batch):
     outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], view["image"], train=True)
@@ -105,10 +96,11 @@ def deep_infomax(
       total += weight * ESTIMATORS[estimator](pairs)
       metrics[f"{term}_pair_accuracy"] = losses.accuracy(pairs, losses.pair_labels(pairs))
     if gamma:
-      value, metrics["discriminator_accuracy"] = prior(params["discriminator"], key, y)
-      total += value
+      noise = jax.random.uniform(key, y.shape)
+      fooled, judging, right = common.adversary(opinion, params["discriminator"], noise, jax.nn.sigmoid(y))
+      total, metrics["discriminator_accuracy"] = total + gamma * fooled + judging, right
     return total, ({**state, "encoder": stats}, metrics)
 
-  rates = {"discriminator": judge_rate} if gamma else None
+  rates = {"discriminator": discriminator_rate} if gamma else None
   encode = common.encoder_features(encoder, features)
   return Pretext(init, loss, encode, common.as_float, common.no_update, rates=rates)

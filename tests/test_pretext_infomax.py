@@ -1,0 +1,308 @@
+"""Deep InfoMax: estimates against loops, which pairs are real, two sides of an adversary that do not mix, learning."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sslx import losses, nn, optim, pretraining, train
+from sslx.pretext import build, common
+from sslx.types import UserError
+
+KEY = jax.random.key(0)
+SPEC = "conv:widths=4-6"  # 8x7 pixels -> 4x4x4 -> 2x2x6
+SMALL = {"summary": (7, 5), "score": (6, 3), "discriminator": (4,)}
+B = 4
+LOG2 = np.log(2)
+
+
+def sigmoid(x):
+  return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+  return np.log1p(np.exp(x))
+
+
+def some_scores(n=4, places=3, seed=0):
+  return 2 * np.random.default_rng(seed).standard_normal((n, places, n)).astype(np.float32)
+
+
+def make_batch(n=B, seed=0):
+  return {"image": np.random.default_rng(seed).integers(0, 256, (n, 8, 7, 1), dtype=np.uint8)}
+
+
+@functools.cache
+def case(spec=SPEC, **hp):
+  """(pretext, params, state, view) at a generic point."""
+  pretext = build("deep_infomax", nn.build(spec), "flatten", 3, {**SMALL, **hp})
+  params, state = jax.jit(pretext.init)(KEY, make_batch())
+  rng = np.random.default_rng(3)
+  move = lambda x: x + 0.2 * rng.standard_normal(x.shape).astype(np.float32)  # noqa: E731
+  return pretext, jax.tree.map(move, params), state, pretext.transform(KEY, make_batch())
+
+
+def value(made, params=None, key=KEY):
+  pretext, own, state, view = made
+  return pretext.loss(own if params is None else params, state, key, view)
+
+
+def nonzero(tree):
+  return any(np.any(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def assert_trees(a, b, **tolerance):
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
+
+
+# losses
+
+
+def test_jsd_is_its_definition():
+  t = some_scores()
+  n, places, _ = t.shape
+  real, others = [], []
+  for i in range(n):
+    for p in range(places):
+      for j in range(n):
+        if i == j:
+          real.append(LOG2 - softplus(-t[i, p, j]))
+        else:
+          others.append(softplus(-t[i, p, j]) + t[i, p, j] - LOG2)
+  np.testing.assert_allclose(losses.pair_jsd(t), np.mean(others) - np.mean(real), rtol=1e-5)
+
+
+def test_jsd_at_its_ends():
+  assert losses.pair_jsd(np.zeros((5, 2, 5), np.float32)) == pytest.approx(0, abs=1e-6)  # E+ = E- = 0
+  sure = 200 * (2 * np.eye(5, dtype=np.float32) - 1)[:, None]
+  assert losses.pair_jsd(sure) == pytest.approx(-2 * LOG2, rel=1e-6)  # -E+ = E- = -log 2: no estimate is higher
+  assert losses.pair_jsd(-sure) == pytest.approx(2 * 200 - 2 * LOG2, rel=1e-6)  # finite
+  assert np.isfinite(losses.pair_jsd(np.ones((1, 2, 1), np.float32)))  # no others
+
+
+def test_nce_is_its_definition():
+  t = some_scores()
+  n, places, _ = t.shape
+  terms = [
+    -np.log(np.exp(t[i, p, i]) / sum(np.exp(t[i, p, j]) for j in range(n))) for i in range(n) for p in range(places)
+  ]
+  np.testing.assert_allclose(losses.pair_nce(t), np.mean(terms), rtol=1e-5)
+  assert losses.pair_nce(np.zeros((5, 2, 5), np.float32)) == pytest.approx(np.log(5), rel=1e-6)
+  shift = np.random.default_rng(1).standard_normal((n, places, 1)).astype(np.float32)  # of one summary at one place
+  np.testing.assert_allclose(losses.pair_nce(t + shift), losses.pair_nce(t), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [losses.pair_jsd, losses.pair_nce])
+def test_the_real_pairs_are_the_diagonal_and_no_others(loss):
+  t = some_scores(5)
+  grad, diagonal = np.asarray(jax.grad(loss)(t)), np.eye(5, dtype=bool)[:, None]
+  np.testing.assert_array_equal(grad < 0, np.broadcast_to(diagonal, t.shape))
+  np.testing.assert_array_equal(grad > 0, np.broadcast_to(~diagonal, t.shape))
+  order = np.array([3, 0, 4, 1, 2])
+  np.testing.assert_allclose(loss(t[order][:, :, order]), loss(t), rtol=1e-5)
+  np.testing.assert_allclose(loss(t[:, [2, 0, 1]]), loss(t), rtol=1e-5)
+  assert abs(loss(t[:, :, order]) - loss(t)) > 0.1
+  np.testing.assert_array_equal(losses.pair_labels(t), np.repeat(np.arange(5)[:, None], 3, 1))
+
+
+def test_shortcut():
+  x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
+  params, _ = nn.init(nn.Shortcut((6, 5)), KEY, x)
+  first, second = (params["Projector_0"][f"Dense_{i}"] for i in range(2))
+  expected = np.maximum(x @ first["kernel"] + first["bias"], 0) @ second["kernel"] + second["bias"]
+  expected += x @ params["Dense_0"]["kernel"]
+  np.testing.assert_allclose(nn.apply(nn.Shortcut((6, 5)), params, {}, x)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+# adversary
+
+
+def test_sides_of_an_adversary_get_their_own_gradient_only():
+  rng = np.random.default_rng(0)
+  params, real, fake = {"w": rng.standard_normal(3)}, rng.standard_normal((5, 3)), rng.standard_normal((6, 3))
+
+  def opinion(params, x):
+    return x @ params["w"]
+
+  fooled, judging, right = common.adversary(opinion, params, real, fake)
+  on_real, on_fake = real @ params["w"], fake @ params["w"]
+  np.testing.assert_allclose(fooled, -np.log(sigmoid(on_fake)).mean(), rtol=1e-5)
+  np.testing.assert_allclose(judging, -np.log(sigmoid(on_real)).mean() - np.log(sigmoid(-on_fake)).mean(), rtol=1e-5)
+  assert right == pytest.approx(((on_real > 0).mean() + (on_fake <= 0).mean()) / 2)
+  by = [
+    jax.grad(lambda p, f, k=k: common.adversary(opinion, p, jnp.asarray(real), f)[k], (0, 1))(params, fake)
+    for k in (0, 1)
+  ]
+  assert not nonzero(by[0][0])  # exact zeros
+  assert nonzero(by[0][1])
+  assert nonzero(by[1][0])
+  assert not nonzero(by[1][1])
+
+
+# method
+
+
+def pieces(made, spec=SPEC, block="block2"):
+  """(outputs' map [B,h,w,C] or [B,D], y [B,D]) of the encoder and h."""
+  _, params, state, view = made
+  outputs, _ = nn.apply(nn.build(spec), params["encoder"], state["encoder"], view["image"], train=True)
+  y, _ = nn.apply(nn.Projector(SMALL["summary"]), params["summary"], {}, common.last(outputs))
+  return np.asarray(outputs[block]), np.asarray(y)
+
+
+def pair_scores(params, x, y):
+  """T(place p of image j, y_i), pair by pair: x [B,P,C]."""
+  t = np.zeros((len(y), x.shape[1], len(y)), np.float32)
+  a, b = (lambda v, r=r: nn.apply(nn.Shortcut(SMALL["score"]), params[r], {}, v)[0] for r in ("place", "summary"))
+  b_all, a_all = [b(y[i]) for i in range(len(y))], [[a(place) for place in image] for image in x]
+  for i in range(len(y)):
+    for j in range(len(y)):
+      for p in range(x.shape[1]):
+        t[i, p, j] = a_all[j][p] @ b_all[i]
+  return t
+
+
+@pytest.mark.parametrize("estimator", ["jsd", "infonce"])
+def test_loss_and_metrics_are_their_equations(estimator):
+  made = case(alpha=0.5, beta=2.0, gamma=0.3, estimator=estimator)
+  params, (x, y) = made[1], pieces(made)
+  places = {"global": x.reshape(B, 1, -1), "local": x.reshape(B, -1, 6)}
+  t = {term: pair_scores(params[term], p, y) for term, p in places.items()}
+  pair_loss = {"jsd": losses.pair_jsd, "infonce": losses.pair_nce}[estimator]
+  judge = lambda v: np.asarray(nn.apply(nn.Projector((4, 1)), params["discriminator"], {}, v)[0])  # noqa: E731
+  on_noise, on_fake = judge(jax.random.uniform(KEY, y.shape)), judge(sigmoid(y))
+  fooled, judging = softplus(-on_fake).mean(), softplus(-on_noise).mean() + softplus(on_fake).mean()
+  expected = 0.5 * pair_loss(t["global"]) + 2 * pair_loss(t["local"]) + 0.3 * fooled + judging
+  loss, (_, metrics) = value(made)
+  np.testing.assert_allclose(loss, expected, rtol=1e-4)
+  for term, score in t.items():
+    right = [score[i, p].argmax() == i for i in range(B) for p in range(score.shape[1])]
+    assert metrics[f"{term}_pair_accuracy"] == pytest.approx(np.mean(right)), term
+  right = np.concatenate([on_noise > 0, on_fake <= 0])
+  assert metrics["discriminator_accuracy"] == pytest.approx(right.mean())
+
+
+@pytest.mark.parametrize("estimator", ["jsd", "infonce"])
+def test_encoder_and_discriminator_learn_from_their_own_terms(estimator):
+  made = case(alpha=0.5, gamma=0.3, estimator=estimator)
+  pretext, params, state, view = made
+  grads, without = (
+    jax.jit(jax.grad(lambda p, m=m: m[0].loss(p, state, KEY, view)[0]))(params)
+    for m in (made, case(alpha=0.5, gamma=0.0, estimator=estimator))
+  )
+  assert not nonzero(without.pop("discriminator"))
+
+  def prior(params, discriminator):
+    outputs, _ = nn.apply(nn.build(SPEC), params["encoder"], {}, view["image"])
+    y, _ = nn.apply(nn.Projector(SMALL["summary"]), params["summary"], {}, common.last(outputs))
+    logits = [
+      nn.apply(nn.Projector((4, 1)), discriminator, {}, v)[0]
+      for v in (jax.random.uniform(KEY, y.shape), jax.nn.sigmoid(y))
+    ]
+    return 0.3 * -jax.nn.log_sigmoid(logits[1]).mean(), (
+      -jax.nn.log_sigmoid(logits[0]).mean() - jax.nn.log_sigmoid(-logits[1]).mean()
+    )
+
+  fooling = jax.grad(lambda p: prior(p, params["discriminator"])[0])(params)
+  judging = jax.grad(lambda d: prior(params, d)[1])(params["discriminator"])
+  assert nonzero(fooling["encoder"])
+  assert_trees(grads["discriminator"], judging, rtol=1e-3, atol=1e-6)
+  for role in without:
+    assert nonzero(without[role])
+    assert_trees(grads[role], jax.tree.map(jnp.add, without[role], fooling[role]), rtol=1e-3, atol=1e-5)
+  for role in ("global", "local"):
+    assert not nonzero(fooling[role])
+  assert pretext.rates == {"discriminator": 1.0}
+
+
+def test_a_weight_of_zero_removes_its_term():
+  _, params, _, _ = case(alpha=1.0, beta=1.0, gamma=1.0)
+  terms = {}
+  for name, hp in {
+    "global": {"alpha": 1.0, "beta": 0.0, "gamma": 0.0},
+    "local": {"alpha": 0.0, "beta": 1.0, "gamma": 0.0},
+    "both": {"alpha": 1.0, "beta": 1.0, "gamma": 0.0},
+  }.items():
+    made = case(**hp)
+    loss, (_, metrics) = value(made, params)
+    on = [term for term in ("global", "local") if name in (term, "both")]
+    assert set(made[1]) == {"encoder", "summary", *on}  # no network of the others
+    assert set(metrics) == {f"{term}_pair_accuracy" for term in on}
+    assert made[0].rates is None
+    assert value(made, params, jax.random.key(5))[0] == loss  # draws nothing
+    terms[name] = loss
+  np.testing.assert_allclose(terms["global"] + terms["local"], terms["both"], rtol=1e-6)
+  made = case(alpha=0.0, beta=1.0, gamma=0.1)
+  assert set(made[1]) == {"encoder", "summary", "local", "discriminator"}
+  assert abs(value(made, params, jax.random.key(5))[0] - value(made, params)[0]) > 1e-5  # the key's noise
+
+
+def test_images_are_told_apart_in_any_order():
+  made = case(alpha=1.0, gamma=0.0)
+  pretext, params, state, view = made
+  order = np.array([2, 0, 3, 1])
+  other = pretext.loss(params, state, KEY, {"image": view["image"][order]})
+  np.testing.assert_allclose(other[0], value(made)[0], rtol=1e-5)
+  same = pretext.loss(params, state, KEY, {"image": jnp.repeat(view["image"][:1], B, 0)})[0]
+  assert same > -1e-5  # equal images cannot be told apart, whatever the scores
+
+
+@pytest.mark.parametrize(
+  ("spec", "hp", "block", "places"),
+  [
+    (SPEC, {}, "block2", (4, 6)),
+    (SPEC, {"local": "block1"}, "block1", (16, 4)),
+    ("conv:widths=4-6,code=3", {}, "block2", (4, 6)),  # the last with places; y comes from the code
+    ("conv:widths=4-6,code=3", {"local": "code"}, "code", (1, 3)),
+    ("mlp:widths=6,code=3", {}, "code", (1, 3)),
+    ("mlp:widths=6,code=3", {"local": "dense1"}, "dense1", (1, 6)),
+  ],
+)
+def test_the_map_is_the_block_asked_for(spec, hp, block, places):
+  made = case(spec, gamma=0.0, **hp)
+  x, y = pieces(made, spec, block)
+  assert made[1]["local"]["place"]["Dense_0"]["kernel"].shape[0] == places[1]
+  t = pair_scores(made[1]["local"], x.reshape(B, *places), y)
+  np.testing.assert_allclose(value(made)[0], losses.pair_jsd(t), rtol=1e-4)
+
+
+@pytest.mark.parametrize("hp", [{}, {"estimator": "infonce"}, {"alpha": 1.0, "beta": 0.0, "gamma": 1.0}], ids=str)
+def test_pairs_are_learnt(hp, toy):
+  pretext = build("deep_infomax", nn.build("conv:widths=4-8"), "flatten", 3, hp)
+  tx = pretraining.optimizer(pretext, 3e-3, 60)
+  ts = train.make_init(pretext, tx)(KEY, {"image": toy.train.images[:1]})
+  rows, data = [], {"image": toy.train.images}
+  train.fit(
+    ts, train.make_train_step(pretext, tx), data, steps=60, batch_size=40, seed=0, log=rows.append, log_every=10
+  )
+  name = "global_pair_accuracy" if hp.get("alpha") else "local_pair_accuracy"
+  assert rows[0][name] < 0.3  # chance is 1/40
+  assert rows[-1][name] > rows[0][name] + 0.2
+
+
+def test_the_discriminator_learns_at_a_rate_of_its_own():
+  pretext, params, state, view = case(discriminator_rate=0.01)
+  assert pretext.rates == {"discriminator": 0.01}
+  grads = jax.grad(lambda p: pretext.loss(p, state, KEY, view)[0])(params)
+  tx = optim.by_role(optim.optimizer(1.0, "sgd", weight_decay=0.0), pretext.rates)
+  updates = tx.update(grads, tx.init(params), params)[0]
+  assert_trees(updates["discriminator"], jax.tree.map(lambda g: -0.01 * g, grads["discriminator"]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("hp", "message"),
+  [
+    ({"alpha": -1.0}, "--hp=alpha=-1: must be at least 0"),
+    ({"gamma": float("nan")}, "--hp=gamma=nan"),
+    ({"beta": 0.0}, "--hp=beta=0: with alpha=0"),
+    ({"local": "blok1"}, "--hp=local=blok1: this encoder has no such block. Did you mean 'block1'"),
+    ({"summary": ()}, "--hp=summary="),
+    ({"score": (4, 0)}, "--hp=score=4-0"),
+    ({"discriminator_rate": 0.0}, "--hp=discriminator_rate=0: must be positive"),
+  ],
+)
+def test_bad_hyper_parameters(hp, message):
+  with pytest.raises(UserError, match=message):
+    build("deep_infomax", nn.build(SPEC), "flatten", 3, hp)

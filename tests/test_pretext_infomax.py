@@ -55,7 +55,9 @@ def jitted(loss):
 
 def value(made, params=None, key=KEY, image=None):
   pretext, own, state, view = made
-  return jitted(pretext.loss)(own if params is None else params, state, key, view if image is None else {"image": image})
+  return jitted(pretext.loss)(
+    own if params is None else params, state, key, view if image is None else {"image": image}
+  )
 
 
 def nonzero(tree):
@@ -249,7 +251,7 @@ def test_images_are_told_apart_in_any_order():
   image = made[3]["image"]
   np.testing.assert_allclose(value(made, image=image[np.array([2, 0, 3, 1])])[0], value(made)[0], rtol=1e-5)
   same = value(made, image=jnp.repeat(image[:1], B, 0))[0]
-  assert same > -1e-5  # equal images cannot be told apart, whatever the scores
+  np.testing.assert_allclose(same, 2 * np.log(B), rtol=1e-5)  # equal images cannot be told apart, whatever the scores
 
 
 @pytest.mark.parametrize(
@@ -264,25 +266,25 @@ def test_images_are_told_apart_in_any_order():
   ],
 )
 def test_the_map_is_the_block_asked_for(spec, hp, block, places):
-  made = case(spec, gamma=0.0, **hp)
+  made = case(spec, gamma=0.0, estimator="jsd", **hp)
   x, y = pieces(made, spec, block)
   assert made[1]["local"]["place"]["Dense_0"]["kernel"].shape[0] == places[1]
   t = pair_scores(made[1]["local"], x.reshape(B, *places), y)
   np.testing.assert_allclose(value(made)[0], pair_jsd(t), rtol=1e-4)
 
 
-@pytest.mark.parametrize("hp", [{}, {"estimator": "infonce"}, {"alpha": 1.0, "beta": 0.0, "gamma": 1.0}], ids=str)
+@pytest.mark.parametrize("hp", [{}, {"estimator": "jsd"}, {"alpha": 1.0, "beta": 0.0, "gamma": 1.0}], ids=str)
 def test_pairs_are_learnt(hp, toy):
   pretext = build("deep_infomax", nn.build("conv:widths=4-8"), "flatten", 3, hp)
-  tx = pretraining.optimizer(pretext, 3e-3, 60)
+  tx = pretraining.optimizer(pretext, 1e-2, 60)
   ts = train.make_init(pretext, tx)(KEY, {"image": toy.train.images[:1]})
   rows, data = [], {"image": toy.train.images}
   train.fit(
     ts, train.make_train_step(pretext, tx), data, steps=60, batch_size=40, seed=0, log=rows.append, log_every=10
   )
   name = "global_pair_accuracy" if hp.get("alpha") else "local_pair_accuracy"
-  assert rows[0][name] < 0.3  # chance is 1/40
-  assert rows[-1][name] > rows[0][name] + 0.2
+  assert rows[0][name] < 0.06  # chance is 1/40
+  assert rows[-1][name] > rows[0][name] + 0.04
 
 
 def test_the_discriminator_learns_at_a_rate_of_its_own():

@@ -4,15 +4,15 @@
         + softplus(-D(u)) + softplus(D(sg(s(y))))
     y = h(f(x)),  s = sigmoid,  u uniform on [0, 1)^d,  T(m, y) = a(m) . b(y)
 
-L_pairs is `losses.pair_jsd` or `losses.pair_nce`: real pairs against those of all other images of the batch. The encoder
-and h learn from the first three terms, as D_sg is D with its parameters stopped, D from the last two. A term whose weight
-is 0 has no networks; without gamma there is no D.
+L_pairs is `losses.pair_jsd` or `losses.pair_nce`: real pairs against those of all other images of the batch. f and h learn
+from the first three terms, as D_sg is D with its parameters stopped, D from the last two. A term whose weight is 0 has no
+networks; without gamma there is no D.
 
-Hjelm, Fedorov, Lavoie-Marchildon, Grewal, Bachman, Trischler, Bengio: Learning Deep Representations by Mutual Information
-Estimation and Maximization, ICLR 2019, arXiv 1808.06670: equations 4 to 8, and the score a . b of its appendix A.2
-(encode-and-dot). Deviations: narrower networks (theirs 2048 wide, D 1000-200), without layer normalisation; probes read the encoder f,
-and h is a head of two layers; y goes through the sigmoid for D only; D is fooled by the non-saturating loss. InfoNCE as in the
-equations, at each place among the images of the batch; the authors' code also takes the negatives from all other places.
+Hjelm, Fedorov, Lavoie-Marchildon, Grewal, Bachman, Trischler, Bengio: Learning Deep Representations by Mutual
+Information Estimation and Maximization, ICLR 2019, arXiv 1808.06670: equations 4 to 8, with the score a . b that its
+appendix calls encode-and-dot. Deviations: narrower networks (theirs 2048 wide, D 1000-200) without normalisation; h is
+a head, and probes read f; y goes through the sigmoid for D only, and fools it by the non-saturating loss. InfoNCE as in
+the equations: at each place among the images of the batch; the authors' code takes negatives from all their places.
 """
 
 from typing import Literal
@@ -35,16 +35,17 @@ def deep_infomax(
   alpha: float = 0.0,
   beta: float = 1.0,
   gamma: float = 0.1,
-  estimator: Literal["jsd", "infonce"] = "jsd",
+  estimator: Literal["jsd", "infonce"] = "infonce",
   local: str = "",
   summary: tuple[int, ...] = (256, 64),
   score: tuple[int, ...] = (128, 64),
   discriminator: tuple[int, ...] = (256, 64),
-  discriminator_rate: float = 1.0,
+  discriminator_rate: float = 0.1,
 ) -> Pretext:
   """Deep InfoMax; DIM(L) by default, DIM(G) is alpha=1, beta=0, gamma=1.
 
   alpha, beta, gamma: weights of the global, the local and the prior term.
+  estimator: with jsd, whose gradients are smaller, a quick D at a discriminator_rate of 1 drowned the pairs on MNIST.
   local: the block whose output is the map; empty: the last one with places, or else the last one, as one place.
   summary: widths of h on the last block; score: of a and b; discriminator: of D, before its logit.
   discriminator_rate: D's learning rate as a multiple of the others'.
@@ -71,7 +72,10 @@ def deep_infomax(
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "summary", "discriminator", "global", "local")
     params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["image"])
-    params, y = {"encoder": params, "summary": nn.init(h, keys["summary"], common.last(outputs))[0]}, jnp.zeros(summary[-1:])
+    params, y = (
+      {"encoder": params, "summary": nn.init(h, keys["summary"], common.last(outputs))[0]},
+      jnp.zeros(summary[-1:]),
+    )
     for term in weights:
       a, b = jax.random.split(keys[term])
       params[term] = {"place": nn.init(embed, a, places(outputs, term))[0], "summary": nn.init(embed, b, y)[0]}

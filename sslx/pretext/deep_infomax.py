@@ -4,9 +4,9 @@
         + softplus(-D(u)) + softplus(D(sg(s(y))))
     y = h(f(x)),  s = sigmoid,  u uniform on [0, 1)^d,  T(m, y) = a(m) . b(y)
 
-L_pairs is `losses.pair_jsd` or `losses.pair_nce`: real pairs against those of all other images of the batch. f and h learn
-from the first three terms, as D_sg is D with its parameters stopped, D from the last two. A term whose weight is 0 has no
-networks; without gamma there is no D.
+L_pairs is `losses.pair_jsd` or `losses.pair_nce`: real pairs against those of all other images of the batch. f and h
+learn from the first three terms, as D_sg is D with its parameters stopped, D from the last two. A term whose weight is
+0 has no networks; without gamma there is no D.
 
 Hjelm, Fedorov, Lavoie-Marchildon, Grewal, Bachman, Trischler, Bengio: Learning Deep Representations by Mutual
 Information Estimation and Maximization, ICLR 2019, arXiv 1808.06670: equations 4 to 8, with the score a . b that its
@@ -72,15 +72,13 @@ def deep_infomax(
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "summary", "discriminator", "global", "local")
     params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["image"])
-    params, y = (
-      {"encoder": params, "summary": nn.init(h, keys["summary"], common.last(outputs))[0]},
-      jnp.zeros(summary[-1:]),
-    )
+    params = {"encoder": params, "summary": nn.init(h, keys["summary"], common.last(outputs))[0]}
+    y = jnp.zeros((1, summary[-1]))
     for term in weights:
       a, b = jax.random.split(keys[term])
       params[term] = {"place": nn.init(embed, a, places(outputs, term))[0], "summary": nn.init(embed, b, y)[0]}
     if gamma:
-      params["discriminator"] = nn.init(judge, keys["discriminator"], y[None])[0]
+      params["discriminator"] = nn.init(judge, keys["discriminator"], y)[0]
     return params, {"encoder": stats}
 
   def scores(params: Params, x: Array, y: Array) -> Array:

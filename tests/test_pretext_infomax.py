@@ -115,7 +115,7 @@ def test_the_real_pairs_are_the_diagonal_and_no_others(loss):
   np.testing.assert_allclose(loss(t[order][:, :, order]), loss(t), rtol=1e-5)
   np.testing.assert_allclose(loss(t[:, [2, 0, 1]]), loss(t), rtol=1e-5)
   assert abs(loss(t[:, :, order]) - loss(t)) > 0.01
-  np.testing.assert_array_equal(losses.pair_labels(t), np.repeat(np.arange(4)[:, None], 3, 1))
+  np.testing.assert_array_equal(losses.pair_labels(jnp.asarray(t)), np.repeat(np.arange(4)[:, None], 3, 1))
 
 
 # adversary
@@ -128,7 +128,7 @@ def test_sides_of_an_adversary_get_their_own_gradient_only():
   def opinion(params, x):
     return x @ params["w"]
 
-  fooled, judging, right = common.adversary(opinion, params, real, fake)
+  fooled, judging, right = common.adversary(opinion, params, jnp.asarray(real), jnp.asarray(fake))
   on_real, on_fake = real @ params["w"], fake @ params["w"]
   np.testing.assert_allclose(fooled, -np.log(sigmoid(on_fake)).mean(), rtol=1e-5)
   np.testing.assert_allclose(judging, -np.log(sigmoid(on_real)).mean() - np.log(sigmoid(-on_fake)).mean(), rtol=1e-5)

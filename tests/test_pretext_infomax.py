@@ -283,8 +283,7 @@ def test_pairs_are_learnt(hp, toy):
     ts, train.make_train_step(pretext, tx), data, steps=60, batch_size=40, seed=0, log=rows.append, log_every=10
   )
   name = "global_pair_accuracy" if hp.get("alpha") else "local_pair_accuracy"
-  assert rows[0][name] < 0.06  # chance is 1/40
-  assert rows[-1][name] > rows[0][name] + 0.04
+  assert rows[-1][name] > max(rows[0][name] + 0.04, 3 / 40)  # chance is 1/40
 
 
 def test_the_discriminator_learns_at_a_rate_of_its_own():

@@ -61,17 +61,17 @@ def psnr(squared_error: Array) -> Array:
 
 
 def cross_entropies(logits: Array, labels: Array) -> Array:
-  """Softmax cross-entropy [B] of logits [B,K] and labels i32[B]."""
+  """Softmax cross-entropy [...] of logits [...,K] and labels i32[...]."""
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
-  """Mean softmax cross-entropy of logits [B,K] and labels i32[B]."""
+  """Mean softmax cross-entropy of logits [...,K] and labels i32[...]."""
   return cross_entropies(logits, labels).mean()
 
 
 def accuracy(logits: Array, labels: Array) -> Array:
-  """Fraction of logits [B,K] whose maximum is at labels i32[B]."""
+  """Fraction of logits [...,K] whose maximum is at labels i32[...]."""
   return (logits.argmax(-1) == labels).mean()
 
 
@@ -105,6 +105,29 @@ def info_nce(q: Array, k: Array, negatives: Array, temperature: float) -> Array:
   q, k, negatives = normalised(q), normalised(k), normalised(negatives)
   logits = jnp.concatenate([(q * k).sum(axis=1, keepdims=True), q @ negatives.T], axis=1) / temperature
   return cross_entropy(logits, jnp.zeros(len(q), jnp.int32))
+
+
+def pair_jsd(scores: Array) -> Array:
+  """Minus the Jensen-Shannon estimate of mutual information from scores of pairs [B,P,B] (Deep InfoMax, eq. 4).
+
+  scores[i,p,j]: of summary i with place p of image j. Pairs i = j are real, all others are not:
+  E- - E+,  E+ = mean over real pairs of log 2 - softplus(-T),  E- = mean over the others of softplus(-T) + T - log 2,
+  the balanced cross-entropy of telling them apart, moved to 0 for T = 0; never below -2 log 2.
+  """
+  n = len(scores)
+  real = jnp.eye(n)[:, None]
+  weight = jnp.where(real > 0, n, n / max(n - 1, 1))
+  return mean(weight * sigmoid_cross_entropy(scores, real)) - 2 * jnp.log(2.0)
+
+
+def pair_nce(scores: Array) -> Array:
+  """Cross-entropy of picking image i for summary i at every place, scores [B,P,B] as in `pair_jsd`: log B for T = 0."""
+  return cross_entropy(scores, pair_labels(scores))
+
+
+def pair_labels(scores: Array) -> Array:
+  """Which image is the real one: i32 [B,P] for scores [B,P,B]."""
+  return jnp.broadcast_to(jnp.arange(len(scores))[:, None], scores.shape[:2])
 
 
 def barlow_twins(z1: Array, z2: Array, off_diagonal: float) -> Array:

@@ -5,7 +5,7 @@ from sslx.nn.core import apply, init
 from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDecoder, TiedDecoder
 from sslx.nn.encoders import ENCODERS, Encoder, build, encode
 from sslx.nn.features import read
-from sslx.nn.heads import ConvHead, Linear, Projector
+from sslx.nn.heads import ConvHead, Linear, Projector, Shortcut
 from sslx.nn.vit import MaskedDecoder
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
   "MlpDecoder",
   "PixelDecoder",
   "Projector",
+  "Shortcut",
   "TiedDecoder",
   "apply",
   "build",

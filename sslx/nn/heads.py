@@ -51,3 +51,16 @@ class Projector(nn.Module):
       x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x) if self.norm else x
       x = nn.relu(x)
     return nn.Dense(self.widths[-1])(x)
+
+
+class Shortcut(nn.Module):
+  """A `Projector` of the last axis, plus a linear layer around it: the score networks of Deep InfoMax."""
+
+  widths: tuple[int, ...] = (128, 64)
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[...,C] -> [...,widths[-1]], every place on its own."""
+    flat = x.reshape(-1, x.shape[-1])
+    y = Projector(self.widths)(flat) + nn.Dense(self.widths[-1], use_bias=False)(flat)
+    return y.reshape(*x.shape[:-1], -1)

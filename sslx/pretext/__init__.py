@@ -12,6 +12,7 @@ from sslx.pretext.context_encoder import context_encoder
 from sslx.pretext.context_prediction import context_prediction
 from sslx.pretext.contractive import contractive
 from sslx.pretext.conv_wta import conv_wta
+from sslx.pretext.deep_infomax import deep_infomax
 from sslx.pretext.denoise import denoise
 from sslx.pretext.inpaint import inpaint
 from sslx.pretext.jigsaw import jigsaw
@@ -54,6 +55,7 @@ METHODS: dict[str, Method] = {
   "conv_wta": Method(
     conv_wta, epochs=2, batch_size=100, learning_rate=3e-3, encoder="conv:widths=32-64,kernel=5,down=none"
   ),
+  "deep_infomax": Method(deep_infomax, epochs=2, batch_size=128, learning_rate=2e-3),
   "denoise": Method(denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "inpaint": Method(inpaint, epochs=2, batch_size=64, learning_rate=3e-3),
   "jigsaw": Method(jigsaw, epochs=2, batch_size=64, learning_rate=3e-3),

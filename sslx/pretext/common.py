@@ -34,6 +34,22 @@ def no_update(params: Params, state: State, step: Array) -> State:
   return state
 
 
+def adversary(
+  opinion: Callable[[dict, Array], Array], params: dict, real: Array, fake: Array
+) -> tuple[Array, Array, Array]:
+  """(how badly `fake` fools D, how badly D tells real from fake, D's accuracy): gradients of the first reach `fake`
+  alone, of the second `params` alone, so that their sum trains both sides.
+
+    softplus(-D_sg(fake)),  softplus(-D(real)) + softplus(D(sg(fake)))
+
+  opinion: D, (params, x) -> logits [B], positive for real.
+  """
+  fooled = jax.nn.softplus(-opinion(jax.lax.stop_gradient(params), fake)).mean()
+  on_real, on_fake = opinion(params, real), opinion(params, jax.lax.stop_gradient(fake))
+  judging = jax.nn.softplus(-on_real).mean() + jax.nn.softplus(on_fake).mean()
+  return fooled, judging, ((on_real > 0).mean() + (on_fake <= 0).mean()) / 2
+
+
 def last(outputs: dict[str, Array]) -> Array:
   """Output of the last block."""
   return outputs[next(reversed(outputs))]

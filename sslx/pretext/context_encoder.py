@@ -104,13 +104,10 @@ def context_encoder(
 
     error = jnp.square(fake - real)
     reconstruction = losses.mean(error * jnp.where(hidden, 1.0, overlap))
-    fooled = jax.nn.softplus(-opinion(jax.lax.stop_gradient(params["discriminator"]), fake)).mean()
-    on_real = opinion(params["discriminator"], real)
-    on_fake = opinion(params["discriminator"], jax.lax.stop_gradient(fake))
-    judging = jax.nn.softplus(-on_real).mean() + jax.nn.softplus(on_fake).mean()
+    fooled, judging, right = common.adversary(opinion, params["discriminator"], real, fake)
     metrics = {
       "psnr": losses.psnr(losses.mean(error * hidden) / hidden.mean()),
-      "discriminator_accuracy": ((on_real > 0).mean() + (on_fake <= 0).mean()) / 2,
+      "discriminator_accuracy": right,
     }
     return rec * reconstruction + adv * fooled + judging, ({**state, "encoder": stats}, metrics)
 

@@ -45,22 +45,25 @@ def swav(
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "base", "queue")
     params, state = c.init(keys["base"], batch)
-    return params, {**state, "queue": losses.normalised(jax.random.normal(keys["queue"], (queue, projector[-1])))}
+    if queue:  # no role else: a checkpoint does not take an empty array
+      state = {**state, "queue": losses.normalised(jax.random.normal(keys["queue"], (queue, projector[-1])))}
+    return params, state
 
   def loss(params: Params, state: State, key: Array, view: View):
-    remembered = state["queue"]
+    remembered = state["queue"] if queue else jnp.zeros((0, projector[-1]))
     z1, z2, state = base.project(params, state, view)
     s1, s2 = c.score(params, z1, z2)
     past = losses.cosines(remembered, params["prototypes"])
     q1, q2 = (jax.lax.stop_gradient(losses.sinkhorn(jnp.concatenate([s, past]), epsilon)[: len(s)]) for s in (s1, s2))
     value = losses.swapped(q1, q2, s1 / temperature, s2 / temperature)
-    remembered = memory.enqueue(remembered, losses.normalised(jnp.concatenate([z1, z2])))
+    if queue:
+      state = {**state, "queue": memory.enqueue(remembered, losses.normalised(jnp.concatenate([z1, z2])))}
     nearest = jax.nn.one_hot(s1.argmax(axis=1), prototypes)  # codes are equally used by force, these are not
     metrics = {
       "prototypes_used": losses.perplexity(nearest.mean(axis=0)),
       "code_accuracy": losses.accuracy(s1, q2.argmax(axis=1)),
     }
-    return value, ({**state, "queue": remembered}, {**losses.spread(z1, z2), **metrics})
+    return value, (state, {**losses.spread(z1, z2), **metrics})
 
   encode = common.encoder_features(encoder, features)
   return Pretext(init, loss, encode, base.transform, common.no_update, base.show)

@@ -100,6 +100,35 @@ def cosine_distance(p: Array, z: Array) -> Array:
   return 2 - 2 * (normalised(p) * normalised(z)).sum(axis=1).mean()
 
 
+def cosines(z: Array, c: Array) -> Array:
+  """Cosines [B,K] of the rows of z [B,D] and of c [K,D]."""
+  return normalised(z) @ normalised(c).T
+
+
+def sinkhorn(scores: Array, epsilon: float, iterations: int = 3) -> Array:
+  """Scores [B,K] -> shares of each row's unit among K columns that get about the same each (SwAV, Caron et al. 2020, eq. 3).
+
+  Columns and rows of exp(scores / epsilon) are normalised in turn, in logarithms: no epsilon empties a row. Rows come
+  last, so they sum to 1, and columns to about B / K.
+  """
+  log_q = scores / epsilon
+  for _ in range(iterations):
+    log_q = jax.nn.log_softmax(log_q, axis=0)
+    log_q = jax.nn.log_softmax(log_q, axis=1)
+  return jnp.exp(log_q)
+
+
+def swapped(q1: Array, q2: Array, logits1: Array, logits2: Array) -> Array:
+  """Mean cross-entropy [H(q2, p1) + H(q1, p2)] / 2 of two views, p = softmax(logits), all [B,K] (SwAV eq. 2, DINO eq. 3)."""
+  one, two = optax.softmax_cross_entropy(logits1, q2), optax.softmax_cross_entropy(logits2, q1)
+  return (one.mean() + two.mean()) / 2
+
+
+def perplexity(p: Array) -> Array:
+  """exp(entropy) of distributions p [...,K]: the number of equally likely outcomes that would be as uncertain."""
+  return jnp.exp(jax.scipy.special.entr(p).sum(axis=-1))
+
+
 def info_nce(q: Array, k: Array, negatives: Array, temperature: float) -> Array:
   """Cross-entropy of picking k_i for q_i [B,D] among it and the negatives [K,D] (MoCo, He et al. 2020, eq. 1)."""
   q, k, negatives = normalised(q), normalised(k), normalised(negatives)

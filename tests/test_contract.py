@@ -157,6 +157,7 @@ def test_init_shapes(case):
   )
   assert bool(state["encoder"]) == ("batch" in case.spec)
   assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+  assert all(leaf.size for leaf in jax.tree.leaves(case.shapes))  # a checkpoint does not take an empty array
   one = {name: array[:1] for name, array in case.batch.items()}  # the batch gives shapes only: one image will do
   assert shapes(jax.eval_shape(case.pretext.init, case.key, one)) == shapes(case.shapes)
 

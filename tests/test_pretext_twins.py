@@ -220,7 +220,7 @@ def test_simsiam_gradient_is_that_with_the_other_side_held_fixed():
   assert_trees(grads, right, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["simclr", "moco", "byol", "simsiam", "barlow_twins", "vicreg"])
+@pytest.mark.parametrize("method", ["simclr", "moco", "byol", "simsiam", "barlow_twins", "vicreg", "swav", "dino"])
 def test_embeddings_do_not_collapse(method, toy):
   """Sixty steps on stripes: images stay apart, and views of one come closer to each other than to others."""
   pretext = make(method, "conv:widths=4-8", **({"queue": 200} if method == "moco" else {}))

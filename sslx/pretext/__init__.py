@@ -14,6 +14,7 @@ from sslx.pretext.contractive import contractive
 from sslx.pretext.conv_wta import conv_wta
 from sslx.pretext.deep_infomax import deep_infomax
 from sslx.pretext.denoise import denoise
+from sslx.pretext.dino import dino
 from sslx.pretext.inpaint import inpaint
 from sslx.pretext.jigsaw import jigsaw
 from sslx.pretext.mae import mae
@@ -26,6 +27,7 @@ from sslx.pretext.split_brain import split_brain
 from sslx.pretext.stacked_denoise import stacked_denoise
 from sslx.pretext.super_resolution import super_resolution
 from sslx.pretext.supervised import supervised
+from sslx.pretext.swav import swav
 from sslx.pretext.vae import vae
 from sslx.pretext.vicreg import vicreg
 from sslx.pretext.wta import wta
@@ -57,6 +59,7 @@ METHODS: dict[str, Method] = {
   ),
   "deep_infomax": Method(deep_infomax, epochs=2, batch_size=128, learning_rate=2e-3),
   "denoise": Method(denoise, epochs=2, batch_size=64, learning_rate=3e-3),
+  "dino": Method(dino, epochs=6, learning_rate=2e-3),
   "inpaint": Method(inpaint, epochs=2, batch_size=64, learning_rate=3e-3),
   "jigsaw": Method(jigsaw, epochs=2, batch_size=64, learning_rate=3e-3),
   "mae": Method(mae, batch_size=64, learning_rate=2e-3, encoder="vit"),
@@ -69,6 +72,7 @@ METHODS: dict[str, Method] = {
   "stacked_denoise": Method(stacked_denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "super_resolution": Method(super_resolution, epochs=2, batch_size=64, learning_rate=3e-3),
   "supervised": Method(supervised),
+  "swav": Method(swav, epochs=6, learning_rate=2e-3),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32"),
   "vicreg": Method(vicreg, epochs=6, learning_rate=2e-3),
   "wta": Method(wta, epochs=8, batch_size=100, learning_rate=3e-3, encoder="mlp:widths=2000,code=0"),

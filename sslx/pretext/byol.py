@@ -10,8 +10,8 @@ Deviations: one set of views for both sides (`simclr`'s), smaller heads; tau is 
 
 from sslx import losses, memory, nn
 from sslx.pretext import common
-from sslx.pretext.twins import View, follow, predictor_on, twins, with_target
-from sslx.types import Array, Batch, Params, Pretext, State, UserError
+from sslx.pretext.twins import View, check_averages, follow, predictor_on, twins, with_target
+from sslx.types import Array, Batch, Params, Pretext, State
 
 
 def byol(
@@ -30,10 +30,7 @@ def byol(
   predictor: widths of h's hidden layers.
   views: as in simclr.
   """
-  if not 0 <= tau <= 1:
-    raise UserError(f"--hp=tau={tau:g}: must be in [0, 1].")
-  if ramp < 0:
-    raise UserError(f"--hp=ramp={ramp}: a number of steps, 0 for a constant tau.")
+  check_averages(ramp, tau=tau)
   base = twins(encoder, projector, True, views)
   h = predictor_on(base, predictor, projector[-1])
 

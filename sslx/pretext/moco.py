@@ -17,7 +17,7 @@ import jax
 
 from sslx import losses, memory, nn
 from sslx.pretext import common
-from sslx.pretext.twins import View, check_positive, check_widths, follow, twins, with_target
+from sslx.pretext.twins import View, check_averages, check_positive, check_widths, follow, twins, with_target
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -40,8 +40,7 @@ def moco(
   """
   check_positive(temperature=temperature)
   check_widths(projector=projector)
-  if not 0 <= momentum <= 1:
-    raise UserError(f"--hp=momentum={momentum:g}: must be in [0, 1].")
+  check_averages(momentum=momentum)
   if queue < 1:
     raise UserError(f"--hp=queue={queue}: must be at least 1.")
   base = twins(encoder, projector if version == "v2" else projector[-1:], False, views)

@@ -12,7 +12,7 @@ from sslx.pretext import common
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 View = dict[str, Array]  # view1, view2: f32 [B,H,W,C]
-ROLES = ("encoder", "projector")  # those that a target network copies
+ROLES = ("encoder", "projector")  # the twins' own, which a target network copies
 
 
 class Twins(NamedTuple):
@@ -40,6 +40,15 @@ def check_positive(**values: float) -> None:
   for name, value in values.items():
     if not 0 < value < float("inf"):
       raise UserError(f"--hp={name}={value:g}: must be positive.")
+
+
+def check_averages(ramp: int = 0, **momenta: float) -> None:
+  """Raises UserError for a moving average's momentum outside [0, 1], or a negative number of steps over which it rises."""
+  for name, value in momenta.items():
+    if not 0 <= value <= 1:
+      raise UserError(f"--hp={name}={value:g}: must be in [0, 1].")
+  if ramp < 0:
+    raise UserError(f"--hp=ramp={ramp}: a number of steps, 0 for a constant momentum.")
 
 
 def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spec: str) -> Twins:
@@ -102,15 +111,43 @@ def predictor_on(base: Twins, hidden: tuple[int, ...], width: int) -> Predictor:
   return Predictor(init, predict)
 
 
-def with_target(params: Params, state: State) -> State:
-  """`state` with a copy of the network in the role target: {"params", "state"} of encoder and projector."""
-  return {**state, "target": {"params": {r: params[r] for r in ROLES}, "state": {r: state[r] for r in ROLES}}}
+class Prototypes(NamedTuple):
+  """Directions that the embeddings of `Twins` are compared with, f32 [K,D] in the role prototypes."""
+
+  init: Callable[[Array, Batch], tuple[Params, State]]
+  """The twins' init, and the prototypes."""
+  score: Callable[[Params, Array, Array], tuple[Array, Array]]
+  """z1, z2 [B,D] -> their cosines with the prototypes, [B,K] each."""
+
+
+def prototypes_on(base: Twins, count: int, width: int) -> Prototypes:
+  """count: K; width: D, the embeddings'. Of unit length at the start, and wherever they are used."""
+  if count < 2:
+    raise UserError(f"--hp=prototypes={count}: needs at least 2.")
+
+  def init(key: Array, batch: Batch) -> tuple[Params, State]:
+    keys = common.split(key, "base", "prototypes")
+    params, state = base.init(keys["base"], batch)
+    return {**params, "prototypes": losses.normalised(jax.random.normal(keys["prototypes"], (count, width)))}, state
+
+  def score(params: Params, z1: Array, z2: Array) -> tuple[Array, Array]:
+    s1, s2 = jnp.split(losses.cosines(jnp.concatenate([z1, z2]), params["prototypes"]), 2)
+    return s1, s2
+
+  return Prototypes(init, score)
+
+
+def with_target(params: Params, state: State, roles: tuple[str, ...] = ROLES) -> State:
+  """`state` with a copy of the network in the role target: {"params", "state"} of `roles`."""
+  stats = {r: state[r] for r in roles if r in state}
+  return {**state, "target": {"params": {r: params[r] for r in roles}, "state": stats}}
 
 
 def follow(params: Params, state: State, momentum: float | Array) -> State:
-  """`state` after the target's parameters moved towards `params`, see `memory.ema`."""
-  moved = memory.ema(state["target"]["params"], {r: params[r] for r in ROLES}, momentum)
-  return {**state, "target": {**state["target"], "params": moved}}
+  """`state` after the target's parameters, of the roles that it has, moved towards `params`, see `memory.ema`."""
+  target = state["target"]
+  moved = memory.ema(target["params"], {r: params[r] for r in target["params"]}, momentum)
+  return {**state, "target": {**target, "params": moved}}
 
 
 def joint(

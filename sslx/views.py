@@ -76,15 +76,16 @@ def photos(
 VIEWS: dict[str, Callable[..., View]] = {"digits": digits, "photos": photos}
 
 
-def build(spec: str) -> View:
-  """A view from its text: `auto` (photos for images with three channels, else digits), `digits:elastic=0,degrees=10`.
+def build(spec: str, auto: tuple[str, str] = ("digits", "photos")) -> View:
+  """A view from its text: `digits:elastic=0,degrees=10`, or `auto`: the second of `auto` for images with three channels,
+  else the first.
 
   Raises:
     UserError: unknown kind or option (with the nearest names), or a value out of range.
   """
   kind, _, settings = spec.partition(":")
   if spec == "auto":
-    grey, colour = digits(), photos()
+    grey, colour = map(build, auto)
     return lambda key, x: (colour if x.shape[-1] == 3 else grey)(key, x)
   if kind not in VIEWS:
     raise UserError(f"--hp=views={spec}: no views are called {kind!r}.{options.nearest(kind, [*VIEWS, 'auto'])}")

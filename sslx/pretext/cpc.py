@@ -21,7 +21,7 @@ def cpc(
   features: str = "flatten",
   *,
   patch: int = 0,
-  steps: int = 5,
+  steps: int = 3,
   skip: int = 0,
   context: Literal["conv", "gru"] = "conv",
   width: int = 64,

@@ -59,11 +59,9 @@ def layout(shape: tuple[int, ...], patch: int, parts: int) -> ops.Layout:
   return ops.overlapping(shape, size)
 
 
-def pick(predictions: Mapping[int, Array], targets: Array) -> dict[int, tuple[Array, Array]]:
-  """{k: (logits [M,N], label i32[M])} of predictions [B,r-k,c,T] of targets [B,r,c,T]: which of all N = B r c is it?"""
-  place = jnp.arange(targets[..., 0].size).reshape(targets.shape[:3])
-  flat = targets.reshape(place.size, -1)
-  return {k: (p.reshape(-1, p.shape[-1]) @ flat.T, place[:, k:].reshape(-1)) for k, p in predictions.items()}
+def places(k: int, grid: Array) -> Array:
+  """i32 [B (r-k) c]: indices of rows k .. r-1 among all B r c places of a grid [B,r,c,...]."""
+  return jnp.arange(grid.shape[0] * grid.shape[1] * grid.shape[2]).reshape(grid.shape[:3])[:, k:].reshape(-1)
 
 
 def predict_patches(
@@ -100,13 +98,13 @@ def predict_patches(
     z = nn.read(outputs, "pool")
     return z.reshape(*patches.shape[:3], -1), {**state, "encoder": stats}
 
-  def predict(params: Params, z: Array) -> dict[str, dict[int, tuple[Array, Array]]]:
-    """z [B,r,c,D] -> {direction: what `pick` makes of it}."""
-    targets = z if embed is None else nn.apply(embed, params["embed"], {}, z.reshape(-1, z.shape[-1]))[0]
-    targets = targets.reshape(*z.shape[:3], -1)
-    return {
-      d: pick(nn.apply(net, params["context"][d], {}, DIRECTIONS[d](z))[0], DIRECTIONS[d](targets)) for d in directions
-    }
+  def predict(params: Params, z: Array, direction: str) -> dict[int, tuple[Array, Array, Array]]:
+    """z [B,r,c,D] -> {k: (predictions [M,T], all patches [N,T], which of them is predicted i32[M])}."""
+    z = DIRECTIONS[direction](z)
+    predictions, _ = nn.apply(net, params["context"][direction], {}, z)
+    flat = z.reshape(-1, z.shape[-1])
+    flat = flat if embed is None else nn.apply(embed, params["embed"], {}, flat)[0]
+    return {k: (p.reshape(-1, p.shape[-1]), flat, places(k, z)) for k, p in predictions.items()}
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
     keys = common.split(key, "place", "augment")
@@ -132,12 +130,12 @@ def predict_patches(
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     z, state = encode(params, state, view["patches"], train=True)
-    picks = [list(by_step.values()) for by_step in predict(params, z).values()]
-    value = jnp.stack([jnp.stack([losses.cross_entropy(*p) for p in by_step]).mean() for by_step in picks]).mean()
-    accuracy = [jnp.stack([losses.accuracy(*p) for p in by_step]) for by_step in picks]
+    told = [[losses.identify(*p) for p in predict(params, z, d).values()] for d in directions]
+    # [direction, loss or accuracy]: each a mean over steps
+    value, accuracy = jnp.stack([jnp.asarray(by_step).mean(axis=0) for by_step in told]).mean(axis=0)
     metrics = {
-      "next_patch_accuracy": jnp.stack([a[0] for a in accuracy]).mean(),
-      "patch_accuracy": jnp.stack([a.mean() for a in accuracy]).mean(),
+      "next_patch_accuracy": jnp.stack([by_step[0][1] for by_step in told]).mean(),
+      "patch_accuracy": accuracy,
       "chance": jnp.asarray(1 / z[..., 0].size),
     }
     return value, (state, metrics)
@@ -148,7 +146,7 @@ def predict_patches(
     patches, where, corners = cut(key, image)
     grid, corners = as_grid(where, patches), as_grid(where, corners)
     z, _ = encode(params, state, grid, train=False)
-    k, (logits, label) = next(iter(predict(params, z)["down"].items()))
+    k, (predicted, flat, label) = next(iter(predict(params, z, "down").items()))
     row = max(0, (grid.shape[1] - 1 - k) // 2)  # of the context
 
     def put(index: Array) -> Array:
@@ -158,6 +156,10 @@ def predict_patches(
       at = [corners[:, : row + 1].reshape(len(grid), -1, 2), corners[:, row + k, ::2]]
       return ops.place(jnp.concatenate([above, chosen], axis=1), jnp.concatenate(at, axis=1), image.shape[1:])
 
-    return {"original": image, "context and true patches": put(label), "context and picked": put(logits.argmax(-1))}
+    return {
+      "original": image,
+      "context and true patches": put(label),
+      "context and picked": put((predicted @ flat.T).argmax(-1)),
+    }
 
   return Pretext(init, loss, common.encoder_features(encoder, features), transform, common.no_update, show)

@@ -89,14 +89,15 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; al
 }
 
 
-def build(spec: str) -> View:
-  """A view from its text: `auto` (photos for images with three channels, else digits), `digits:elastic=0,degrees=10`.
+def build(spec: str, auto: tuple[str, str] = ("digits", "photos")) -> View:
+  """A view from its text: `digits:elastic=0,degrees=10`, or `auto`: the second of `auto` for images with three channels,
+  else the first.
 
   Raises:
     UserError: unknown kind or option (with the nearest names), or a value out of range.
   """
   if spec == "auto":
-    grey, colour = digits(), photos()
+    grey, colour = map(build, auto)
     return lambda key, x: (colour if x.shape[-1] == 3 else grey)(key, x)
   kind, values = parse(spec)
   return VIEWS[kind](**values)

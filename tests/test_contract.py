@@ -19,6 +19,7 @@ from sslx.types import Pretext, TrainState, UserError
 
 ENCODERS = ("conv:widths=6,norm=batch", "mlp:widths=16,code=8")
 OF_ITS_KIND = {  # small ones, for methods that need a kind of encoder
+  "conv": "conv:widths=6,norm=group",
   "split": "split:widths=8-8",
   "vit": "vit:width=8,depth=2,heads=2,patch=3",
 }

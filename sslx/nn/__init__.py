@@ -1,5 +1,6 @@
 """Encoders, decoders and heads."""
 
+from sslx.nn.causal import ConvContext, GruContext, RowPredictor
 from sslx.nn.context import ContextDecoder, Discriminator
 from sslx.nn.core import apply, init
 from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDecoder, TiedDecoder
@@ -11,16 +12,19 @@ from sslx.nn.vit import MaskedDecoder
 __all__ = [
   "ENCODERS",
   "ContextDecoder",
+  "ConvContext",
   "ConvDecoder",
   "ConvHead",
   "DictionaryDecoder",
   "Discriminator",
   "Encoder",
+  "GruContext",
   "Linear",
   "MaskedDecoder",
   "MlpDecoder",
   "PixelDecoder",
   "Projector",
+  "RowPredictor",
   "Shortcut",
   "TiedDecoder",
   "apply",

@@ -29,6 +29,8 @@ class Encoder(nn.Module):
   """Whether its parameters fit images of any height and width, and not only those it was initialised for."""
   patch: int | None = None
   """Height and width of a token's patch, where the first block makes tokens and takes `keep`."""
+  batch_norm: bool = False
+  """Whether what it makes of an image in training depends on the others of the batch: batch normalisation."""
 
   @nn.compact
   def __call__(self, x: Array, keep: Array | None = None, train: bool | tuple[str, ...] = False) -> dict[str, Array]:
@@ -67,8 +69,8 @@ class ConvBlock(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,H,W,C] -> [B,H',W',width]."""
     x = Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
-    if self.norm == "group":
-      x = GroupNorm(max(g for g in range(1, 9) if self.width % g == 0))(x)
+    if self.norm in ("group", "layer"):
+      x = GroupNorm(1 if self.norm == "layer" else max(g for g in range(1, 9) if self.width % g == 0))(x)
     elif self.norm == "batch":
       x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
     x = nn.relu(x)
@@ -155,18 +157,20 @@ def conv(
   widths: tuple[int, ...] = (16, 32, 64),
   kernel: tuple[int, ...] = (3,),
   down: Literal["pool", "stride", "none"] = "pool",
-  norm: Literal["none", "group", "batch"] = "none",
+  norm: Literal["none", "group", "layer", "batch"] = "none",
   code: int = 0,
 ) -> Encoder:
   """Convolution blocks, each halving height and width (rounded up: 28 -> 14 -> 7 -> 4), optional linear dense code.
 
   down: by max-pooling, by the convolution's stride, or not at all (28 -> 28 -> 28).
   kernel: sizes per block; the last one repeats.
+  norm: in front of the relu; over an image's places and up to eight groups of channels (group), or all of its channels
+    (layer), or for each channel over the whole batch.
   """
   make = functools.partial(ConvBlock, norm=norm, pool=down == "pool", stride=1 + (down == "stride"))
   kernels = (*kernel, *[kernel[-1]] * len(widths))  # the last one repeats
   blocks = [(f"block{i + 1}", functools.partial(make, w, kernel=kernels[i])) for i, w in enumerate(widths)]
-  return Encoder(tuple(_with_code(blocks, code)), any_size=not code)
+  return Encoder(tuple(_with_code(blocks, code)), any_size=not code, batch_norm=norm == "batch")
 
 
 def split(
@@ -174,7 +178,7 @@ def split(
   widths: tuple[int, ...] = (16, 32, 64),
   kernel: tuple[int, ...] = (3,),
   down: Literal["pool", "stride", "none"] = "pool",
-  norm: Literal["none", "group", "batch"] = "none",
+  norm: Literal["none", "group", "layer", "batch"] = "none",
 ) -> Encoder:
   """Two disjoint networks of half the width, of an image's lightness and of its colour (L* | ab); images in colour.
 
@@ -188,7 +192,7 @@ def split(
   blocks = [
     (f"block{i + 1}", functools.partial(make, w, colour=i == 0, kernel=kernels[i])) for i, w in enumerate(widths)
   ]
-  return Encoder(tuple(blocks), any_size=True)
+  return Encoder(tuple(blocks), any_size=True, batch_norm=norm == "batch")
 
 
 def rotnet() -> Encoder:
@@ -204,7 +208,7 @@ def resnet18() -> Encoder:
   stages = [
     (f"stage{i + 1}", functools.partial(ResidualBlocks, 64 * 2**i, stride=1 if i == 0 else 2)) for i in range(4)
   ]
-  return Encoder((stem, *stages), any_size=True)
+  return Encoder((stem, *stages), any_size=True, batch_norm=True)
 
 
 def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> Encoder:

@@ -11,12 +11,13 @@ class Linear(nn.Module):
 
   width: int
   zero: bool = False
+  bias: bool = True
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...] -> [B,width]."""
     kernel_init = nn.initializers.zeros if self.zero else nn.initializers.lecun_normal()
-    return nn.Dense(self.width, kernel_init=kernel_init)(x.reshape(len(x), -1))
+    return nn.Dense(self.width, use_bias=self.bias, kernel_init=kernel_init)(x.reshape(len(x), -1))
 
 
 class ConvHead(nn.Module):

@@ -1,4 +1,5 @@
-"""Images cut into a grid of equal tiles, each a little off its place at random, and put together again.
+"""Images cut into a grid of equal tiles, each a little off its place at random, and put together again; or into a grid
+of patches, each of which overlaps its neighbours by half.
 
 With tiles of `size` pixels that move by 0 to `jitter` pixels, `starts` gives each tile its own stretch of size + jitter
 pixels and leaves at least one pixel between two stretches: no two tiles touch, wherever they move.
@@ -67,6 +68,19 @@ def layout(shape: tuple[int, ...], grid: int, crop: float, gap: float, jitter: f
   return Layout((y[0], x[0]), (y[1], x[1]), (y[2], x[2]), (y[3], x[3]))
 
 
+def overlapping(shape: tuple[int, ...], size: int) -> Layout:
+  """As many patches of size x size pixels, half their size apart (rounded down), as fit images of shape (height, width).
+
+  Raises:
+    UserError: fewer than two rows or columns of them.
+  """
+  step = max(1, size // 2)
+  if min(shape) < size + step:
+    raise UserError(f"images of {shape[0]}x{shape[1]} are too small for a grid of patches of {size}x{size} pixels")
+  y, x = (list(range(0, length - size + 1, step)) for length in shape)
+  return Layout((y, x), (size, size), (0, 0), (shape[0] - size - y[-1], shape[1] - size - x[-1]))
+
+
 def draw_corners(key: Array, batch: int, where: Layout) -> Array:
   """Top left corners (y, x) of the tiles, row by row: i32 [batch,n,2]; each grid and each of its tiles moves on its own."""
   grid_key, tile_key = jax.random.split(key)
@@ -105,3 +119,14 @@ def standardise(tiles: Array) -> Array:
   centred = tiles - tiles.mean((-3, -2, -1), keepdims=True)
   variance = jnp.square(centred).mean((-3, -2, -1), keepdims=True)
   return centred * jax.lax.rsqrt(variance + 1e-6)
+
+
+def one_channel(key: Array, tiles: Array) -> Array:
+  """[B,n,h,w,C]: each tile keeps one of its channels; the others become its mean + 1/100 of its deviation in noise."""
+  if tiles.shape[-1] == 1:
+    return tiles
+  channel_key, noise_key = jax.random.split(key)
+  channel = jax.random.randint(channel_key, (*tiles.shape[:2], 1, 1, 1), 0, tiles.shape[-1])
+  kept = jnp.take_along_axis(tiles, channel, axis=-1)
+  noise = kept.std((2, 3), keepdims=True) / 100 * jax.random.normal(noise_key, tiles.shape)
+  return jnp.where(jnp.arange(tiles.shape[-1]) == channel, tiles, kept.mean((2, 3), keepdims=True) + noise)

@@ -27,17 +27,6 @@ PLACES = np.array([0, 1, 2, 3, 5, 6, 7, 8])
 """Class -> the neighbour's place in the 3x3 grid, counted row by row; the centre is place 4."""
 
 
-def one_channel(key: Array, tiles: Array) -> Array:
-  """[B,n,h,w,C]: each tile keeps one of its channels; the others become its mean + 1/100 of its deviation in noise."""
-  if tiles.shape[-1] == 1:
-    return tiles
-  keys = common.split(key, "channel", "noise")
-  channel = jax.random.randint(keys["channel"], (*tiles.shape[:2], 1, 1, 1), 0, tiles.shape[-1])
-  kept = jnp.take_along_axis(tiles, channel, axis=-1)
-  noise = kept.std((2, 3), keepdims=True) / 100 * jax.random.normal(keys["noise"], tiles.shape)
-  return jnp.where(jnp.arange(tiles.shape[-1]) == channel, tiles, kept.mean((2, 3), keepdims=True) + noise)
-
-
 def context_prediction(
   encoder: nn.Encoder,
   features: str = "flatten",
@@ -66,7 +55,7 @@ def context_prediction(
     where = ops.layout(image.shape[1:3], 3, crop, gap, jitter)
     corners = ops.draw_corners(keys["corners"], len(image), where)
     tiles = ops.cut(image, corners, where.size)
-    return one_channel(keys["colour"], tiles) if drop_colour else tiles, corners
+    return ops.one_channel(keys["colour"], tiles) if drop_colour else tiles, corners
 
   def encode(params: Params, state: State, tiles: Array, image: Array, train: bool) -> tuple[Array, State]:
     return tiling.encode(encoder, dense, params, state, tiling.for_encoder(tiles, encoder, image.shape, zoom), train)

@@ -1,0 +1,38 @@
+"""Contrastive predictive coding: from the rows of patches above, tell which patch lies further below.
+
+    L = -mean over k of log exp(z_(i+k) . W_k c_i) / sum over all patches j of the batch of exp(z_j . W_k c_i)
+
+van den Oord, Li, Vinyals: Representation Learning with Contrastive Predictive Coding, 2018, arXiv 1807.03748, section 3.3.
+Patches overlap by half; one encoder reads each on its own, and its last block's mean over the patch is z. The context
+c_i is made of row i and those above. The true patch stands against all others of the batch, those of its own image too.
+Batch normalisation is refused, as it lets patches see each other (section 3.3 does without). Deviations: smaller
+networks; no flips, crops and greys of the image or of patches; W_k starts at zero, where the loss is log N of N patches.
+"""
+
+from typing import Literal
+
+from sslx import nn
+from sslx.pretext import patches
+from sslx.types import Pretext
+
+
+def cpc(
+  encoder: nn.Encoder,
+  features: str = "flatten",
+  *,
+  patch: int = 0,
+  steps: int = 3,
+  skip: int = 0,
+  context: Literal["conv", "gru"] = "conv",
+  width: int = 64,
+  depth: int = 2,
+) -> Pretext:
+  """Contrastive predictive coding, downwards.
+
+  patch: height and width of a patch in pixels; 0: about a quarter of the image's shorter side.
+  steps: predictions reach so many rows down, or as many as there are; skip: the first so many rows are not predicted.
+  context: masked convolutions, or gated recurrent units down the columns; width, depth: their units and layers.
+  """
+  patches.check("cpc", encoder, patch=patch, steps=steps, width=width, depth=depth)
+  net = patches.predictor(context, width, depth, steps, skip)
+  return patches.predict_patches(encoder, features, net, ("down",), patch, parts=8)

@@ -305,7 +305,16 @@ def write_report(
   common.write_text(directory / "tables.md", "\n".join([*shown, *notes]) + "\n")
   config = {**config, **rows[0]["settings"]}
   page = report.write_html(
-    directory, title, common.command(experiment), config, rows, summary, drawn, timings, tables=tables
+    directory,
+    title,
+    common.command(experiment),
+    config,
+    rows,
+    summary,
+    drawn,
+    timings,
+    tables=tables,
+    lead=lead.sentences if lead else (),
   )
   print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
   print(f"Report: {page}")

@@ -409,21 +409,21 @@ def needed_cells(found: Sequence[Needed]) -> Cells:
 
 
 def needed_sentences(found: Sequence[Needed], labels: int, baseline: str = "scratch") -> list[str]:
-  """What each encoder's accuracy with `labels` labels costs the baseline, in words."""
+  """How many labels the baseline needs for each encoder's accuracy with `labels` of them, in words."""
   sentences = []
   for one in found:
     if one.labels != labels:
       continue
-    start = f"{one.name}: {100 * one.accuracy:.1f}% with {labels:,} label{'' if labels == 1 else 's'}; {baseline}"
     low, high = (_needed_text(edge(one.subsets), one) for edge in (min, max))
-    spread = f" (subset by subset: {low if low == high else f'{low} to {high}'})" if len(one.subsets) > 1 else ""
+    spread = f" (by subset {low if low == high else f'{low} to {high}'})" if len(one.subsets) > 1 else ""
     if math.isinf(one.needed):
-      said = f"does not get there with {one.most:,}, the most it was given{spread}."
+      said = f"with {one.most:,}, the most it was given{spread}: not as good."
     elif one.needed <= one.least:
-      said = f"is there with {one.least:,}, the fewest it was given{spread}."
+      said = f"with {one.least:,}, the fewest it was given{spread}: as good."
     else:
-      said = f"gets there with about {_needed_text(one.needed, one)}{spread}: {times_text(one)} as many."
-    sentences.append(f"{start} {said}")
+      said = f"is as good with about {_needed_text(one.needed, one)}{spread}: {times_text(one)} as many."
+    of = f"{labels:,} label{'' if labels == 1 else 's'}"
+    sentences.append(f"{one.name} has {100 * one.accuracy:.1f}% with {of}; {baseline} {said}")
   return sentences
 
 
@@ -664,6 +664,7 @@ def write_html(
   figures: Sequence[tuple[str, str, str | os.PathLike[str]]],
   timings: Mapping[str, float],
   tables: Sequence[tuple[str, Cells, str]] = (),
+  lead: Sequence[str] = (),
 ) -> Path:
   """Writes `run_dir`/report.html, one self-contained page, atomically, and returns its path.
 
@@ -679,6 +680,7 @@ def write_html(
     figures: (title, caption, PNG path); a path is taken as given, or else relative to `run_dir`.
     timings: phase -> seconds.
     tables: further tables, shown first: (title, (headers, rows of text), note).
+    lead: sentences that stand before everything where there are `tables`.
 
   Raises:
     UserError: a figure that is missing or no PNG.
@@ -692,7 +694,7 @@ def write_html(
     "doubts": _doubts(summary),
     "caveats": _caveats(summary),
     "tables": tables,
-    "best": [sentence.rpartition(": ") for sentence in best(summary)] if tables else [],
+    "best": [sentence.rpartition(": ") for sentence in [*lead, *best(summary)]] if tables else [],
     "results": _results_cells(summary),
     "results_note": RESULTS_NOTE,
     "parameters": _parameters_cells(summary),

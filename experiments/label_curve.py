@@ -31,6 +31,10 @@ MODES = ["scratch", "full", "frozen"]
 FINETUNE_EPOCHS = 20.0
 AT = 100
 NOTE = (
+  "Test accuracy in percent, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference to "
+  "scratch, paired by subset, lies above (below) zero."
+)
+NEEDED_NOTE = (
   "How many labels training from scratch needs to be as accurate as the pretrained encoder is with the number at the head "
   "of the column, and how many times as many these are: by its mean curve, straight between the numbers of labels that "
   "it was trained with, in their logarithm. >: it does not get there with the most; ≤: it is there with the fewest."
@@ -52,7 +56,7 @@ def main() -> None:
   outcome = variants.run_variants("label_curve", compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
   needed = report.labels_needed(summary)
-  lead = variants.Lead()
+  lead = None
   if needed:
     first = max((one for one in needed if one.labels == at), key=lambda one: one.accuracy)
     spans = [(at, first.needed, first.accuracy, f"{report.times_text(first)} the labels")]
@@ -61,11 +65,12 @@ def main() -> None:
     caption = (
       f"Mean and standard deviation over label subsets. The arrow: from {first.name} at {at:,} labels to scratch."
     )
-    lead = variants.Lead(
-      [("Labels that training from scratch needs", report.needed_cells(needed), NOTE)],
-      [("Accuracy against number of labels", caption, path)],
-      report.needed_sentences(needed, at),
-    )
+    tables = [
+      ("Accuracy against number of labels", report.curve_cells(summary), NOTE),
+      ("Labels that training from scratch needs", report.needed_cells(needed), NEEDED_NOTE),
+    ]
+    drawn = [("Accuracy against number of labels", caption, path)]
+    lead = variants.Lead(tables, [NOTE, NEEDED_NOTE], drawn, report.needed_sentences(needed, at))
   title = f"{', '.join(v.title for v in compared)} on {dataset.name}: accuracy against number of labels"
   variants.write_report("label_curve", title, directory, "Modes", outcome, timings, variants.budget(), lead=lead)
 

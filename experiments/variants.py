@@ -49,10 +49,11 @@ class Outcome(NamedTuple):
 
 
 class Lead(NamedTuple):
-  """What a report shows before the tables of methods."""
+  """What a report shows of the accuracies."""
 
-  tables: Sequence[tuple[str, Any, str]] = ()  # (title, cells, note)
-  figures: Sequence[tuple[str, str, Path]] = ()  # (title, caption, file)
+  tables: Sequence[tuple[str, Any, str]]  # (title, cells, note)
+  notes: Sequence[str]  # once for all tables
+  figures: Sequence[tuple[str, str, Path]]  # (title, caption, file)
   sentences: Sequence[str] = ()
 
 
@@ -262,62 +263,67 @@ def write_report(
 ) -> None:
   """Tables on the terminal and in tables.md, figures, and report.html.
 
-  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: shown first, in
-  place of the curve of frozen encoders; label_names: what numbers of labels are called in titles.
+  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
+  table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
   """
   from rich.console import Console
 
-  from sslx import figures, report
+  from sslx import report
 
   begin = time.monotonic()
   console, folder = Console(soft_wrap=True), directory / "figures"
-  tables, drawn = list(lead.tables if lead else ()), list(lead.figures if lead else ())
   rows = with_short_names(outcome.rows)
   note, summary = note or NOTE, report.summarise(rows, baseline)
   verdicts = report.against(rows, "random")
-  for labels in sorted({entry["labels"] for entry in summary}):
-    said = f"{verdicts[labels]} " if labels in verdicts else ""
-    name = (label_names or {}).get(labels, f"{labels:,} labels")
-    tables.append((f"{heading}, {name}", report.methods_cells(summary, labels), said + note))
+  if lead is None:
+    lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
+  tables, drawn = list(lead.tables), list(lead.figures)
   if outcome.lines:
     tables.append((f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
-  drawn.append((heading, "Test accuracy by mode; whiskers are one standard deviation.", folder / "methods.png"))
-  figures.save(figures.method_dots(summary), folder / "methods.png")
-  curve = None if lead else figures.label_curve([e for e in summary if e["mode"] in ("frozen", baseline)])
-  if curve is not None:
-    drawn.append((f"{heading}: frozen encoders", "Accuracy against labels.", folder / "labels.png"))
-    figures.save(curve, folder / "labels.png")
   drawn += [(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures]
   timings["report"] = time.monotonic() - begin
   for name, cells, _ in tables:
     console.print(report.table(name, cells))
-  sentences = [*(lead.sentences if lead else ()), *verdicts.values()]
+  sentences = [*lead.sentences, *verdicts.values()]
   for sentence in [*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences]:
     print(sentence)
   shown = [f"{name}\n\n{report.markdown(report.table(name, cells))}" for name, cells, _ in tables]
-  notes = [
-    *(f"- {sentence}" for sentence in sentences),
-    "",
-    note,
-    *(text for *_, text in (lead.tables if lead else ())),
-  ]
+  notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
   common.write_text(directory / "tables.md", "\n".join([*shown, *notes]) + "\n")
   config = {**config, **rows[0]["settings"]}
+  command = common.command(experiment)
   page = report.write_html(
-    directory,
-    title,
-    common.command(experiment),
-    config,
-    rows,
-    summary,
-    drawn,
-    timings,
-    tables=tables,
-    lead=lead.sentences if lead else (),
+    directory, title, command, config, rows, summary, drawn, timings, tables=tables, lead=lead.sentences
   )
   print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
   print(f"Report: {page}")
+
+
+def by_labels(
+  heading: str,
+  summary: Sequence[dict[str, Any]],
+  verdicts: Mapping[int, str],
+  note: str,
+  folder: Path,
+  label_names: Mapping[int, str],
+  baseline: str,
+) -> Lead:
+  """A table of the methods for each number of labels, their dots, and the curve of frozen encoders."""
+  from sslx import figures, report
+
+  tables = []
+  for labels in sorted({entry["labels"] for entry in summary}):
+    said = f"{verdicts[labels]} " if labels in verdicts else ""
+    name = label_names.get(labels, f"{labels:,} labels")
+    tables.append((f"{heading}, {name}", report.methods_cells(summary, labels), said + note))
+  drawn = [(heading, "Test accuracy by mode; whiskers are one standard deviation.", folder / "methods.png")]
+  figures.save(figures.method_dots(summary), folder / "methods.png")
+  curve = figures.label_curve([e for e in summary if e["mode"] in ("frozen", baseline)])
+  if curve is not None:
+    drawn.append((f"{heading}: frozen encoders", "Accuracy against labels.", folder / "labels.png"))
+    figures.save(curve, folder / "labels.png")
+  return Lead(tables, [note], drawn)
 
 
 def with_short_names(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -438,8 +438,9 @@ def _draw_series(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
 def _draw_span(ax: Axes, begin: float, end: float, height: float, text: str) -> None:
   arrow = {"arrowstyle": "->", "color": INK, "linewidth": 1.1, "linestyle": "--", "shrinkA": 0, "shrinkB": 0}
   ax.annotate("", (end, height), (begin, height), arrowprops=arrow, zorder=6)
-  place = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": 9, "color": INK}
-  ax.annotate(text, (float(np.sqrt(begin * end)), height), (0, -3), **place)
+  box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+  place = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": 9, "color": INK, "bbox": box}
+  ax.annotate(text, (float(np.sqrt(begin * end)), height), (0, -7), **place)
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -593,11 +593,24 @@ def methods_cells(summary: Sequence[Row], labels: int) -> Cells:
     if name == "none":
       name = "raw pixels" if mode.startswith("raw") else "no pretraining"
       mode = "full" if mode == entry["baseline"] else mode.partition("+")[2] or "frozen"
-    text = f"{100 * entry['mean']:.1f}" + ("" if entry["std"] is None else f" ± {100 * entry['std']:.1f}")
-    if entry["low"] is not None and entry["method"] != "none":
-      text += " ↑" if entry["low"] > 0 else " ↓" if entry["high"] < 0 else ""
-    lines.setdefault(name, {})[column(entry, mode)] = text
+    lines.setdefault(name, {})[column(entry, mode)] = _accuracy_cell(entry)
   return ["method", *modes], [[name, *(line.get(mode, "") for mode in modes)] for name, line in lines.items()]
+
+
+def curve_cells(summary: Sequence[Row]) -> Cells:
+  """One line a mode (of each method), a column a number of labels; see `methods_cells` for the arrows."""
+  counts = sorted({entry["labels"] for entry in summary})
+  cells = {(_name(entry, summary), entry["labels"]): _accuracy_cell(entry) for entry in summary}
+  names = _unique(name for name, _ in cells)
+  headers = ["mode", *(f"{count:,} labels" for count in counts)]
+  return headers, [[name, *(cells.get((name, count), "") for count in counts)] for name in names]
+
+
+def _accuracy_cell(entry: Row) -> str:
+  text = f"{100 * entry['mean']:.1f}" + ("" if entry["std"] is None else f" ± {100 * entry['std']:.1f}")
+  if entry["low"] is not None and entry["method"] != "none":
+    text += " ↑" if entry["low"] > 0 else " ↓" if entry["high"] < 0 else ""
+  return text
 
 
 def _row_cells(rows: Sequence[Mapping[str, Any]]) -> Cells:

@@ -14,8 +14,8 @@ import time
 
 from absl import flags
 
-from experiments import START, common, compare
-from experiments.compare import Variant
+from experiments import START, common, variants
+from experiments.variants import Variant
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -46,14 +46,14 @@ def main() -> None:
   if unknown or not FLAGS.parts:
     raise UserError(f"--parts={','.join(FLAGS.parts)}: choose among {', '.join(PARTS)}.")
   dataset = common.load_dataset(FLAGS.dataset)
-  compare.defaults(dataset)
+  variants.defaults(dataset)
   for part in FLAGS.parts:
-    heading, variants = PARTS[part]
+    heading, members = PARTS[part]
     timings = {"start-up": time.monotonic() - START}
-    directory = compare.open_directory(f"autoencoders-{part}", dataset)
-    outcome = compare.run_variants("autoencoders", variants, dataset, directory, timings, heads_only=part != "family")
+    directory, heads_only = variants.open_directory(f"autoencoders-{part}", dataset), part != "family"
+    outcome = variants.run_variants("autoencoders", members, dataset, directory, timings, heads_only=heads_only)
     title = f"{heading}: autoencoders on {dataset.name}"
-    compare.write_report("autoencoders", title, directory, heading, outcome, timings, compare.budget())
+    variants.write_report("autoencoders", title, directory, heading, outcome, timings, variants.budget())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import START, common, compare, comparison
+from experiments import START, common, comparison, variants
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -56,8 +56,8 @@ def main() -> None:
     common.say(block)
     rows += comparison.run_modes(subject, ("random", *(m for m in modes if m != "random")), labelled, timings)[0]
   heading = f"Blocks of {meta['method']} on {dataset.name}"
-  outcome, facts = compare.Outcome(rows, [], []), {"encoder": meta["encoder"], **meta["config"]}
-  compare.write_report("blocks", heading, directory, "Blocks", outcome, timings, facts, "random", NOTE)
+  outcome, facts = variants.Outcome(rows, [], []), {"encoder": meta["encoder"], **meta["config"]}
+  variants.write_report("blocks", heading, directory, "Blocks", outcome, timings, facts, "random", NOTE)
 
 
 if __name__ == "__main__":

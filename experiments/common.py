@@ -29,6 +29,9 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_bool("help", False, "Show this; with --method=X also that method's hyper-parameters.", short_name="h")
 flags.DEFINE_string("method", "denoise", "Pretext method.")
+flags.DEFINE_list(
+  "methods", None, "Several methods, side by side, where an experiment compares them; all: every method."
+)
 flags.DEFINE_string("dataset", "mnist", "mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.")
 flags.DEFINE_string(
   "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
@@ -68,7 +71,7 @@ flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 flags.DEFINE_string("checkpoint", None, "Run directory or checkpoint that an experiment on a finished run starts from.")
 
 flags.DEFINE_list("modes", ["scratch", "frozen", "last:1", "full"], "What to compare, besides raw and random.")
-flags.DEFINE_list("labels", ["100"], "Numbers of labels, such as 100,600,1000; all for every label.")
+flags.DEFINE_list("labels", ["100"], "Numbers of labels, such as 100,600,1000 or 1%,10%; all for every label.")
 flags.DEFINE_integer("seeds", 5, "Number of label subsets.")
 flags.DEFINE_string(
   "validation", "cv", "Where hyper-parameters are chosen: cv (inside the labelled subset) or heldout:N (N more labels)."
@@ -76,8 +79,9 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
   "finetune_steps",
   150,
-  "Steps of the modes that train by gradient (scratch, last:K, full); at least one pass over the labels.",
+  "Steps of the modes that train by gradient (scratch, last:K, full); more where --finetune_epochs takes more.",
 )
+flags.DEFINE_float("finetune_epochs", 1.0, "At least this many passes over the labels, where they take more steps.")
 flags.DEFINE_integer("finetune_batch_size", 50, "Their batch size.")
 flags.DEFINE_list("finetune_learning_rates", ["2e-3"], "Their peak learning rate; of several, --validation chooses.")
 flags.DEFINE_float("weight_decay", 1e-4, "Their decoupled weight decay.")
@@ -207,7 +211,7 @@ def recipe() -> Any:
   """The sslx.finetune.Recipe that the flags describe."""
   from sslx.finetune import Recipe
 
-  positive("finetune_steps", "finetune_batch_size")
+  positive("finetune_steps", "finetune_epochs", "finetune_batch_size")
   positive("self_train_epochs", "self_train_batch_size", "self_train_learning_rate")
   try:
     rates = tuple(float(rate) for rate in FLAGS.finetune_learning_rates)
@@ -215,9 +219,10 @@ def recipe() -> Any:
     rates = ()
   if not rates or min(rates) <= 0:
     raise UserError(f"--finetune_learning_rates={','.join(FLAGS.finetune_learning_rates)}: expected positive numbers.")
-  steps = SMOKE_STEPS if FLAGS.smoke else FLAGS.finetune_steps
+  steps, epochs = (SMOKE_STEPS, 1.0) if FLAGS.smoke else (FLAGS.finetune_steps, FLAGS.finetune_epochs)
   return Recipe(
     steps=steps,
+    epochs=epochs,
     batch_size=FLAGS.finetune_batch_size,
     learning_rates=rates,
     weight_decay=FLAGS.weight_decay,
@@ -238,13 +243,20 @@ def heldout() -> int:
 
 
 def label_counts(dataset: Any, heldout: int) -> list[int]:
-  """The numbers of --labels, ascending. Raises UserError for one that is no number (how many fit is checked later)."""
+  """The numbers of --labels, ascending; percentages are of the labels that `heldout` leaves, which `all` means.
+
+  Raises:
+    UserError: one that is no number or percentage (how many fit is checked later).
+  """
   positive("seeds")
-  counts = set()
-  for text in FLAGS.labels:
-    if text.strip() != "all" and not text.strip().isdecimal():
-      raise UserError(f"--labels={','.join(FLAGS.labels)}: {text!r} is neither a number of labels nor all.")
-    counts.add(len(dataset.train) - heldout if text.strip() == "all" else int(text))
+  counts, everything = set(), len(dataset.train) - heldout
+  for text in map(str.strip, FLAGS.labels):
+    percent = re.fullmatch(r"(\d+\.?\d*|\.\d+)%", text)
+    if text != "all" and not text.isdecimal() and not (percent and 0 < float(percent[1]) <= 100):
+      raise UserError(
+        f"--labels={','.join(FLAGS.labels)}: {text!r} is neither a number of labels, a percentage such as 10%, nor all."
+      )
+    counts.add(round(everything * float(percent[1]) / 100) if percent else everything if text == "all" else int(text))
   if not counts:
     raise UserError("--labels=: name at least one number of labels, such as --labels=100.")
   return sorted(counts)
@@ -254,6 +266,13 @@ def say(line: str) -> None:
   """Progress of long work, on stderr: one line that replaces itself on a terminal, else one line each."""
   end = "\033[K\r" if sys.stderr.isatty() else "\n"
   print(line, end=end, file=sys.stderr, flush=True)
+
+
+def default(**values: Any) -> None:
+  """Sets flags that were not given: what an experiment's own defaults are."""
+  for name, value in values.items():
+    if not FLAGS[name].present:
+      FLAGS[name].value = value
 
 
 def given_flags() -> dict[str, Any]:
@@ -319,6 +338,26 @@ def given_checkpoint() -> Path:
       "--checkpoint is missing: name a run directory, such as --checkpoint=runs/denoise-mnist-conv-1a2b3c4d."
     )
   return Path(FLAGS.checkpoint)
+
+
+def adopt(meta: dict[str, Any], also: Sequence[str] = ()) -> None:
+  """Sets the flags of pretraining (and of `also`), and --features, to what the checkpoint of `meta` was made with.
+
+  Raises:
+    UserError: one was given, and is another.
+  """
+  from sslx import options
+  from sslx.pretext import check
+
+  config, method = meta["config"], check(meta["method"])
+  made = {"method": meta["method"], **{name: config[name] for name in ("encoder", "epochs", "seed", *also)}}
+  made |= {n: config[n] for n in ("batch_size", "learning_rate") if config[n] != getattr(method, n)}
+  usual = options.assignments(options.resolve(method.factory, {}))
+  made["hp"] = [text for text in options.assignments(config["hp"]) if text not in usual]
+  for name, value in made.items():
+    if FLAGS[name].present and FLAGS[name].value != value:
+      raise UserError(f"--{name}={FLAGS[name].value}: the checkpoint was made with {value}; leave --{name} out.")
+  default(**made, features=meta["features"])
 
 
 def checkpoint_dataset(meta: dict[str, Any]) -> Any:

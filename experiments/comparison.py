@@ -3,7 +3,7 @@
 import json
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from absl import flags
 
 from experiments import common
+from sslx.types import UserError
 
 FLAGS = flags.FLAGS
 
@@ -49,6 +50,14 @@ def draw(dataset: Any) -> Any:
   return draw(dataset.train.labels, common.label_counts(dataset, heldout), FLAGS.seeds, heldout)
 
 
+def check_neighbours(modes: Mapping[int, Sequence[str]]) -> None:
+  """Raises UserError for a knn:K among {labels: modes} of more neighbours than there are labels, before any training."""
+  for labels, names in modes.items():
+    for mode in names:
+      if mode.startswith("knn:") and int(mode.partition(":")[2]) > labels:
+        raise UserError(f"--modes={mode}: k must be between 1 and the number of labels ({labels:,}).")
+
+
 def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
   """Trains the classifiers that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
   from sslx.compare import check_modes, controls
@@ -60,16 +69,17 @@ def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
 
 
 def run_modes(
-  subject: Subject, modes: Sequence[str], labelled: Any, timings: dict[str, float]
+  subject: Subject, modes: Sequence[str] | Mapping[int, Sequence[str]], labelled: Any, timings: dict[str, float]
 ) -> tuple[list[dict[str, Any]], dict[Any, np.ndarray]]:
   """(rows of all modes, labels and subsets, {task: test logits} of those that results.jsonl lacked).
 
+  modes: at every number of labels, or for each of them.
   What is missing is trained first; then the test images are read once, and the rows appended. Where all labels are
   used, the subsets are the same, and only the first counts.
   """
   from sslx import report
   from sslx.compare import Task, logits, train_classifiers
-  from sslx.finetune import encode_fn
+  from sslx.finetune import Recipe, encode_fn
 
   recipe = common.recipe()
   results = subject.directory / "results.jsonl"
@@ -77,20 +87,22 @@ def run_modes(
   crc = zlib.crc32(b"".join(a.tobytes() for a in labels))  # rows of other labels or another test split are not these
   settings = {"features": subject.features, "validation": FLAGS.validation, "labels_crc32": crc, **recipe._asdict()}
   settings = json.loads(json.dumps(settings))  # as a row that is read back has it
+  usual = json.loads(json.dumps(Recipe()._asdict()))  # of rows that are older than a setting
   names = json.loads(json.dumps(subject.names))
   everything = len(subject.dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
   first = next(iter(labelled.subsets))
   tasks = [
     Task(mode, n, seed)
     for n in labelled.subsets[first]
-    for mode in dict.fromkeys(modes)
+    for mode in dict.fromkeys(modes[n] if isinstance(modes, Mapping) else modes)
     for seed in labelled.subsets
     if n < everything or seed == first
   ]
 
   def mine() -> dict[Task, dict[str, Any]]:
-    wanted = {"experiment": subject.experiment, "settings": settings, **names}
+    wanted = {"experiment": subject.experiment, "dataset": subject.dataset.name, **names}
     rows = [r for r in report.read_rows(results) if all(r.get(k) == v for k, v in wanted.items())]
+    rows = [r for r in rows if {**usual, **r.get("settings", {})} == settings]
     return {Task(r["mode"], r["labels"], r["subset_seed"]): r for r in rows}
 
   known = mine()

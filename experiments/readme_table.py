@@ -6,6 +6,7 @@
 Replaces what stands between the lines `<!-- results -->` and `<!-- /results -->`.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -24,11 +25,15 @@ def section(run: Path) -> str:
     last = rows[-1]
     title = f"{last['dataset']}, --encoder={last['encoder']}"
     title = f"blocks of {last['pretraining']['method']}, {title}" if last["experiment"] == "blocks" else title
+    if last["experiment"] == "transfer":
+      made = json.loads((run / "config.json").read_text())
+      targets = ", ".join(dict.fromkeys(row["dataset"] for row in rows))
+      title = f"from {made['dataset']} to {targets}, --encoder={made['encoder']}"
     return f"### {title}\n\n{(run / 'tables.md').read_text()}\n{made_by(rows)}"
   rows = [r for r in rows if r["experiment"] in ("low_label", "probe")]
   if not rows:
     raise UserError(
-      f"{run}: no rows in its results.jsonl; name a directory of experiments.low_label, probe or compare."
+      f"{run}: no rows in its results.jsonl; name a directory of experiments.low_label, probe, compare or its kin."
     )
   rows = [r for r in rows if r["settings"] == rows[-1]["settings"]]  # those of the last run, if settings were changed
   summary = report.summarise(rows)

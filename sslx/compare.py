@@ -152,6 +152,8 @@ def train_classifiers(
       fit = _tuner(tune, start, dataset.train, labelled)
     for task in mine:
       begin = time.monotonic()
+      if task.labels >= probe.MANY and mode in (*CONTROLS, "frozen"):
+        say(f"{mode}, {task.labels:,} labels: logistic regression on this many takes minutes")
       classifier = fit(task, labelled.subsets[task.subset_seed][task.labels])
       trained[task] = Trained(classifier, time.monotonic() - begin)
       say(f"{mode}, {task.labels} labels, subset {task.subset_seed + 1}: {trained[task].seconds:.1f} s")

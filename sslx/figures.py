@@ -131,9 +131,15 @@ def accuracy_bars(summary: Sequence[Mapping[str, Any]]) -> Figure:
   return fig
 
 
-def label_curve(summary: Sequence[Mapping[str, Any]]) -> Figure | None:
+def label_curve(
+  summary: Sequence[Mapping[str, Any]], spans: Sequence[tuple[float, float, float, str]] = ()
+) -> Figure | None:
   """Accuracy against the number of labels (logarithmic), a line per mode, with a band of one sample standard deviation
-  either side; None where there are fewer than two numbers of labels and so no curve."""
+  either side; None where there are fewer than two numbers of labels and so no curve.
+
+  spans: (labels, labels, accuracy, text), each an arrow from the first to the second, or to the edge of the plot where
+  the second lies beyond it.
+  """
   from matplotlib.ticker import NullLocator
 
   counts = sorted({entry["labels"] for entry in summary})
@@ -150,6 +156,8 @@ def label_curve(summary: Sequence[Mapping[str, Any]]) -> Figure | None:
     ax.plot(x, mean, label=_escape(name), linewidth=1.8, markersize=5, **line)
     ax.fill_between(x, mean - std, mean + std, color=style["line"], alpha=0.15, linewidth=0)
   ax.set_xscale("log")
+  for begin, end, accuracy, text in spans:
+    _draw_span(ax, begin, min(end, max(counts)), 100 * accuracy, text)
   ax.xaxis.set_minor_locator(NullLocator())
   ax.set_xticks(counts, [f"{count:,}" for count in counts])
   ax.set_xlabel("labels (logarithmic)")
@@ -161,23 +169,28 @@ def label_curve(summary: Sequence[Mapping[str, Any]]) -> Figure | None:
 
 
 def method_dots(summary: Sequence[Mapping[str, Any]]) -> Figure:
-  """A panel per number of labels, a line per method, a dot per mode with one sample standard deviation either side.
+  """A panel per data set and number of labels, a line per method, a dot per mode with one sample standard deviation
+  either side.
 
   Entries of the method "none" are vertical lines: raw pixels, the random encoder and training from scratch.
   """
   methods = list(dict.fromkeys(entry["method"] for entry in summary if entry["method"] != "none"))
   modes = list(dict.fromkeys(entry["mode"] for entry in summary if entry["method"] != "none"))
-  counts = sorted({entry["labels"] for entry in summary})
-  columns = min(len(counts), 2) or 1
-  lines = -(-len(counts) // columns) or 1
+  datasets = list(dict.fromkeys(entry["dataset"] for entry in summary))
+  places = sorted(
+    {(entry["dataset"], entry["labels"]) for entry in summary}, key=lambda p: (datasets.index(p[0]), p[1])
+  )
+  columns = min(len(places), 2) or 1
+  lines = -(-len(places) // columns) or 1
   fig = _figure(1.6 + 4.2 * columns, (0.8 + 0.36 * len(methods)) * lines + 0.6)
   if not methods:
     _say(fig, "no results yet")
     return fig
   handles: dict[str, Any] = {}
-  for ax, count in zip(fig.subplots(lines, columns, squeeze=False, sharey=True).ravel(), counts, strict=False):
+  panels = fig.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+  for ax, (dataset, count) in zip(panels, places, strict=False):
     for entry in summary:
-      if entry["labels"] != count:
+      if (entry["dataset"], entry["labels"]) != (dataset, count):
         continue
       mean, std = 100 * entry["mean"], 100 * (entry["std"] or 0.0)
       if entry["method"] == "none":
@@ -188,12 +201,13 @@ def method_dots(summary: Sequence[Mapping[str, Any]]) -> Figure:
         place = methods.index(entry["method"]) + 0.6 * ((index + 0.5) / len(modes) - 0.5)
         style = {"color": COLOURS[index % len(COLOURS)], "fmt": MARKERS[index % len(MARKERS)], "markersize": 5}
         handles[entry["mode"]] = ax.errorbar(mean, place, xerr=std, capsize=2, linewidth=1, zorder=3, **style)
-    ax.set_title(f"{count:,} labels", fontsize=11, loc="left")
+    title = f"{count:,} labels" if len(datasets) == 1 else f"{dataset}, {count:,} labels"
+    ax.set_title(_escape(title), fontsize=11, loc="left")
     ax.set_yticks(range(len(methods)), [_escape(name) for name in methods])
     ax.set_ylim(len(methods) - 0.5, -0.5)
     ax.set_xlabel("test accuracy (%)", fontsize=9)
     _plain_axes(ax)
-  for ax in fig.axes[len(counts) :]:
+  for ax in fig.axes[len(places) :]:
     ax.set_axis_off()
   _legend(fig, handles)
   return fig
@@ -419,6 +433,14 @@ def _draw_series(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
     ax.plot(steps, _running_mean(values, max(5, len(values) // 25)), color="#00517f", linewidth=1.8)
   if values.min() > 0 and values.max() > 50 * values.min():
     ax.set_yscale("log")
+
+
+def _draw_span(ax: Axes, begin: float, end: float, height: float, text: str) -> None:
+  arrow = {"arrowstyle": "->", "color": INK, "linewidth": 1.1, "linestyle": "--", "shrinkA": 0, "shrinkB": 0}
+  ax.annotate("", (end, height), (begin, height), arrowprops=arrow, zorder=6)
+  box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+  place = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": 9, "color": INK, "bbox": box}
+  ax.annotate(text, (float(np.sqrt(begin * end)), height), (0, -7), **place)
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:

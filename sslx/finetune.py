@@ -30,7 +30,8 @@ class Recipe(NamedTuple):
   """How every mode that trains by gradient is trained: one recipe for all of them."""
 
   steps: int = 150
-  """At least one pass over the labelled images is made, where that takes more steps."""
+  epochs: float = 1.0
+  """At least so many passes over the labelled images, where they take more steps."""
   batch_size: int = 50
   learning_rates: tuple[float, ...] = (2e-3,)
   """With several, one is chosen by cross-validation inside the labelled subset, the same way for every mode."""
@@ -94,7 +95,7 @@ def make_finetune(
     tree = jax.tree.map(jnp.array, tree)  # a copy: the step donates what it is given
     params = {"encoder": tree["params"], "head": head}
     mask = masks.trainable(params, blocks)
-    steps = max(recipe.steps, len(labels) // recipe.batch_size)
+    steps = max(recipe.steps, int(recipe.epochs * (len(labels) // recipe.batch_size)))
     if (rate, steps) not in compiled:
       tx = optim.freeze(optim.optimizer(optim.cosine(rate, steps), weight_decay=recipe.weight_decay), mask)
       compiled[rate, steps] = tx, train.make_train_step(pretext, tx)

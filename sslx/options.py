@@ -61,8 +61,12 @@ def parse(factory: Callable, assignments: Iterable[str], flag: str) -> dict[str,
 
 def check(factory: Callable, values: Mapping[str, Any], flag: str) -> dict[str, Any]:
   """Typed keyword arguments for `factory` from Python values, a list for a tuple; see `parse` for what is refused."""
-  tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-  return parse(factory, [f"{name}={_text(value)}" for name, value in tuples.items()], flag)
+  return parse(factory, assignments(values), flag)
+
+
+def assignments(values: Mapping[str, Any]) -> list[str]:
+  """Options as `name=value` texts, which `parse` reads; a list is written as a tuple."""
+  return [f"{name}={_text(tuple(value) if isinstance(value, list) else value)}" for name, value in values.items()]
 
 
 def resolve(factory: Callable, values: Mapping[str, Any]) -> dict[str, Any]:

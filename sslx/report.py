@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -305,10 +305,12 @@ def _comparison(entry: Row, summary: Sequence[Row]) -> str:
 
 
 def best(summary: Sequence[Row]) -> list[str]:
-  """For each number of labels, the sentence of the pretrained encoder whose mean accuracy is the highest."""
+  """For each data set and number of labels, the sentence of the pretrained encoder with the highest mean accuracy."""
   sentences = []
-  for labels in _unique(entry["labels"] for entry in summary):
-    mine = [e for e in summary if e["labels"] == labels and e["mode"] not in (e["baseline"], *REFERENCES)]
+  for place in _unique((entry["dataset"], entry["labels"]) for entry in summary):
+    mine = [
+      e for e in summary if (e["dataset"], e["labels"]) == place and e["mode"] not in (e["baseline"], *REFERENCES)
+    ]
     if mine:
       winner = max(mine, key=lambda entry: entry["mean"])
       sentences.append(f"{100 * winner['mean']:.1f}%: {_comparison(winner, summary)}")
@@ -318,17 +320,129 @@ def best(summary: Sequence[Row]) -> list[str]:
 def against(rows: Iterable[Mapping[str, Any]], baseline: str, mode: str = "frozen") -> dict[int, str]:
   """{labels: which methods' `mode` lies above, below or level with `baseline`, by the 95% intervals}, in one sentence."""
   sentences, summary = {}, summarise(rows, baseline)
+  several = "dataset" in _varying(summary)
   for labels in _unique(entry["labels"] for entry in summary):
     groups: dict[str, list[str]] = {"better": [], "no measurable difference": [], "worse": []}
     for entry in summary:
       if (entry["labels"], entry["mode"]) != (labels, mode) or entry["low"] is None:
         continue
       verdict = "better" if entry["low"] > 0 else "worse" if entry["high"] < 0 else "no measurable difference"
-      groups[verdict].append(f"{entry['method']} ({_points(entry['difference'])})")
+      where = f" on {entry['dataset']}" if several else ""
+      groups[verdict].append(f"{entry['method']}{where} ({_points(entry['difference'])})")
     said = [f"{verdict}: {', '.join(names)}" for verdict, names in groups.items() if names]
     if said:
       sentences[labels] = f"{mode.capitalize()} against {baseline} at {labels:,} labels, in points: {'; '.join(said)}."
   return sentences
+
+
+class Needed(NamedTuple):
+  """How many labels the baseline needs to be as accurate as a pretrained encoder is with `labels` of them."""
+
+  name: str  # of the encoder and its mode
+  labels: int
+  accuracy: float
+  needed: float  # by the mean curve: inf where the baseline never gets there, least where it was there from the start
+  subsets: tuple[float, ...]  # the same subset by subset
+  least: int  # the fewest labels that the baseline was trained on
+  most: int
+
+
+def labels_to_reach(counts: Sequence[float], accuracies: Sequence[float], target: float) -> float:
+  """The number of labels at which a learning curve first reaches `target`.
+
+  The curve is straight between its points in the logarithm of the labels. counts[0] where it is there from the start
+  (fewer may do); inf where it never gets there.
+
+  Args:
+    counts: ascending numbers of labels.
+    accuracies: one for each.
+    target: an accuracy.
+  """
+  reached = np.flatnonzero(np.asarray(accuracies) >= target)
+  if not len(reached):
+    return math.inf
+  i = int(reached[0])
+  if i == 0:
+    return float(counts[0])
+  share = (target - accuracies[i - 1]) / (accuracies[i] - accuracies[i - 1])
+  return float(counts[i - 1] * (counts[i] / counts[i - 1]) ** share)
+
+
+def labels_needed(summary: Sequence[Row], baseline: str = "scratch") -> list[Needed]:
+  """One for each pretrained encoder, mode and number of labels, where the baseline was trained on several numbers.
+
+  With how many labels does training from scratch match the pretrained encoder? Newell & Deng, How Useful is
+  Self-Supervised Pretraining for Visual Tasks?, 2020, arXiv 2003.14323 call the ratio of the two, less one, the
+  utility of pretraining; Henaff et al., Data-Efficient Image Recognition with Contrastive Predictive Coding, 2020,
+  arXiv 1905.09272 draw it.
+  """
+  curve = sorted((e for e in summary if e["mode"] == baseline), key=lambda e: e["labels"])
+  if len(curve) < 2:
+    return []
+  counts = [entry["labels"] for entry in curve]
+  means = [entry["mean"] for entry in curve]
+  by_seed = [dict(zip(entry["seeds"], entry["accuracies"], strict=True)) for entry in curve]
+  found = []
+  for entry in summary:
+    if entry["mode"] in (baseline, *REFERENCES):
+      continue
+    subsets = [  # where all labels are used, there is one subset for all seeds
+      labels_to_reach(counts, [own.get(seed, mean) for own, mean in zip(by_seed, means, strict=True)], accuracy)
+      for seed, accuracy in zip(entry["seeds"], entry["accuracies"], strict=True)
+    ]
+    needed = labels_to_reach(counts, means, entry["mean"])
+    name = _name(entry, summary)
+    found.append(Needed(name, entry["labels"], entry["mean"], needed, tuple(subsets), counts[0], counts[-1]))
+  return found
+
+
+def needed_cells(found: Sequence[Needed]) -> Cells:
+  """A line an encoder and mode, a column a number of labels: `310 (3.1 times)`, `> 10,000`, `≤ 10`."""
+  counts = sorted({one.labels for one in found})
+  cells = {}
+  for one in found:
+    known = one.least < one.needed < math.inf
+    cells[one.name, one.labels] = _needed_text(one.needed, one) + (f" ({times_text(one)})" if known else "")
+  names = _unique(one.name for one in found)
+  headers = ["as good as", *(f"{count:,} labels" for count in counts)]
+  return headers, [[name, *(cells.get((name, count), "") for count in counts)] for name in names]
+
+
+def needed_sentences(found: Sequence[Needed], labels: int, baseline: str = "scratch") -> list[str]:
+  """How many labels the baseline needs for each encoder's accuracy with `labels` of them, in words."""
+  sentences = []
+  for one in found:
+    if one.labels != labels:
+      continue
+    low, high = (_needed_text(edge(one.subsets), one) for edge in (min, max))
+    spread = f" (by subset {low if low == high else f'{low} to {high}'})" if len(one.subsets) > 1 else ""
+    if math.isinf(one.needed):
+      said = f"with {one.most:,}, the most it was given{spread}: not as good."
+    elif one.needed <= one.least:
+      said = f"with {one.least:,}, the fewest it was given{spread}: as good."
+    else:
+      said = f"is as good with about {_needed_text(one.needed, one)}{spread}: {times_text(one)} as many."
+    of = f"{labels:,} label{'' if labels == 1 else 's'}"
+    sentences.append(f"{one.name} has {100 * one.accuracy:.1f}% with {of}; {baseline} {said}")
+  return sentences
+
+
+def _needed_text(needed: float, one: Needed) -> str:
+  if math.isinf(needed):
+    return f"> {one.most:,}"
+  return f"≤ {one.least:,}" if needed <= one.least else f"{_two_digits(needed):,}"
+
+
+def _two_digits(number: float) -> int:
+  """No more than an interpolation knows."""
+  scale = 10 ** max(0, math.floor(math.log10(number)) - 1)
+  return round(number / scale) * scale
+
+
+def times_text(one: Needed) -> str:
+  """How many times as many labels the baseline needs: `3.1 times`, or `> 100 times` where it does not get there."""
+  ratio = min(one.needed, one.most) / one.labels
+  return f"{'> ' if math.isinf(one.needed) else ''}{ratio:{'.1f' if ratio < 9.95 else ',.0f'}} times"
 
 
 def _doubts(summary: Sequence[Row]) -> list[str]:
@@ -461,23 +575,42 @@ def methods_cells(summary: Sequence[Row], labels: int) -> Cells:
 
   An arrow says that the 95% interval of the difference to the baseline, paired by subset, lies above (↑) or below (↓)
   zero. Entries of the method "none" are the references: raw pixels and the random encoder stand in the column of the
-  frozen encoders, scratch in that of `full`, from which they differ in nothing but the pretraining.
+  frozen encoders, scratch in that of `full`, from which they differ in nothing but the pretraining. Of several data
+  sets, each has columns of its own: `digits frozen`.
   """
   entries = [entry for entry in summary if entry["labels"] == labels]
-  modes = _unique(entry["mode"] for entry in entries if entry["method"] != "none")
-  if modes and "full" not in modes and any((e["method"], e["mode"]) == ("none", e["baseline"]) for e in entries):
-    modes.append("full")
+  several = "dataset" in _varying(summary)
+
+  def column(entry: Row, mode: str) -> str:
+    return f"{entry['dataset']} {mode}" if several else mode
+
+  modes = _unique(column(entry, entry["mode"]) for entry in entries if entry["method"] != "none")
+  scratch = [column(e, "full") for e in entries if (e["method"], e["mode"]) == ("none", e["baseline"])]
+  modes += [name for name in scratch if modes and name not in modes]
   lines: dict[str, dict[str, str]] = {}
   for entry in entries:
     name, mode = entry["method"], entry["mode"]
     if name == "none":
       name = "raw pixels" if mode.startswith("raw") else "no pretraining"
       mode = "full" if mode == entry["baseline"] else mode.partition("+")[2] or "frozen"
-    text = f"{100 * entry['mean']:.1f}" + ("" if entry["std"] is None else f" ± {100 * entry['std']:.1f}")
-    if entry["low"] is not None and entry["method"] != "none":
-      text += " ↑" if entry["low"] > 0 else " ↓" if entry["high"] < 0 else ""
-    lines.setdefault(name, {})[mode] = text
+    lines.setdefault(name, {})[column(entry, mode)] = _accuracy_cell(entry)
   return ["method", *modes], [[name, *(line.get(mode, "") for mode in modes)] for name, line in lines.items()]
+
+
+def curve_cells(summary: Sequence[Row]) -> Cells:
+  """One line a mode (of each method), a column a number of labels; see `methods_cells` for the arrows."""
+  counts = sorted({entry["labels"] for entry in summary})
+  cells = {(_name(entry, summary), entry["labels"]): _accuracy_cell(entry) for entry in summary}
+  names = _unique(name for name, _ in cells)
+  headers = ["mode", *(f"{count:,} labels" for count in counts)]
+  return headers, [[name, *(cells.get((name, count), "") for count in counts)] for name in names]
+
+
+def _accuracy_cell(entry: Row) -> str:
+  text = f"{100 * entry['mean']:.1f}" + ("" if entry["std"] is None else f" ± {100 * entry['std']:.1f}")
+  if entry["low"] is not None and entry["method"] != "none":
+    text += " ↑" if entry["low"] > 0 else " ↓" if entry["high"] < 0 else ""
+  return text
 
 
 def _row_cells(rows: Sequence[Mapping[str, Any]]) -> Cells:
@@ -544,6 +677,7 @@ def write_html(
   figures: Sequence[tuple[str, str, str | os.PathLike[str]]],
   timings: Mapping[str, float],
   tables: Sequence[tuple[str, Cells, str]] = (),
+  lead: Sequence[str] = (),
 ) -> Path:
   """Writes `run_dir`/report.html, one self-contained page, atomically, and returns its path.
 
@@ -559,6 +693,7 @@ def write_html(
     figures: (title, caption, PNG path); a path is taken as given, or else relative to `run_dir`.
     timings: phase -> seconds.
     tables: further tables, shown first: (title, (headers, rows of text), note).
+    lead: sentences that stand before everything where there are `tables`.
 
   Raises:
     UserError: a figure that is missing or no PNG.
@@ -572,7 +707,7 @@ def write_html(
     "doubts": _doubts(summary),
     "caveats": _caveats(summary),
     "tables": tables,
-    "best": [sentence.rpartition(": ") for sentence in best(summary)] if tables else [],
+    "best": [sentence.rpartition(": ") for sentence in [*lead, *best(summary)]] if tables else [],
     "results": _results_cells(summary),
     "results_note": RESULTS_NOTE,
     "parameters": _parameters_cells(summary),

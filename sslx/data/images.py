@@ -76,6 +76,21 @@ def resized(split: Split, size: int | None, in_memory_limit: int) -> Split:
   return Split(within(LazyImages((len(images), size, size, channels), fetch), in_memory_limit), split.labels)
 
 
+def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
+  """`split` with its images u8[N,H,W,channels], 1 or 3: grey repeated, or the luma of colour as Pillow rounds it."""
+  images = split.images
+  if images.shape[3] == channels:
+    return split
+
+  def fetch(rows):
+    if channels == 3:
+      return np.repeat(images[rows], 3, axis=3)
+    weighted = images[rows].astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)  # ITU-R BT.601 in 16 bits
+    return ((weighted + 0x8000) >> 16).astype(np.uint8)[..., None]
+
+  return Split(within(LazyImages((*images.shape[:3], channels), fetch), in_memory_limit), split.labels)
+
+
 def within(images: LazyImages, in_memory_limit: int) -> np.ndarray | LazyImages:
   """The images themselves where their bytes stay within the limit, else the lazy ones."""
   return images if images.nbytes > in_memory_limit else in_memory(images)

@@ -1,0 +1,79 @@
+"""How many labels does pretraining save? Accuracy against the number of labels, pretrained and from scratch.
+
+    python -m experiments.label_curve --method=simclr
+    python -m experiments.label_curve --methods=denoise,simclr --labels=10,100,1000,10000 --modes=scratch,full
+    python -m experiments.label_curve --checkpoint=runs/simclr-mnist-conv-1a2b3c4d --at=30
+
+Pretrains with --method or --methods, or starts from --checkpoint, and trains --modes (default scratch, full, frozen) on
+nested, stratified subsets of --labels (default 10, 30, 100 ... 10,000, as far as the data go), --seeds of each. The
+figure is the one of Henaff et al. (Data-Efficient Image Recognition with Contrastive Predictive Coding, 2020, arXiv
+1905.09272); the table says how many labels training from scratch needs to be as accurate as the pretrained encoder: the
+ratio of the two, less one, is the utility of Newell & Deng (How Useful is Self-Supervised Pretraining for Visual Tasks?,
+2020, arXiv 2003.14323). It is read off the mean curve of scratch, straight between its points in the logarithm of the
+labels; where scratch never gets there, the table says so.
+
+Scratch is given every chance: at least 20 passes over the labels, or --finetune_epochs, and as many for `full`.
+"""
+
+import time
+
+from absl import flags
+
+from experiments import START, common, variants
+from sslx.types import UserError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_integer("at", None, "The number of labels that is told in words. Default: 100, or the middle of --labels.")
+
+LABELS = (10, 30, 100, 300, 1000, 3000, 10_000)  # the defaults of flags here
+MODES = ["scratch", "full", "frozen"]
+FINETUNE_EPOCHS = 20.0
+AT = 100
+NOTE = (
+  "Test accuracy in percent, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference to "
+  "scratch, paired by subset, lies above (below) zero."
+)
+NEEDED_NOTE = (
+  "How many labels training from scratch needs to be as accurate as the pretrained encoder is with the number at the head "
+  "of the column, and how many times as many these are: by its mean curve, straight between the numbers of labels that "
+  "it was trained with, in their logarithm. >: it does not get there with the most; ≤: it is there with the fewest."
+)
+
+
+def main() -> None:
+  """Runs the experiment on the parsed flags."""
+  from sslx import figures, report
+
+  compared, dataset = variants.given()
+  common.default(labels=variants.fitting(LABELS, dataset), modes=MODES, finetune_epochs=FINETUNE_EPOCHS)
+  counts = common.label_counts(dataset, common.heldout())
+  at = FLAGS.at or (AT if AT in counts else counts[len(counts) // 2])
+  if at not in counts:
+    raise UserError(f"--at={at}: name one of --labels: {', '.join(map(str, counts))}.")
+  directory = variants.open_directory("label_curve", dataset)
+  timings = {"start-up": time.monotonic() - START}
+  outcome = variants.run_variants("label_curve", compared, dataset, directory, timings)
+  summary = report.summarise(outcome.rows)
+  needed = report.labels_needed(summary)
+  lead = None
+  if needed:
+    first = max((one for one in needed if one.labels == at), key=lambda one: one.accuracy)
+    spans = [(at, first.needed, first.accuracy, f"{report.times_text(first)} the labels")]
+    path = directory / "figures/labels.png"
+    figures.save(figures.label_curve([e for e in summary if e["mode"] != "raw"], spans), path)
+    caption = (
+      f"Mean and standard deviation over label subsets. The arrow: from {first.name} at {at:,} labels to scratch."
+    )
+    tables = [
+      ("Accuracy against number of labels", report.curve_cells(summary), NOTE),
+      ("Labels that training from scratch needs", report.needed_cells(needed), NEEDED_NOTE),
+    ]
+    drawn = [("Accuracy against number of labels", caption, path)]
+    lead = variants.Lead(tables, [NOTE, NEEDED_NOTE], drawn, report.needed_sentences(needed, at))
+  title = f"{', '.join(v.title for v in compared)} on {dataset.name}: accuracy against number of labels"
+  variants.write_report("label_curve", title, directory, "Modes", outcome, timings, variants.budget(), lead=lead)
+
+
+if __name__ == "__main__":
+  raise SystemExit(common.run(main, __name__))

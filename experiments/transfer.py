@@ -1,0 +1,116 @@
+"""Pretrained on one data set, worth how much on others?
+
+    python -m experiments.transfer --method=simclr --dataset=mnist --targets=fashion_mnist
+    python -m experiments.transfer --checkpoint=runs/denoise-mnist-conv-1a2b3c4d --targets=fashion_mnist,npz:FILE --oracle
+    python -m experiments.transfer --dataset=tfds:cifar10 --targets=mnist --image_size=32 --match_channels
+
+Pretrains with --method (or each of --methods) on --dataset, or starts from --checkpoint, and compares the encoder on
+--labels (default 100, 1000) of each of --targets: a linear probe (`frozen`) and fine-tuning (`full`), or --modes. Beside
+it: the same encoder pretrained on --dataset *with* its labels (`supervised`), a random one, training from scratch, raw
+pixels and, with --oracle, the method pretrained on the target's own training images. The protocol is that of Kornblith et
+al. (Do Better ImageNet Models Transfer Better?, 2019, arXiv 1805.08974) and Chen et al. (SimCLR, 2020, arXiv 2002.05709,
+section B.8), with few labels and no hyper-parameter chosen on a test split.
+
+A target's images must be of the shape that the encoder was made for; encoders without a dense layer take any height and
+width. Grey and colour do not mix unless --match_channels converts the target. Everything resumes.
+"""
+
+import dataclasses
+import time
+from typing import Any
+
+from absl import flags
+
+from experiments import START, common, comparison, variants
+from sslx.types import UserError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_list("targets", [], "Data sets to transfer to, written as --dataset is.")
+flags.DEFINE_bool("oracle", False, "Also pretrain on each target itself.")
+flags.DEFINE_bool("match_channels", False, "Convert targets: grey to colour by repetition, colour to grey by its luma.")
+
+LABELS = (100, 1000)  # the defaults of flags here
+MODES = ["frozen", "full"]
+NOTE = (
+  "Test accuracy on the target in percent, mean ± standard deviation over label subsets. frozen: a linear probe; full: "
+  "fine-tuned. supervised: pretrained with the labels of the source. ↑ (↓): the 95% interval of the difference to scratch "
+  "on the target, paired by subset, lies above (below) zero. The line `no pretraining` is a random encoder, frozen, and "
+  "training from scratch under `full`."
+)
+
+
+def main() -> None:
+  """Runs the experiment on the parsed flags."""
+  from sslx import nn
+
+  specs = list(dict.fromkeys(t.strip() for t in FLAGS.targets if t.strip()))
+  if not specs:
+    raise UserError("--targets is missing: name at least one data set, such as --targets=fashion_mnist.")
+  given, source = variants.given(elsewhere=False)
+  encoder = nn.build(FLAGS.encoder)
+  targets = [fitted(common.load_dataset(spec), source.image_shape, encoder.any_size) for spec in specs]
+  common.default(modes=MODES, labels=variants.fitting(LABELS, min(targets, key=lambda t: len(t.train))))
+  for target in targets:
+    comparison.draw(target)  # what does not fit is told before anything is trained
+  compared = [variant._replace(dataset=source) for variant in given]
+  if all(variant.method != "supervised" for variant in given):
+    compared.append(variants.Variant("supervised", "supervised", dataset=source))
+  directory = variants.open_directory("transfer", source)
+  timings = {"start-up": time.monotonic() - START}
+  done: dict[str, Any] = {}
+
+  def once(variant: variants.Variant, dataset: Any, spent: dict[str, float]) -> variants.Pretrained:
+    if variant.dataset is None:
+      return variants.pretrain(variant, dataset, spent)
+    if variant.title not in done:  # for all targets
+      done[variant.title] = variants.pretrain(variant, dataset, spent)
+    return done[variant.title]
+
+  oracles = [variants.Variant(f"{v.title} on the target", v.method, v.hp) for v in given] if FLAGS.oracle else []
+  rows, lines, pictures = [], {}, {}
+  for target in targets:
+    common.say(f"target: {target.name}")
+    found = variants.run_variants("transfer", compared + oracles, target, directory, timings, pretrain=once)
+    rows += found.rows
+    own = {oracle.title: f"{oracle.method} on {variants.short_name(target.name)}" for oracle in oracles}
+    for line in found.lines:
+      name = own.get(line["method"], line["method"])
+      lines[name] = {**line, "method": name}
+    pictures |= {own.get(name, name): path for name, path in found.figures}
+  outcome = variants.Outcome(rows, list(lines.values()), list(pictures.items()))
+  names = ", ".join(v.title for v in given)
+  title = f"{names}: from {source.name} to {', '.join(target.name for target in targets)}"
+  facts = {"source": source.name, "targets": specs, **variants.budget()}
+  variants.write_report("transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE)
+
+
+def fitted(target: Any, shape: tuple[int, int, int], any_size: bool) -> Any:
+  """The target with its channels converted where --match_channels asks for it.
+
+  Raises:
+    UserError: its images are of another shape than the encoder takes.
+  """
+  from sslx.data.images import with_channels
+
+  *size, channels = target.image_shape
+  if channels != shape[2]:
+    kind = {1: "grey", 3: "in colour"}
+    if not FLAGS.match_channels:
+      raise UserError(
+        f"--targets={target.name}: its images are {kind[channels]}, the source's {kind[shape[2]]}; "
+        "--match_channels converts the target's."
+      )
+    parts = {name: split for name in ("train", "test", "unlabeled") if (split := getattr(target, name)) is not None}
+    limit = FLAGS.in_memory_limit
+    target = dataclasses.replace(target, **{n: with_channels(split, shape[2], limit) for n, split in parts.items()})
+  if tuple(size) != shape[:2] and not any_size:
+    raise UserError(
+      f"--targets={target.name}: its images are {size[0]}x{size[1]}, --encoder={FLAGS.encoder} was made for "
+      f"{shape[0]}x{shape[1]} and takes no other; try --image_size={shape[0]}, or --encoder=conv."
+    )
+  return target
+
+
+if __name__ == "__main__":
+  raise SystemExit(common.run(main, __name__))

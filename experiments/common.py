@@ -41,7 +41,7 @@ flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which th
 flags.DEFINE_string(
   "encoder",
   None,
-  "Encoder, with settings: conv, mlp, rotnet, resnet18, vit, split, conv:widths=16-32-64. Default: the method's own.",
+  "Encoder, with settings: conv, mlp, rotnet, resnet, resnet18, vit, split, conv:widths=16-32-64. Default: the method's own.",
 )
 flags.DEFINE_string(
   "features",
@@ -419,6 +419,7 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   Draws the loss curve and what the method sees and makes into figures/, when it trained.
   """
   import jax
+  import jax.numpy as jnp
 
   from sslx import checkpoint, figures, pretraining, report, views
   from sslx.ops.image import to_float
@@ -454,7 +455,7 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
       pictures = pretraining.pictures(run.pretext, ts.params, ts.state, jax.random.key(1), few)
       figures.save(figures.picture_rows(pictures), figures_dir / "pretext.png")
       if "view1" in run.pretext.transform(jax.random.key(1), few):  # of whole images
-        seen = views.pictures(config["hp"]["views"], jax.random.key(1), to_float(few["image"]))
+        seen = views.pictures(config["hp"]["views"], jax.random.key(1), to_float(jnp.asarray(few["image"])))
         figures.save(
           figures.picture_rows({title: np.asarray(row) for title, row in seen.items()}), figures_dir / "views.png"
         )

@@ -84,6 +84,21 @@ def test_mlp():
   np.testing.assert_allclose(outputs["code"], hidden @ dense["code"]["Dense_0"]["kernel"], rtol=1e-4, atol=1e-5)
 
 
+def test_a_small_resnet():
+  shapes, params = block_shapes("resnet", (32, 32, 3))
+  assert shapes == {
+    "stem": (16, 16, 32), "stage1": (16, 16, 32), "stage2": (8, 8, 64), "stage3": (4, 4, 128)
+  }  # fmt: skip
+  stem, first = 27 * 32 + 2 * 32, 2 * (9 * 32 * 32 + 2 * 32)
+  second = 9 * 32 * 64 + 9 * 64 * 64 + 32 * 64 + 3 * 2 * 64  # with a 1x1 shortcut
+  third = 9 * 64 * 128 + 9 * 128 * 128 + 64 * 128 + 3 * 2 * 128
+  assert masks.count(params) == stem + first + second + third
+  shapes, params = block_shapes("resnet:widths=8-12,depth=3,stem_stride=1", (9, 7, 1))
+  assert list(shapes.values()) == [(9, 7, 8), (9, 7, 8), (5, 4, 12)]
+  assert sum(name.startswith("Conv") for name in params["stage1"]) == 6
+  assert nn.build("resnet").batch_norm
+
+
 def test_resnet18_is_the_known_one():
   shapes, params = block_shapes("resnet18", (32, 32, 3))
   assert list(shapes.items()) == [

@@ -1,5 +1,7 @@
 """Networks on grids of vectors [B,r,c,D] that look at what lies above, to predict what lies below."""
 
+from typing import Any
+
 import flax.linen as nn
 
 from sslx.nn.layers import Conv
@@ -38,7 +40,8 @@ class GruContext(nn.Module):
     """[B,r,c,D] -> [B,r,c,width]."""
     for _ in range(self.depth):
       x = nn.relu(Conv(self.width, (1, 3))(z))
-      z = nn.RNN(nn.GRUCell(self.width))(x.swapaxes(1, 2)).swapaxes(1, 2)  # [B,c,r,width]: columns beside the batch
+      columns: Any = nn.RNN(nn.GRUCell(self.width))(x.swapaxes(1, 2))
+      z = columns.swapaxes(1, 2)  # [B,c,r,width]: columns beside the batch
     return z
 
 

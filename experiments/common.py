@@ -297,7 +297,9 @@ def setup(features: str, method_name: str | None = None, hp: Sequence[str] | Non
   if FLAGS.watch < 0:
     raise UserError(f"--watch={FLAGS.watch}: a number of training images, 0 for none.")
   given = FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate, FLAGS.seed, FLAGS.watch
-  training = {name: FLAGS[name].value for name in ("optimizer", "warmup_epochs", "accumulate", "precision")}
+  training: dict[str, Any] = {
+    name: FLAGS[name].value for name in ("optimizer", "warmup_epochs", "accumulate", "precision")
+  }
   training["weight_decay"] = FLAGS.pretraining_weight_decay  # --weight_decay is that of the modes
   config = configuration(method_name, dataset, values, spec, features, *given, **training) | {"smoke": FLAGS.smoke}
   pretext = build(method_name, nn.build(spec, config["precision"]), features, dataset.num_classes, values)

@@ -32,7 +32,7 @@ def apply(module: nn.Module, params: dict, stats: dict, *args: Any, train: Any =
     output, changed = result
     stats = changed["batch_stats"]
   else:
-    output = module.apply(variables, *args, train=train)
+    output: Any = module.apply(variables, *args, train=train)
   if precision != "float32":  # by name: a dict that leaves jax.tree is sorted, and blocks are in order
     output = {name: x.astype(jnp.float32) for name, x in output.items()}
   return output, stats

@@ -19,7 +19,6 @@ from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
 from sslx.types import Array, UserError
 
-
 PRECISIONS = Literal["float32", "bfloat16"]
 
 

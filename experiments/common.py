@@ -50,8 +50,23 @@ flags.DEFINE_string(
 )
 flags.DEFINE_float("epochs", None, "Pretraining epochs. Default: the method's own.")
 flags.DEFINE_integer("batch_size", None, "Pretraining batch. Default: the method's own.")
+flags.DEFINE_string("optimizer", None, "Of pretraining: adamw, sgd (momentum 0.9) or lars. Default: the method's own.")
 flags.DEFINE_float(
-  "learning_rate", None, "Pretraining peak learning rate of AdamW, cosine decay. Default: the method's."
+  "learning_rate",
+  None,
+  "Pretraining peak learning rate, cosine decay. Default: the method's; with another --optimizer than its own, for a "
+  "batch of 256, in proportion for others: adamw 0.001, sgd 0.03, lars 0.3.",
+)
+flags.DEFINE_float("warmup_epochs", None, "Pretraining epochs of warm-up. Default: a tenth of all, at most 100 steps.")
+flags.DEFINE_float("pretraining_weight_decay", 1e-4, "Weight decay of pretraining; it spares biases and normalisation.")
+flags.DEFINE_integer(
+  "accumulate",
+  1,
+  "Parts that a pretraining batch goes through the model in: a fraction of the memory, one optimiser step. Contrastive "
+  "losses have the negatives of a part only, and batch normalisation its images.",
+)
+flags.DEFINE_string(
+  "precision", "float32", "Of the pretrained encoder's products: float32 or bfloat16. Probes run in float32."
 )
 flags.DEFINE_multi_string("hp", [], "A hyper-parameter of the method, name=value; repeatable.")
 flags.DEFINE_integer("seed", 0, "Seed of pretraining.")
@@ -186,7 +201,7 @@ def help_text(module: str) -> str:
   lines.append(f"\nMethods: {', '.join(METHODS)}.")
   lines.append(
     f"--method={FLAGS.method} trains {method.epochs:g} epochs, batch {method.batch_size}, learning rate "
-    f"{method.learning_rate:g}, on --encoder={method.encoder}, with these --hp:\n{options.describe(method.factory)}"
+    f"{method.learning_rate:g} of {method.optimizer}, on --encoder={method.encoder}, with these --hp:\n{options.describe(method.factory)}"
   )
   lines.append(f"\nEncoders: see sslx/nn/encoders.py.\n{_encoder_help()}")
   return "\n".join(lines)
@@ -313,11 +328,15 @@ def setup(features: str, method_name: str | None = None, hp: Sequence[str] | Non
   encoder = nn.build(spec)
   parse(features, encoder.block_names)
   dataset = dataset or load_dataset(FLAGS.dataset)
-  pretext = build(method_name, encoder, features, dataset.num_classes, values)
   if FLAGS.watch < 0:
     raise UserError(f"--watch={FLAGS.watch}: a number of training images, 0 for none.")
   given = FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate, FLAGS.seed, FLAGS.watch
-  config = configuration(method_name, dataset, values, spec, features, *given) | {"smoke": FLAGS.smoke}
+  training: dict[str, Any] = {
+    name: FLAGS[name].value for name in ("optimizer", "warmup_epochs", "accumulate", "precision")
+  }
+  training["weight_decay"] = FLAGS.pretraining_weight_decay  # --weight_decay is that of the modes
+  config = configuration(method_name, dataset, values, spec, features, *given, **training) | {"smoke": FLAGS.smoke}
+  pretext = build(method_name, nn.build(spec, config["precision"]), features, dataset.num_classes, values)
   name = "-".join(config[k] for k in ("method", "dataset", "encoder"))
   return Run(dataset, encoder, pretext, features, config, open_directory(Path(FLAGS.out), config, name, FLAGS.fresh))
 
@@ -348,10 +367,14 @@ def adopt(meta: dict[str, Any], also: Sequence[str] = ()) -> None:
   """
   from sslx import options
   from sslx.pretext import check
+  from sslx.pretraining import BEFORE
 
-  config, method = meta["config"], check(meta["method"])
+  config, method = {**BEFORE, **meta["config"]}, check(meta["method"])
   made = {"method": meta["method"], **{name: config[name] for name in ("encoder", "epochs", "seed", *also)}}
-  made |= {n: config[n] for n in ("batch_size", "learning_rate") if config[n] != getattr(method, n)}
+  made |= {n: config[n] for n in ("batch_size", "learning_rate", "optimizer") if config[n] != getattr(method, n)}
+  made |= {n: config[n] for n in ("warmup_epochs", "accumulate", "precision") if config[n] != FLAGS[n].default}
+  if config["weight_decay"] != FLAGS["pretraining_weight_decay"].default:
+    made["pretraining_weight_decay"] = config["weight_decay"]
   usual = options.assignments(options.resolve(method.factory, {}))
   made["hp"] = [text for text in options.assignments(config["hp"]) if text not in usual]
   for name, value in made.items():

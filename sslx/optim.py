@@ -6,7 +6,16 @@ from typing import Any, Literal
 import jax
 import optax
 
-OPTIMIZERS = Literal["adamw", "sgd"]
+OPTIMIZERS = Literal["adamw", "sgd", "lars"]
+RATES = {"adamw": 1e-3, "sgd": 0.03, "lars": 0.3}  # peak learning rates for a batch of 256, where none is given
+
+
+def default_rate(kind: str, batch_size: int) -> float:
+  """RATES[kind] * batch_size / 256: the linear rule (Goyal et al. 2017, arXiv 1706.02677).
+
+  SGD's is MoCo's (arXiv 1911.05722), LARS' is SimCLR's (arXiv 2002.05709).
+  """
+  return RATES[kind] * batch_size / 256
 
 
 def cosine(peak: float, steps: int, warmup: int = 0) -> optax.Schedule:
@@ -18,14 +27,25 @@ def cosine(peak: float, steps: int, warmup: int = 0) -> optax.Schedule:
 def optimizer(
   learning_rate: float | optax.Schedule, kind: OPTIMIZERS = "adamw", weight_decay: float = 1e-4, momentum: float = 0.9
 ) -> optax.GradientTransformation:
-  """AdamW, or SGD with momentum and L2 decay. Weight decay spares vectors: biases and normalisation scales."""
+  """AdamW; SGD with momentum and L2 decay; or LARS, which gives every kernel a learning rate of its own:
 
-  def decays(params: Any) -> Any:
+      v <- momentum v + learning_rate r (g + weight_decay w),  w <- w - v,  r = 0.001 |w| / |g + weight_decay w|
+
+  (You, Gitman, Ginsburg: Large Batch Training of Convolutional Networks, 2017, arXiv 1708.03888; |g| + weight_decay |w|
+  in the paper, while SimCLR and BYOL divide as here.) Weight decay and r spare vectors, biases and normalisation scales
+  (r = 1), as in SimCLR and BYOL; r = 1 also for a kernel of zeros.
+  """
+
+  def matrices(params: Any) -> Any:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
   if kind == "adamw":
-    return optax.adamw(learning_rate, weight_decay=weight_decay, mask=decays)
-  return optax.chain(optax.add_decayed_weights(weight_decay, mask=decays), optax.sgd(learning_rate, momentum=momentum))
+    return optax.adamw(learning_rate, weight_decay=weight_decay, mask=matrices)
+  if kind == "lars":
+    return optax.lars(learning_rate, weight_decay, matrices, trust_ratio_mask=matrices, momentum=momentum)
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay, mask=matrices), optax.sgd(learning_rate, momentum=momentum)
+  )
 
 
 def by_role(tx: optax.GradientTransformation, rates: Mapping[str, float]) -> optax.GradientTransformation:

@@ -4,11 +4,12 @@ What determines a run is its `config`, which a checkpoint's `meta` carries: the 
 again, from the checkpoint alone.
 """
 
+import math
 import sys
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +21,15 @@ from sslx.compile import jit
 from sslx.data import Dataset
 from sslx.data.types import take
 from sslx.pretext import build, check
-from sslx.types import Array, Batch, Metrics, Params, Pretext, State, TrainState
+from sslx.types import Array, Batch, Metrics, Params, Pretext, State, TrainState, UserError
 
 COLLAPSED = 0.1  # embedding_std (see `losses.spread`) below which a run is said to have collapsed
 WATCH = 1000  # training images on which pretraining is watched and not trained
 KNN = 20  # neighbours by which the watched images are classified
+WEIGHT_DECAY = 1e-4
+BEFORE = {  # what a configuration says that was written before it could say so
+  "optimizer": "adamw", "weight_decay": WEIGHT_DECAY, "warmup_epochs": None, "accumulate": 1, "precision": "float32"
+}  # fmt: skip
 
 
 class Plan(NamedTuple):
@@ -37,6 +42,7 @@ class Plan(NamedTuple):
   watched_labels: np.ndarray | None  # i32 of those, for the kNN among them; None for no kNN
   steps: int
   batch_size: int
+  accumulate: int  # parts of a batch, see `train.make_train_step`
   seed: int
   meta: dict[str, Any]  # what a checkpoint says of itself, see `sslx.load_encoder`
 
@@ -52,12 +58,37 @@ def configuration(
   learning_rate: float | None = None,
   seed: int = 0,
   watch: int = WATCH,
+  optimizer: str | None = None,
+  weight_decay: float = WEIGHT_DECAY,
+  warmup_epochs: float | None = None,
+  accumulate: int = 1,
+  precision: str = "float32",
 ) -> dict[str, Any]:
   """What determines a run, of JSON's types and tuples. None: the method's own default. hp: checked hyper-parameters.
 
+  learning_rate: None is the method's, or with another optimiser than its own `optim.default_rate`.
   watch: training images that are held out of it, see `watched_rows`.
+  warmup_epochs: over which the learning rate rises; None: a tenth of the run, at most 100 steps.
+  accumulate: parts of a batch, see `train.make_train_step`. precision: of the encoder's products, see `nn.build`.
+
+  Raises:
+    UserError: an optimiser or precision that is not known, or a number that is out of range.
   """
   default, images = check(method), dataset.pretraining_images
+  optimizer, epochs = optimizer or default.optimizer, epochs or default.epochs
+  batch_size = batch_size or default.batch_size
+  for flag, value, known in (("optimizer", optimizer, optim.OPTIMIZERS), ("precision", precision, nn.PRECISIONS)):
+    if value not in get_args(known):
+      raise UserError(f"--{flag}={value}: unknown.{options.nearest(value, get_args(known))}")
+  if not 0 <= weight_decay < math.inf:
+    raise UserError(f"--pretraining_weight_decay={weight_decay:g}: must be at least 0.")
+  if warmup_epochs is not None and not 0 <= warmup_epochs < epochs:
+    raise UserError(f"--warmup_epochs={warmup_epochs:g}: must be at least 0 and below the {epochs:g} of --epochs.")
+  if accumulate < 1:
+    raise UserError(f"--accumulate={accumulate}: must be at least 1.")
+  if not learning_rate:
+    own = optimizer == default.optimizer
+    learning_rate = default.learning_rate if own else optim.default_rate(optimizer, batch_size)
   return {
     "method": method,
     "hp": options.resolve(default.factory, hp),
@@ -67,9 +98,14 @@ def configuration(
     "data_crc32": zlib.crc32(images[np.arange(0, len(images), -(-len(images) // 5000))].tobytes()),
     "encoder": encoder or default.encoder,
     "features": features if method == "supervised" else None,  # elsewhere only the probes read them
-    "epochs": epochs or default.epochs,
-    "batch_size": batch_size or default.batch_size,
-    "learning_rate": learning_rate or default.learning_rate,
+    "epochs": epochs,
+    "batch_size": batch_size,
+    "optimizer": optimizer,
+    "learning_rate": learning_rate,
+    "weight_decay": weight_decay,
+    "warmup_epochs": warmup_epochs,
+    "accumulate": accumulate,
+    "precision": precision,
     "seed": seed,
     "watched": len(watched_rows(len(dataset.train), watch)),
   }
@@ -83,9 +119,15 @@ def watched_rows(n: int, watch: int) -> np.ndarray:
   return np.sort(np.random.default_rng(0).permutation(n)[: min(watch, n // 10)])
 
 
-def optimizer(pretext: Pretext, learning_rate: float, steps: int) -> optax.GradientTransformation:
-  """The optimiser of pretraining: AdamW, warm-up and cosine decay, each role at the rate that the method gives it."""
-  tx = optim.optimizer(optim.cosine(learning_rate, steps, warmup=min(100, steps // 10)))
+def optimizer(pretext: Pretext, config: Mapping[str, Any], steps: int, epoch: int = 1) -> optax.GradientTransformation:
+  """The optimiser of `config`, with warm-up and cosine decay, and each role at the rate that the method gives it.
+
+  epoch: steps of one. They and `steps` are no part of the shapes of its state.
+  """
+  config = {**BEFORE, **config}
+  warmup = min(100, steps // 10) if config["warmup_epochs"] is None else round(config["warmup_epochs"] * epoch)
+  schedule = optim.cosine(config["learning_rate"], steps, warmup)
+  tx = optim.optimizer(schedule, config["optimizer"], config["weight_decay"])
   return optim.by_role(tx, pretext.rates) if pretext.rates else tx
 
 
@@ -101,7 +143,11 @@ def plan(
 
   steps: another number than the epochs give; online_knn: watch what the labels of the held-out images say of the
   features, too. Nothing is trained or chosen by it.
+
+  Raises:
+    UserError: a batch that does not split into the parts of --accumulate.
   """
+  accumulate = {**BEFORE, **config}["accumulate"]
   everything: dict[str, Any] = {"image": dataset.pretraining_images}
   if config["method"] == "supervised":
     everything = {"image": dataset.train.images, "label": dataset.train.labels}
@@ -113,13 +159,15 @@ def plan(
   few = labels is None or len(held) <= KNN  # no labels, or not enough neighbours
   watched_labels = None if few or not online_knn else np.asarray(labels)[held]
   batch_size = min(config["batch_size"], len(data["image"]))
-  steps = steps or max(1, round(config["epochs"] * (len(data["image"]) // batch_size)))
+  train.part_size(batch_size, accumulate)  # of a batch that fits the data: the run says no before it starts
+  epoch = len(data["image"]) // batch_size
+  steps = steps or max(1, round(config["epochs"] * epoch))
   meta = {
     "encoder": config["encoder"], "features": features, "image_shape": config["image_shape"],
     "method": config["method"], "config": config, "class_names": list(dataset.class_names),
   }  # fmt: skip
-  tx = optimizer(pretext, config["learning_rate"], steps)
-  return Plan(pretext, tx, data, watched, watched_labels, steps, batch_size, config["seed"], meta)
+  tx = optimizer(pretext, config, steps, epoch)
+  return Plan(pretext, tx, data, watched, watched_labels, steps, batch_size, accumulate, config["seed"], meta)
 
 
 def run(
@@ -144,7 +192,7 @@ def run(
       )
 
   watch = make_watch(plan) if plan.watched else None
-  step = train.make_train_step(plan.pretext, plan.tx)
+  step = train.make_train_step(plan.pretext, plan.tx, plan.accumulate)
   size, seed = plan.batch_size, plan.seed
   return train.fit(ts, step, plan.data, steps=plan.steps, batch_size=size, seed=seed, watch=watch, log=watching, **how)
 
@@ -154,7 +202,7 @@ def make_watch(plan: Plan) -> Callable[[TrainState], Metrics]:
 
   The latter is of a 20-nearest-neighbour classifier of the features, each image classified by the others.
   """
-  method = train.make_watch(plan.pretext, plan.watched, plan.batch_size)
+  method = train.make_watch(plan.pretext, plan.watched, train.part_size(plan.batch_size, plan.accumulate))
   images, labels = plan.watched["image"], plan.watched_labels
   if labels is None:
     return method
@@ -194,7 +242,8 @@ def rebuild(meta: Mapping[str, Any]) -> Pretext:
     UserError: it has no such hyper-parameter any more.
   """
   hp = options.check(check(meta["method"]).factory, meta["config"]["hp"], "--hp")
-  return build(meta["method"], nn.build(meta["encoder"]), meta["features"], len(meta["class_names"]), hp)
+  encoder = nn.build(meta["encoder"], {**BEFORE, **meta["config"]}["precision"])
+  return build(meta["method"], encoder, meta["features"], len(meta["class_names"]), hp)
 
 
 def restore(directory: Path) -> tuple[Pretext, TrainState, dict[str, Any]]:
@@ -209,9 +258,7 @@ def restore(directory: Path) -> tuple[Pretext, TrainState, dict[str, Any]]:
 
   _, meta = checkpoint.restore_encoder(directory)
   pretext = rebuild(meta)
-  tx = optimizer(
-    pretext, meta["config"]["learning_rate"], 100
-  )  # the shapes of its state are those of any number of steps
+  tx = optimizer(pretext, meta["config"], 100)
   batch = {"image": np.zeros((1, *meta["image_shape"]), np.uint8), "label": np.zeros(1, np.int32)}
   template = jax.eval_shape(train.make_init(pretext, tx), jax.random.key(0), batch)._replace(key=jax.random.key(0))
   folder, only = checkpoint.locate(directory)

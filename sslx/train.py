@@ -38,27 +38,65 @@ def make_init(pretext: Pretext, tx: optax.GradientTransformation) -> Callable[[A
   return init
 
 
-def make_train_step(pretext: Pretext, tx: optax.GradientTransformation) -> TrainStep:
+def part_size(batch_size: int, accumulate: int) -> int:
+  """Images in each of the `accumulate` parts of a batch. Raises UserError where they would not be equal."""
+  if batch_size % accumulate:
+    raise UserError(
+      f"--accumulate={accumulate}: a batch of {batch_size} images does not split into as many equal parts."
+    )
+  return batch_size // accumulate
+
+
+def make_train_step(pretext: Pretext, tx: optax.GradientTransformation, accumulate: int = 1) -> TrainStep:
   """The jitted step (train_state, data, indices) -> (train_state, metrics). The old train_state is donated.
 
   data: arrays [N,...]; indices i32[B] picks the batch on the device. With indices None, data is the batch. indices
   i32[K,B] makes K steps in one call, with metrics [K].
   Step order: transform -> value_and_grad(loss) over params only -> optimiser -> update. All randomness is
   fold_in(key, step), so that a resumed run is the same run.
+  accumulate: parts of a batch that are transformed and differentiated one after the other, each with a key of its own,
+  in a fraction of the memory; one optimiser step with the mean of their gradients, one `update`. The state passes
+  through all of them: batch statistics move with every part, a queue takes in every key. The loss of a part knows this
+  part only: a contrastive one has fewer negatives, and batch normalisation normalises within it.
   """
+  grad = jax.value_and_grad(pretext.loss, has_aux=True)
+
+  def gradients(params: Params, state: State, key: Array, batch: Batch) -> tuple[Params, State, Metrics]:
+    transform_key, loss_key = jax.random.split(key)
+    view = pretext.transform(transform_key, batch)
+    (loss, (state, metrics)), grads = grad(params, state, loss_key, view)
+    return grads, state, {"loss": loss, **metrics}
+
+  def accumulated(params: Params, state: State, key: Array, batches: Any, pick: Callable[[Any], Batch]):
+    """`gradients` of the parts pick(batches[0]), pick(batches[1]), ..., meaned; the state after the last."""
+
+    def part(carry: tuple[State, Params], this: tuple[Array, Any]):
+      state, total = carry
+      grads, state, metrics = gradients(params, state, this[0], pick(this[1]))
+      return (state, jax.tree.map(jnp.add, total, grads)), metrics
+
+    start = state, jax.tree.map(jnp.zeros_like, params)
+    (state, total), metrics = jax.lax.scan(part, start, (jax.random.split(key, accumulate), batches))
+    return jax.tree.map(lambda g: g / accumulate, total), state, {name: m.mean(0) for name, m in metrics.items()}
 
   def train_step(ts: TrainState, data: Mapping[str, Array], indices: Array | None) -> tuple[TrainState, Metrics]:
     if indices is not None and indices.ndim == 2:
       return jax.lax.scan(lambda ts, i: train_step(ts, data, i), ts, indices)
-    batch = data if indices is None else {name: array[indices] for name, array in data.items()}
-    transform_key, loss_key = jax.random.split(jax.random.fold_in(ts.key, ts.step))
-    view = pretext.transform(transform_key, batch)
-    grad = jax.value_and_grad(pretext.loss, has_aux=True)
-    (loss, (state, metrics)), grads = grad(ts.params, ts.state, loss_key, view)
+    key = jax.random.fold_in(ts.key, ts.step)
+
+    def pick(part: Any) -> Batch:
+      return part if indices is None else {name: array[part] for name, array in data.items()}
+
+    batch = data if indices is None else indices
+    if accumulate == 1:
+      grads, state, metrics = gradients(ts.params, ts.state, key, pick(batch))
+    else:
+      parts = jax.tree.map(lambda a: a.reshape(accumulate, part_size(len(a), accumulate), *a.shape[1:]), batch)
+      grads, state, metrics = accumulated(ts.params, ts.state, key, parts, pick)
     updates, opt_state = tx.update(grads, ts.opt_state, ts.params)
     params: Any = optax.apply_updates(ts.params, updates)
     state = pretext.update(params, state, ts.step)
-    return TrainState(ts.step + 1, ts.key, params, state, opt_state), {"loss": loss, **metrics}
+    return TrainState(ts.step + 1, ts.key, params, state, opt_state), metrics
 
   return jit(train_step, donate_argnums=0)
 

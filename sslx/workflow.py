@@ -8,7 +8,8 @@
 
 Thin functions over the core that the experiments run on, with the same numbers: nothing here trains by itself. Models
 and classifiers are values: no function changes what it is given. Plots are matplotlib Figures, which notebooks draw.
-The error lines of bad input name the flags of the command line, which have the names of the arguments here.
+The error lines of bad input name the flags of the command line, which have the names of the arguments here (but
+--pretraining_weight_decay is weight_decay).
 """
 
 import functools
@@ -98,6 +99,11 @@ def pretrain(
   learning_rate: float | None = None,
   seed: int = 0,
   watch: int = pretraining.WATCH,
+  optimizer: str | None = None,
+  weight_decay: float = pretraining.WEIGHT_DECAY,
+  warmup_epochs: float | None = None,
+  accumulate: int = 1,
+  precision: str = "float32",
   progress: bool = True,
   **hp: Any,
 ) -> Model:
@@ -113,9 +119,15 @@ def pretrain(
     features: what `classify` reads, such as "flatten", "pool" or "block2:grid2".
     epochs: passes over the images, at least one step.
     batch_size: images a step.
-    learning_rate: of AdamW, at its peak.
+    learning_rate: at its peak; None with another optimiser than the method's own: see `sslx.optim.default_rate`.
     seed: of weights, order and noise.
     watch: training images to hold out, at most a tenth: loss and metrics on them are in the history as heldout_NAME.
+    optimizer: adamw, sgd or lars.
+    weight_decay: spares biases and normalisation.
+    warmup_epochs: over which the learning rate rises; None: a tenth of all, at most 100 steps.
+    accumulate: parts that a batch goes through the model in, in a fraction of the memory; contrastive losses then have
+      the negatives of a part only, and batch normalisation its images.
+    precision: float32 or bfloat16, of the encoder's products while it is pretrained.
     progress: shows a bar.
     hp: the method's hyper-parameters, such as level=0.3.
 
@@ -127,8 +139,9 @@ def pretrain(
       raise UserError(f"{name}={value}: must be positive.")
   values = options.check(check(method).factory, hp, "--hp")
   given = encoder, features, epochs, batch_size, learning_rate, seed, watch
-  config = pretraining.configuration(method, data, values, *given)
-  net = nn.build(config["encoder"])
+  how = optimizer, weight_decay, warmup_epochs, accumulate, precision
+  config = pretraining.configuration(method, data, values, *given, *how)
+  net = nn.build(config["encoder"], config["precision"])
   parse(features, net.block_names)
   plan = pretraining.plan(build(method, net, features, data.num_classes, values), config, features, data)
   history: list[dict[str, float]] = []

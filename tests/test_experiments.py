@@ -129,6 +129,24 @@ def test_every_method_pretrains(method, toy_npz, tmp_path, capsys):
   assert [d.name for d in (run / "checkpoints").iterdir() if d.name.isdecimal()] == [str(common.SMOKE_STEPS)]
 
 
+def test_large_batches_go_on_where_they_stopped(toy_npz, tmp_path, capsys):
+  """LARS, accumulated, in bfloat16: a second command restores it, another one is another run."""
+  how = ["--optimizer=lars", "--accumulate=2", "--precision=bfloat16", "--pretraining_weight_decay=1e-6", "--epochs=9"]
+  arguments = ["--method=simclr", f"--dataset={toy_npz}", f"--out={tmp_path}", TINY[0], "--smoke"]
+  assert call("pretrain", *arguments, *how, "--warmup_epochs=1") == 0
+  run = only_run(tmp_path)
+  config = json.loads((run / "config.json").read_text())
+  assert (config["optimizer"], config["accumulate"], config["precision"]) == ("lars", 2, "bfloat16")
+  assert (config["weight_decay"], config["warmup_epochs"], config["learning_rate"]) == (1e-6, 1.0, 0.3)
+  saved = (run / "checkpoints").stat().st_mtime_ns
+  assert call("pretrain", *arguments, *how, "--warmup_epochs=1") == 0
+  assert only_run(tmp_path) == run
+  assert (run / "checkpoints").stat().st_mtime_ns == saved
+  assert call("probe", f"--checkpoint={run}", f"--out={tmp_path / 'p'}", *TINY[1:], "--modes=frozen") == 0
+  assert call("pretrain", *arguments, *how) == 0
+  assert len([d for d in tmp_path.iterdir() if d.name.startswith("simclr")]) == 2
+
+
 def test_the_default_command_on_mnist(mnist_dir, tmp_path):
   assert (
     call("low_label", f"--data_dir={mnist_dir}", f"--out={tmp_path}", "--smoke", "--seeds=1", "--modes=frozen") == 0
@@ -196,6 +214,12 @@ BAD = [
   (["--epochs=-1"], r"--epochs=-1.*positive"),
   (["--batch_size=0"], r"--batch_size=0: must be positive"),
   (["--seeds=0"], r"--seeds=0: must be positive"),
+  (["--optimizer=adam"], r"--optimizer=adam: unknown. Did you mean 'adamw'"),
+  (["--precision=half"], r"--precision=half: unknown"),
+  (["--accumulate=0"], r"--accumulate=0: must be at least 1"),
+  (["--accumulate=7"], r"--accumulate=7: a batch of 64 images"),
+  (["--warmup_epochs=2"], r"--warmup_epochs=2: must be .* below the 2 of --epochs"),
+  (["--pretraining_weight_decay=-1"], r"--pretraining_weight_decay=-1: must be at least 0"),
   (["--learning_rate=0"], r"--learning_rate=0.*positive"),
   (["--finetune_steps=0"], r"--finetune_steps=0: must be positive"),
   (["--finetune_learning_rates=a"], r"--finetune_learning_rates=a"),
@@ -260,7 +284,8 @@ def test_help_tells_flags_defaults_and_the_methods_hyper_parameters(capsys):
   assert call("low_label", "--help", "--method=simclr") == 0
   text = capsys.readouterr().out
   for flag in ("method", "dataset", "data_dir", "encoder", "features", "modes", "labels", "seeds", "epochs",
-               "batch_size", "learning_rate", "hp", "out", "fresh", "smoke", "debug"):  # fmt: skip
+               "batch_size", "learning_rate", "optimizer", "accumulate", "precision", "warmup_epochs",
+               "pretraining_weight_decay", "hp", "out", "fresh", "smoke", "debug"):  # fmt: skip
     assert f"--{flag}" in text
   assert "temperature=" in text
   assert "python -m experiments.low_label" in text

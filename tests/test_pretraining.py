@@ -6,11 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from sslx import nn, pretraining, train
+from sslx import checkpoint, nn, pretraining, train
 from sslx.data import Dataset, LazyImages, Split
 from sslx.pretext import build
+from sslx.types import UserError
 
 SPEC = "conv:widths=4-6,norm=batch"
+X = np.zeros((2, 12, 12, 1), np.float32)
 
 
 def numbered(n: int, first: int = 0) -> np.ndarray:
@@ -110,3 +112,101 @@ def test_a_collapse_is_said_once(toy, capsys):
   pretraining.run(collapsed, pretraining.start(plan), log=rows.append, log_every=5)
   assert capsys.readouterr().err.count("at step 5 all images have nearly the same embedding (spread 0.020") == 1
   assert len(rows) > 4  # all of them reach the log
+
+
+# optimisers and large batches
+
+HOW = {"optimizer": "lars", "weight_decay": 1e-6, "warmup_epochs": 1.0, "accumulate": 2, "precision": "bfloat16"}
+
+
+def test_the_configuration_says_how_a_run_is_trained(toy):
+  config = pretraining.configuration("simclr", toy, {}, SPEC, batch_size=64, **HOW)
+  assert HOW.items() <= config.items()
+  assert config["learning_rate"] == pytest.approx(0.3 * 64 / 256)  # simclr's own is that of adamw
+  assert pretraining.configuration("simclr", toy, {}, SPEC, learning_rate=2.0, **HOW)["learning_rate"] == 2.0
+  default = pretraining.configuration("simclr", toy, {}, SPEC)
+  assert pretraining.BEFORE.items() <= default.items()
+  assert default["learning_rate"] == 2e-3
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    ({"optimizer": "adam"}, "--optimizer=adam: unknown. Did you mean 'adamw'"),
+    ({"precision": "float16"}, "--precision=float16: unknown."),
+    ({"weight_decay": -1.0}, "--pretraining_weight_decay=-1: must be at least 0"),
+    ({"warmup_epochs": 2.0}, "--warmup_epochs=2: must be at least 0 and below the 2 of --epochs"),
+    ({"warmup_epochs": -1.0}, "--warmup_epochs=-1"),
+    ({"accumulate": 0}, "--accumulate=0: must be at least 1"),
+    ({"accumulate": 3}, "--accumulate=3: a batch of 16 images"),
+  ],
+)
+def test_how_a_run_cannot_be_trained(given, message, toy):
+  with pytest.raises(UserError, match=message):
+    plan_of(toy, **given)
+
+
+def test_the_batch_that_splits_is_the_one_that_fits_the_data(toy):
+  config = pretraining.configuration("denoise", toy, {}, SPEC, batch_size=500, accumulate=27)
+  pretext = build("denoise", nn.build(SPEC), "flatten", 3, {})
+  assert pretraining.plan(pretext, config, "flatten", toy).batch_size == 216  # 27 * 8
+  with pytest.raises(UserError, match="--accumulate=25: a batch of 216 images"):
+    pretraining.plan(pretext, {**config, "accumulate": 25}, "flatten", toy)
+
+
+@pytest.mark.parametrize(("given", "rise"), [({}, 2), ({"warmup_epochs": 0.0}, 0), ({"warmup_epochs": 0.5}, 6)])
+def test_warm_up_in_epochs(given, rise, toy, monkeypatch):
+  """26 steps, 13 an epoch; a tenth of them where nothing is said, at most 100."""
+  asked = []
+  monkeypatch.setattr(pretraining.optim, "cosine", lambda *a: asked.append(a) or 1e-3)
+  plan = plan_of(toy, learning_rate=0.5, **given)
+  assert asked == [(0.5, 26, rise)]
+  pretraining.optimizer(plan.pretext, plan.meta["config"], 5000, 13)
+  assert asked[1] == (0.5, 5000, 100 if not given else rise)
+
+
+def test_a_run_is_watched_in_parts(toy):
+  """As training computes the loss: of contrastive methods it grows with the batch."""
+  rows = []
+  plan = plan_of(toy, "simclr", accumulate=4, learning_rate=1e-9)
+  pretraining.run(plan, pretraining.start(plan), log=rows.append)
+  assert rows[-1]["heldout_loss"] < np.log(2 * 4 - 1) + 0.5 < np.log(2 * 16 - 1) - 0.5
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "lars"])
+def test_runs_are_restored_with_their_optimiser(kind, toy, tmp_path):
+  plan = plan_of(toy, **{**HOW, "optimizer": kind})
+  ts = pretraining.start(plan)
+  folder = tmp_path / "checkpoints"
+  checkpoint.save(folder, ts, plan.meta)
+  pretext, back, _ = pretraining.restore(tmp_path)
+  for a, b in zip(*(jax.tree.leaves(t._replace(key=jax.random.key_data(t.key))) for t in (ts, back)), strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert "bf16" in str(jax.make_jaxpr(pretext.loss)(ts.params, ts.state, ts.key, {"image": X, "target": X}))
+
+
+def test_a_run_that_does_not_say_how_it_was_trained_is_restored(toy, tmp_path):
+  plan = plan_of(toy)
+  config = {name: value for name, value in plan.meta["config"].items() if name not in pretraining.BEFORE}
+  assert len(config) == len(plan.meta["config"]) - 5
+  old = pretraining.plan(plan.pretext, config, "flatten", toy)
+  ts = pretraining.start(old)
+  checkpoint.save(tmp_path / "checkpoints", ts, old.meta)
+  pretext, back, _ = pretraining.restore(tmp_path)
+  assert jax.tree.structure(back) == jax.tree.structure(ts)
+  assert "bf16" not in str(jax.make_jaxpr(pretext.loss)(ts.params, ts.state, ts.key, {"image": X, "target": X}))
+
+
+def test_bfloat16_learns_about_the_same(toy):
+  losses = {}
+  for precision in ("float32", "bfloat16"):
+    config = pretraining.configuration(
+      "autoencode", toy, {}, SPEC, epochs=4, batch_size=16, learning_rate=1e-2, precision=precision
+    )
+    pretext = build("autoencode", nn.build(SPEC, precision), "flatten", 3, {})
+    plan, rows = pretraining.plan(pretext, config, "flatten", toy), []
+    ts = pretraining.run(plan, pretraining.start(plan), log=rows.append)
+    assert {leaf.dtype for leaf in jax.tree.leaves((ts.params, ts.state))} == {np.dtype("float32")}
+    losses[precision] = rows[-1]["heldout_loss"]
+  assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+  assert losses["bfloat16"] != losses["float32"]

@@ -6,6 +6,7 @@ import signal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from sslx import nn, optim, train
@@ -163,3 +164,92 @@ def test_an_interrupt_saves_each_step_once_and_is_never_lost(setup, toy, at):
       save_seconds=0,
     )
   assert saved == list(range(1, at + 1))
+
+
+# accumulated gradients
+
+
+def pieces(toy, method="supervised", encoder="conv:widths=4-6", **hp):
+  """A method, its optimiser, and how to make its first state."""
+  pretext, tx = build(method, nn.build(encoder), "flatten", 3, hp), optim.optimizer(0.1, "sgd")
+  first = {"image": toy.train.images[:1], "label": toy.train.labels[:1]}
+  return pretext, tx, lambda: train.make_init(pretext, tx)(jax.random.key(0), first)
+
+
+@pytest.mark.parametrize(
+  ("method", "encoder"), [("supervised", "conv:widths=4"), ("autoencode", "mlp:widths=8,code=3")]
+)
+def test_parts_of_a_batch_make_the_step_of_the_whole(method, encoder, toy):
+  """Where images do not know of each other and nothing is drawn. From memory, streamed, and several steps in a call."""
+  pretext, tx, fresh = pieces(toy, method, encoder)
+  data = {"image": jnp.asarray(toy.train.images), "label": jnp.asarray(toy.train.labels)}
+  indices = np.random.default_rng(0).permutation(240)[:48].astype(np.int32).reshape(2, 24)
+  whole, parts = train.make_train_step(pretext, tx), train.make_train_step(pretext, tx, 4)
+  expected, rows = fresh(), []
+  for i in indices:
+    expected, metrics = whole(expected, data, i)
+    rows.append(metrics)
+
+  def streamed(ts):
+    return parts(ts, {name: np.asarray(array)[indices[0]] for name, array in data.items()}, None)
+
+  one_by_one, first = parts(fresh(), data, indices[0])
+  for got in (parts(one_by_one, data, indices[1]), parts(streamed(fresh())[0], data, indices[1])):
+    for a, b in zip(numbers(got[0]), numbers(expected), strict=True):
+      np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+  together, metrics = parts(fresh(), data, indices)
+  for a, b in zip(numbers(together), numbers(expected), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+  assert int(together.step) == 2  # an update of the optimiser for the whole batch
+  for name, values in metrics.items():
+    if name != "psnr":  # a mean of logarithms
+      np.testing.assert_allclose(values, [row[name] for row in rows], rtol=1e-4, err_msg=name)
+      np.testing.assert_allclose(first[name], rows[0][name], rtol=1e-4)
+
+
+def test_parts_are_what_they_are_written_out(toy):
+  """Each with its own key; the state passes through all of them; means of gradients and metrics; one `update`."""
+  pretext, tx, fresh = pieces(toy, "moco", "conv:widths=4,norm=batch,code=3", queue=20, projector=(4,))
+  images, updates = toy.train.images[:12], []
+
+  def update(params, state, step):
+    updates.append(step)
+    return pretext.update(params, state, step)
+
+  before, after = fresh(), fresh()
+  step = train.make_train_step(pretext._replace(update=update), tx, 3)
+  after, metrics = step(after, {"image": jnp.asarray(images)}, np.arange(12, dtype=np.int32))
+  assert len(updates) == 1
+  state, grads, rows, keys, seen = before.state, [], [], jax.random.split(jax.random.fold_in(before.key, 0), 3), []
+  for key, part in zip(keys, images.reshape(3, 4, *images.shape[1:]), strict=True):
+    one, two = jax.random.split(key)
+    view = jax.jit(pretext.transform)(one, {"image": part})
+    seen.append(view["view1"])
+    (loss, (state, row)), g = jax.jit(jax.value_and_grad(pretext.loss, has_aux=True))(before.params, state, two, view)
+    grads.append(g)
+    rows.append({"loss": loss, **row})
+  assert not np.allclose(seen[0], seen[1])
+  mean = jax.tree.map(lambda *g: sum(g) / 3, *grads)
+  params = optax.apply_updates(before.params, tx.update(mean, before.opt_state, before.params)[0])
+  state = pretext.update(params, state, before.step)
+  for a, b in zip(jax.tree.leaves((after.params, after.state)), jax.tree.leaves((params, state)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+  for name, value in metrics.items():
+    np.testing.assert_allclose(value, np.mean([row[name] for row in rows]), rtol=1e-3, atol=1e-5)
+  np.testing.assert_allclose(after.state["queue"][12:], fresh().state["queue"][:8], atol=1e-6)  # 12 keys came in
+
+
+def test_parts_take_less_memory(toy):
+  pretext, tx, fresh = pieces(toy)
+  data, indices = {"image": toy.train.images, "label": toy.train.labels}, np.arange(160, dtype=np.int32)
+  steps = [train.make_train_step(pretext, tx, n).lower(fresh(), data, indices).compile() for n in (1, 8)]
+  whole, parts = (step.memory_analysis().temp_size_in_bytes for step in steps)
+  assert parts < whole / 3
+
+
+def test_a_batch_that_does_not_split(toy):
+  pretext, tx, fresh = pieces(toy)
+  with pytest.raises(UserError, match="--accumulate=5: a batch of 12 images"):
+    train.make_train_step(pretext, tx, 5)(
+      fresh(), {"image": toy.train.images[:12], "label": toy.train.labels[:12]}, None
+    )

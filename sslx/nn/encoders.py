@@ -13,11 +13,13 @@ import jax.numpy as jnp
 from sslx import options
 from sslx.nn.core import apply
 from sslx.nn.features import read
-from sslx.nn.layers import Conv, GroupNorm
+from sslx.nn.layers import Conv, Dense, GroupNorm
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
 from sslx.types import Array, UserError
+
+PRECISIONS = Literal["float32", "bfloat16"]
 
 
 class Encoder(nn.Module):
@@ -31,6 +33,8 @@ class Encoder(nn.Module):
   """Height and width of a token's patch, where the first block makes tokens and takes `keep`."""
   batch_norm: bool = False
   """Whether what it makes of an image in training depends on the others of the batch: batch normalisation."""
+  precision: PRECISIONS = "float32"
+  """What `nn.apply` computes its convolutions, dense layers and attention in; all that enters or leaves it is float32."""
 
   @nn.compact
   def __call__(self, x: Array, keep: Array | None = None, train: bool | tuple[str, ...] = False) -> dict[str, Array]:
@@ -41,6 +45,7 @@ class Encoder(nn.Module):
     outputs = {}
     for i, (name, factory) in enumerate(self.blocks):
       kept = (keep,) if i == 0 and keep is not None else ()
+      x = x if i == 0 or self.precision == "float32" else x.astype(self.precision)
       x = factory(name=name)(x, *kept, train=train if isinstance(train, bool) else name in train)
       outputs[name] = x
     return outputs
@@ -120,7 +125,7 @@ class DenseBlock(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...] -> [B,width]."""
-    return ACTIVATIONS[self.activation](nn.Dense(self.width)(x.reshape(len(x), -1)))
+    return ACTIVATIONS[self.activation](Dense(self.width)(x.reshape(len(x), -1)))
 
 
 class ResidualBlocks(nn.Module):
@@ -236,8 +241,10 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
 }  # fmt: skip
 
 
-def build(spec: str) -> Encoder:
+def build(spec: str, precision: PRECISIONS = "float32") -> Encoder:
   """An encoder from its text: `conv`, or `conv:widths=16-32-64,code=32`.
+
+  precision: bfloat16 multiplies and keeps activations in half the bits, forward and backward, see `apply`.
 
   Raises:
     UserError: unknown kind or option (with the nearest names), or a size that is not positive.
@@ -250,12 +257,12 @@ def build(spec: str) -> Encoder:
     sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int) else ()
     if any(s < (0 if name == "code" else 1) for s in sizes) or value == ():
       raise UserError(f"--encoder={spec}: {name} must be positive.")
-  return ENCODERS[kind](**values)
+  return ENCODERS[kind](**values).clone(precision=precision)
 
 
 def encode(encoder: Encoder, features: str, params: dict, stats: dict, image: Array) -> Array:
-  """Float images [B,H,W,C] -> features [B,D] as the text `features` says (see `read`), in evaluation mode."""
-  return read(apply(encoder, params, stats, image)[0], features)
+  """Float images [B,H,W,C] -> features [B,D] as the text `features` says (see `read`), in evaluation mode and float32."""
+  return read(apply(encoder.clone(precision="float32"), params, stats, image)[0], features)
 
 
 def _with_code(blocks: list, code: int) -> list:

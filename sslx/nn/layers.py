@@ -1,6 +1,7 @@
 """flax's layers with the operations of `sslx.ops`: the same parameters and numbers, faster on the CPU."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -9,7 +10,20 @@ from sslx.ops.conv import conv2d, conv_general_dilated
 from sslx.ops.norm import group_norm
 from sslx.types import Array
 
-Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
+
+def as_the_kernel(*arrays: Any, dtype: Any = None, inexact: bool = True) -> Any:
+  """Stands in for flax's `promote_dtype` of (input, kernel, bias or None): the input in the kernel's dtype, and the bias
+  in its own, which the output gets.
+
+  The gradient of a float32 bias is summed in float32. XLA on the CPU sums bfloat16 in bfloat16: 2048 ones at most are
+  2048, and biases of convolutions got half of their gradient.
+  """
+  x, kernel, bias = arrays
+  return x.astype(kernel.dtype), kernel, bias
+
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated, promote_dtype=as_the_kernel)
+Dense = functools.partial(nn.Dense, promote_dtype=as_the_kernel)
 
 
 class ConvTranspose(nn.Module):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sslx.nn.layers import Dense
 from sslx.ops.patches import patchify
 from sslx.types import Array
 
@@ -43,7 +44,7 @@ class PatchEmbed(nn.Module):
     if keep is not None:  # before the dense layer: hidden patches are never computed with
       patches = jnp.take_along_axis(patches.reshape(b, -1, values), keep[..., None], axis=1)
       place = place.reshape(-1, self.width)[keep]
-    return nn.Dense(self.width)(patches) + place
+    return Dense(self.width)(patches) + place
 
 
 class TransformerBlock(nn.Module):
@@ -58,12 +59,12 @@ class TransformerBlock(nn.Module):
     """[B,...,D] -> the same shape; every token attends to every other."""
     shape, width = x.shape, x.shape[-1]
     x = x.reshape(-1, width)  # a dense layer's gradient on [B,n,D] takes twice as long on the CPU
-    qkv = nn.Dense(3 * width, name="qkv")(nn.LayerNorm(name="norm1")(x))
+    qkv = Dense(3 * width, name="qkv")(nn.LayerNorm(name="norm1")(x)).astype(x.dtype)
     q, k, v = jnp.split(qkv.reshape(shape[0], -1, 3 * self.heads, width // self.heads), 3, axis=2)
     attended = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
-    x = x + nn.Dense(width, name="out")(attended)
-    hidden = nn.gelu(nn.Dense(self.ratio * width, name="mlp1")(nn.LayerNorm(name="norm2")(x)))
-    x = x + nn.Dense(width, name="mlp2")(hidden)
+    x = x + Dense(width, name="out")(attended)
+    hidden = nn.gelu(Dense(self.ratio * width, name="mlp1")(nn.LayerNorm(name="norm2")(x)))
+    x = x + Dense(width, name="mlp2")(hidden)
     x = nn.LayerNorm(name="norm")(x) if self.final else x
     return x.reshape(shape)
 

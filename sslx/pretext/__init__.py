@@ -44,6 +44,7 @@ class Method(NamedTuple):
   batch_size: int = 256
   learning_rate: float = 1e-3
   encoder: str = "conv"
+  optimizer: str = "adamw"  # of sslx.optim; the learning rate above is for this one
 
 
 METHODS: dict[str, Method] = {

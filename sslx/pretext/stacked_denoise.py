@@ -97,10 +97,10 @@ def stacked_denoise(
     def layer(k: int) -> tuple[Array, dict]:
       x, corrupted = clean, noisy
       if k > 0:
-        below = nn.apply(nn.Encoder(encoder.blocks[:k]), params["encoder"], stats, clean)[0]
+        below = nn.apply(encoder.clone(blocks=encoder.blocks[:k]), params["encoder"], stats, clean)[0]
         x = jax.lax.stop_gradient(common.last(below))
         corrupted = masking(key, x, level)[0]
-      block = nn.Encoder(encoder.blocks[k : k + 1])
+      block = encoder.clone(blocks=encoder.blocks[k : k + 1])
       outputs, after = nn.apply(block, params["encoder"], stats, corrupted, train=True)
       raw = undo(params, k, common.last(outputs), x.shape[1:])
       return losses.mean(jnp.square(raw - x) if k else pixel_loss(raw, x)), after

@@ -273,7 +273,7 @@ def test_the_map_is_the_block_asked_for(spec, hp, block, places):
   np.testing.assert_allclose(value(made)[0], pair_jsd(t), rtol=1e-4)
 
 
-@pytest.mark.parametrize("hp", [{}, {"estimator": "jsd"}, {"alpha": 1.0, "beta": 0.0, "gamma": 1.0}], ids=str)
+@pytest.mark.parametrize("hp", [{}, {"estimator": "jsd", "alpha": 1.0}], ids=str)
 def test_pairs_are_learnt(hp, toy):
   pretext = build("deep_infomax", nn.build("conv:widths=4-8"), "flatten", 3, hp)
   tx = pretraining.optimizer(pretext, 1e-2, 60)
@@ -282,8 +282,9 @@ def test_pairs_are_learnt(hp, toy):
   train.fit(
     ts, train.make_train_step(pretext, tx), data, steps=60, batch_size=40, seed=0, log=rows.append, log_every=10
   )
-  name = "global_pair_accuracy" if hp.get("alpha") else "local_pair_accuracy"
-  assert rows[-1][name] > max(rows[0][name] + 0.04, 3 / 40)  # chance is 1/40
+  for name in ("global", "local") if hp else ("local",):
+    first, last = rows[0][f"{name}_pair_accuracy"], rows[-1][f"{name}_pair_accuracy"]
+    assert last > max(first + 0.04, 3 / 40), (name, first, last)  # chance is 1/40
 
 
 def test_the_discriminator_learns_at_a_rate_of_its_own():

@@ -258,6 +258,18 @@ def test_patches_do_not_see_each_other_in_the_encoder():
   assert np.any(before[-1] != after[-1])
 
 
+def test_pictures_show_true_patches_in_their_places():
+  batch = make_batch(2, 13, 14)
+  pretext, params, state, _ = point("cpc", batch, patch=4, steps=2)
+  shown = {title: np.asarray(image) for title, image in pretext.show(params, state, KEY, batch).items()}
+  true, picked = shown["context and true patches"], shown["context and picked"]
+  hidden = true == 0.5  # no pixel of these images
+  np.testing.assert_array_equal(true[~hidden], shown["original"][~hidden])
+  np.testing.assert_array_equal(picked == 0.5, hidden)
+  assert 0 < hidden.mean() < 0.7
+  assert np.any(picked != true)
+
+
 # views
 
 

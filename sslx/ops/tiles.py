@@ -69,14 +69,8 @@ def layout(shape: tuple[int, ...], grid: int, crop: float, gap: float, jitter: f
 
 
 def overlapping(shape: tuple[int, ...], size: int) -> Layout:
-  """As many patches of size x size pixels, half their size apart (rounded down), as fit images of shape (height, width).
-
-  Raises:
-    UserError: fewer than two rows or columns of them.
-  """
+  """As many patches of size x size pixels, half their size apart (rounded down), as fit images of shape (height, width)."""
   step = max(1, size // 2)
-  if min(shape) < size + step:
-    raise UserError(f"images of {shape[0]}x{shape[1]} are too small for a grid of patches of {size}x{size} pixels")
   y, x = (list(range(0, length - size + 1, step)) for length in shape)
   return Layout((y, x), (size, size), (0, 0), (shape[0] - size - y[-1], shape[1] - size - x[-1]))
 

@@ -60,8 +60,8 @@ METHODS: dict[str, Method] = {
   "conv_wta": Method(
     conv_wta, epochs=2, batch_size=100, learning_rate=3e-3, encoder="conv:widths=32-64,kernel=5,down=none"
   ),
-  "cpc": Method(cpc, epochs=2, batch_size=32, encoder="conv:norm=layer"),
-  "cpc_v2": Method(cpc_v2, epochs=2, batch_size=32, encoder="conv:norm=layer"),
+  "cpc": Method(cpc, epochs=2, batch_size=32, learning_rate=2e-3, encoder="conv:norm=layer"),
+  "cpc_v2": Method(cpc_v2, epochs=2, batch_size=32, learning_rate=2e-3, encoder="conv:norm=layer"),
   "deep_infomax": Method(deep_infomax, epochs=2, batch_size=128, learning_rate=2e-3),
   "denoise": Method(denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "dino": Method(dino, epochs=6, learning_rate=2e-3),

@@ -6,7 +6,8 @@ van den Oord, Li, Vinyals: Representation Learning with Contrastive Predictive C
 Patches overlap by half; one encoder reads each on its own, and its last block's mean over the patch is z. The context
 c_i is made of row i and those above. The true patch stands against all others of the batch, those of its own image too.
 Batch normalisation is refused, as it lets patches see each other (section 3.3 does without). Deviations: smaller
-networks; no flips, crops and greys of the image or of patches; W_k starts at zero, where the loss is log N of N patches.
+networks; three rows are predicted, not five, and their losses averaged; no flips, crops and greys of the image or of
+patches; W_k starts at zero, where the loss is log N of N patches.
 """
 
 from typing import Literal
@@ -28,6 +29,8 @@ def cpc(
   depth: int = 2,
 ) -> Pretext:
   """Contrastive predictive coding, downwards.
+
+  Where many patches are alike, as MNIST's black ones, none can be told for sure: the accuracies stay far below 1.
 
   patch: height and width of a patch in pixels; 0: about a quarter of the image's shorter side.
   steps: predictions reach so many rows down, or as many as there are; skip: the first so many rows are not predicted.

@@ -4,13 +4,13 @@
 
 s(a) is the student on a random view a, t(x) the teacher on the image x itself, whose parameters follow the student's:
 xi <- decay xi + (1 - decay) theta after every step. Where the label is known, y is it, w is 1, and it takes the place of
-the teacher's too. Elsewhere y and w are the propagated label and how sure it is.
+the teacher's too. Elsewhere y is the propagated label, and w whether it is among the surest.
 
 The second term is FixMatch's (Sohn et al.: FixMatch: Simplifying Semi-Supervised Learning with Consistency and
 Confidence, NeurIPS 2020, arXiv 2001.07685), with a mean teacher (Tarvainen, Valpola, NIPS 2017, arXiv 1703.01780) on the
-image instead of the network itself on a weak view; the first, with w = 1 - entropy / log K, is that of Iscen, Tolias,
-Avrithis, Chum: Label Propagation for Deep Semi-supervised Learning, CVPR 2019, arXiv 1904.04717, without their balancing
-of classes. Not in METHODS: it is what the mode `self_train` ends with (sslx/finetune.py), and reads labels.
+image instead of the network itself on a weak view; the first is that of Iscen, Tolias, Avrithis, Chum: Label Propagation
+for Deep Semi-supervised Learning, CVPR 2019, arXiv 1904.04717, whose w = 1 - entropy / log K here decides which labels
+count, and without their balancing of classes. Not in METHODS: it is what the mode `self_train` ends with (sslx/finetune.py), and reads labels.
 """
 
 import jax

@@ -61,7 +61,9 @@ def main() -> None:
     first = max((one for one in needed if one.labels == at), key=lambda one: one.accuracy)
     spans = [(at, first.needed, first.accuracy, f"{report.times_text(first)} the labels")]
     path = directory / "figures/labels.png"
-    figures.save(figures.label_curve([e for e in summary if e["mode"] != "raw"], spans), path)
+    curve = figures.label_curve([e for e in summary if e["mode"] != "raw"], spans)
+    assert curve is not None  # scratch has several numbers of labels
+    figures.save(curve, path)
     caption = (
       f"Mean and standard deviation over label subsets. The arrow: from {first.name} at {at:,} labels to scratch."
     )

@@ -79,7 +79,8 @@ def resized(split: Split, size: int | None, in_memory_limit: int) -> Split:
 def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
   """`split` with its images u8[N,H,W,channels], 1 or 3: grey repeated, or the luma of colour as Pillow rounds it."""
   images = split.images
-  if images.shape[3] == channels:
+  n, height, width, given = images.shape
+  if given == channels:
     return split
 
   def fetch(rows):
@@ -88,7 +89,7 @@ def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
     weighted = images[rows].astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)  # ITU-R BT.601 in 16 bits
     return ((weighted + 0x8000) >> 16).astype(np.uint8)[..., None]
 
-  return Split(within(LazyImages((*images.shape[:3], channels), fetch), in_memory_limit), split.labels)
+  return Split(within(LazyImages((n, height, width, channels), fetch), in_memory_limit), split.labels)
 
 
 def within(images: LazyImages, in_memory_limit: int) -> np.ndarray | LazyImages:

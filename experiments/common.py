@@ -100,9 +100,9 @@ flags.DEFINE_float("finetune_epochs", 1.0, "At least this many passes over the l
 flags.DEFINE_integer("finetune_batch_size", 50, "Their batch size.")
 flags.DEFINE_list("finetune_learning_rates", ["2e-3"], "Their peak learning rate; of several, --validation chooses.")
 flags.DEFINE_float("weight_decay", 1e-4, "Their decoupled weight decay.")
-flags.DEFINE_float("self_train_epochs", 4.0, "Passes of the mode self_train over all training images.")
-flags.DEFINE_integer("self_train_batch_size", 256, "Its batch size.")
-flags.DEFINE_float("self_train_learning_rate", 1e-3, "Its peak learning rate.")
+flags.DEFINE_float("self_train_epochs", 2.0, "Passes of the mode self_train over all training images.")
+flags.DEFINE_integer("self_train_batch_size", 128, "Its batch size.")
+flags.DEFINE_float("self_train_learning_rate", 3e-3, "Its peak learning rate.")
 
 SMOKE_STEPS, SMOKE_IMAGES = 6, 600
 

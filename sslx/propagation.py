@@ -128,12 +128,6 @@ def graph(features: np.ndarray, k: int = NEIGHBOURS) -> Graph:
   return Graph(space, bank, sparse.csr_array(scale @ edges @ scale, dtype=np.float32), k)
 
 
-def certainty(belief: np.ndarray) -> np.ndarray:
-  """1 - entropy / log K of each row of [N,K]: 1 for a single class, 0 for all alike, or where no label arrived."""
-  entropy = -(belief * np.log(np.maximum(belief, 1e-30))).sum(1)
-  return np.where(belief.sum(1) > 0, 1 - entropy / np.log(belief.shape[1]), 0.0).astype(np.float32)
-
-
 def propagate(
   graph: Graph, rows: np.ndarray, labels: np.ndarray, num_classes: int, class_mass: bool = False
 ) -> Propagated:

@@ -20,7 +20,7 @@ def make_batch(n: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
   return {
     "image": rng.integers(0, 256, (n, 8, 8, 1), dtype=np.uint8),
     "label": rng.integers(0, K, n, dtype=np.int32),
-    "weight": rng.random(n, dtype=np.float32),
+    "told": np.arange(n) != 3,
     "known": np.arange(n) < 2,
   }
 
@@ -57,7 +57,7 @@ def test_loss_is_its_equation(done):
     own = label if known else teacher[i].argmax()
     counts = bool(known or teacher[i].max() >= threshold)
     sure += counts
-    terms.append((1 - r) * view["weight"][i] * -student[i, label] + r * counts * -student[i, own])
+    terms.append((1 - r) * view["told"][i] * -student[i, label] + r * counts * -student[i, own])
   assert sure == 4  # some of the others count, and some do not
   value, (after, metrics) = pretext.loss(params, state, jax.random.key(4), view)
   np.testing.assert_allclose(value, np.mean(terms), rtol=1e-4)
@@ -88,12 +88,6 @@ def test_views_are_of_the_image_and_the_teacher_sees_the_image():
   *_, view = at(0)
   np.testing.assert_allclose(view["image"], make_batch()["image"] / 255, atol=1e-6)
   assert np.abs(view["view"] - view["image"]).mean() > 0.01
-
-
-def test_certainty():
-  belief = np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0], [0, 0, 0]], np.float32)
-  expected = [1, 0, 1 - np.log(2) / np.log(3), 0]
-  np.testing.assert_allclose(propagation.certainty(belief), expected, atol=1e-6)
 
 
 def test_it_mends_labels_that_were_spread_wrongly(toy):

@@ -38,7 +38,7 @@ def self_training(
 ) -> Pretext:
   """Reads batches of image u8[B,H,W,C], label i32[B], told (there is one) and known bool[B]; `steps`: of the whole run.
 
-  State: target, the teacher's {"params", "stats"}; done, the steps behind.
+  State: teacher, its parameters by role (batch statistics are the student's); done, the steps behind.
   """
   head, view = nn.Linear(num_classes, zero=True), views.build(views_spec, MILD)
 

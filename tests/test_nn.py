@@ -373,7 +373,7 @@ def test_activations_and_no_downsampling():
    "vit:width=8,depth=2,heads=2", "rotnet", "split:widths=4-8"],
 )  # fmt: skip
 def test_bfloat16_is_float32_but_for_rounding(spec):
-  """Loss to 1 %, gradient to 8 % of its length (rounding flips a relu here and there); all that comes out is float32."""
+  """Loss to 1 %, gradient to 15 % of its length (rounding flips a relu here and there); all that comes out is float32."""
   x = images(16, 12, 12, 3 if spec.startswith("split") else 1)
   plain, half = nn.build(spec), nn.build(spec, "bfloat16")
   params, stats = init(plain, KEY, x)
@@ -397,7 +397,7 @@ def test_bfloat16_is_float32_but_for_rounding(spec):
   for a, b in zip(jax.tree.leaves(half_after), jax.tree.leaves(after), strict=True):
     np.testing.assert_allclose(a, b, rtol=0.01, atol=1e-3)
   got, expected = (np.concatenate([np.ravel(g) for g in jax.tree.leaves(grads)]) for grads in (got, expected))
-  assert 0 < np.linalg.norm(got - expected) < 0.08 * np.linalg.norm(expected)
+  assert 0 < np.linalg.norm(got - expected) < 0.15 * np.linalg.norm(expected)
   np.testing.assert_array_equal(
     nn.encode(half, "flatten", params, stats, x), nn.encode(plain, "flatten", params, stats, x)
   )

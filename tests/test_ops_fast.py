@@ -210,6 +210,14 @@ def test_convolution_in_bfloat16_stays_in_bfloat16(strides, dilation, batch):
   assert_close([np.float32(a) for a in got], list(expected), 0.02)
 
 
+def test_kernel_gradient_of_many_images_in_bfloat16():
+  """A thousand chunks of them: a sum in bfloat16 stops where a chunk is less than the rounding, at a third of this."""
+  x, g = (jnp.ones((32_000, 2, 2, 1), jnp.bfloat16) for _ in range(2))
+  got = weight_gradient(x, g, (1, 1), (1, 1), ((0, 0), (0, 0)))
+  assert got.dtype == jnp.bfloat16
+  np.testing.assert_allclose(np.float32(got), 128_000, rtol=0.005)
+
+
 # layers
 
 

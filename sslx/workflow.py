@@ -213,7 +213,8 @@ def classify(
     data: of the image shape that the model was made for.
     labels: how many, or a fraction of the training split: 600, or 0.01. The subset is balanced over the classes.
     mode: frozen (a linear head), last:K (head and last K blocks), full (everything), scratch (everything, from random
-      weights), random (a linear head on random weights), raw (on pixels) or knn:K.
+      weights), random (a linear head on random weights), raw (on pixels), knn:K, propagate, or self_train (all of the
+      network, on all training images, see `sslx.pretext.self_training`).
     seed: of the subset.
     features: in place of the model's own.
     recipe: of last:K, full and scratch.

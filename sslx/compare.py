@@ -129,7 +129,8 @@ def train_classifiers(
   @functools.cache  # one graph for all modes and subsets
   def graph(which: str) -> propagation.Graph:
     say(f"the neighbour graph of {len(dataset.train):,} images ({which} features)")
-    return propagation.graph(probe.extract(finetune.features_of(trees[which], encode), dataset.train.images))
+    read = probe.extract(finetune.features_of(trees[which], encode), dataset.train.images)
+    return propagation.graph(read, plain=which == "raw")
 
   trained: dict[Task, Trained] = {}
   for mode in dict.fromkeys(t.mode for t in tasks):

@@ -8,7 +8,7 @@ the graph, they take the vote of their own k nearest training images.
 
 The features are centred and read along their 128 first principal axes, each divided by the fourth root of its variance:
 half of the way to whitening. On held-out MNIST (SimCLR, 2048 features, 100 labels) that took 14 s instead of 229, and
-98.6 % were right instead of 98.2.
+98.6 % were right instead of 98.2. Raw pixels stay as they are: half whitened they would be a weaker baseline.
 
 Class-mass normalisation: Zhu, Ghahramani, Lafferty: Semi-Supervised Learning Using Gaussian Fields and Harmonic
 Functions, ICML 2003, section 4. It assumes that the class frequencies are known: here, those of the labelled subset.
@@ -31,14 +31,14 @@ AXES = 128  # principal axes that similarity is measured along
 
 
 class Space(NamedTuple):
-  """Where similarity is measured: features -> unit vectors along principal axes."""
+  """Where similarity is measured: features -> unit vectors along principal axes, or as they are."""
 
-  mean: np.ndarray  # f32 [D]
-  basis: np.ndarray  # f32 [D,R]
+  mean: np.ndarray | None = None  # f32 [D]
+  basis: np.ndarray | None = None  # f32 [D,R]
 
   def __call__(self, features: np.ndarray) -> np.ndarray:
     """f32 [N,D] -> f32 [N,R], rows of unit length."""
-    return unit((features - self.mean) @ self.basis)
+    return unit(features if self.basis is None else (features - self.mean) @ self.basis)
 
 
 class Graph(NamedTuple):
@@ -108,10 +108,10 @@ def nearest(queries: np.ndarray, bank: np.ndarray, k: int, themselves: bool = Fa
   return np.concatenate(out)
 
 
-def graph(features: np.ndarray, k: int = NEIGHBOURS) -> Graph:
+def graph(features: np.ndarray, k: int = NEIGHBOURS, plain: bool = False) -> Graph:
   """The symmetric graph of each row's k nearest others: an edge where either is among the other's k.
 
-  features: f32 [N,D].
+  features: f32 [N,D]; plain: by their cosines as they are, instead of along principal axes.
 
   Raises:
     UserError: k is not below the number of rows.
@@ -119,7 +119,7 @@ def graph(features: np.ndarray, k: int = NEIGHBOURS) -> Graph:
   n = len(features)
   if not 1 <= k < n:
     raise UserError(f"--modes=propagate: needs more than {k} training images, and these are {n}.")
-  space = principal(features)
+  space = Space() if plain else principal(features)
   bank = space(features)
   columns = nearest(bank, bank, k, themselves=True)
   one_way = sparse.csr_array((np.ones(n * k, np.float32), columns.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))

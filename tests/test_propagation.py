@@ -56,6 +56,18 @@ def test_propagation_is_the_iteration_written_out(class_mass):
   assert head.chosen["class_mass"] is class_mass
 
 
+def test_plain_similarity_is_the_cosine():
+  x = features(30) + 1
+  cosine = propagation.unit(x) @ propagation.unit(x).T - 2 * np.eye(30)
+  index = propagation.graph(x, 3, plain=True)
+  expected = np.zeros((30, 30), bool)
+  for i in range(30):
+    for j in np.argsort(cosine[i])[-3:]:
+      expected[i, j] = expected[j, i] = True
+  np.testing.assert_array_equal(index.smooth.toarray() > 0, expected)
+  assert np.any((propagation.graph(x, 3).smooth.toarray() > 0) != expected)
+
+
 def test_similarity_is_along_the_principal_axes(monkeypatch):
   x = features(60, 8) * np.arange(1, 9) @ features(8, 8, 1) + 5
   space = propagation.principal(x)

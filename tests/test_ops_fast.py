@@ -8,7 +8,7 @@ import pytest
 from jax import lax
 
 from sslx.nn import layers
-from sslx.ops.conv import CHUNK, DIMENSIONS, conv2d, conv_general_dilated
+from sslx.ops.conv import CHUNK, DIMENSIONS, conv2d, conv_general_dilated, weight_gradient
 from sslx.ops.pool import max_pool
 
 KEY = jax.random.key(0)

@@ -79,7 +79,7 @@ def test_linear_eval_probes_all_labels_and_fine_tunes_on_few(finished):
   assert tasks_of(rows) == [
     *(("none", mode, 24, s) for mode in ("raw", "random", "scratch") for s in (0, 1)),
     *(("none", mode, 240, 0) for mode in ("raw", "random")),
-    *(("denoise", mode, 24, s) for mode in ("full", "frozen") for s in (0, 1)),
+    *(("denoise", mode, 24, s) for mode in ("frozen", "full") for s in (0, 1)),
     *(("denoise", mode, 240, 0) for mode in ("frozen", "knn:20", "knn:200")),
   ]
   temperatures = {r["mode"]: (r["chosen"]["k"], r["chosen"]["temperature"]) for r in rows if r["mode"][:3] == "knn"}

@@ -28,7 +28,7 @@ FLAGS = flags.FLAGS
 
 LABELS = ["1%", "10%", "all"]  # the defaults of flags here
 FINETUNE_EPOCHS = 20.0
-ALL, FEW = ["frozen", "knn:20", "knn:200"], ["scratch", "full", "frozen"]  # modes with all labels, and with fewer
+ALL, FEW = ["frozen", "knn:20", "knn:200"], ["scratch", "frozen", "full"]  # modes with all labels, and with fewer
 NOTE = (
   "Test accuracy in percent. frozen: logistic regression on the frozen encoder; knn:K: its K nearest neighbours; full: "
   "the whole encoder fine-tuned. The line `no pretraining` is a random encoder, frozen, and training from scratch under "

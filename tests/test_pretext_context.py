@@ -206,7 +206,7 @@ def test_without_an_adversary_the_generator_ignores_it():
 
 def test_the_discriminator_learns_at_a_rate_of_its_own():
   pretext, params, state, view = case(discriminator_rate=0.01)
-  tx, plain = (pretraining.optimizer(p, 1e-3, 10) for p in (pretext, pretext._replace(rates=None)))
+  tx, plain = (pretraining.optimizer(p, {"learning_rate": 1e-3}, 10) for p in (pretext, pretext._replace(rates=None)))
   grads = jax.grad(lambda p: pretext.loss(p, state, KEY, view)[0])(params)
 
   def updates(tx) -> Any:

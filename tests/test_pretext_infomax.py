@@ -276,7 +276,7 @@ def test_the_map_is_the_block_asked_for(spec, hp, block, places):
 @pytest.mark.parametrize("hp", [{}, {"estimator": "jsd", "alpha": 1.0}], ids=str)
 def test_pairs_are_learnt(hp, toy):
   pretext = build("deep_infomax", nn.build("conv:widths=4-8"), "flatten", 3, hp)
-  tx = pretraining.optimizer(pretext, 1e-2, 60)
+  tx = pretraining.optimizer(pretext, {"learning_rate": 1e-2}, 60)
   ts = train.make_init(pretext, tx)(KEY, {"image": toy.train.images[:1]})
   rows, data = [], {"image": toy.train.images}
   train.fit(

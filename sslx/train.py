@@ -68,7 +68,7 @@ def make_train_step(pretext: Pretext, tx: optax.GradientTransformation, accumula
     return grads, state, {"loss": loss, **metrics}
 
   def accumulated(params: Params, state: State, key: Array, batches: Any, pick: Callable[[Any], Batch]):
-    """`gradients` of the parts pick(batches[0]), pick(batches[1]), ..., meaned; the state after the last."""
+    """`gradients` of the parts pick(batches[0]), pick(batches[1]), ... on average; the state after the last."""
 
     def part(carry: tuple[State, Params], this: tuple[Array, Any]):
       state, total = carry

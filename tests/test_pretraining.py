@@ -165,6 +165,14 @@ def test_warm_up_in_epochs(given, rise, toy, monkeypatch):
   assert asked[1] == (0.5, 5000, 100 if not given else rise)
 
 
+def test_the_optimiser_is_the_configurations(toy, monkeypatch):
+  made = []
+  monkeypatch.setattr(pretraining.optim, "optimizer", lambda schedule, *a: made.append(a))
+  plan_of(toy, **HOW)
+  plan_of(toy)
+  assert made == [("lars", 1e-6), ("adamw", 1e-4)]
+
+
 def test_a_run_is_watched_in_parts(toy):
   """As training computes the loss: of contrastive methods it grows with the batch."""
   rows = []

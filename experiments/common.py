@@ -477,7 +477,7 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
       few = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
       pictures = pretraining.pictures(run.pretext, ts.params, ts.state, jax.random.key(1), few)
       figures.save(figures.picture_rows(pictures), figures_dir / "pretext.png")
-      if "view1" in run.pretext.transform(jax.random.key(1), few):  # of whole images
+      if "view1" in jax.eval_shape(run.pretext.transform, jax.random.key(1), few):  # views of whole images
         seen = views.pictures(config["hp"]["views"], jax.random.key(1), to_float(jnp.asarray(few["image"])))
         figures.save(
           figures.picture_rows({title: np.asarray(row) for title, row in seen.items()}), figures_dir / "views.png"

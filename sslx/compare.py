@@ -135,11 +135,8 @@ def train_classifiers(
   trained: dict[Task, Trained] = {}
   for mode in dict.fromkeys(t.mode for t in tasks):
     mine, tree = [t for t in tasks if t.mode == mode], trees[source(mode)]
-    start = (
-      (lambda task: fresh(1000 + task.subset_seed))
-      if source(mode) == "raw" or mode == "scratch"
-      else (lambda task: pretrained)
-    )
+    anew = mode == "scratch" or source(mode) == "raw"
+    start = (lambda task: fresh(1000 + task.subset_seed)) if anew else (lambda task: pretrained)
     if "propagate" in mode:
       fit = _spreader(graph, tree, dataset)
     elif "self_train" in mode:

@@ -105,6 +105,9 @@ flags.DEFINE_integer("self_train_batch_size", 128, "Its batch size.")
 flags.DEFINE_float("self_train_learning_rate", 3e-3, "Its peak learning rate.")
 
 SMOKE_STEPS, SMOKE_IMAGES = 6, 600
+BASES = {
+  "experiments.data_efficiency": ("experiments.label_curve",)
+}  # experiment -> others whose flags are its own too
 
 
 class Run(NamedTuple):
@@ -193,9 +196,9 @@ def help_text(module: str) -> str:
   from sslx import options
   from sslx.pretext import METHODS, check
 
-  ours = [f for name in ("experiments.common", module, "__main__") for f in FLAGS.flags_by_module_dict().get(name, [])]
+  ours = _own_flags(module, "__main__")
   lines = [(sys.modules.get(module) or sys.modules["__main__"]).__doc__ or "", "Flags:"]
-  for flag in dict.fromkeys(ours):
+  for flag in ours:
     lines.append(f"  --{flag.name}={flag.default_as_str or ''}\n      {flag.help}")
   method = check(FLAGS.method)
   lines.append(f"\nMethods: {', '.join(METHODS)}.")
@@ -205,6 +208,13 @@ def help_text(module: str) -> str:
   )
   lines.append(f"\nEncoders: see sslx/nn/encoders.py.\n{_encoder_help()}")
   return "\n".join(lines)
+
+
+def _own_flags(*modules: str) -> list[Any]:
+  """The flags of all experiments, of these modules, and of what one of these took its `main` from."""
+  by_module = FLAGS.flags_by_module_dict()
+  names = ("experiments.common", *modules, *BASES.get(modules[0], ()))
+  return list(dict.fromkeys(f for name in names for f in by_module.get(name, [])))
 
 
 def _encoder_help() -> str:
@@ -297,11 +307,9 @@ def given_flags() -> dict[str, Any]:
 
 def command(experiment: str) -> str:
   """The command line that repeats this run."""
-  modules = ("experiments.common", f"experiments.{experiment}", sys.argv[0])  # absl's name of __main__ is its file
-  ours = dict.fromkeys(f for name in modules for f in FLAGS.flags_by_module_dict().get(name, []))
   changed = [
     f.serialize().replace("\n", " ")
-    for f in ours
+    for f in _own_flags(f"experiments.{experiment}", sys.argv[0])  # absl's name of __main__ is its file
     if f.value != f.default and f.name not in ("fresh", "debug", "compilation_cache")
   ]
   return " ".join([f"python -m experiments.{experiment}", *changed])

@@ -16,6 +16,8 @@ Scratch is given every chance: at least 20 passes over the labels, or --finetune
 """
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -30,10 +32,6 @@ LABELS = (10, 30, 100, 300, 1000, 3000, 10_000)  # the defaults of flags here
 MODES = ["scratch", "full", "frozen"]
 FINETUNE_EPOCHS = 20.0
 AT = 100
-NOTE = (
-  "Test accuracy in percent, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference to "
-  "scratch, paired by subset, lies above (below) zero."
-)
 NEEDED_NOTE = (
   "How many labels training from scratch needs to be as accurate as the pretrained encoder is with the number at the head "
   "of the column, and how many times as many these are: by its mean curve, straight between the numbers of labels that "
@@ -43,17 +41,26 @@ NEEDED_NOTE = (
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import figures, report
-
   compared, dataset = variants.given()
   common.default(labels=variants.fitting(LABELS, dataset), modes=MODES, finetune_epochs=FINETUNE_EPOCHS)
+  curve("label_curve", compared, dataset)
+
+
+def curve(experiment: str, compared: Sequence[variants.Variant], dataset: Any) -> None:
+  """Trains `compared` at every number of --labels, and writes the curves, the labels that are saved, and the report.
+
+  Raises:
+    UserError: --at is none of --labels.
+  """
+  from sslx import figures, report
+
   counts = common.label_counts(dataset, common.heldout())
   at = FLAGS.at or (AT if AT in counts else counts[len(counts) // 2])
   if at not in counts:
     raise UserError(f"--at={at}: name one of --labels: {', '.join(map(str, counts))}.")
-  directory = variants.open_directory("label_curve", dataset)
+  directory = variants.open_directory(experiment, dataset)
   timings = {"start-up": time.monotonic() - START}
-  outcome = variants.run_variants("label_curve", compared, dataset, directory, timings)
+  outcome = variants.run_variants(experiment, compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
   needed = report.labels_needed(summary)
   lead = None
@@ -61,20 +68,20 @@ def main() -> None:
     first = max((one for one in needed if one.labels == at), key=lambda one: one.accuracy)
     spans = [(at, first.needed, first.accuracy, f"{report.times_text(first)} the labels")]
     path = directory / "figures/labels.png"
-    curve = figures.label_curve([e for e in summary if e["mode"] != "raw"], spans)
-    assert curve is not None  # scratch has several numbers of labels
-    figures.save(curve, path)
+    drawing = figures.label_curve([e for e in summary if e["mode"] != "raw"], spans)
+    assert drawing is not None  # scratch has several numbers of labels
+    figures.save(drawing, path)
     caption = (
       f"Mean and standard deviation over label subsets. The arrow: from {first.name} at {at:,} labels to scratch."
     )
     tables = [
-      ("Accuracy against number of labels", report.curve_cells(summary), NOTE),
+      ("Accuracy against number of labels", report.curve_cells(summary), variants.CURVE_NOTE),
       ("Labels that training from scratch needs", report.needed_cells(needed), NEEDED_NOTE),
     ]
     drawn = [("Accuracy against number of labels", caption, path)]
-    lead = variants.Lead(tables, [NOTE, NEEDED_NOTE], drawn, report.needed_sentences(needed, at))
+    lead = variants.Lead(tables, [variants.CURVE_NOTE, NEEDED_NOTE], drawn, report.needed_sentences(needed, at))
   title = f"{', '.join(v.title for v in compared)} on {dataset.name}: accuracy against number of labels"
-  variants.write_report("label_curve", title, directory, "Modes", outcome, timings, variants.budget(), lead=lead)
+  variants.write_report(experiment, title, directory, "Modes", outcome, timings, variants.budget(), lead=lead)
 
 
 if __name__ == "__main__":

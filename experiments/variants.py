@@ -340,11 +340,11 @@ def short_name(dataset: str) -> str:
   return Path(dataset.partition(":")[2]).stem or dataset
 
 
-NOTE = (
+CURVE_NOTE = (
   "Test accuracy in percent, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference to "
-  "scratch, paired by subset, lies above (below) zero. The line `no pretraining` is a random encoder, frozen, and "
-  "training from scratch under `full`."
+  "scratch, paired by subset, lies above (below) zero."
 )
+NOTE = f"{CURVE_NOTE} The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`."
 PRETRAINING_NOTE = (
   "loss: mean over the last steps of pretraining; held-out loss and pretext metrics: at its end, on training images that "
   "it did not train on; knn accuracy: of those by their labels, each by its 20 nearest others. squared error: of "

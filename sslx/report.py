@@ -225,7 +225,7 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
   accuracies = list(accuracy.values())
   other = groups.get(_reference(groups, key, baseline), {}) if key[4] != baseline else {}
   differences = [accuracy[seed] - float(other[seed]["test_accuracy"]) for seed in accuracy if seed in other]
-  low, high = _t_interval(differences)
+  low, high = t_interval(differences)
   last = list(own.values())[-1]
   total, trainable = last.get("parameters_total"), last.get("parameters_trainable")
   seconds = [row["seconds"] for row in own.values() if row.get("seconds") is not None]
@@ -248,7 +248,8 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
   }
 
 
-def _t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+  """The two-sided 95% interval of the mean of `values` by Student's t; (None, None) of fewer than two."""
   from scipy.stats import t
 
   if len(values) < 2:

@@ -1,0 +1,82 @@
+"""Self-supervised methods and the supervised baseline, frozen, partly and fully trained, with few labels and with all.
+
+    python -m experiments.assignment --dataset=mnist --methods=rotation,simclr
+    python -m experiments.assignment --dataset=fashion_mnist --methods=denoise,rotation,simclr --labels=100,1000,all
+    python -m experiments.assignment --flagfile=experiments/flags/assignment.flags     # the table of docs/comparisons.md
+
+What a course asks for: on a data set of choice, at least two self-supervised methods against a supervised network with
+exactly as many parameters (asserted, and in the table), its encoder frozen (`frozen`), its last block trained (`last:1`) or
+all of it (`full`), with 100 labels and with all of them. The report reads each method's table in words, from the numbers:
+which mode wins where, by how much, and whether that is more than chance.
+
+Modes that train by gradient make at least 150 steps and 5 passes over the labels, or --finetune_epochs.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+
+from experiments import START, common, variants
+from sslx.types import UserError
+
+FLAGS = flags.FLAGS
+
+METHODS = ["rotation", "simclr"]  # the defaults of flags here
+LABELS = ["100", "all"]
+FINETUNE_EPOCHS = 5.0
+HEADING = "Frozen, partly and fully trained"
+
+
+def main() -> None:
+  """Runs the experiment on the parsed flags."""
+  from sslx import figures, readings, report
+  from sslx.compare import CONTROLS
+
+  if FLAGS["method"].present or FLAGS.checkpoint:
+    raise UserError("--method, --checkpoint: several methods are compared here; name them with --methods=A,B.")
+  common.default(methods=METHODS)
+  compared, dataset = variants.given()
+  if len(compared) < 2:
+    raise UserError(f"--methods={','.join(FLAGS.methods)}: name at least two self-supervised methods.")
+  common.default(labels=LABELS, finetune_epochs=FINETUNE_EPOCHS)
+  counts = common.label_counts(dataset, common.heldout())
+  directory = variants.open_directory("assignment", dataset)
+  timings = {"start-up": time.monotonic() - START}
+  outcome = variants.run_variants("assignment", compared, dataset, directory, timings)
+  summary = report.summarise(outcome.rows)
+
+  sizes = {
+    r["parameters_total"] for r in outcome.rows if r["mode"] in ("scratch", "frozen", "full") or "last" in r["mode"]
+  }
+  assert len(sizes) == 1, f"the compared networks differ in their number of parameters: {sizes}"
+  sentences = [f"Every network has {sizes.pop():,} parameters, encoder and classifier."]
+  for labels in counts:
+    at = [entry for entry in summary if entry["labels"] == labels and entry["mode"] not in CONTROLS]
+    for variant in compared:
+      mine = [e for e in at if e["method"] in (variant.title, variants.NONE)]
+      ranked = readings.ranking(mine, lambda e: e["mode"], len(dataset.test))
+      sentences.append(readings.reading(f"{variant.title}, {labels:,} labels", ranked))
+    overall = readings.ranking(at, lambda e: called(e), len(dataset.test))
+    sentences.append(readings.reading(f"All methods, {labels:,} labels", overall))
+
+  tables, drawn = [], []
+  for variant in compared:
+    own = [e for e in summary if e["method"] in (variant.title, variants.NONE)]
+    tables.append((variant.title, report.curve_cells(own), variants.CURVE_NOTE))
+  path = directory / "figures/accuracy.png"
+  figures.save(figures.method_dots(summary), path)
+  drawn.append((HEADING, "Test accuracy by mode; whiskers are one standard deviation over label subsets.", path))
+  lead = variants.Lead(tables, [variants.CURVE_NOTE, readings.NOTE], drawn, sentences)
+  title = f"{', '.join(v.title for v in compared)} and supervised training on {dataset.name}"
+  variants.write_report("assignment", title, directory, HEADING, outcome, timings, variants.budget(), lead=lead)
+
+
+def called(entry: Mapping[str, Any]) -> str:
+  """`simclr frozen`, or `scratch`, which belongs to no method."""
+  return entry["mode"] if entry["method"] == variants.NONE else f"{entry['method']} {entry['mode']}"
+
+
+if __name__ == "__main__":
+  raise SystemExit(common.run(main, __name__))

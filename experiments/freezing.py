@@ -1,0 +1,76 @@
+"""How much of a pretrained encoder should be trained on the labels? Accuracy against the number of trained blocks.
+
+    python -m experiments.freezing --methods=denoise,rotation,simclr
+    python -m experiments.freezing --checkpoint=runs/simclr-mnist-conv-1a2b3c4d --labels=30,1000
+    python -m experiments.freezing --flagfile=experiments/flags/freezing.flags      # the figure of docs/comparisons.md
+
+Every method (--methods, or --method, or --checkpoint) pretrains the same encoder; then the head and its last 0, 1, 2 ...
+blocks are trained on nested, stratified subsets of --labels (default 30, 100, 300, 1000, 10,000), --seeds of each. With 0
+blocks that is the mode `frozen`, with all of them `full`. Beside it training from scratch, the random encoder and raw pixels.
+
+With few labels a trained block forgets more than it learns; with many a frozen one holds the rest back. Yosinski, Clune,
+Bengio, Lipson: How transferable are features in deep neural networks?, NIPS 2014, arXiv 1411.1792 draw the same trade-off
+over layers, for labels of another task. `frozen` is fitted by L-BFGS with its L2 chosen inside the labels, the other modes by gradient steps
+with one fixed recipe: at least 150 steps and 10 passes over the labels, or --finetune_epochs.
+"""
+
+import time
+
+from absl import flags
+
+from experiments import START, common, variants
+
+FLAGS = flags.FLAGS
+
+METHODS = ["denoise", "rotation", "simclr"]  # the defaults of flags here
+LABELS = (30, 100, 300, 1000, 10_000)
+FINETUNE_EPOCHS = 10.0
+HEADING = "Accuracy against trained blocks"
+
+
+def main() -> None:
+  """Runs the experiment on the parsed flags."""
+  from sslx import figures_blocks, nn, readings, report
+
+  if not any(FLAGS[name].present for name in ("method", "methods", "checkpoint")):
+    common.default(methods=METHODS)
+  compared, dataset = variants.given()
+  blocks = nn.build(FLAGS.encoder).block_names
+  depths = {"frozen": 0, **{f"last:{k}": k for k in range(1, len(blocks))}, "full": len(blocks)}
+  common.default(labels=variants.fitting(LABELS, dataset), modes=["scratch", *depths], finetune_epochs=FINETUNE_EPOCHS)
+  directory = variants.open_directory("freezing", dataset)
+  timings = {"start-up": time.monotonic() - START}
+  outcome = variants.run_variants("freezing", compared, dataset, directory, timings)
+  summary = report.summarise(outcome.rows)
+  drawn = [
+    (
+      HEADING,
+      "Mean and standard deviation over label subsets. Right of each curve, hollow: training from scratch.",
+      directory / "figures/blocks.png",
+    )
+  ]
+  figures_blocks.save(figures_blocks.trained_blocks(summary, depths), drawn[0][2])
+
+  def name(entry: readings.Entry) -> str:
+    depth = depths.get(entry["mode"])
+    return entry["mode"] if depth is None else f"{depth} of {len(blocks)} blocks"
+
+  sentences = []
+  for variant in compared:
+    for labels in sorted({e["labels"] for e in summary}):
+      mine = [
+        e
+        for e in summary
+        if e["labels"] == labels and (e["mode"] == "scratch" or (e["method"] == variant.title and e["mode"] in depths))
+      ]
+      if len(mine) > 1:
+        ranked = readings.ranking(mine, name, len(dataset.test))
+        sentences.append(readings.reading(f"{variant.title}, {labels:,} labels", ranked))
+  tables = [(HEADING, report.curve_cells(summary), variants.CURVE_NOTE)]
+  lead = variants.Lead(tables, [variants.CURVE_NOTE, readings.NOTE], drawn, sentences)
+  title = f"How many blocks to train: {', '.join(v.title for v in compared)} on {dataset.name}"
+  variants.write_report("freezing", title, directory, HEADING, outcome, timings, variants.budget(), lead=lead)
+
+
+if __name__ == "__main__":
+  raise SystemExit(common.run(main, __name__))

@@ -100,9 +100,12 @@ flags.DEFINE_float("finetune_epochs", 1.0, "At least this many passes over the l
 flags.DEFINE_integer("finetune_batch_size", 50, "Their batch size.")
 flags.DEFINE_list("finetune_learning_rates", ["2e-3"], "Their peak learning rate; of several, --validation chooses.")
 flags.DEFINE_float("weight_decay", 1e-4, "Their decoupled weight decay.")
-flags.DEFINE_float("self_train_epochs", 2.0, "Passes of the mode self_train over all training images.")
+flags.DEFINE_float("self_train_epochs", 2.0, "Passes of the mode self_train over all training images, a round.")
 flags.DEFINE_integer("self_train_batch_size", 128, "Its batch size.")
 flags.DEFINE_float("self_train_learning_rate", 3e-3, "Its peak learning rate.")
+flags.DEFINE_integer(
+  "self_train_rounds", 2, "Its rounds: train on the spread labels, spread them anew over the graph of what was learnt."
+)
 
 SMOKE_STEPS, SMOKE_IMAGES = 6, 600
 BASES = {
@@ -237,7 +240,7 @@ def recipe() -> Any:
   from sslx.finetune import Recipe
 
   positive("finetune_steps", "finetune_epochs", "finetune_batch_size")
-  positive("self_train_epochs", "self_train_batch_size", "self_train_learning_rate")
+  positive("self_train_epochs", "self_train_batch_size", "self_train_learning_rate", "self_train_rounds")
   try:
     rates = tuple(float(rate) for rate in FLAGS.finetune_learning_rates)
   except ValueError:
@@ -254,6 +257,7 @@ def recipe() -> Any:
     self_train_epochs=0.1 if FLAGS.smoke else FLAGS.self_train_epochs,
     self_train_batch_size=FLAGS.self_train_batch_size,
     self_train_learning_rate=FLAGS.self_train_learning_rate,
+    self_train_rounds=FLAGS.self_train_rounds,
   )
 
 

@@ -10,8 +10,9 @@ knn:K     K nearest neighbours in the frozen features (no head at all)
 propagate the labels spread over the neighbour graph of all training images' frozen features (sslx/propagation.py);
           propagate:cmn also takes the class frequencies as known. raw+propagate: on pixels, for an honest table
 self_train everything, started at the pretrained weights and trained on all training images with the labels that
-          `propagate` gives them, then with its own sure answers (sslx/pretext/self_training.py). raw+self_train: the
-          same from random weights and the labels of raw+propagate
+          `propagate` gives them, then with its own sure answers (sslx/pretext/self_training.py); then the labels are
+          spread anew over the graph of the features that this made, for the next round and, after the last, as the
+          answer. raw+self_train: the same from random weights and the labels of raw+propagate
 """
 
 import functools
@@ -141,7 +142,7 @@ def train_classifiers(
       fit = _spreader(graph, tree, dataset)
     elif "self_train" in mode:
       tune = finetune.make_self_train(encoder, features, dataset.num_classes, recipe, encode)
-      fit = _self_trainer(tune, start, graph, dataset)
+      fit = _self_trainer(tune, start, graph, encode, dataset, recipe.self_train_rounds)
     elif head_only(mode):
       fit = _head_fitter(tree, encode, dataset, labelled, mine, seed)
     else:
@@ -218,33 +219,43 @@ def _spreader(
   below = 0 if tree is None else masks.count(tree["params"])
 
   def fit(task: Task, rows: np.ndarray) -> finetune.Classifier:
-    head = _spread(graph, task, rows, dataset, task.mode.endswith(":cmn"))
+    head = _spread(graph(source(task.mode)), task, rows, dataset, task.mode.endswith(":cmn"))
     return finetune.Classifier(tree, head, 0, below)
 
   return fit
 
 
 def _spread(
-  graph: Callable[[str], propagation.Graph], task: Task, rows: np.ndarray, dataset: Dataset, class_mass: bool = False
+  graph: propagation.Graph, task: Task, rows: np.ndarray, dataset: Dataset, class_mass: bool = False
 ) -> propagation.Propagated:
   labels = dataset.train.labels
   assert labels is not None
-  return propagation.propagate(graph(source(task.mode)), rows, labels[rows], dataset.num_classes, class_mass)
+  return propagation.propagate(graph, rows, labels[rows], dataset.num_classes, class_mass)
 
 
 def _self_trainer(
   tune: Callable[..., finetune.Classifier],
   start: Callable[[Task], finetune.EncoderTree],
   graph: Callable[[str], propagation.Graph],
+  encode: finetune.Encode,
   dataset: Dataset,
+  rounds: int,
 ) -> Callable[[Task, np.ndarray], finetune.Classifier]:
-  """A function that trains encoder and head on all training images, from a subset's propagated labels."""
+  """A function that trains encoder and head on all training images, from a subset's propagated labels, and spreads the
+  labels anew over the graph of what it learnt; each round starts at the same weights with the labels of the one before.
+  """
+  images, labels = dataset.train.images, dataset.train.labels
 
   def fit(task: Task, rows: np.ndarray) -> finetune.Classifier:
-    assert dataset.train.labels is not None
-    title = f"{task.mode}, {task.labels} labels, subset {task.subset_seed + 1}"
-    spread, labels = _spread(graph, task, rows, dataset), dataset.train.labels[rows]
-    return tune(start(task), dataset.train.images, rows, labels, spread, task.subset_seed, title)
+    assert labels is not None
+    spread = _spread(graph(source(task.mode)), task, rows, dataset)
+    for number in range(1, rounds + 1):
+      title = f"{task.mode}, {task.labels} labels, subset {task.subset_seed + 1}, round {number} of {rounds}"
+      classifier = tune(start(task), images, rows, labels[rows], spread, task.subset_seed, title)
+      learnt = propagation.graph(probe.extract(finetune.features_of(classifier.encoder, encode), images))
+      spread = _spread(learnt, task, rows, dataset)
+    head = spread._replace(chosen={**spread.chosen, **classifier.head.chosen, "rounds": rounds})
+    return classifier._replace(head=head)
 
   return fit
 

@@ -38,9 +38,10 @@ class Recipe(NamedTuple):
   weight_decay: float = 1e-4
   folds: int = 3
   self_train_epochs: float = 2.0
-  """Passes of self-training over all training images; batch and rate below are its own too."""
+  """Passes of self-training over all training images, in each of its rounds; batch and rate below are its own too."""
   self_train_batch_size: int = 128
   self_train_learning_rate: float = 3e-3
+  self_train_rounds: int = 2
 
 
 class Classifier(NamedTuple):

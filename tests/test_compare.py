@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from sslx import compare, finetune, nn
+from sslx import compare, finetune, nn, probe, propagation
 from sslx.data import Split
 from sslx.types import UserError
 
@@ -151,3 +151,31 @@ def test_modes_are_checked():
   ]:
     with pytest.raises(UserError, match=message):
       compare.check_modes([bad], blocks)
+
+
+def test_each_round_of_self_training_spreads_the_labels_over_what_the_last_one_learnt(toy):
+  encoder, calls = nn.build(ENCODER), []
+  trees = [finetune.make_init_encoder(encoder, toy.image_shape)(seed) for seed in range(4)]
+  rows = np.arange(9)
+
+  def graph_of(tree):
+    return propagation.graph(probe.extract(finetune.features_of(tree, ENCODE), toy.train.images))
+
+  def tune(tree, images, rows, labels, spread, seed, title):
+    calls.append((tree, spread.belief, seed, title))
+    np.testing.assert_array_equal(labels, toy.train.labels[rows])
+    head = probe.Linear(np.zeros((54, 3)), np.zeros(3), probe.identity(54), {"teacher_sure": 0.5})
+    return finetune.Classifier(trees[len(calls)], head, 1, 2)
+
+  fit = compare._self_trainer(tune, lambda task: trees[0], lambda which: graph_of(trees[0]), ENCODE, toy, 3)
+  classifier = fit(compare.Task("self_train", 9, 4), rows)
+  beliefs = [propagation.propagate(graph_of(tree), rows, toy.train.labels[rows], 3).belief for tree in trees]
+  assert [tree is trees[0] for tree, *_ in calls] == [True] * 3
+  for (_, given, seed, title), belief in zip(calls, beliefs, strict=False):
+    np.testing.assert_array_equal(given, belief)
+    assert seed == 4
+    assert "subset 5, round" in title
+  np.testing.assert_array_equal(classifier.head.belief, beliefs[3])  # the answer is the last graph's
+  assert classifier.encoder is trees[3]
+  assert (classifier.trainable, classifier.total) == (1, 2)
+  assert (classifier.head.chosen["teacher_sure"], classifier.head.chosen["rounds"]) == (0.5, 3)

@@ -15,6 +15,7 @@ from experiments import common
 from sslx import report
 from sslx.types import UserError
 
+NAMED = ("freezing", "assignment", "data_efficiency", "one_percent", "rotnet_mnist")  # whose name says what they ask
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 
@@ -24,7 +25,10 @@ def section(run: Path) -> str:
   if rows and (run / "tables.md").exists():  # of experiments.compare and its kin
     last = rows[-1]
     title = f"{last['dataset']}, --encoder={last['encoder']}"
-    title = f"blocks of {last['pretraining']['method']}, {title}" if last["experiment"] == "blocks" else title
+    if last["experiment"] == "blocks":
+      title = f"blocks of {last['pretraining']['method']}, {title}"
+    elif last["experiment"] in NAMED:
+      title = f"{last['experiment']}: {title}"
     if last["experiment"] == "transfer":
       made = json.loads((run / "config.json").read_text())
       targets = ", ".join(dict.fromkeys(row["dataset"] for row in rows))

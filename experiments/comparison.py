@@ -179,7 +179,7 @@ def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, t
 
   save(figures.accuracy_bars(summary), "accuracy")
   save(figures.label_curve(summary), "labels")
-  draw_predictions(subject, predicted, min(r["labels"] for r in rows))
+  draw_predictions(subject.dataset, folder, predicted, min(r["labels"] for r in rows))
   timings["report"] = time.monotonic() - begin
 
   console = Console(soft_wrap=True)
@@ -207,17 +207,17 @@ def drawn(folder: Path) -> list[tuple[str, str, Path]]:
   return [figure for figure in paths if figure[2].exists()]
 
 
-def draw_predictions(subject: Subject, predicted: Mapping[Any, np.ndarray], labels: int) -> None:
-  """Draws what scratch and frozen said of the test images, as far as they are among `predicted`, into figures/."""
+def draw_predictions(dataset: Any, folder: Path, predicted: Mapping[Any, np.ndarray], labels: int) -> None:
+  """Draws what scratch and frozen said of the test images, as far as they are among `predicted`, into `folder`."""
   for task, logits in predicted.items():
     if task.mode in ("scratch", "frozen") and task.labels == labels and task.subset_seed == 0:
-      _draw_predictions(subject, task.mode, logits)
+      _draw_predictions(dataset, folder, task.mode, logits)
 
 
-def _draw_predictions(subject: Subject, mode: str, logits: np.ndarray) -> None:
+def _draw_predictions(dataset: Any, folder: Path, mode: str, logits: np.ndarray) -> None:
   from sslx import figures
 
-  test, names, folder = subject.dataset.test, subject.dataset.class_names, subject.directory / "figures"
+  test, names = dataset.test, dataset.class_names
   probability = np.exp(logits - logits.max(1, keepdims=True))
   confidence = (probability / probability.sum(1, keepdims=True)).max(1)
   few, guess = np.arange(min(PICTURED, len(test))), logits.argmax(1)

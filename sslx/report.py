@@ -226,7 +226,7 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
   accuracies = list(accuracy.values())
   other = groups.get(_reference(groups, key, baseline), {}) if key[4] != baseline else {}
   differences = [accuracy[seed] - float(other[seed]["test_accuracy"]) for seed in accuracy if seed in other]
-  low, high = t_interval(differences)
+  low, high = _t_interval(differences)
   last = list(own.values())[-1]
   total, trainable = last.get("parameters_total"), last.get("parameters_trainable")
   seconds = [row["seconds"] for row in own.values() if row.get("seconds") is not None]
@@ -250,14 +250,22 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
   }
 
 
-def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-  """The two-sided 95% interval of the mean of `values` by Student's t; (None, None) for fewer than two."""
+def _t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
   from scipy.stats import t
 
   if len(values) < 2:
     return None, None
   half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
   return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def gain(differences: Sequence[float]) -> tuple[str, float, float]:
+  """("+5.7 points [+4.9, +6.5]", 0.049, 0.065): the mean of differences between accuracies, two at least, and its 95%
+  interval by Student's t."""
+  low, high = _t_interval(differences)
+  assert low is not None
+  assert high is not None
+  return f"{_points(float(np.mean(differences)))} points [{_points(low)}, {_points(high)}]", low, high
 
 
 def binomial_interval(right: int, of: int) -> tuple[float, float]:

@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -319,10 +319,18 @@ def command(experiment: str) -> str:
   return " ".join([f"python -m experiments.{experiment}", *changed])
 
 
-def setup(features: str, method_name: str | None = None, hp: Sequence[str] | None = None, dataset: Any = None) -> Run:
+def setup(
+  features: str,
+  method_name: str | None = None,
+  hp: Sequence[str] | None = None,
+  dataset: Any = None,
+  more: Mapping[str, Any] | None = None,
+  **changed: Any,
+) -> Run:
   """Checks the flags, loads the data, and opens the run directory of this configuration.
 
-  method_name, hp, dataset: in place of what the flags say.
+  method_name, hp, dataset, and changed (arguments of `pretraining.configuration`): in place of what the flags say.
+  more: further entries of the configuration, for what the caller changes in the method.
 
   The directory's name and config.json are made of what determines the pretrained encoder, so that other labels, modes
   or seeds of the comparison find it again, and the same command after a kill goes on where it stopped.
@@ -336,18 +344,19 @@ def setup(features: str, method_name: str | None = None, hp: Sequence[str] | Non
   method_name = str(method_name or FLAGS.method)
   method = check(method_name)
   values = options.parse(method.factory, FLAGS.hp if hp is None else hp, "--hp")
-  spec = FLAGS.encoder or method.encoder
+  names = ("encoder", "epochs", "batch_size", "learning_rate", "seed", "watch")
+  names += ("optimizer", "warmup_epochs", "accumulate", "precision")
+  training: dict[str, Any] = {name: FLAGS[name].value for name in names}
+  training["weight_decay"] = FLAGS.pretraining_weight_decay  # --weight_decay is that of the modes
+  training |= changed
+  spec = training["encoder"] = training["encoder"] or method.encoder
   encoder = nn.build(spec)
   parse(features, encoder.block_names)
   dataset = dataset or load_dataset(FLAGS.dataset)
   if FLAGS.watch < 0:
     raise UserError(f"--watch={FLAGS.watch}: a number of training images, 0 for none.")
-  given = FLAGS.epochs, FLAGS.batch_size, FLAGS.learning_rate, FLAGS.seed, FLAGS.watch
-  training: dict[str, Any] = {
-    name: FLAGS[name].value for name in ("optimizer", "warmup_epochs", "accumulate", "precision")
-  }
-  training["weight_decay"] = FLAGS.pretraining_weight_decay  # --weight_decay is that of the modes
-  config = configuration(method_name, dataset, values, spec, features, *given, **training) | {"smoke": FLAGS.smoke}
+  config = configuration(method_name, dataset, values, features=features, **training) | {"smoke": FLAGS.smoke}
+  config |= more or {}
   pretext = build(method_name, nn.build(spec, config["precision"]), features, dataset.num_classes, values)
   name = "-".join(config[k] for k in ("method", "dataset", "encoder"))
   return Run(dataset, encoder, pretext, features, config, open_directory(Path(FLAGS.out), config, name, FLAGS.fresh))

@@ -3,7 +3,7 @@
 import json
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,11 +69,17 @@ def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
 
 
 def run_modes(
-  subject: Subject, modes: Sequence[str] | Mapping[int, Sequence[str]], labelled: Any, timings: dict[str, float]
+  subject: Subject,
+  modes: Sequence[str] | Mapping[int, Sequence[str]],
+  labelled: Any,
+  timings: dict[str, float],
+  recipe: Any = None,
+  more: Callable[[np.ndarray], dict[str, Any]] = lambda logits: {},
 ) -> tuple[list[dict[str, Any]], dict[Any, np.ndarray]]:
   """(rows of all modes, labels and subsets, {task: test logits} of those that results.jsonl lacked).
 
-  modes: at every number of labels, or for each of them.
+  modes: at every number of labels, or for each of them. recipe: the sslx.finetune.Recipe in place of the flags'.
+  more: test logits f32 [N,K] -> further entries of a row.
   What is missing is trained first; then the test images are read once, and the rows appended. Where all labels are
   used, the subsets are the same, and only the first counts.
   """
@@ -81,7 +87,7 @@ def run_modes(
   from sslx.compare import Task, logits, train_classifiers
   from sslx.finetune import Recipe, encode_fn
 
-  recipe = common.recipe()
+  recipe = recipe or common.recipe()
   results = subject.directory / "results.jsonl"
   labels = (subject.dataset.train.labels, subject.dataset.test.labels)
   crc = zlib.crc32(b"".join(a.tobytes() for a in labels))  # rows of other labels or another test split are not these
@@ -135,12 +141,28 @@ def run_modes(
       "experiment": subject.experiment, **subject.names, "dataset": subject.dataset.name, "features": subject.features,
       **task._asdict(), "test_accuracy": float((predicted[task].argmax(1) == test.labels).mean()),
       "parameters_total": classifier.total, "parameters_trainable": classifier.trainable, "seconds": seconds,
-      "chosen": classifier.head.chosen, "seed": subject.seed, "settings": settings, **shared,
+      "chosen": classifier.head.chosen, "seed": subject.seed, "settings": settings, **more(predicted[task]), **shared,
     }  # fmt: skip
     report.append_row(results, row)
   timings["testing"] = timings.get("testing", 0) + time.monotonic() - begin
   known = mine()
   return [known[task] for task in tasks], predicted
+
+
+def run_pairs(
+  subject: Callable[[int], Subject],
+  modes: Sequence[str],
+  labelled: Any,
+  timings: dict[str, float],
+  **how: Any,
+) -> tuple[list[dict[str, Any]], dict[Any, np.ndarray]]:
+  """`run_modes` where every subset has a pretraining run of its own: subject(seed), and how as there."""
+  rows, predicted = [], {}
+  for seed, subset in labelled.subsets.items():
+    found = run_modes(subject(seed), modes, labelled._replace(subsets={seed: subset}), timings, **how)
+    rows += found[0]
+    predicted |= found[1]
+  return rows, predicted
 
 
 def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, timings: dict[str, float]) -> None:
@@ -157,10 +179,7 @@ def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, t
 
   save(figures.accuracy_bars(summary), "accuracy")
   save(figures.label_curve(summary), "labels")
-  fewest = min(r["labels"] for r in rows)
-  for task, logits in predicted.items():
-    if task.mode in ("scratch", "frozen") and task.labels == fewest and task.subset_seed == 0:
-      _draw_predictions(subject, task.mode, logits, save)
+  draw_predictions(subject.dataset, folder, predicted, min(r["labels"] for r in rows))
   timings["report"] = time.monotonic() - begin
 
   console = Console(soft_wrap=True)
@@ -176,20 +195,32 @@ def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, t
     {**subject.names["pretraining"], **rows[0]["settings"]},
     rows,
     summary,
-    [(title, caption, folder / f"{name}.png") for name, title, caption in FIGURES if (folder / f"{name}.png").exists()],
+    drawn(folder),
     timings,
   )
   print(f"Report: {page}")
 
 
-def _draw_predictions(subject: Subject, mode: str, logits: np.ndarray, save: Any) -> None:
+def drawn(folder: Path) -> list[tuple[str, str, Path]]:
+  """(title, caption, file) of those of FIGURES that are in `folder`."""
+  paths = [(title, caption, folder / f"{name}.png") for name, title, caption in FIGURES]
+  return [figure for figure in paths if figure[2].exists()]
+
+
+def draw_predictions(dataset: Any, folder: Path, predicted: Mapping[Any, np.ndarray], labels: int) -> None:
+  """Draws what scratch and frozen said of the test images, as far as they are among `predicted`, into `folder`."""
+  for task, logits in predicted.items():
+    if task.mode in ("scratch", "frozen") and task.labels == labels and task.subset_seed == 0:
+      _draw_predictions(dataset, folder, task.mode, logits)
+
+
+def _draw_predictions(dataset: Any, folder: Path, mode: str, logits: np.ndarray) -> None:
   from sslx import figures
 
-  test, names = subject.dataset.test, subject.dataset.class_names
+  test, names = dataset.test, dataset.class_names
   probability = np.exp(logits - logits.max(1, keepdims=True))
   confidence = (probability / probability.sum(1, keepdims=True)).max(1)
   few, guess = np.arange(min(PICTURED, len(test))), logits.argmax(1)
-  save(
-    figures.predictions(test.images[few], test.labels[few], guess[few], names, confidence[few]), f"predictions_{mode}"
-  )
-  save(figures.confusion(test.labels, guess, names), f"confusion_{mode}")
+  samples = figures.predictions(test.images[few], test.labels[few], guess[few], names, confidence[few])
+  figures.save(samples, folder / f"predictions_{mode}.png")
+  figures.save(figures.confusion(test.labels, guess, names), folder / f"confusion_{mode}.png")

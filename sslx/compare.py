@@ -137,16 +137,17 @@ def train_classifiers(
   for mode in dict.fromkeys(t.mode for t in tasks):
     mine, tree = [t for t in tasks if t.mode == mode], trees[source(mode)]
     anew = mode == "scratch" or source(mode) == "raw"
-    start = (lambda task: fresh(1000 + task.subset_seed)) if anew else (lambda task: pretrained)
+    start = (lambda task: fresh(1000 + task.subset_seed)) if anew else (lambda task: tree)
+    plain = recipe.head == "gradient" and mode in ("random", "frozen")  # the head is trained as the other modes are
     if "propagate" in mode:
       fit = _spreader(graph, tree, dataset)
     elif "self_train" in mode:
       tune = finetune.make_self_train(encoder, features, dataset.num_classes, recipe, encode)
       fit = _self_trainer(tune, start, graph, encode, dataset, recipe.self_train_rounds)
-    elif head_only(mode):
+    elif head_only(mode) and not plain:
       fit = _head_fitter(tree, encode, dataset, labelled, mine, seed)
     else:
-      blocks = masks.trained_blocks(mode, encoder.block_names)
+      blocks = () if plain else masks.trained_blocks(mode, encoder.block_names)
       tune = finetune.make_finetune(encoder, features, dataset.num_classes, blocks, recipe, encode)
       fit = _tuner(tune, start, dataset.train, labelled)
     for task in mine:

@@ -5,7 +5,7 @@ No second trainer: `supervised` is a Pretext, and this is `fit` + given encoder 
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,14 @@ class Recipe(NamedTuple):
   self_train_batch_size: int = 128
   self_train_learning_rate: float = 3e-3
   self_train_rounds: int = 2
+  optimizer: optim.OPTIMIZERS = "adamw"
+  schedule: optim.SCHEDULES = "cosine"
+  shuffle: bool = True
+  patience: int | None = None
+  """With a number, training ends early where the training accuracy of that many epochs in a row was not above the best."""
+  head: Literal["logistic", "gradient"] = "logistic"
+  """How the head of a frozen encoder is trained: logistic regression that chooses for itself (`probe.fit_linear`), or by
+  gradient, as in the other modes."""
 
 
 class Classifier(NamedTuple):
@@ -98,13 +106,19 @@ def make_finetune(
     mask = masks.trainable(params, blocks)
     steps = max(recipe.steps, int(recipe.epochs * (len(labels) // recipe.batch_size)))
     if (rate, steps) not in compiled:
-      tx = optim.freeze(optim.optimizer(optim.cosine(rate, steps), weight_decay=recipe.weight_decay), mask)
+      schedule = optim.schedule(recipe.schedule, rate, steps)
+      tx = optim.freeze(optim.optimizer(schedule, recipe.optimizer, recipe.weight_decay), mask)
       compiled[rate, steps] = tx, train.make_train_step(pretext, tx)
     tx, step = compiled[rate, steps]
     ts = TrainState(jnp.zeros((), jnp.int32), key, params, {"encoder": tree["stats"]}, tx.init(params))
-    ts = train.fit(ts, step, data, steps=steps, batch_size=recipe.batch_size, seed=seed, log_every=steps)
+    how = {"batch_size": recipe.batch_size, "seed": seed, "shuffle": recipe.shuffle}
+    if recipe.patience is None:
+      chosen, ts = {"learning_rate": rate}, train.fit(ts, step, data, steps=steps, log_every=steps, **how)
+    else:
+      ts = _patient(ts, step, data, steps, recipe.patience, **how)
+      chosen = {"learning_rate": rate, "steps": int(ts.step)}
     dense = jax.tree.map(np.asarray, ts.params["head"]["Dense_0"])
-    linear = probe.Linear(dense["kernel"], dense["bias"], probe.identity(len(dense["kernel"])), {"learning_rate": rate})
+    linear = probe.Linear(dense["kernel"], dense["bias"], probe.identity(len(dense["kernel"])), chosen)
     after = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
     return Classifier(after, linear, masks.count(ts.params, mask), masks.count(ts.params))
 
@@ -136,10 +150,27 @@ def make_finetune(
     classifier = trained(tree, images, labels, seed, best)
     accuracy = scores[best] / sum(len(valid[1]) for _, valid in parts)
     return classifier._replace(
-      head=classifier.head._replace(chosen={"learning_rate": best, "validation_accuracy": accuracy})
+      head=classifier.head._replace(chosen={**classifier.head.chosen, "validation_accuracy": accuracy})
     )
 
   return run
+
+
+def _patient(
+  ts: TrainState, step: train.TrainStep, data: dict[str, Any], steps: int, patience: int, batch_size: int, **how: Any
+) -> TrainState:
+  """`train.fit` by epochs, to `steps` at most; ends when `patience` of them in a row had no accuracy above the best.
+
+  As Keras' EarlyStopping: the accuracy is the mean over an epoch's batches while it trains, and the last weights stay.
+  """
+  epoch = len(data["label"]) // min(batch_size, len(data["label"]))
+  best, since, rows = -1.0, 0, []
+  while int(ts.step) < steps and since < patience:
+    end = min(steps, int(ts.step) + epoch)
+    ts = train.fit(ts, step, data, steps=end, batch_size=batch_size, log=rows.append, log_every=epoch, **how)
+    accuracy = rows[-1]["accuracy"]
+    best, since = (accuracy, 0) if accuracy > best else (best, since + 1)
+  return ts
 
 
 @functools.lru_cache(maxsize=16)

@@ -7,6 +7,7 @@ import jax
 import optax
 
 OPTIMIZERS = Literal["adamw", "sgd", "lars"]
+SCHEDULES = Literal["cosine", "constant"]
 RATES = {"adamw": 1e-3, "sgd": 0.03, "lars": 0.3}  # peak learning rates for a batch of 256, where none is given
 
 
@@ -22,6 +23,13 @@ def cosine(peak: float, steps: int, warmup: int = 0) -> optax.Schedule:
   """Linear warm-up over `warmup` steps, then half a cosine from `peak` to 0 at `steps`."""
   warmup = min(warmup, max(steps - 1, 0))
   return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, max(steps, 1))
+
+
+def schedule(kind: SCHEDULES, peak: float, steps: int, warmup: int = 0) -> optax.Schedule:
+  """`cosine`, or `peak` all along after the same warm-up."""
+  if kind == "cosine":
+    return cosine(peak, steps, warmup)
+  return optax.warmup_constant_schedule(0.0 if warmup else peak, peak, warmup)
 
 
 def optimizer(

@@ -63,6 +63,8 @@ def configuration(
   warmup_epochs: float | None = None,
   accumulate: int = 1,
   precision: str = "float32",
+  schedule: optim.SCHEDULES = "cosine",
+  shuffle: bool = True,
 ) -> dict[str, Any]:
   """What determines a run, of JSON's types and tuples. None: the method's own default. hp: checked hyper-parameters.
 
@@ -70,6 +72,8 @@ def configuration(
   watch: training images that are held out of it, see `watched_rows`.
   warmup_epochs: over which the learning rate rises; None: a tenth of the run, at most 100 steps.
   accumulate: parts of a batch, see `train.make_train_step`. precision: of the encoder's products, see `nn.build`.
+  schedule, shuffle: of the learning rate, see `optim.schedule`, and of the images, see `train.fit`. They are entries
+    only where they are not the defaults, so that runs which are older than they are found again.
 
   Raises:
     UserError: an optimiser or precision that is not known, or a number that is out of range.
@@ -108,6 +112,8 @@ def configuration(
     "precision": precision,
     "seed": seed,
     "watched": len(watched_rows(len(dataset.train), watch)),
+    **({} if schedule == "cosine" else {"schedule": schedule}),
+    **({} if shuffle else {"shuffle": shuffle}),
   }
 
 
@@ -120,13 +126,13 @@ def watched_rows(n: int, watch: int) -> np.ndarray:
 
 
 def optimizer(pretext: Pretext, config: Mapping[str, Any], steps: int, epoch: int = 1) -> optax.GradientTransformation:
-  """The optimiser of `config`, with warm-up and cosine decay, and each role at the rate that the method gives it.
+  """The optimiser of `config`, with warm-up and its schedule, and each role at the rate that the method gives it.
 
   epoch: steps of one. They and `steps` are no part of the shapes of its state.
   """
   config = {**BEFORE, **config}
   warmup = min(100, steps // 10) if config["warmup_epochs"] is None else round(config["warmup_epochs"] * epoch)
-  schedule = optim.cosine(config["learning_rate"], steps, warmup)
+  schedule = optim.schedule(config.get("schedule", "cosine"), config["learning_rate"], steps, warmup)
   tx = optim.optimizer(schedule, config["optimizer"], config["weight_decay"])
   return optim.by_role(tx, pretext.rates) if pretext.rates else tx
 
@@ -193,8 +199,8 @@ def run(
 
   watch = make_watch(plan) if plan.watched else None
   step = train.make_train_step(plan.pretext, plan.tx, plan.accumulate)
-  size, seed = plan.batch_size, plan.seed
-  return train.fit(ts, step, plan.data, steps=plan.steps, batch_size=size, seed=seed, watch=watch, log=watching, **how)
+  how = {"batch_size": plan.batch_size, "shuffle": plan.meta["config"].get("shuffle", True), **how}
+  return train.fit(ts, step, plan.data, steps=plan.steps, seed=plan.seed, watch=watch, log=watching, **how)
 
 
 def make_watch(plan: Plan) -> Callable[[TrainState], Metrics]:

@@ -200,6 +200,7 @@ def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> l
       error of a mean", 1908); None where there is nothing to pair, low and high None for fewer than two pairs
     parameters_total, parameters_trainable, parameters_frozen: counts of the last row, None if not recorded
     seconds: mean over seeds, None if not recorded
+    runs: how many seeds of pretraining there are among the rows
 
   The baseline is the one of the same dataset, labels and encoder, and of the same method where there is one.
 
@@ -245,6 +246,7 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
     "parameters_trainable": trainable,
     "parameters_frozen": None if total is None or trainable is None else total - trainable,
     "seconds": float(np.mean(seconds)) if seconds else None,
+    "runs": len({row.get("seed") for row in own.values()}),
   }
 
 
@@ -256,6 +258,24 @@ def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
     return None, None
   half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
   return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def gain(differences: Sequence[float]) -> tuple[str, float, float]:
+  """("+5.7 points [+4.9, +6.5]", 0.049, 0.065): the mean of differences between accuracies, two at least, and its 95%
+  interval by Student's t."""
+  low, high = t_interval(differences)
+  assert low is not None
+  assert high is not None
+  return f"{_points(float(np.mean(differences)))} points [{_points(low)}, {_points(high)}]", low, high
+
+
+def binomial_interval(right: int, of: int) -> tuple[float, float]:
+  """The 95% interval of an accuracy of which `of` test images are a sample (Wilson, "Probable inference, the law of
+  succession, and statistical inference", 1927)."""
+  from scipy.stats import binomtest
+
+  found = binomtest(right, of).proportion_ci(0.95, "wilson")
+  return float(found.low), float(found.high)
 
 
 def _reference(keys: Iterable[tuple], key: tuple, mode: str) -> tuple:
@@ -461,15 +481,18 @@ def _doubts(summary: Sequence[Row]) -> list[str]:
 
 
 def _caveats(summary: Sequence[Row]) -> list[str]:
-  compared = sum(entry["low"] is not None for entry in summary)
+  compared = [entry for entry in summary if entry["low"] is not None]
   if not compared:
     return []
-  text = (
-    "The seeds share one pretraining run: an interval covers the choice of labelled subsets, and the pretraining seed "
-    "is fixed."
-  )
+  if all(entry["runs"] == entry["n"] for entry in compared):
+    text = "Each seed has a pretraining run of its own: an interval covers both it and the choice of labelled subsets."
+  else:
+    text = (
+      "The seeds share one pretraining run: an interval covers the choice of labelled subsets, and the pretraining seed "
+      "is fixed."
+    )
   return [
-    text + (" Each interval stands for itself, unadjusted for the number of comparisons." if compared > 1 else "")
+    text + (" Each interval stands for itself, unadjusted for the number of comparisons." if len(compared) > 1 else "")
   ]
 
 
@@ -484,7 +507,7 @@ PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
 
 def results_table(summary: Sequence[Row]) -> Table:
   """A rich table of accuracies in percent, `86.3 ± 1.0`, and differences in points, `+3.1 [+1.9, +4.3]`."""
-  return table("Test accuracy" + _shared(summary), _results_cells(summary), RESULTS_NOTE)
+  return table("Test accuracy" + _shared(summary), results_cells(summary), RESULTS_NOTE)
 
 
 def parameters_table(summary: Sequence[Row]) -> Table:
@@ -542,7 +565,8 @@ def _numeric(cells: Cells) -> list[bool]:
   return [bool(column) and all(cell[0].isdigit() or cell[0] in "+-" for cell in column) for column in columns]
 
 
-def _results_cells(summary: Sequence[Row]) -> Cells:
+def results_cells(summary: Sequence[Row]) -> Cells:
+  """One line an entry: what it is, its accuracy, and its difference to the baseline with its interval."""
   varying = _varying(summary)
   baseline = summary[0]["baseline"] if summary else "baseline"
   headers = [*varying, "labels", "mode", "accuracy %", f"vs {baseline} [95% CI]", "seeds", "seconds"]
@@ -709,7 +733,7 @@ def write_html(
     "caveats": _caveats(summary),
     "tables": tables,
     "best": [sentence.rpartition(": ") for sentence in [*lead, *best(summary)]] if tables else [],
-    "results": _results_cells(summary),
+    "results": results_cells(summary),
     "results_note": RESULTS_NOTE,
     "parameters": _parameters_cells(summary),
     "parameters_note": PARAMETERS_NOTE,

@@ -141,6 +141,7 @@ def fit(
   watch: Callable[[TrainState], Metrics] | None = None,
   watches: int = 20,
   title: str | None = None,
+  shuffle: bool = True,
 ) -> TrainState:
   """Trains from ts.step to `steps` and returns the last TrainState. `ts` is consumed.
 
@@ -154,6 +155,7 @@ def fit(
       log_every. None: 1 on the CPU, where a loop around the step gains nothing, else log_every.
     watch: its metrics join a logged row as heldout_NAME about `watches` times in a run of `steps`, and at its end.
     title: what the progress bar says; None shows none.
+    shuffle: False takes the images in their own order, in every epoch.
 
   Raises:
     UserError: the loss is not finite; nothing is saved after that.
@@ -161,7 +163,7 @@ def fit(
   """
   first = int(ts.step)
   n = len(data["image"])
-  indices = step_indices(seed, n, batch_size, first, steps)
+  indices = step_indices(seed, n, batch_size, first, steps, shuffle)
   batch_size = min(batch_size, n)
   in_memory = all(isinstance(a, (np.ndarray, jax.Array)) for a in data.values())
   if in_memory:

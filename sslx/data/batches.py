@@ -23,6 +23,7 @@ class StepIndices(Sequence):
   batch_size: int
   first_step: int
   last_step: int
+  shuffle: bool = True
 
   def __len__(self) -> int:
     return max(0, self.last_step - self.first_step)
@@ -33,21 +34,25 @@ class StepIndices(Sequence):
     if not -len(self) <= i < len(self):
       raise IndexError(f"step {i} of {len(self)}")
     epoch, place = divmod(self.first_step + i % len(self), self.n // self.batch_size)
-    return _cached_order(self.seed, epoch, self.n)[place * self.batch_size : (place + 1) * self.batch_size]
+    order = _cached_order(self.seed, epoch, self.n) if self.shuffle else np.arange(self.n, dtype=np.int32)
+    return order[place * self.batch_size : (place + 1) * self.batch_size]
 
 
-def step_indices(seed: int, n: int, batch_size: int, first_step: int, last_step: int) -> StepIndices:
+def step_indices(
+  seed: int, n: int, batch_size: int, first_step: int, last_step: int, shuffle: bool = True
+) -> StepIndices:
   """The images of steps first_step .. last_step - 1 as a lazy sequence of i32[B].
 
   Every epoch visits its own `epoch_order` and drops the remainder: n // B steps an epoch, B = min(batch_size, n).
   Step k depends on nothing but (seed, n, batch_size, k), so a run resumed at k sees what the uninterrupted one saw.
+  shuffle: False visits the images in their own order, the same in every epoch.
 
   Raises:
     ValueError: n or batch_size below one, or a negative first_step.
   """
   if n < 1 or batch_size < 1 or first_step < 0:
     raise ValueError(f"need n >= 1, batch_size >= 1 and first_step >= 0, not {n}, {batch_size}, {first_step}")
-  return StepIndices(seed, n, min(batch_size, n), first_step, last_step)
+  return StepIndices(seed, n, min(batch_size, n), first_step, last_step, shuffle)
 
 
 def stream(images: np.ndarray | LazyImages, indices: Iterable[np.ndarray], num_threads: int) -> Iterator[np.ndarray]:

@@ -69,10 +69,12 @@ class ConvBlock(nn.Module):
   norm: str = "none"
   pool: bool = False
   ceil: bool = True
+  scale: float = 1.0
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,H,W,C] -> [B,H',W',width]."""
+    x = x * self.scale if self.scale != 1 else x
     x = Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
     if self.norm in ("group", "layer"):
       x = GroupNorm(1 if self.norm == "layer" else max(g for g in range(1, 9) if self.width % g == 0))(x)
@@ -201,10 +203,13 @@ def split(
   return Encoder(tuple(blocks), any_size=True, batch_norm=norm == "batch")
 
 
-def rotnet() -> Encoder:
-  """The small network of a published RotNet-on-MNIST notebook: 19,104 parameters for grey images."""
+def rotnet(*, scale: float = 1.0) -> Encoder:
+  """The small network of a published RotNet-on-MNIST notebook: 19,104 parameters for grey images.
+
+  scale: what pixels in [0, 1] are multiplied by; 255 gives it 8-bit pixels as they are, as the notebook did.
+  """
   make = functools.partial(ConvBlock, pool=True, ceil=False)
-  blocks = [("block1", functools.partial(make, 64, stride=2)), ("block2", functools.partial(make, 32))]
+  blocks = [("block1", functools.partial(make, 64, stride=2, scale=scale)), ("block2", functools.partial(make, 32))]
   return Encoder(tuple(blocks), any_size=True)
 
 
@@ -254,8 +259,8 @@ def build(spec: str, precision: PRECISIONS = "float32") -> Encoder:
     raise UserError(f"--encoder={spec}: no encoder is called {kind!r}.{options.nearest(kind, ENCODERS)}")
   values = options.parse(ENCODERS[kind], [s for s in settings.split(",") if s], f"--encoder={kind}:")
   for name, value in values.items():
-    sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int) else ()
-    if any(s < (0 if name == "code" else 1) for s in sizes) or value == ():
+    sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int | float) else ()
+    if any(s < 0 if name == "code" else s <= 0 for s in sizes) or value == ():
       raise UserError(f"--encoder={spec}: {name} must be positive.")
   return ENCODERS[kind](**values).clone(precision=precision)
 

@@ -8,11 +8,11 @@ label is known it is y, and takes the place of the teacher's too.
 
 The first term is that of Iscen, Tolias, Avrithis, Chum: Label Propagation for Deep Semi-supervised Learning, CVPR 2019,
 arXiv 1904.04717, without their weights; they spread the labels anew over the learnt features at every epoch, we after each
-of a few rounds (`sslx.compare`), and answer by that graph. On held-out MNIST, leaving out the tenth or fifth of the labels that were least
-sure cost more than their errors did. The second is FixMatch's (Sohn et al.: FixMatch: Simplifying Semi-Supervised
-Learning with Consistency and Confidence, NeurIPS 2020, arXiv 2001.07685), with a mean teacher (Tarvainen, Valpola, NIPS
-2017, arXiv 1703.01780) on the image instead of the network itself on a weak view. Not in METHODS: it is what the mode
-`self_train` ends with (sslx/finetune.py), and reads labels.
+of a few rounds (`sslx.compare`), and answer by that graph. On held-out MNIST, leaving out the tenth or fifth of the labels
+that were least sure cost more than their errors did. The second is FixMatch's (Sohn et al.: FixMatch: Simplifying
+Semi-Supervised Learning with Consistency and Confidence, NeurIPS 2020, arXiv 2001.07685), with a mean teacher (Tarvainen,
+Valpola, NIPS 2017, arXiv 1703.01780) on the image instead of the network itself on a weak view. Not in METHODS: it is what
+the mode `self_train` trains with (sslx/finetune.py), and reads labels.
 """
 
 import jax

@@ -280,7 +280,7 @@ def look(models: Sequence[Model], part: Any) -> Dots:
   original = np.asarray(images, np.float32) / 255
   pictures, lines, rates, sentences = {"original": original[:10]}, [], {}, []
 
-  def line(title: str, encoder: str, made: np.ndarray, before: np.ndarray | None, units: str) -> None:
+  def line(title: str, made: np.ndarray, before: np.ndarray | None, units: str) -> None:
     dots = interpret.black_dots(original, made)
     dead, lit = interpret.dead_pixels(original, made)
     rates[title] = 1000 * dots.sum() / len(dots)
@@ -288,7 +288,7 @@ def look(models: Sequence[Model], part: Any) -> Dots:
     error = np.square(made - original).mean()
     with_dots = 100 * dots.any(axis=(1, 2, 3)).mean()
     share = f"{100 * dead.sum() / max(1, lit.sum()):.1f}%"
-    lines.append([title, encoder, f"{error:.4f}", f"{rates[title]:.1f}", f"{with_dots:.1f}%", share, start, units])
+    lines.append([title, f"{error:.4f}", f"{rates[title]:.1f}", f"{with_dots:.1f}%", share, start, units])
     pictures[title] = made[:10]
 
   for title, directory, run in models:
@@ -317,9 +317,9 @@ def look(models: Sequence[Model], part: Any) -> Dots:
       ts = pretraining.start(pretraining.plan(run.pretext, run.config, run.features, part))
       at_start = probe.extract(reconstructor(ts.params, ts.state), images)
       before, lit = interpret.dead_pixels(original, at_start)
-    line(title, restored.meta["encoder"], made, before, ", ".join(counts))
+    line(title, made, before, ", ".join(counts))
     if before is not None:
-      line(f"{title}, {RELU}", restored.meta["encoder"], np.where(before, 0, made), before, "")
+      line(f"{title}, {RELU}", np.where(before, 0, made), before, "")
       sentences.append(
         f"A relu output: {int(before.sum())} of the {int(lit.sum())} pixels that some image needs would have no gradient "
         f"before the first step; left black, they make {rates[f'{title}, {RELU}']:.1f} dots in 1,000 images, where the "
@@ -330,7 +330,7 @@ def look(models: Sequence[Model], part: Any) -> Dots:
     most = max(own, key=rates.__getitem__)
     seen = f"at most {rates[most]:.1f} in 1,000 images ({most})" if rates[most] else "none"
     sentences.insert(0, f"Black dots in our reconstructions of {len(original):,} training images: {seen}.")
-  headers = ["output + loss", "encoder", "squared error", "dots in 1,000 images", "images with dots", "dead pixels"]
+  headers = ["output + loss", "squared error", "dots in 1,000 images", "images with dots", "dead pixels"]
   return Dots(([*headers, "before training", "dead units"], lines), pictures if lines else {}, sentences)
 
 

@@ -228,7 +228,8 @@ def pretrain(shared: Shared, condition: Condition, seed: int) -> tuple[common.Ru
   training = {"encoder": condition.encoder, "seed": seed, "schedule": "constant", "shuffle": condition.shuffle}
   run = common.setup(FLAGS.features, METHOD, dataset=shared.parts.unlabelled, more=more, **training)
   run = run._replace(pretext=late(run.pretext)) if condition.late else run
-  common.say(f"pretraining, seed {seed}: {condition}")
+  title = next(name for name, one in {**CONDITIONS, AS_IT_RAN: ALL}.items() if one == condition)
+  common.say(f"pretraining {title}, seed {seed}")
   encoder, seconds = common.pretrain(run)
   shared.timings["pretraining"] = shared.timings.get("pretraining", 0) + seconds
   shared.runs[condition, seed] = run, encoder

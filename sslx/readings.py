@@ -15,7 +15,7 @@ from sslx import report
 Entry = Mapping[str, Any]  # of report.summarise
 
 
-class Ranked(NamedTuple):
+class Standing(NamedTuple):
   """One of several classifiers, and how far it lies behind the best of them."""
 
   name: str
@@ -30,14 +30,14 @@ class Ranked(NamedTuple):
     return self.low is None or self.high is None or self.low <= 0 <= self.high
 
 
-def ranking(entries: Sequence[Entry], name: Callable[[Entry], str], test_images: int) -> list[Ranked]:
+def ranking(entries: Sequence[Entry], name: Callable[[Entry], str], test_images: int) -> list[Standing]:
   """Entries of one data set and number of labels, best mean first; at equal means, the one that trains less.
 
   test_images: that each accuracy was measured on.
   """
   order = sorted(entries, key=lambda e: (-e["mean"], e["parameters_trainable"] or 0))
   best = order[0]
-  return [Ranked(name(e), e["mean"], *_behind(e, best, test_images)) for e in order]
+  return [Standing(name(e), e["mean"], *_behind(e, best, test_images)) for e in order]
 
 
 def _behind(entry: Entry, best: Entry, test_images: int) -> tuple[float, float | None, float | None]:
@@ -53,7 +53,7 @@ def _behind(entry: Entry, best: Entry, test_images: int) -> tuple[float, float |
   return difference, difference - 1.96 * math.sqrt(variance), difference + 1.96 * math.sqrt(variance)
 
 
-def reading(at: str, ranked: Sequence[Ranked]) -> str:
+def reading(at: str, ranked: Sequence[Standing]) -> str:
   """`at: X is the best, 94.4%; no measurable difference to Y (-0.3 [-0.8, +0.2]); behind it Z (-3.0 [-3.9, -2.1]).`"""
   best, *rest = ranked
   parts = [f"{at}: {best.name} is the best, {100 * best.mean:.1f}%"]
@@ -66,7 +66,7 @@ def reading(at: str, ranked: Sequence[Ranked]) -> str:
   return "; ".join(parts) + "."
 
 
-def _said(one: Ranked) -> str:
+def _said(one: Standing) -> str:
   interval = "" if one.low is None or one.high is None else f" [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
   return f"{one.name} ({100 * one.behind:+.1f}{interval})"
 

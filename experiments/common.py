@@ -472,9 +472,8 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   config, checkpoints = run.config, run.directory / "checkpoints"
   fixed = SMOKE_STEPS if config["smoke"] else None
   plan = pretraining.plan(run.pretext, config, run.features, run.dataset, fixed, FLAGS.online_knn)
-  steps, ts = plan.steps, pretraining.start(plan)
-  restored = checkpoint.restore(checkpoints, ts)
-  ts = restored or ts
+  restored = checkpoint.restore(checkpoints, pretraining.shapes(plan))
+  steps, ts = plan.steps, restored or pretraining.start(plan)
   done = int(ts.step)
   if restored and done < steps:
     print(f"continuing at step {done} of {steps}", file=sys.stderr)

@@ -16,8 +16,8 @@ Seed s of --seeds pretrains with seed s and draws label subset s; differences ar
 said in a sentence made from the numbers. With --checkpoint all subsets share that one model, and nothing is pretrained.
 
 --black_dots: the project saw black dots in its reconstructions. The autoencoder is trained with each pair of output
-activation and loss, and with sigmoid units; counted on training images are the dots, the pixels that a relu output
-would never leave black for (sslx refuses those) and the units that are dead. Everything resumes.
+activation and loss, and with sigmoid units; counted on training images are the dots, the units that are dead, and the
+pixels that a relu output would leave black for good (which is why sslx refuses it). Everything resumes.
 
 The project's own learning rates, epochs and widths are not published; the flags have ours. Its batch is a fraction of
 the images: --batch_fraction.
@@ -42,7 +42,7 @@ flags.DEFINE_float("batch_fraction", None, "Pretraining batch as a fraction of t
 flags.DEFINE_float("fixed_learning_rate", 1e-3, "The learning rate of all modes in the table `as published`.")
 flags.DEFINE_bool("black_dots", True, "Look for black dots in the reconstructions.")
 
-METHOD, ENCODER, LABELS = "autoencode", "mlp:code=10", ["1%"]  # the defaults of flags here
+METHOD, ENCODER, LABELS = "autoencode", "mlp:code=10", 0.01  # the defaults of flags here
 MODES = ["scratch", "frozen", "full"]
 RATES = [
   "1e-4",
@@ -85,11 +85,12 @@ def main() -> None:
   given = adopt() if FLAGS.checkpoint is not None else None
   if given is None:
     common.default(method=METHOD, encoder=ENCODER)
-  common.default(labels=LABELS, modes=MODES, finetune_learning_rates=RATES)
+  common.default(modes=MODES, finetune_learning_rates=RATES)
   common.positive("fixed_learning_rate")
   tuned = common.recipe()
   dataset = given[1] if given else common.load_dataset(FLAGS.dataset)
   part, training = shortened(dataset)
+  common.default(labels=[str(max(round(LABELS * len(dataset.train)), 2 * dataset.num_classes))])
   labelled = comparison.draw(dataset)
   identity = {"experiment": "one_percent", "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
   identity |= {"method": FLAGS.method, "train_fraction": FLAGS.train_fraction}
@@ -311,7 +312,7 @@ def look(models: Sequence[Model], part: Any) -> Dots:
       read = jit(lambda x, name=name, encoder=encoder, params=params, state=state: nn.encode(
         encoder, f"{name}:flatten", params["encoder"], state["encoder"], to_float(x)))  # fmt: skip
       activity = probe.extract(read, images)
-      counts.append(f"{name} {interpret.dead_units(activity)} of {activity.shape[1]:,}")
+      counts.append(f"{interpret.dead_units(activity)}/{activity.shape[1]}")
     before = None
     if run is not None and run.config["hp"].get("output") == "linear":
       ts = pretraining.start(pretraining.plan(run.pretext, run.config, run.features, part))
@@ -330,8 +331,8 @@ def look(models: Sequence[Model], part: Any) -> Dots:
     most = max(own, key=rates.__getitem__)
     seen = f"at most {rates[most]:.1f} in 1,000 images ({most})" if rates[most] else "none"
     sentences.insert(0, f"Black dots in our reconstructions of {len(original):,} training images: {seen}.")
-  headers = ["output + loss", "squared error", "dots in 1,000 images", "images with dots", "dead pixels"]
-  return Dots(([*headers, "before training", "dead units"], lines), pictures if lines else {}, sentences)
+  headers = ["output + loss", "squared error", "dots per 1,000", "images with dots", "dead pixels"]
+  return Dots(([*headers, "before training", "dead units, by layer"], lines), pictures if lines else {}, sentences)
 
 
 def report_all(

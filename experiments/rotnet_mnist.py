@@ -393,9 +393,11 @@ def tuned(shared: Shared) -> Section:
       lambda seed, features=features: subject(shared, Condition(), seed, features), mine, labelled, shared.timings
     )
     predicted = predicted or new
-    heads = {} if last else {mode: f"{mode}, {name}" for mode in mine}
-    rows += [{**row, "method": "tuned", "mode": heads.get(row["mode"], row["mode"])} for row in own]
+    rows += [{**row, "method": "tuned" if last else f"tuned, {name}"} for row in own]
   cells = report.results_cells(report.summarise(rows))
+  scratch = [row for row in rows if row["mode"] == "scratch"]  # whatever else is on the page, these are the baseline
+  others = [name for name in dict.fromkeys(row["method"] for row in rows) if name != "tuned"]
+  rows += [{**row, "method": name} for name in others for row in scratch]
   return Section(rows, ("Both sides tuned alike", cells, TUNED_NOTE), [], predicted)
 
 

@@ -223,8 +223,17 @@ def make_watch(plan: Plan) -> Callable[[TrainState], Metrics]:
 
 def start(plan: Plan) -> TrainState:
   """The state before the first step."""
-  first = {name: np.asarray(array[np.arange(1)]) for name, array in plan.data.items()}
-  return train.make_init(plan.pretext, plan.tx)(jax.random.key(plan.seed), first)
+  return train.make_init(plan.pretext, plan.tx)(jax.random.key(plan.seed), _first(plan))
+
+
+def shapes(plan: Plan) -> TrainState:
+  """Shapes and dtypes of that state, which is what restoring a checkpoint asks for; nothing is compiled."""
+  found = jax.eval_shape(train.make_init(plan.pretext, plan.tx), jax.random.key(plan.seed), _first(plan))
+  return found._replace(key=jax.random.key(0))
+
+
+def _first(plan: Plan) -> dict[str, np.ndarray]:
+  return {name: np.asarray(array[np.arange(1)]) for name, array in plan.data.items()}
 
 
 def pictures(pretext: Pretext, params: Params, state: State, key: Array, batch: Batch) -> dict[str, np.ndarray]:

@@ -39,7 +39,12 @@ def section(run: Path) -> str:
     raise UserError(
       f"{run}: no rows in its results.jsonl; name a directory of experiments.low_label, probe, compare or its kin."
     )
-  rows = [r for r in rows if r["settings"] == rows[-1]["settings"]]  # those of the last run, if settings were changed
+  by_features = {r["features"]: r["settings"] for r in rows}  # those of the last run, if settings were changed
+  return "\n".join(_table([r for r in rows if r["settings"] == settings]) for settings in by_features.values())
+
+
+def _table(rows: list[dict]) -> str:
+  """Markdown of rows with the same settings."""
   summary = report.summarise(rows)
   last = rows[-1]
   reading = "" if last["features"] == "flatten" else f", --features={last['features']}"

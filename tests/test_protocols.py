@@ -369,3 +369,15 @@ def test_several_data_sets_have_columns_and_panels_of_their_own():
   panels = [ax for ax in figures.method_dots(summary).axes if ax.axison]
   assert [ax.get_title(loc="left") for ax in panels] == ["b, 10 labels", "c, 10 labels"]
   assert len(report.best(summary)) == 2
+
+
+def test_a_probe_of_several_features_has_a_table_for_each(tmp_path):
+  shared = {"experiment": "probe", "git": "abc", "versions": {"jax": "1"}, "device": "cpu", "command": "python -m x"}
+  for features, steps, accuracy in (("flatten", 1, 0.1), ("flatten", 2, 0.2), ("pool", 1, 0.3)):
+    for row in curve_rows("frozen", "a", {10: [accuracy, accuracy]}):
+      settings = {"features": features, "steps": steps}
+      report.append_row(tmp_path / "results.jsonl", {**row, **shared, "features": features, "settings": settings})
+  text = readme_table.section(tmp_path)
+  assert re.findall("^### .*", text, re.MULTILINE) == ["### a on d", "### a on d, --features=pool"]
+  assert "10.0" not in text  # of settings that were changed since
+  assert text.index("20.0") < text.index("30.0")

@@ -17,9 +17,10 @@ said in a sentence made from the numbers. With --checkpoint all subsets share th
 
 --black_dots: the project saw black dots in its reconstructions. The autoencoder is trained with each pair of output
 activation and loss, and with sigmoid units; counted on training images are the dots, the units that are dead, and the
-pixels that a relu output would leave black for good (which is why sslx refuses it). Everything resumes.
+pixels that a relu output would start black and without a gradient of their own (which is why sslx refuses it; what moves
+the layers below may wake one up). Everything resumes.
 
-The project's own learning rates, epochs and widths are not published; the flags have ours. Its batch is a fraction of
+The project's own learning rates, epochs and widths are not known here; the flags have ours. Its batch is a fraction of
 the images: --batch_fraction.
 """
 

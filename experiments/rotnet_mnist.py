@@ -24,7 +24,7 @@ with three seeds has, on all test images, 85.4, 91.3 and 87.8% against 88.0, 87.
 
 Seed s pretrains with seed s; it draws the classifier's weights, too, and in `tuned` the labelled subset. Deviations: the
 last images that do not fill a batch are left out, and kernels start as flax has them (LeCun normal, the digits' head at
-zero; Keras: Glorot uniform). The notebook's batch of labelled images and largest number of epochs are not told: 32,
+zero; Keras: Glorot uniform). The notebook's batch of labelled images and largest number of epochs are not known here: 32,
 which is Keras' default, and 50, as in its pretraining. On a smaller data set all numbers of images shrink alike.
 """
 

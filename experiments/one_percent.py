@@ -66,7 +66,7 @@ NOTE = (
 )
 DOTS_NOTE = (
   "Of training images. A dot: a pixel below 0.1 whose four neighbours, and the image itself there, are above 0.5. Dead "
-  "pixels: 0 for every image though bright in one of them, of all such pixels; `before training` is where a relu output "
+  "pixels: 0 for every image though bright in one of them, of all such pixels; 'before training' is where a relu output "
   "would have no gradient from the start. Dead units: of each layer, those that change over the images by less than a "
   "hundredth of what the liveliest one does."
 )

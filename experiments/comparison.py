@@ -85,7 +85,7 @@ def run_modes(
   """
   from sslx import report
   from sslx.compare import Task, logits, train_classifiers
-  from sslx.finetune import Recipe, encode_fn
+  from sslx.finetune import encode_fn
 
   recipe = recipe or common.recipe()
   results = subject.directory / "results.jsonl"
@@ -93,7 +93,6 @@ def run_modes(
   crc = zlib.crc32(b"".join(a.tobytes() for a in labels))  # rows of other labels or another test split are not these
   settings = {"features": subject.features, "validation": FLAGS.validation, "labels_crc32": crc, **recipe._asdict()}
   settings = json.loads(json.dumps(settings))  # as a row that is read back has it
-  usual = json.loads(json.dumps(Recipe()._asdict()))  # of rows that are older than a setting
   names = json.loads(json.dumps(subject.names))
   everything = len(subject.dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
   first = next(iter(labelled.subsets))
@@ -108,7 +107,7 @@ def run_modes(
   def mine() -> dict[Task, dict[str, Any]]:
     wanted = {"experiment": subject.experiment, "dataset": subject.dataset.name, **names}
     rows = [r for r in report.read_rows(results) if all(r.get(k) == v for k, v in wanted.items())]
-    rows = [r for r in rows if {**usual, **r.get("settings", {})} == settings]
+    rows = [r for r in rows if settings_of(r) == settings]
     return {Task(r["mode"], r["labels"], r["subset_seed"]): r for r in rows}
 
   known = mine()
@@ -163,6 +162,13 @@ def run_pairs(
     rows += found[0]
     predicted |= found[1]
   return rows, predicted
+
+
+def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
+  """What a row's classifier was trained and tested with; a row that is older than a setting has its default."""
+  from sslx.finetune import Recipe
+
+  return {**json.loads(json.dumps(Recipe()._asdict())), **row.get("settings", {})}
 
 
 def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, timings: dict[str, float]) -> None:

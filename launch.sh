@@ -2,6 +2,7 @@
 # Sets itself up, then runs a module of this project:
 #   ./launch.sh experiments.low_label --method=denoise     python -m experiments.low_label ... in .venv
 #   ./launch.sh test [pytest arguments]                    the tests
+#   ./launch.sh docs                                       the site, in docs/_build/html
 #   ./launch.sh --extras=bench,tfds MODULE ...             with these extras of pyproject.toml (kept once installed)
 # Needs Python >= 3.11 (PYTHON=... names one) and, the first time, a package index. A second call starts at once.
 set -euo pipefail
@@ -14,8 +15,8 @@ extras=""
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --extras=*) extras=${1#--extras=} ;;
-    --help) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) fail "unknown option $1; usage: ./launch.sh [--extras=a,b] MODULE|test [arguments]" ;;
+    --help) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) fail "unknown option $1; usage: ./launch.sh [--extras=a,b] MODULE|test|docs [arguments]" ;;
   esac
   shift
 done
@@ -23,6 +24,7 @@ done
 module=$1; shift
 case $module in
   test) extras=${extras:+$extras,}test ;;
+  docs) extras=${extras:+$extras,}docs ;;
   benchmarks.train_step) extras=${extras:+$extras,}bench ;;
   benchmarks.simclr | benchmarks.augment)  # peers that bring a PyTorch of their own
     extras=${extras:+$extras,}lightly
@@ -72,6 +74,13 @@ if [[ $module == test ]]; then
   cd "$here"
   # Two processes: most of the time is compilation, on one core each (tests/conftest.py says what stays together).
   exec "$venv/bin/python" -m pytest -n 2 --dist loadgroup "$@"
+fi
+if [[ $module == docs ]]; then
+  cd "$here"
+  export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
+  "$venv/bin/python" docs/pages.py
+  # Every warning is an error, told at the end. A page's source is always newer than the last build's: all are built anew.
+  exec "$venv/bin/python" -m sphinx --quiet --fail-on-warning --keep-going --fresh-env "$@" -c docs docs/_build/source docs/_build/html
 fi
 # benchmarks/ is no package of the installation; our folder goes on the path, behind nothing of the caller's.
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}

@@ -3,12 +3,10 @@
 import html
 import json
 import re
-import shutil
-import subprocess
 import urllib.parse
-from html.parser import HTMLParser
 
 import pytest
+from helpers import BROWSER, Page, seen_by_browser
 
 from experiments import all_reports, common
 from sslx import report
@@ -216,20 +214,6 @@ def test_nothing_there_is_one_line_with_the_cure(tmp_path, capsys, name, cure):
 # ---- the page --------------------------------------------------------------------------------------------------------
 
 
-class Page(HTMLParser):
-  def __init__(self, text):
-    super().__init__()
-    self.tags, self.attributes, self.text = [], [], ""
-    self.feed(text)
-
-  def handle_starttag(self, tag, attrs):
-    self.tags.append(tag)
-    self.attributes += [(tag, *pair) for pair in attrs]
-
-  def handle_data(self, data):
-    self.text += data
-
-
 def test_names_are_escaped_and_links_lead_to_the_reports(tmp_path):
   hostile = "\"'><script>alert(1)</script><img src=http://evil.example/x onerror=alert(1)>{{ 7 * 7 }}"
   given = rows(scratch=SCRATCH, frozen=FROZEN)
@@ -258,9 +242,6 @@ def test_names_are_escaped_and_links_lead_to_the_reports(tmp_path):
   assert jumps <= ids
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium to open the page in")
 def test_the_browser_sorts_numbers_as_numbers_and_filters(tmp_path):
   """What text would sort wrongly: 9 before 100, negative differences, cells that are empty."""
@@ -274,7 +255,7 @@ def test_the_browser_sorts_numbers_as_numbers_and_filters(tmp_path):
   write(tmp_path / "b", rows({"dataset": "digits"}, frozen=[0.5]))
   assert call(f"--runs={tmp_path}") == 0
   page = tmp_path / "index.html"
-  probe = """<script>
+  script = """
 const seen = {};
 const board = [...document.querySelectorAll(".board")].find((b) => b.querySelector("h2").textContent.startsWith("mnist"));
 const head = (name) => [...board.querySelectorAll("th")].find((h) => h.textContent === name);
@@ -295,14 +276,8 @@ for (const words of ["FROZEN m9", "digits", "nothing", ""]) {
   seen["filter " + words] = [look().sort(), board.hidden, document.getElementById("shown").textContent];
 }
 document.body.dataset.seen = JSON.stringify(seen);
-</script></body>"""
-  page.write_text(page.read_text().replace("</body>", probe))
-  assert BROWSER
-  arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-  done = subprocess.run([BROWSER, *arguments, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
-  read = re.search(r'data-seen="([^"]*)"', done.stdout)
-  assert read, done.stderr[-500:]
-  seen = json.loads(html.unescape(read[1]))
+"""
+  seen = seen_by_browser(page, script, tmp_path / "profile")
 
   def column(name, descending, ascending, down_first=True):
     states = [[descending, [[name, "descending"]]], [ascending, [[name, "ascending"]]]]

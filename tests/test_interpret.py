@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers import BROWSER, seen_by_browser
 
 from experiments import common, interpret, pretrain
 from sslx import decoder_page, figures_code, nn, report
@@ -314,10 +315,7 @@ def test_a_large_decoder_becomes_frames(tmp_path, monkeypatch):
   assert (tmp_path / "page.html").stat().st_size < 60_000
 
 
-NODE, BROWSER = (
-  shutil.which("node"),
-  shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome"),
-)
+NODE = shutil.which("node")
 
 
 @pytest.mark.skipif(NODE is None, reason="no node to run the page's decoder in")
@@ -352,7 +350,7 @@ def test_the_browser_draws_what_decode_says(case, whole, tmp_path):
   page = tmp_path / "page.html"
   model, codes, units, _, places, decode, _ = write(case, page, whole)
   ends = [model["units"][0]["high"], model["units"][1]["low"]]
-  probe = f"""<script>
+  script = f"""
 const seen = [];
 function look() {{
   const {{ data }} = picture.getContext("2d").getImageData(0, 0, width, height);
@@ -366,14 +364,8 @@ slide(0, {ends[0]!r}); look();
 slide(1, {ends[1]!r}); look();
 document.getElementById("reset").click(); look();
 document.body.dataset.seen = JSON.stringify(seen);
-</script></body>"""
-  page.write_text(page.read_text().replace("</body>", probe))
-  assert BROWSER
-  arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-  done = subprocess.run([BROWSER, *arguments, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
-  found = re.search(r'data-seen="([^"]*)"', done.stdout)
-  assert found, done.stderr[-500:]
-  seen = np.array(json.loads(found[1])).reshape(4, *model["shape"])
+"""
+  seen = np.array(seen_by_browser(page, script, tmp_path / "profile")).reshape(4, *model["shape"])
   first, second = ((units[k], [ends[k]], places[units[k]]) for k in (0, 1))
   one = pure.set_unit(codes[1], *first)[0]
   two = pure.set_unit(one if whole else codes[1], *second)[0]  # frames: one slider at a time

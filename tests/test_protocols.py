@@ -4,10 +4,10 @@ import dataclasses
 import json
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import directory, rows_of, tasks_of
 from PIL import Image
 
 import sslx.compare
@@ -23,19 +23,6 @@ TINY = ["--encoder=conv:widths=4-6", "--seeds=2", "--smoke"]
 
 def call(name: str, *arguments: str) -> int:
   return common.run(MAINS[name], f"experiments.{name}", [name, *arguments])
-
-
-def directory(out: Path, start: str) -> Path:
-  (found,) = [d for d in out.iterdir() if d.name.startswith(start)]
-  return found
-
-
-def rows_of(run: Path) -> list[dict]:
-  return [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
-
-
-def tasks_of(rows: list[dict]) -> list[tuple]:
-  return [(r["method"], r["mode"], r["labels"], r["subset_seed"]) for r in rows]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
+from helpers import directory, rows_of
 
 from experiments import common, one_percent, rotnet_mnist
 from sslx import compare, finetune, interpret, nn, optim, pretraining, report
@@ -29,15 +30,6 @@ FLAG_FILES = sorted((Path(common.__file__).parent / "flags").glob("*.flags"))
 
 def call(name: str, *arguments: str) -> int:
   return common.run(MAINS[name], f"experiments.{name}", [name, *arguments])
-
-
-def directory(out: Path, start: str) -> Path:
-  (found,) = [d for d in out.iterdir() if d.name.startswith(start)]
-  return found
-
-
-def rows_of(run: Path) -> list[dict]:
-  return [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
 
 
 # ---- what they are built on ------------------------------------------------------------------------------------------

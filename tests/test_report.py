@@ -4,11 +4,11 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import Page
 from PIL import Image
 
 from sslx import figures, report
@@ -232,20 +232,6 @@ def test_results_fit_a_terminal_of_80_columns():
 
 
 # ---- HTML ------------------------------------------------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-  def __init__(self, text):
-    super().__init__()
-    self.tags, self.attributes, self.text = [], [], ""
-    self.feed(text)
-
-  def handle_starttag(self, tag, attrs):
-    self.tags.append(tag)
-    self.attributes += [(tag, *pair) for pair in attrs]
-
-  def handle_data(self, data):
-    self.text += data
 
 
 def write_page(folder, given, word="plain", **changes):

@@ -16,6 +16,7 @@ html_theme, html_title = "furo", f"sslx {release}"
 html_show_sourcelink = html_copy_source = False
 highlight_language = "none"  # of indented blocks: commands and equations
 myst_heading_anchors = 3  # as GitHub's
+smartquotes = False  # --flags keep their hyphens
 suppress_warnings = ["myst.header"]  # a page may go from # to ###
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -25,7 +26,7 @@ napoleon_numpy_docstring = False
 def _docstring(app: object, what: str, name: str, thing: object, settings: object, lines: list[str]) -> None:
   """Our docstrings are plain text: no sign is markup but `code`, and indentation is what it looks like."""
   paragraphs = re.split(r"\n[ \t]*\n", "\n".join(lines))
-  lines[:] = "\n\n".join(_paragraph(paragraph) for paragraph in paragraphs).split("\n") + [""]
+  lines[:] = [*"\n\n".join(_paragraph(paragraph) for paragraph in paragraphs).split("\n"), ""]
 
 
 def _paragraph(text: str) -> str:
@@ -40,6 +41,6 @@ def _paragraph(text: str) -> str:
   return "\n".join(f"| {line}" for line in lines) if any(line.startswith(" ") for line in lines) else text
 
 
-def setup(app):  # noqa: ANN001
+def setup(app):
   """Before napoleon, which reads the sections."""
   app.connect("autodoc-process-docstring", _docstring, priority=100)

@@ -1,0 +1,262 @@
+"""The site's source: a page for every method, made of its docstring, its row in METHODS and its rows in the tables."""
+
+import importlib.util
+import json
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sslx.pretext import METHODS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load(name: str) -> types.ModuleType:
+  """A module of docs/, which is no package."""
+  spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / f"docs/{name}.py")
+  assert spec
+  assert spec.loader
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[spec.name] = module
+  spec.loader.exec_module(module)
+  return module
+
+
+pages, make_pictures = load("pages"), load("make_pictures")
+
+PAGE = """# Some methods
+
+- `rotation`: turned
+  by quarters. `jigsaw`: puzzles.
+- `mae`: hidden.
+
+| `--method=` | what | source |
+| --- | --- | --- |
+| `rotation` | turns | a paper |
+
+<!-- results -->
+### mnist, --encoder=conv
+
+Methods, 100 labels
+
+| method         |     frozen |         full |
+|----------------|------------|--------------|
+| raw pixels     | 76.4 ± 2.5 |              |
+| no pretraining | 82.2 ± 1.7 |   83.1 ± 1.3 |
+| rotation       | 80.5 ± 1.0 |              |
+| jigsaw         | 88.3 ± 0.6 | 90.3 ± 0.8 ↑ |
+
+Methods: pretraining
+
+| method   |  loss | psnr |
+|----------|-------|------|
+| rotation | 0.018 |      |
+| jigsaw   | 0.895 | 12.0 |
+
+- Frozen against random: rotation (-1.7).
+
+Test accuracy in percent. ↑ (↓): above (below).
+loss: mean.
+
+`python -m experiments.compare --x`; commit abc.
+
+### rotation on digits, --features=pool
+
+| labels | mode   | accuracy % |
+|--------|--------|------------|
+|    100 | frozen | 70.0 ± 1.0 |
+
+- frozen: not compared.
+
+`python -m experiments.low_label --method=rotation`; commit abc.
+
+### blocks of rotation, mnist, --encoder=conv
+
+Blocks, 100 labels
+
+| method | random |
+|--------|--------|
+| block1 |   79.8 |
+<!-- /results -->
+
+Afterwards `jigsaw`.
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+  target = tmp_path_factory.mktemp("site") / "source"
+  pages.write(target)
+  return target
+
+
+def test_every_method_has_a_page(built):
+  assert {path.stem for path in (built / "methods").iterdir()} == set(METHODS)
+  menu = re.findall(r"^methods/(\w+)$", (built / "methods.md").read_text(), re.MULTILINE)
+  assert sorted(menu) == sorted(METHODS)
+  for name, method in METHODS.items():
+    text = (built / f"methods/{name}.md").read_text()
+    assert text.startswith(f"# {name}\n\n")
+    assert text.count("\n# ") == 0
+    sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert sections == ["When it helps", "Use", "Our numbers"]
+    first, _, rest = text.partition("## When it helps")
+    assert re.search(r"^    \S.* = .*$", first, re.MULTILINE), name  # the equation, as a block of code
+    assert f"| `{method.encoder}` | {method.epochs:g} | {method.batch_size} |" in rest
+    assert f"--method={name}" in rest
+    for option in pages.options.parameters(method.factory):
+      assert f"    --hp={option}=" in rest
+
+
+def test_methods_md_names_every_method_once():
+  named = re.findall(
+    r"^\| \[`(\w+)`\]\(\.\./sslx/pretext/(\w+)\.py\) \| .+ \|$", pages.read("docs/methods.md"), re.MULTILINE
+  )
+  assert sorted(named) == sorted((name, name) for name in METHODS)
+
+
+def test_every_page_is_in_the_menu(built):
+  menu = set(re.findall(r"^([\w/]+)$", (built / "index.md").read_text(), re.MULTILINE))
+  assert {path.stem for path in built.glob("*.md")} - {"index"} <= menu
+
+
+def test_links_of_the_site_lead_to_files(built):
+  count = 0
+  for path in built.rglob("*.md"):
+    text = re.sub(r"(?ms)^```.*?^```|^ {4}[^\n]*$", "", path.read_text())
+    for target in re.findall(r"(?<!\\)\]\(([^()\s]+)\)", text):
+      if not target.startswith("http"):
+        assert (path.parent / target.partition("#")[0]).is_file(), f"{path}: {target}"
+        count += 1
+  assert count > 50
+
+
+def test_links_are_moved_and_code_is_left_alone():
+  site, carried = pages.site(), []
+
+  def carry(file):
+    carried.append(file)
+    return f"files/{file}"
+
+  text = "[a](autoencoders.md#x) [b](../README.md) [c](../CONTRIBUTING.md) [d](../sslx/pretext/vae.py)"
+  text += " [e](../LICENSE) [f](https://a.b/c.md) [g](#here)\n    [h](no.md)\n\n```python\n[i](no.md)\n```\n"
+  assert pages.relink(text, "docs/predictive.md", site, carry) == (
+    "[a](autoencoders.md#x) [b](index.md) [c](contributing.md) [d](methods/vae.md) [e](files/LICENSE)"
+    " [f](https://a.b/c.md) [g](#here)\n    [h](no.md)\n\n```python\n[i](no.md)\n```\n"
+  )
+  assert carried == ["LICENSE"]
+  up = "[a](../../docs/vae.md)".replace("vae", "autoencoders")
+  assert pages.relink(up, "sslx/pretext/vae.py", site, carry) == "[a](../autoencoders.md)"
+  with pytest.raises(ValueError, match=r"README\.md: a link to docs/gone\.md"):
+    pages.relink("[a](docs/gone.md)", "README.md", site, carry)
+
+
+def test_rows_of_a_method():
+  found = pages.tables("docs/predictive.md", PAGE)
+  assert [(t.section, t.title) for t in found] == [
+    ("mnist, --encoder=conv", "Methods, 100 labels"),
+    ("mnist, --encoder=conv", "Methods: pretraining"),
+    ("rotation on digits, --features=pool", ""),
+    ("blocks of rotation, mnist, --encoder=conv", "Blocks, 100 labels"),
+  ]
+  assert [t.command.partition(";")[0] for t in found[:3:2]] == [
+    "`python -m experiments.compare --x`", "`python -m experiments.low_label --method=rotation`"
+  ]  # fmt: skip
+  assert [pages.rows_of("rotation", t) for t in found] == [
+    [
+      ["method", "frozen", "full"],
+      ["raw pixels", "76.4 ± 2.5", ""],
+      ["no pretraining", "82.2 ± 1.7", "83.1 ± 1.3"],
+      ["rotation", "80.5 ± 1.0", ""],
+    ],
+    [["method", "loss"], ["rotation", "0.018"]],  # without the column that it leaves empty
+    [["labels", "mode", "accuracy %"], ["100", "frozen", "70.0 ± 1.0"]],
+    [["method", "random"], ["block1", "79.8"]],
+  ]
+  assert [bool(pages.rows_of("jigsaw", t)) for t in found] == [True, True, False, False]
+  assert not any(pages.rows_of("mae", t) for t in found)
+  note = "Test accuracy in percent. ↑ (↓): above (below)."
+  assert note in pages.results("jigsaw", found)
+  assert note not in pages.results("rotation", found)  # it has no arrow
+
+
+def test_a_method_without_results_says_so():
+  lines = pages.results("mae", pages.tables("docs/predictive.md", PAGE))
+  assert lines[0] == "No table of this project has a row of `mae` yet. This makes one:"
+  assert lines[-1] == "    ./launch.sh experiments.low_label --method=mae"
+  assert not [line for line in lines if line.startswith("|")]
+
+
+def test_what_the_pages_say_of_a_method():
+  assert pages.mentions("rotation", PAGE) == [
+    "`rotation`: turned by quarters. `jigsaw`: puzzles.", "what: turns; source: a paper"
+  ]  # fmt: skip
+  assert pages.mentions("jigsaw", PAGE) == ["`rotation`: turned by quarters. `jigsaw`: puzzles."]
+
+
+def test_known_numbers_stand_on_the_pages(built):
+  """Of pages whose tables are written by experiments.readme_table: the very rows."""
+  text = (built / "methods/inpaint.md").read_text()
+  for page in ("README.md", "docs/predictive.md"):
+    found = [pages.rows_of("inpaint", table) for table in pages.tables(page, pages.read(page))]
+    rows = [row for table in found for row in table[1:]]
+    assert rows
+    for row in rows:
+      assert "| " + " | ".join(row) + " |" in text
+
+
+def test_docstrings_are_shown_as_they_are():
+  assert pages.escaped("a_b <c> L* [d] `e_f*`\n\n    g_h * i\n\nj|k") == (
+    "a\\_b \\<c> L\\* \\[d\\] `e_f*`\n\n    g_h * i\n\nj\\|k"
+  )
+  assert pages.listed("What.\n\nrate: of all.\nother, more: two\n  lines.\n\nA sentence: no item\nhere.") == (
+    "What.\n\n- rate: of all.\n- other, more: two\n  lines.\n\nA sentence: no item\nhere."
+  )
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------
+
+
+def make_run(folder, noisy=False, **config):
+  (folder / "figures").mkdir(parents=True)
+  (folder / "config.json").write_text(json.dumps({"dataset": "mnist", "smoke": False, "epochs": 2.0, **config}))
+  shape = (900, 1600, 4)
+  pixels = np.random.default_rng(0).integers(0, 256, shape) if noisy else np.full(shape, 255)
+  Image.fromarray(pixels.astype(np.uint8)).save(folder / "figures/pretext.png")
+
+
+def test_pictures_are_copied_small(tmp_path, monkeypatch):
+  make_run(tmp_path / "runs/a", method="denoise", noisy=True)
+  make_run(tmp_path / "runs/deep/b", method="vae", epochs=1.0)
+  make_run(tmp_path / "runs/deep/c", method="vae", epochs=4.0)
+  make_run(tmp_path / "runs/d", method="simclr", smoke=True)
+  make_run(tmp_path / "runs/e", method="moco", dataset="fashion_mnist")
+  assert {name: path.parents[1].name for name, path in make_pictures.found(tmp_path / "runs").items()} == {
+    "denoise": "a", "vae": "c"
+  }  # fmt: skip
+  monkeypatch.setattr(make_pictures, "FOLDER", tmp_path / "pictures")
+  make_pictures.main(tmp_path / "runs")
+  made = sorted((tmp_path / "pictures").iterdir())
+  assert [path.name for path in made] == ["denoise.png", "vae.png"]
+  for path in made:
+    assert path.stat().st_size < 60_000
+    with Image.open(path) as image:
+      assert image.width <= 900
+      assert image.width / image.height == pytest.approx(1600 / 900, rel=0.02)
+  with pytest.raises(SystemExit, match="no run on mnist"):
+    make_pictures.main(tmp_path / "pictures")
+
+
+def test_a_methods_picture_is_on_its_page(tmp_path, monkeypatch):
+  text = pages.method_page("vae", [], {})
+  assert "![" not in text
+  (tmp_path / "docs/pictures").mkdir(parents=True)
+  (tmp_path / "docs/pictures/vae.png").write_bytes(b"")
+  (tmp_path / "docs/methods.md").write_text(pages.read("docs/methods.md"))
+  monkeypatch.setattr(pages, "ROOT", tmp_path)
+  assert "](docs/pictures/vae.png)" in pages.method_page("vae", [], {})

@@ -3,12 +3,15 @@
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 import types
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
+from notebooks import run_cells, sources
 from PIL import Image
 
 from sslx.pretext import METHODS
@@ -225,7 +228,7 @@ def test_docstrings_are_shown_as_they_are():
 def make_run(folder, noisy=False, **config):
   (folder / "figures").mkdir(parents=True)
   (folder / "config.json").write_text(json.dumps({"dataset": "mnist", "smoke": False, "epochs": 2.0, **config}))
-  shape = (900, 1600, 4)
+  shape = (200, 1000, 4)
   pixels = np.random.default_rng(0).integers(0, 256, shape) if noisy else np.full(shape, 255)
   Image.fromarray(pixels.astype(np.uint8)).save(folder / "figures/pretext.png")
 
@@ -247,7 +250,7 @@ def test_pictures_are_copied_small(tmp_path, monkeypatch):
     assert path.stat().st_size < 60_000
     with Image.open(path) as image:
       assert image.width <= 900
-      assert image.width / image.height == pytest.approx(1600 / 900, rel=0.02)
+      assert image.width / image.height == pytest.approx(1000 / 200, rel=0.02)
   with pytest.raises(SystemExit, match="no run on mnist"):
     make_pictures.main(tmp_path / "pictures")
 
@@ -260,3 +263,62 @@ def test_a_methods_picture_is_on_its_page(tmp_path, monkeypatch):
   (tmp_path / "docs/methods.md").write_text(pages.read("docs/methods.md"))
   monkeypatch.setattr(pages, "ROOT", tmp_path)
   assert "](docs/pictures/vae.png)" in pages.method_page("vae", [], {})
+
+
+# ---- the notebook for Colab ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch):
+  """Commands that subprocess.run got in place of being run."""
+  commands = []
+  monkeypatch.setattr(subprocess, "run", lambda command, **how: commands.append(command))
+  return commands
+
+
+def colab(**parameters):
+  given = {"repository": "", "method": "denoise", "dataset": "mnist", "labels": "100", "seeds": 5, "flags": []}
+  values = {**given, **parameters}
+  return sources(ROOT / "docs/colab.ipynb", "\n".join(f"{name} = {value!r}" for name, value in values.items()))
+
+
+def test_the_colab_notebook_runs_in_a_clone(calls, toy_npz, tmp_path, monkeypatch):
+  """All of it but the installation; that keeps the versions of everything of jax."""
+  shown, display = [], types.ModuleType("IPython.display")
+  monkeypatch.setattr(display, "Image", lambda filename: filename, raising=False)
+  monkeypatch.setattr(display, "display", shown.append, raising=False)
+  monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+  monkeypatch.setitem(sys.modules, "IPython.display", display)
+  monkeypatch.chdir(ROOT / "docs")  # where Jupyter opens it
+  flags = ["--smoke", "--encoder=conv:widths=4,norm=none", f"--out={tmp_path / 'runs'}", "--modes=scratch,frozen"]
+  names, values = run_cells(colab(dataset=toy_npz, labels="12", seeds=1, flags=flags))
+  assert names["clone"] == ROOT
+  (pip,) = calls
+  assert pip[1:5] == ["-m", "pip", "install", "--quiet"]
+  constraints = Path(pip[pip.index("-c") + 1]).read_text().split()
+  assert {f"{name}=={metadata.version(name)}" for name in ("jax", "jaxlib")} <= set(constraints)
+  assert not [line for line in constraints if not line.startswith(("jax", "libtpu"))]
+  assert names["report"].parent.parent == tmp_path / "runs"
+  assert [Path(name).stem for name in shown] == ["accuracy", "pretext", "loss"]
+  assert {row["mode"] for row in names["rows"]} == {"raw", "random", "scratch", "frozen"}
+  assert values[-1]["report"] == str(names["report"])
+
+
+def test_the_colab_notebook_clones(calls, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  first = colab()[:2]
+  with pytest.raises(SystemExit, match="repository"):
+    run_cells(first)
+  (tmp_path / "sslx-clone").mkdir()
+  names, _ = run_cells(colab(repository="https://example.org/sslx.git")[:2])
+  assert [call[:2] + call[-2:] for call in calls] == [
+    ["git", "clone", "https://example.org/sslx.git", str(tmp_path / "sslx-clone")]
+  ]
+  assert Path.cwd() == names["clone"] == tmp_path / "sslx-clone"
+
+
+def test_a_failed_job_is_told(calls, tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(ROOT)
+  with pytest.raises(SystemExit, match="last line says why"):
+    run_cells(colab(flags=["--no_such_flag"])[:4])
+  assert "--no_such_flag: no such flag" in capsys.readouterr().out

@@ -16,6 +16,7 @@ html_theme, html_title = "furo", f"sslx {release}"
 html_show_sourcelink = html_copy_source = False
 highlight_language = "none"  # of indented blocks: commands and equations
 myst_heading_anchors = 3  # as GitHub's
+smartquotes = False  # --flags keep their hyphens
 suppress_warnings = ["myst.header"]  # a page may go from # to ###
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -45,7 +45,7 @@ def shrunk(picture: Path) -> bytes:
     small.save(out, "PNG", optimize=True)
     if out.tell() < LIMIT:
       return out.getvalue()
-    scale *= 0.9
+    scale *= min(0.95, (LIMIT / out.tell()) ** 0.5)
 
 
 def main(runs: Path) -> None:

@@ -151,15 +151,18 @@ def escaped(text: str) -> str:
     parts = re.split(r"(`[^`]*`)", line)
     return "".join(part if part.startswith("`") else re.sub(r"([*_<\[\]|\\])", r"\\\1", part) for part in parts)
 
-  def listed(block: str) -> str:
-    """A block of `name: what it is` as a list."""
-    lines = block.split("\n")
-    if not all(re.match(r"\w+(, \w+)*: \S|  ", line) for line in lines):
-      return block
-    return "\n".join(f"  {line.strip()}" if line.startswith(" ") else f"- {line}" for line in lines)
-
   blocks = re.split(r"(\n\s*?\n)", text)
-  return "".join(block if block.startswith("    ") else plain(listed(block)) for block in blocks)
+  return "".join(block if block.startswith("    ") else plain(block) for block in blocks)
+
+
+def listed(text: str) -> str:
+  """Docstring text whose paragraphs of `name: what it is` are lists."""
+  blocks = text.split("\n\n")
+  for i, block in enumerate(blocks):
+    lines = block.split("\n")
+    if all(re.match(r"\w+(, \w+)*: \S|  ", line) for line in lines):
+      blocks[i] = "\n".join(f"  {line.strip()}" if line.startswith(" ") else f"- {line}" for line in lines)
+  return "\n\n".join(blocks)
 
 
 def table_lines(rows: Sequence[Cells]) -> Iterator[str]:
@@ -229,7 +232,7 @@ def method_page(name: str, found: Sequence[Table], pages: Mapping[str, str]) -> 
         [f"`{method.encoder}`", f"{method.epochs:g}", str(method.batch_size), f"{method.learning_rate:g}",
          method.optimizer],
       ]), "", "Defaults, which the flags of these names override. Hyper-parameters:", "", *options_lines, "",
-      escaped(inspect.getdoc(method.factory) or ""),
+      escaped(listed(inspect.getdoc(method.factory) or "")),
     ],
     ["## Our numbers", "", *results(name, found)],
   ]  # fmt: skip

@@ -1,119 +1,324 @@
-"""The site's source (Sphinx itself is run by ./launch.sh docs), and the notebook for Colab."""
+"""The site's source: a page for every method, made of its docstring, its row in METHODS and its rows in the tables."""
 
+import importlib.util
 import json
 import re
 import subprocess
 import sys
 import types
+from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
+from notebooks import run_cells, sources
+from PIL import Image
 
 from sslx.pretext import METHODS
 
-ROOT = Path(__file__).resolve().parents[1]
-COLAB = json.loads((ROOT / "docs/colab.ipynb").read_text())
-sys.path.insert(0, str(ROOT / "docs"))  # a script beside the pages, not a module of the package
+ROOT = Path(__file__).resolve().parent.parent
 
-import pages  # noqa: E402
+
+def load(name: str) -> types.ModuleType:
+  """A module of docs/, which is no package."""
+  spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / f"docs/{name}.py")
+  assert spec
+  assert spec.loader
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[spec.name] = module
+  spec.loader.exec_module(module)
+  return module
+
+
+pages, make_pictures = load("pages"), load("make_pictures")
+
+PAGE = """# Some methods
+
+- `rotation`: turned
+  by quarters. `jigsaw`: puzzles.
+- `mae`: hidden.
+
+| `--method=` | what | source |
+| --- | --- | --- |
+| `rotation` | turns | a paper |
+
+<!-- results -->
+### mnist, --encoder=conv
+
+Methods, 100 labels
+
+| method         |     frozen |         full |
+|----------------|------------|--------------|
+| raw pixels     | 76.4 ± 2.5 |              |
+| no pretraining | 82.2 ± 1.7 |   83.1 ± 1.3 |
+| rotation       | 80.5 ± 1.0 |              |
+| jigsaw         | 88.3 ± 0.6 | 90.3 ± 0.8 ↑ |
+
+Methods: pretraining
+
+| method   |  loss | psnr |
+|----------|-------|------|
+| rotation | 0.018 |      |
+| jigsaw   | 0.895 | 12.0 |
+
+- Frozen against random: rotation (-1.7).
+
+Test accuracy in percent. ↑ (↓): above (below).
+loss: mean.
+
+`python -m experiments.compare --x`; commit abc.
+
+### rotation on digits, --features=pool
+
+| labels | mode   | accuracy % |
+|--------|--------|------------|
+|    100 | frozen | 70.0 ± 1.0 |
+
+- frozen: not compared.
+
+`python -m experiments.low_label --method=rotation`; commit abc.
+
+### blocks of rotation, mnist, --encoder=conv
+
+Blocks, 100 labels
+
+| method | random |
+|--------|--------|
+| block1 |   79.8 |
+<!-- /results -->
+
+Afterwards `jigsaw`.
+"""
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory) -> Path:
+def built(tmp_path_factory):
   target = tmp_path_factory.mktemp("site") / "source"
   pages.write(target)
   return target
 
 
-def test_every_method_has_a_page(source):
-  assert {path.stem for path in (source / "methods").glob("*.md")} == set(METHODS)
+def test_every_method_has_a_page(built):
+  assert {path.stem for path in (built / "methods").iterdir()} == set(METHODS)
+  menu = re.findall(r"^methods/(\w+)$", (built / "methods.md").read_text(), re.MULTILINE)
+  assert sorted(menu) == sorted(METHODS)
   for name, method in METHODS.items():
-    text = (source / f"methods/{name}.md").read_text()
-    assert text.startswith(f"# {name}\n")
-    for part in ("## When it helps", "## Use", f"--method={name}", f"| {method.epochs:g} |", "## Our numbers"):
-      assert part in text, (name, part)
-    equation = re.search(r"^    L.* = .*$", sys.modules[method.factory.__module__].__doc__ or "", re.MULTILINE)
-    assert equation is None or equation[0] in text
+    text = (built / f"methods/{name}.md").read_text()
+    assert text.startswith(f"# {name}\n\n")
+    assert text.count("\n# ") == 0
+    sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert sections == ["When it helps", "Use", "Our numbers"]
+    first, _, rest = text.partition("## When it helps")
+    assert re.search(r"^    \S.* = .*$", first, re.MULTILINE), name  # the equation, as a block of code
+    assert f"| `{method.encoder}` | {method.epochs:g} | {method.batch_size} |" in rest
+    assert f"--method={name}" in rest
+    for option in pages.options.parameters(method.factory):
+      assert f"    --hp={option}=" in rest
 
 
-def test_numbers_are_those_of_the_tables(source):
-  row = next(
-    line for line in (ROOT / "docs/autoencoders.md").read_text().partition(pages.BEGIN)[2].splitlines()
-    if line.startswith("| wta ")
-  )  # fmt: skip
-  numbers = [cell for cell in pages.cells(row) if re.match(r"\d", cell)]
-  page = (source / "methods/wta.md").read_text()
-  assert numbers
-  assert all(number in page for number in numbers)
+def test_methods_md_names_every_method_once():
+  named = re.findall(
+    r"^\| \[`(\w+)`\]\(\.\./sslx/pretext/(\w+)\.py\) \| .+ \|$", pages.read("docs/methods.md"), re.MULTILINE
+  )
+  assert sorted(named) == sorted((name, name) for name in METHODS)
+
+
+def test_every_page_is_in_the_menu(built):
+  menu = set(re.findall(r"^([\w/]+)$", (built / "index.md").read_text(), re.MULTILINE))
+  assert {path.stem for path in built.glob("*.md")} - {"index"} <= menu
+
+
+def test_links_of_the_site_lead_to_files(built):
+  count = 0
+  for path in built.rglob("*.md"):
+    text = re.sub(r"(?ms)^```.*?^```|^ {4}[^\n]*$", "", path.read_text())
+    for target in re.findall(r"(?<!\\)\]\(([^()\s]+)\)", text):
+      if not target.startswith("http"):
+        assert (path.parent / target.partition("#")[0]).is_file(), f"{path}: {target}"
+        count += 1
+  assert count > 50
+
+
+def test_links_are_moved_and_code_is_left_alone():
+  site, carried = pages.site(), []
+
+  def carry(file):
+    carried.append(file)
+    return f"files/{file}"
+
+  text = "[a](autoencoders.md#x) [b](../README.md) [c](../CONTRIBUTING.md) [d](../sslx/pretext/vae.py)"
+  text += " [e](../LICENSE) [f](https://a.b/c.md) [g](#here)\n    [h](no.md)\n\n```python\n[i](no.md)\n```\n"
+  assert pages.relink(text, "docs/predictive.md", site, carry) == (
+    "[a](autoencoders.md#x) [b](index.md) [c](contributing.md) [d](methods/vae.md) [e](files/LICENSE)"
+    " [f](https://a.b/c.md) [g](#here)\n    [h](no.md)\n\n```python\n[i](no.md)\n```\n"
+  )
+  assert carried == ["LICENSE"]
+  up = "[a](../../docs/vae.md)".replace("vae", "autoencoders")
+  assert pages.relink(up, "sslx/pretext/vae.py", site, carry) == "[a](../autoencoders.md)"
+  with pytest.raises(ValueError, match=r"README\.md: a link to docs/gone\.md"):
+    pages.relink("[a](docs/gone.md)", "README.md", site, carry)
+
+
+def test_rows_of_a_method():
+  found = pages.tables("docs/predictive.md", PAGE)
+  assert [(t.section, t.title) for t in found] == [
+    ("mnist, --encoder=conv", "Methods, 100 labels"),
+    ("mnist, --encoder=conv", "Methods: pretraining"),
+    ("rotation on digits, --features=pool", ""),
+    ("blocks of rotation, mnist, --encoder=conv", "Blocks, 100 labels"),
+  ]
+  assert [t.command.partition(";")[0] for t in found[:3:2]] == [
+    "`python -m experiments.compare --x`", "`python -m experiments.low_label --method=rotation`"
+  ]  # fmt: skip
+  assert [pages.rows_of("rotation", t) for t in found] == [
+    [
+      ["method", "frozen", "full"],
+      ["raw pixels", "76.4 ± 2.5", ""],
+      ["no pretraining", "82.2 ± 1.7", "83.1 ± 1.3"],
+      ["rotation", "80.5 ± 1.0", ""],
+    ],
+    [["method", "loss"], ["rotation", "0.018"]],  # without the column that it leaves empty
+    [["labels", "mode", "accuracy %"], ["100", "frozen", "70.0 ± 1.0"]],
+    [["method", "random"], ["block1", "79.8"]],
+  ]
+  assert [bool(pages.rows_of("jigsaw", t)) for t in found] == [True, True, False, False]
+  assert not any(pages.rows_of("mae", t) for t in found)
+  note = "Test accuracy in percent. ↑ (↓): above (below)."
+  assert note in pages.results("jigsaw", found)
+  assert note not in pages.results("rotation", found)  # it has no arrow
 
 
 def test_a_method_without_results_says_so():
-  assert "No table of this project has a row of `rotation` yet." in "\n".join(pages.results("rotation", []))
+  lines = pages.results("mae", pages.tables("docs/predictive.md", PAGE))
+  assert lines[0] == "No table of this project has a row of `mae` yet. This makes one:"
+  assert lines[-1] == "    ./launch.sh experiments.low_label --method=mae"
+  assert not [line for line in lines if line.startswith("|")]
 
 
-def test_rows_of_a_method_and_its_references():
-  table = pages.Table("docs/x.md", "mnist, --encoder=conv", "", [
-    ["method", "frozen", "full", "knn:20"], ["raw pixels", "1", "", ""], ["no pretraining", "2", "3", ""],
-    ["simclr", "4", "5", ""], ["simclr v2", "6", "7", "8"],
-  ], [], "")  # fmt: skip
-  assert pages.rows_of("simclr", table) == [
-    ["method", "frozen", "full"], ["raw pixels", "1", ""], ["no pretraining", "2", "3"], ["simclr", "4", "5"],
+def test_what_the_pages_say_of_a_method():
+  assert pages.mentions("rotation", PAGE) == [
+    "`rotation`: turned by quarters. `jigsaw`: puzzles.", "what: turns; source: a paper"
   ]  # fmt: skip
-  assert pages.rows_of("byol", table) == []
+  assert pages.mentions("jigsaw", PAGE) == ["`rotation`: turned by quarters. `jigsaw`: puzzles."]
 
 
-def test_links_lead_to_pages_of_the_site(source):
-  for path in source.rglob("*.md"):
-    if "files" in path.relative_to(source).parts:
-      continue
-    text = re.sub(r"(?ms)^```.*?^```|^ {4}[^\n]*$|`[^`\n]*`", "", path.read_text())
-    for target in re.findall(r"(?<!\\)\]\(([^()\s]+)\)", text):
-      file = target.partition("#")[0]
-      assert re.match(r"[a-z]+:", target) or not file or (path.parent / file).exists(), (path.name, target)
-  with pytest.raises(ValueError, match=r"README.md: a link to gone.md, where there is no file"):
-    pages.relink("[x](gone.md)", "README.md", pages.site(), lambda file: file)
+def test_known_numbers_stand_on_the_pages(built):
+  """Of pages whose tables are written by experiments.readme_table: the very rows."""
+  text = (built / "methods/inpaint.md").read_text()
+  for page in ("README.md", "docs/predictive.md"):
+    found = [pages.rows_of("inpaint", table) for table in pages.tables(page, pages.read(page))]
+    rows = [row for table in found for row in table[1:]]
+    assert rows
+    for row in rows:
+      assert "| " + " | ".join(row) + " |" in text
 
 
-def test_the_colab_notebook_is_stored_without_outputs():
-  assert COLAB["nbformat"] == 4
-  assert len({cell["id"] for cell in COLAB["cells"]}) == len(COLAB["cells"])
-  assert all((c["outputs"], c["execution_count"]) == ([], None) for c in COLAB["cells"] if c["cell_type"] == "code")
+def test_docstrings_are_shown_as_they_are():
+  assert pages.escaped("a_b <c> L* [d] `e_f*`\n\n    g_h * i\n\nj|k") == (
+    "a\\_b \\<c> L\\* \\[d\\] `e_f*`\n\n    g_h * i\n\nj\\|k"
+  )
+  assert pages.listed("What.\n\nrate: of all.\nother, more: two\n  lines.\n\nA sentence: no item\nhere.") == (
+    "What.\n\n- rate: of all.\n- other, more: two\n  lines.\n\nA sentence: no item\nhere."
+  )
 
 
-def test_the_colab_notebook_installs_beside_the_runtimes_jax_and_runs(mnist_dir, tmp_path, monkeypatch):
-  """All cells in order; git and pip are only asked for."""
-  (tmp_path / "runs").mkdir()
-  monkeypatch.chdir(tmp_path)
-  asked, shown = [], []
-  really = subprocess.run
+# ---- pictures --------------------------------------------------------------------------------------------------------
 
-  def run(command, **how):  # rows of results ask git for the commit
-    return asked.append(command) if {"clone", "pip"} & set(command) else really(command, **how)
 
-  monkeypatch.setattr(subprocess, "run", run)
-  ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
-  ipython.version_info, ipython.get_ipython = (9, 0), lambda: None  # what matplotlib asks it
-  display.Image, display.display = (lambda path: path), shown.append
-  monkeypatch.setitem(sys.modules, "IPython", ipython)
+def make_run(folder, noisy=False, **config):
+  (folder / "figures").mkdir(parents=True)
+  (folder / "config.json").write_text(json.dumps({"dataset": "mnist", "smoke": False, "epochs": 2.0, **config}))
+  shape = (200, 1000, 4)
+  pixels = np.random.default_rng(0).integers(0, 256, shape) if noisy else np.full(shape, 255)
+  Image.fromarray(pixels.astype(np.uint8)).save(folder / "figures/pretext.png")
+
+
+def test_pictures_are_copied_small(tmp_path, monkeypatch):
+  make_run(tmp_path / "runs/a", method="denoise", noisy=True)
+  make_run(tmp_path / "runs/deep/b", method="vae", epochs=1.0)
+  make_run(tmp_path / "runs/deep/c", method="vae", epochs=4.0)
+  make_run(tmp_path / "runs/d", method="simclr", smoke=True)
+  make_run(tmp_path / "runs/e", method="moco", dataset="fashion_mnist")
+  assert {name: path.parents[1].name for name, path in make_pictures.found(tmp_path / "runs").items()} == {
+    "denoise": "a", "vae": "c"
+  }  # fmt: skip
+  monkeypatch.setattr(make_pictures, "FOLDER", tmp_path / "pictures")
+  make_pictures.main(tmp_path / "runs")
+  made = sorted((tmp_path / "pictures").iterdir())
+  assert [path.name for path in made] == ["denoise.png", "vae.png"]
+  for path in made:
+    assert path.stat().st_size < 60_000
+    with Image.open(path) as image:
+      assert image.width <= 900
+      assert image.width / image.height == pytest.approx(1000 / 200, rel=0.02)
+  with pytest.raises(SystemExit, match="no run on mnist"):
+    make_pictures.main(tmp_path / "pictures")
+
+
+def test_a_methods_picture_is_on_its_page(tmp_path, monkeypatch):
+  text = pages.method_page("vae", [], {})
+  assert "![" not in text
+  (tmp_path / "docs/pictures").mkdir(parents=True)
+  (tmp_path / "docs/pictures/vae.png").write_bytes(b"")
+  (tmp_path / "docs/methods.md").write_text(pages.read("docs/methods.md"))
+  monkeypatch.setattr(pages, "ROOT", tmp_path)
+  assert "](docs/pictures/vae.png)" in pages.method_page("vae", [], {})
+
+
+# ---- the notebook for Colab ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch):
+  """Commands that subprocess.run got in place of being run."""
+  commands = []
+  monkeypatch.setattr(subprocess, "run", lambda command, **how: commands.append(command))
+  return commands
+
+
+def colab(**parameters):
+  given = {"repository": "", "method": "denoise", "dataset": "mnist", "labels": "100", "seeds": 5, "flags": []}
+  values = {**given, **parameters}
+  return sources(ROOT / "docs/colab.ipynb", "\n".join(f"{name} = {value!r}" for name, value in values.items()))
+
+
+def test_the_colab_notebook_runs_in_a_clone(calls, toy_npz, tmp_path, monkeypatch):
+  """All of it but the installation; that keeps the versions of everything of jax."""
+  shown, display = [], types.ModuleType("IPython.display")
+  monkeypatch.setattr(display, "Image", lambda filename: filename, raising=False)
+  monkeypatch.setattr(display, "display", shown.append, raising=False)
+  monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
   monkeypatch.setitem(sys.modules, "IPython.display", display)
-  names: dict = {"__name__": "__main__"}
-  for cell in COLAB["cells"]:
-    if cell["cell_type"] != "code":
-      continue
-    text = "".join(cell["source"])
-    if cell["metadata"].get("tags") == ["parameters"]:
-      text += f"\nrepository = 'https://x/y.git'; flags += ' --smoke --seeds=2 --data_dir={mnist_dir} --encoder=conv:widths=4-6'"
-    exec(compile(text, "cell", "exec"), names)
-  git, pip = asked
-  assert git == ["git", "clone", "--depth=1", "https://x/y.git", "sslx-clone"]
-  assert pip[pip.index("--constraint") + 1] == "held.txt"
-  assert pip[-1] == "./sslx-clone"
-  held = dict(line.split("==") for line in Path("held.txt").read_text().split())
-  import jax
-  import jaxlib
-  import numpy
+  monkeypatch.chdir(ROOT / "docs")  # where Jupyter opens it
+  flags = ["--smoke", "--encoder=conv:widths=4,norm=none", f"--out={tmp_path / 'runs'}", "--modes=scratch,frozen"]
+  names, values = run_cells(colab(dataset=toy_npz, labels="12", seeds=1, flags=flags))
+  assert names["clone"] == ROOT
+  (pip,) = calls
+  assert pip[1:5] == ["-m", "pip", "install", "--quiet"]
+  constraints = Path(pip[pip.index("-c") + 1]).read_text().split()
+  assert {f"{name}=={metadata.version(name)}" for name in ("jax", "jaxlib")} <= set(constraints)
+  assert not [line for line in constraints if not line.startswith(("jax", "libtpu"))]
+  assert names["report"].parent.parent == tmp_path / "runs"
+  assert [Path(name).stem for name in shown] == ["accuracy", "pretext", "loss"]
+  assert {row["mode"] for row in names["rows"]} == {"raw", "random", "scratch", "frozen"}
+  assert values[-1]["report"] == str(names["report"])
 
-  assert (held["jax"], held["jaxlib"], held["numpy"]) == (jax.__version__, jaxlib.__version__, numpy.__version__)
-  assert not {"flax", "sslx"} & set(held)
-  assert names["status"] == 0
-  assert [path.stem for path in shown] == ["accuracy", "loss", "pretext"]
+
+def test_the_colab_notebook_clones(calls, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  first = colab()[:2]
+  with pytest.raises(SystemExit, match="repository"):
+    run_cells(first)
+  (tmp_path / "sslx-clone").mkdir()
+  names, _ = run_cells(colab(repository="https://example.org/sslx.git")[:2])
+  assert [call[:2] + call[-2:] for call in calls] == [
+    ["git", "clone", "https://example.org/sslx.git", str(tmp_path / "sslx-clone")]
+  ]
+  assert Path.cwd() == names["clone"] == tmp_path / "sslx-clone"
+
+
+def test_a_failed_job_is_told(calls, tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(ROOT)
+  with pytest.raises(SystemExit, match="last line says why"):
+    run_cells(colab(flags=["--no_such_flag"])[:4])
+  assert "--no_such_flag: no such flag" in capsys.readouterr().out

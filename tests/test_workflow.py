@@ -1,6 +1,5 @@
 """The Python functions are the experiments' own runs; the notebook and the README's lines do what they say."""
 
-import ast
 import inspect
 import io
 import json
@@ -14,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from notebooks import run_cells, sources
 from PIL import Image
 
 import sslx
@@ -24,7 +24,6 @@ from sslx.pretext import METHODS
 from sslx.types import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK = json.loads((ROOT / "docs/quickstart.ipynb").read_text())
 ENCODER = "conv:widths=4-6,norm=batch"
 
 
@@ -278,36 +277,12 @@ def test_a_notebook_gets_a_bar_on_one_line(monkeypatch, capsys):
   assert re.search(r"10/40  loss 0.1  1,234 images/s", lines[0])
 
 
-def test_the_notebook_is_stored_without_outputs():
-  assert NOTEBOOK["nbformat"] == 4
-  for cell in NOTEBOOK["cells"]:
-    assert {"id", "cell_type", "metadata", "source"} <= cell.keys()
-    if cell["cell_type"] == "code":
-      assert (cell["outputs"], cell["execution_count"]) == ([], None)
-  assert len({cell["id"] for cell in NOTEBOOK["cells"]}) == len(NOTEBOOK["cells"])
-
-
-def run_cells(sources: list[str]) -> tuple[dict, list]:
-  """(names, the value of each cell's last expression)."""
-  names, values = {"__name__": "__main__"}, []
-  for source in sources:
-    body = ast.parse(source).body
-    last = body.pop() if isinstance(body[-1], ast.Expr) else None
-    exec(compile(ast.Module(body, []), "cell", "exec"), names)
-    values.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names) if last else None)
-  return names, values
-
-
 def test_the_notebook_runs(toy_npz, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  cells = [c for c in NOTEBOOK["cells"] if c["cell_type"] == "code"]
-  sources = ["".join(c["source"]) for c in cells]
-  (parameters,) = [i for i, c in enumerate(cells) if c["metadata"].get("tags") == ["parameters"]]
-  assert ast.parse(sources[parameters])
-  sources[parameters] = f"dataset, epochs, labels = {toy_npz!r}, 10, 0.25"
-  names, values = run_cells(sources)
+  cells = sources(ROOT / "docs/quickstart.ipynb", f"dataset, epochs, labels = {toy_npz!r}, 10, 0.25")
+  names, values = run_cells(cells)
   drawn = [value for value in values if isinstance(value, Figure)]
-  assert len(drawn) == sum("sslx.plot_" in source for source in sources) == 4
+  assert len(drawn) == sum("sslx.plot_" in cell for cell in cells) == 4
   accuracies = values[-1]
   assert set(accuracies) == {"raw", "random", "scratch", "frozen", "last:1", "full"}
   assert accuracies["full"] == sslx.accuracy(names["classifier"], names["data"].test)

@@ -36,8 +36,7 @@ def main() -> None:
 
   if FLAGS["method"].present or FLAGS.checkpoint:
     raise UserError("--method, --checkpoint: several methods are compared here; name them with --methods=A,B.")
-  common.default(methods=METHODS)
-  compared, dataset = variants.given()
+  compared, dataset = variants.given(methods=METHODS)
   if len(compared) < 2:
     raise UserError(f"--methods={','.join(FLAGS.methods)}: name at least two self-supervised methods.")
   common.default(labels=LABELS, finetune_epochs=FINETUNE_EPOCHS)
@@ -61,13 +60,13 @@ def main() -> None:
     overall = readings.ranking(at, lambda e: called(e), len(dataset.test))
     sentences.append(readings.reading(f"All methods, {labels:,} labels", overall))
 
-  tables, drawn = [], []
+  tables = []
   for variant in compared:
     own = [e for e in summary if e["method"] in (variant.title, variants.NONE)]
     tables.append((variant.title, report.curve_cells(own), variants.CURVE_NOTE))
   path = directory / "figures/accuracy.png"
   figures.save(figures.method_dots(summary), path)
-  drawn.append((HEADING, "Test accuracy by mode; whiskers are one standard deviation over label subsets.", path))
+  drawn = [(HEADING, "Test accuracy by mode; whiskers are one standard deviation over label subsets.", path)]
   lead = variants.Lead(tables, [variants.CURVE_NOTE, readings.NOTE], drawn, sentences)
   title = f"{', '.join(v.title for v in compared)} and supervised training on {dataset.name}"
   variants.write_report("assignment", title, directory, HEADING, outcome, timings, variants.budget(), lead=lead)

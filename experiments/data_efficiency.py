@@ -22,9 +22,7 @@ SHARES = (0.1, 0.3, 1, 3, 10)  # of all labels, in percent; and all of them
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  if not any(FLAGS[name].present for name in ("method", "methods", "checkpoint")):
-    common.default(methods=METHODS)
-  compared, dataset = variants.given()
+  compared, dataset = variants.given(methods=METHODS)
   enough = [f"{share:g}%" for share in SHARES if share * len(dataset.train) >= 100 * dataset.num_classes]
   common.default(labels=[*enough, "all"], modes=label_curve.MODES, finetune_epochs=label_curve.FINETUNE_EPOCHS)
   label_curve.curve("data_efficiency", compared, dataset)

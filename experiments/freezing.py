@@ -30,11 +30,9 @@ HEADING = "Accuracy against trained blocks"
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import figures_blocks, nn, readings, report
+  from sslx import figures, figures_blocks, nn, readings, report
 
-  if not any(FLAGS[name].present for name in ("method", "methods", "checkpoint")):
-    common.default(methods=METHODS)
-  compared, dataset = variants.given()
+  compared, dataset = variants.given(methods=METHODS)
   blocks = nn.build(FLAGS.encoder).block_names
   depths = {"frozen": 0, **{f"last:{k}": k for k in range(1, len(blocks))}, "full": len(blocks)}
   common.default(labels=variants.fitting(LABELS, dataset), modes=["scratch", *depths], finetune_epochs=FINETUNE_EPOCHS)
@@ -42,14 +40,9 @@ def main() -> None:
   timings = {"start-up": time.monotonic() - START}
   outcome = variants.run_variants("freezing", compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
-  drawn = [
-    (
-      HEADING,
-      "Mean and standard deviation over label subsets. Right of each curve, hollow: training from scratch.",
-      directory / "figures/blocks.png",
-    )
-  ]
-  figures_blocks.save(figures_blocks.trained_blocks(summary, depths), drawn[0][2])
+  path = directory / "figures/blocks.png"
+  figures.save(figures_blocks.trained_blocks(summary, depths), path)
+  caption = "Mean and standard deviation over label subsets. Right of each curve, hollow: training from scratch."
 
   def name(entry: readings.Entry) -> str:
     depth = depths.get(entry["mode"])
@@ -67,7 +60,7 @@ def main() -> None:
         ranked = readings.ranking(mine, name, len(dataset.test))
         sentences.append(readings.reading(f"{variant.title}, {labels:,} labels", ranked))
   tables = [(HEADING, report.curve_cells(summary), variants.CURVE_NOTE)]
-  lead = variants.Lead(tables, [variants.CURVE_NOTE, readings.NOTE], drawn, sentences)
+  lead = variants.Lead(tables, [variants.CURVE_NOTE, readings.NOTE], [(HEADING, caption, path)], sentences)
   title = f"How many blocks to train: {', '.join(v.title for v in compared)} on {dataset.name}"
   variants.write_report("freezing", title, directory, HEADING, outcome, timings, variants.budget(), lead=lead)
 

@@ -361,13 +361,15 @@ def errors(shared: Shared) -> Section:
 
 def error_sentences(summary: Sequence[Mapping[str, Any]]) -> list[str]:
   """What each error changes, by entries whose method is the mode, whose mode is the error, against MENDED."""
+  from sslx import report
+
   sentences = []
   for entry in summary:
     if (
       entry["mode"] == MENDED or entry["low"] is None or (entry["method"], entry["mode"]) == ("scratch", "labels late")
     ):
       continue
-    interval = f"[{100 * entry['low']:+.1f}, {100 * entry['high']:+.1f}]"
+    interval = report.interval(entry["low"], entry["high"])
     change = "no measurable change" if entry["low"] <= 0 <= entry["high"] else "a change"
     what = "all errors together" if entry["mode"] == AS_IT_RAN else entry["mode"]
     sentences.append(f"{what}, {entry['method']}: {100 * entry['difference']:+.1f} points {interval}: {change}.")

@@ -74,11 +74,12 @@ def named(names: Sequence[str]) -> list[str]:
   return names
 
 
-def given(elsewhere: bool = True) -> tuple[list[Variant], Any]:
+def given(elsewhere: bool = True, methods: Sequence[str] | None = None) -> tuple[list[Variant], Any]:
   """(what --checkpoint, --methods or --method name, on one encoder and for as many epochs; the data set).
 
   Sets --encoder, --epochs and, of a checkpoint, the other flags of its pretraining to what they are, where they were
-  not given. elsewhere: whether --dataset may be another than the checkpoint's.
+  not given. elsewhere: whether --dataset may be another than the checkpoint's. methods: what is compared where none of
+  the three flags was given.
 
   Raises:
     UserError: an unknown method, or a flag that contradicts the checkpoint.
@@ -86,6 +87,8 @@ def given(elsewhere: bool = True) -> tuple[list[Variant], Any]:
   from sslx import checkpoint
   from sslx.pretext import check
 
+  if methods and not any(FLAGS[name].present for name in ("method", "methods", "checkpoint")):
+    common.default(methods=methods)
   if FLAGS.checkpoint is not None:
     if FLAGS.methods is not None:
       raise UserError("--methods: are pretrained; give either --checkpoint or --methods.")

@@ -13,8 +13,6 @@ from sslx.figures import COLOURS, MARKERS
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
-save = figures.save
-
 
 def trained_blocks(summary: Sequence[Mapping[str, Any]], depths: Mapping[str, int]) -> Figure:
   """A panel a method, a line a number of labels: test accuracy against the number of trained blocks, the best of each line

@@ -67,7 +67,7 @@ def reading(at: str, ranked: Sequence[Standing]) -> str:
 
 
 def _said(one: Standing) -> str:
-  interval = "" if one.low is None or one.high is None else f" [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+  interval = "" if one.low is None or one.high is None else f" {report.interval(one.low, one.high)}"
   return f"{one.name} ({100 * one.behind:+.1f}{interval})"
 
 

@@ -266,7 +266,7 @@ def gain(differences: Sequence[float]) -> tuple[str, float, float]:
   low, high = t_interval(differences)
   assert low is not None
   assert high is not None
-  return f"{_points(float(np.mean(differences)))} points [{_points(low)}, {_points(high)}]", low, high
+  return f"{_points(float(np.mean(differences)))} points {interval(low, high)}", low, high
 
 
 def binomial_interval(right: int, of: int) -> tuple[float, float]:
@@ -317,7 +317,7 @@ def _comparison(entry: Row, summary: Sequence[Row]) -> str:
   start = f"{name}: {_points(entry['difference'])} points {over} {baseline} {at}"
   if entry["low"] is None:
     return f"{start}, on one labelled subset: too few for an interval, so no claim."
-  start += f", 95% CI {_interval(entry)}"
+  start += f", 95% CI {interval(entry['low'], entry['high'])}"
   if entry["low"] > 0:
     return f"{start}: better."
   if entry["high"] < 0:
@@ -634,7 +634,7 @@ def _accuracy_text(entry: Row) -> str:
 def _difference_text(entry: Row) -> str:
   """`+3.1 [+1.9, +4.3]`; empty where there is nothing to compare with."""
   text = "" if entry["difference"] is None else _points(entry["difference"])
-  text += "" if entry["low"] is None else f" {_interval(entry)}"
+  text += "" if entry["low"] is None else f" {interval(entry['low'], entry['high'])}"
   return text + (f" ({entry['pairs']} pairs)" if entry["pairs"] not in (0, entry["n"]) else "")
 
 
@@ -686,8 +686,9 @@ def _points(fraction: float) -> str:
   return f"{100 * fraction:+.1f}"
 
 
-def _interval(entry: Row) -> str:
-  return f"[{_points(entry['low'])}, {_points(entry['high'])}]"
+def interval(low: float, high: float) -> str:
+  """Two fractions as `[+1.9, +4.3]`, in points."""
+  return f"[{_points(low)}, {_points(high)}]"
 
 
 def _text(value: Any) -> str:

@@ -26,7 +26,7 @@ REFERENCES = ("raw pixels", "no pretraining")  # the lines of a table that go al
 SITE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 MODULES = (
   "types", "pretext", "nn", "losses", "views", "memory", "masks", "optim", "train", "probe", "finetune", "compare",
-  "propagation", "pretraining", "checkpoint", "report",
+  "propagation", "pretraining", "checkpoint", "records", "report", "pages",
 )  # fmt: skip
 NO_RESULTS = "No table of this project has a row of `{name}` yet. This makes one:"
 

@@ -38,13 +38,13 @@ KINDS = {  # of what a row must have
 
 def gather(folder: Path) -> tuple[dict[Path, list[Row]], list[str]]:
   """({run directory: rows} below `folder`, sentences on those that are damaged or empty)."""
-  from sslx import report
+  from sslx import records
 
   runs, left_out = {}, []
   for path in sorted(folder.rglob("results.jsonl")):
     name = path.parent.relative_to(folder).as_posix()
     try:
-      rows = report.read_rows(path)
+      rows = records.read_rows(path)
       _check(rows)
     except (UserError, OSError) as error:
       left_out.append(f"Left out {name}: {str(error).removeprefix(f'{path}: ')}.")
@@ -82,8 +82,8 @@ def families(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def lines(folder: Path, run: Path, rows: Sequence[Row]) -> list[tuple[tuple, Any]]:
-  """(board, sslx.report.Ranked) of a run's rows; board: what must agree for lines to be compared."""
-  from sslx import report
+  """(board, sslx.leaderboard.Ranked) of a run's rows; board: what must agree for lines to be compared."""
+  from sslx import leaderboard, report
 
   name = run.relative_to(folder).as_posix()
   page = run / "report.html"
@@ -96,13 +96,13 @@ def lines(folder: Path, run: Path, rows: Sequence[Row]) -> list[tuple[tuple, Any
       last, settings = own[-1], comparison.settings_of(own[-1])
       board = (entry["dataset"], entry["labels"], settings.get("labels_crc32"), settings.get("validation", "cv"))
       method, features = method_name(last), str(last.get("features", ""))
-      if report.mark(entry):  # whichever method's run it is from
+      if leaderboard.mark(entry):  # whichever method's run it is from
         method = ""
       if entry["mode"] == "raw" or entry["mode"].startswith("raw+propagate"):
         entry, features = {**entry, "encoder": ""}, "pixels"
       commits = ", ".join(dict.fromkeys(str(row["git"]) for row in own if row.get("git")))
       command = str(last.get("command", ""))
-      found.append((board, report.Ranked(entry, method, features, name, link, command, commits, date)))
+      found.append((board, leaderboard.Ranked(entry, method, features, name, link, command, commits, date)))
   return found
 
 
@@ -115,17 +115,17 @@ def method_name(row: Mapping[str, Any]) -> str:
 
 
 def boards(found: Sequence[tuple[tuple, Any]]) -> list[Any]:
-  """sslx.report.Board for each data set and number of labels, and for each split and validation where they differ.
+  """sslx.leaderboard.Board for each data set and number of labels, and for each split and validation where they differ.
 
   A reference or baseline that several runs agree on to the last digit is one line, that of the first.
   """
-  from sslx import report
+  from sslx import leaderboard
 
   tables: dict[tuple, dict[tuple, Any]] = {}
   for board, line in found:
     table, entry = tables.setdefault(board, {}), line.entry
     same = (entry["mode"], entry["encoder"], line.features, *entry["seeds"], *entry["accuracies"])
-    key = same if report.mark(entry) else (len(table), line.run)
+    key = same if leaderboard.mark(entry) else (len(table), line.run)
     seen = table.get(key)
     table[key] = seen._replace(more=seen.more + (line.run != seen.run)) if seen else line
   made = []
@@ -142,13 +142,13 @@ def boards(found: Sequence[tuple[tuple, Any]]) -> list[Any]:
         f"Checksum of the training and test labels: {split}; --validation={validation}. Rows of {dataset} with as many "
         "labels but other splits or another validation are in a table of their own: not comparable."
       )
-    made.append(report.Board(title, note, list(tables[dataset, labels, crc, validation].values())))
+    made.append(leaderboard.Board(title, note, list(tables[dataset, labels, crc, validation].values())))
   return made
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import report
+  from sslx import leaderboard
 
   folder = Path(FLAGS.runs)
   if not folder.is_dir():
@@ -168,9 +168,9 @@ def main() -> None:
     raise UserError(f"--runs={folder}: no results below it; {cure}.")
   found = boards([line for run, rows in kept.items() if rows for line in lines(folder, run, rows)])
   for board in found:
-    print(report.ranked_sentence(board))
+    print(leaderboard.ranked_sentence(board))
   title = f"{len(kept) - smoke} run{'' if len(kept) - smoke == 1 else 's'}"
-  page = report.write_index(folder / "index.html", title, common.command("all_reports"), found, left_out)
+  page = leaderboard.write_index(folder / "index.html", title, common.command("all_reports"), found, left_out)
   print(f"Index: {page}")
 
 

@@ -465,7 +465,7 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   import jax
   import jax.numpy as jnp
 
-  from sslx import checkpoint, figures, pretraining, report, views
+  from sslx import checkpoint, figures, pretraining, records, views
   from sslx.ops.image import to_float
 
   begin = time.monotonic()
@@ -479,20 +479,20 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
     print(f"continuing at step {done} of {steps}", file=sys.stderr)
   metrics = run.directory / "metrics.jsonl"
   rows = [
-    row for row in report.read_rows(metrics) if row["step"] <= done
+    row for row in records.read_rows(metrics) if row["step"] <= done
   ]  # what a kill left beyond the checkpoint goes
   write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
   if done < steps:
     ts = pretraining.run(
       plan,
       ts,
-      log=lambda row: report.append_row(metrics, row),
+      log=lambda row: records.append_row(metrics, row),
       save=lambda ts: checkpoint.save(checkpoints, ts, plan.meta),
       save_seconds=FLAGS.save_seconds,
       title=f"pretraining {config['method']}",
     )
     figures_dir = run.directory / "figures"
-    figures.save(figures.loss_curve(report.read_rows(metrics)), figures_dir / "loss.png")
+    figures.save(figures.loss_curve(records.read_rows(metrics)), figures_dir / "loss.png")
     if run.pretext.show:
       few = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
       pictures = pretraining.pictures(run.pretext, ts.params, ts.state, jax.random.key(1), few)

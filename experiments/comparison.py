@@ -83,7 +83,7 @@ def run_modes(
   What is missing is trained first; then the test images are read once, and the rows appended. Where all labels are
   used, the subsets are the same, and only the first counts.
   """
-  from sslx import report
+  from sslx import records
   from sslx.compare import Task, logits, train_classifiers
   from sslx.finetune import encode_fn
 
@@ -106,7 +106,7 @@ def run_modes(
 
   def mine() -> dict[Task, dict[str, Any]]:
     wanted = {"experiment": subject.experiment, "dataset": subject.dataset.name, **names}
-    rows = [r for r in report.read_rows(results) if all(r.get(k) == v for k, v in wanted.items())]
+    rows = [r for r in records.read_rows(results) if all(r.get(k) == v for k, v in wanted.items())]
     rows = [r for r in rows if settings_of(r) == settings]
     return {Task(r["mode"], r["labels"], r["subset_seed"]): r for r in rows}
 
@@ -133,7 +133,7 @@ def run_modes(
   begin = time.monotonic()
   test = subject.dataset.test
   predicted = logits(trained, encode, test)
-  shared = {"command": common.command(subject.experiment), "flags": common.given_flags(), **report.provenance()}
+  shared = {"command": common.command(subject.experiment), "flags": common.given_flags(), **records.provenance()}
   for task in todo:
     classifier, seconds = trained[task]
     row = {
@@ -142,7 +142,7 @@ def run_modes(
       "parameters_total": classifier.total, "parameters_trainable": classifier.trainable, "seconds": seconds,
       "chosen": classifier.head.chosen, "seed": subject.seed, "settings": settings, **more(predicted[task]), **shared,
     }  # fmt: skip
-    report.append_row(results, row)
+    records.append_row(results, row)
   timings["testing"] = timings.get("testing", 0) + time.monotonic() - begin
   known = mine()
   return [known[task] for task in tasks], predicted
@@ -174,7 +174,7 @@ def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, timings: dict[str, float]) -> None:
   from rich.console import Console
 
-  from sslx import figures, report
+  from sslx import figures, pages, report
 
   begin = time.monotonic()
   folder, summary = subject.directory / "figures", report.summarise(rows)
@@ -194,7 +194,7 @@ def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, t
   for line in report.verdict(summary):
     print(line)
   print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
-  page = report.write_html(
+  page = pages.write_html(
     subject.directory,
     f"{subject.names['method']} on {subject.dataset.name}: what is it worth with few labels?",
     common.command(subject.experiment),

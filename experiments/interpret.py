@@ -49,7 +49,7 @@ class Seen(NamedTuple):
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import interpret, report
+  from sslx import interpret, pages
 
   common.positive("images")
   given = common.given_checkpoint()
@@ -94,7 +94,7 @@ def main() -> None:
     "Images": f"{len(images):,} training images of {dataset.name}",
     "Hyper-parameters": ", ".join(f"{n}={_setting(v)}" for n, v in config["hp"].items()) or "none",
   }
-  page = report.write_gallery(
+  page = pages.write_gallery(
     directory / "report.html",
     f"What {config['method']} learnt on {config['dataset']}",
     f"{config['encoder']} · {config['epochs']:g} epochs · seed {config['seed']}",

@@ -52,7 +52,7 @@ def curve(experiment: str, compared: Sequence[variants.Variant], dataset: Any) -
   Raises:
     UserError: --at is none of --labels.
   """
-  from sslx import figures, report
+  from sslx import figures, labels_saved, report
 
   counts = common.label_counts(dataset, common.heldout())
   at = FLAGS.at or (AT if AT in counts else counts[len(counts) // 2])
@@ -62,11 +62,11 @@ def curve(experiment: str, compared: Sequence[variants.Variant], dataset: Any) -
   timings = {"start-up": time.monotonic() - START}
   outcome = variants.run_variants(experiment, compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
-  needed = report.labels_needed(summary)
+  needed = labels_saved.labels_needed(summary)
   lead = None
   if needed:
     first = max((one for one in needed if one.labels == at), key=lambda one: one.accuracy)
-    spans = [(at, first.needed, first.accuracy, f"{report.times_text(first)} the labels")]
+    spans = [(at, first.needed, first.accuracy, f"{labels_saved.times_text(first)} the labels")]
     path = directory / "figures/labels.png"
     drawing = figures.label_curve([e for e in summary if e["mode"] != "raw"], spans)
     assert drawing is not None  # scratch has several numbers of labels
@@ -76,10 +76,10 @@ def curve(experiment: str, compared: Sequence[variants.Variant], dataset: Any) -
     )
     tables = [
       ("Accuracy against number of labels", report.curve_cells(summary), variants.CURVE_NOTE),
-      ("Labels that training from scratch needs", report.needed_cells(needed), NEEDED_NOTE),
+      ("Labels that training from scratch needs", labels_saved.needed_cells(needed), NEEDED_NOTE),
     ]
     drawn = [("Accuracy against number of labels", caption, path)]
-    lead = variants.Lead(tables, [variants.CURVE_NOTE, NEEDED_NOTE], drawn, report.needed_sentences(needed, at))
+    lead = variants.Lead(tables, [variants.CURVE_NOTE, NEEDED_NOTE], drawn, labels_saved.needed_sentences(needed, at))
   title = f"{', '.join(v.title for v in compared)} on {dataset.name}: accuracy against number of labels"
   variants.write_report(experiment, title, directory, "Modes", outcome, timings, variants.budget(), lead=lead)
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from experiments import common
-from sslx import report
+from sslx import records, report
 from sslx.types import UserError
 
 NAMED = ("freezing", "assignment", "data_efficiency", "one_percent", "rotnet_mnist")  # whose name says what they ask
@@ -21,7 +21,7 @@ BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 def section(run: Path) -> str:
   """Markdown of one run directory: command, table, what the numbers say, machine and versions."""
-  rows = report.read_rows(run / "results.jsonl")
+  rows = records.read_rows(run / "results.jsonl")
   if rows and (run / "tables.md").exists():  # of experiments.compare and its kin
     last = rows[-1]
     title = f"{last['dataset']}, --encoder={last['encoder']}"

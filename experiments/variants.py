@@ -201,11 +201,11 @@ def measured(run: common.Run) -> dict[str, Any]:
   import jax
   import jax.numpy as jnp
 
-  from sslx import nn, report
+  from sslx import nn, records
   from sslx.compile import jit
   from sslx.ops.image import to_float
 
-  history = report.read_rows(run.directory / "metrics.jsonl")
+  history = records.read_rows(run.directory / "metrics.jsonl")
   last = {k: v for k, v in history[-1].items() if k not in ("step", "images_per_second")} if history else {}
   restored = common.restore_pretext(run.directory)
   params, state = restored.params, restored.state
@@ -271,7 +271,7 @@ def write_report(
   """
   from rich.console import Console
 
-  from sslx import report
+  from sslx import pages, report
 
   begin = time.monotonic()
   console, folder = Console(soft_wrap=True), directory / "figures"
@@ -296,7 +296,7 @@ def write_report(
   common.write_text(directory / "tables.md", "\n".join([*shown, *notes]) + "\n")
   config = {**config, **rows[0]["settings"]}
   command = common.command(experiment)
-  page = report.write_html(
+  page = pages.write_html(
     directory, title, command, config, rows, summary, drawn, timings, tables=tables, lead=lead.sentences
   )
   print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")

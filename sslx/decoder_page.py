@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sslx import report
+from sslx import pages
 from sslx.interpret import Decode, Statistics, amplitudes, set_unit
 
 LIMIT = 8 << 20  # bytes of weights and codes, or of frames, that a page may hold (a third more in base64)
@@ -235,7 +235,7 @@ def write_page(
   }
   left = int(codes.shape[-1]) - len(units)
   note = f"The other {left:,} {model['kind']}s stay as they are in the start image." if left else ""
-  report.write_page(
+  pages.write_page(
     path, "decoder.html.jinja", {"title": title, "subtitle": subtitle, "how": how, "note": note, "model": model}
   )
   return how

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from sslx import compare, figures, finetune, nn, options, pretraining, probe, report, train
+from sslx import compare, figures, finetune, nn, options, pretraining, probe, records, train
 from sslx.data import Dataset, LazyImages, Split
 from sslx.data.subsets import label_subsets
 from sslx.nn.features import parse
@@ -190,7 +190,7 @@ def load(directory: str | os.PathLike[str]) -> Model:
   """
   pretext, ts, meta = pretraining.restore(Path(directory))
   meta = {name: value for name, value in meta.items() if name not in ("step", "digests")}
-  history = [row for row in report.read_rows(Path(directory) / "metrics.jsonl") if row["step"] <= int(ts.step)]
+  history = [row for row in records.read_rows(Path(directory) / "metrics.jsonl") if row["step"] <= int(ts.step)]
   return Model(meta, pretext, ts, history)
 
 

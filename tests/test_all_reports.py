@@ -9,7 +9,7 @@ import pytest
 from helpers import BROWSER, Page, seen_by_browser
 
 from experiments import all_reports, common
-from sslx import report
+from sslx import leaderboard
 
 SCRATCH, FROZEN = [0.80, 0.82, 0.81], [0.81, 0.84, 0.84]  # differences 0.01, 0.02, 0.03
 PRETRAINING = {"method": "denoise", "dataset": "mnist", "epochs": 2.0}
@@ -69,7 +69,7 @@ def test_known_numbers(tmp_path):
   assert [line.entry[name] for name in ("difference", "low", "high")] == pytest.approx(wanted)
   assert (line.method, line.features, line.run, line.commits) == ("denoise", "flatten", "a", "abc1234")
   assert re.fullmatch(r"\d{4}-\d\d-\d\d", line.date)
-  assert report.ranked_sentence(board) == (
+  assert leaderboard.ranked_sentence(board) == (
     "mnist, 100 labels: 83.0 ± 1.7%: denoise frozen, conv, +2.0 [-0.5, +4.5] points against scratch; best of 2 lines."
   )
 
@@ -146,7 +146,7 @@ def test_references_are_marked_and_repeated_ones_shown_once(tmp_path):
     ("denoise", "frozen", "conv", "c", 0),
     ("simclr", "frozen", "mlp", "b", 0),
   ]
-  marks = {line.entry["mode"]: report.mark(line.entry) for line in board.lines}
+  marks = {line.entry["mode"]: leaderboard.mark(line.entry) for line in board.lines}
   assert marks == {"raw": "reference", "random": "reference", "scratch": "baseline", "frozen": ""}
 
 

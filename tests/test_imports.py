@@ -64,7 +64,7 @@ def test_types_imports_no_sibling():
   assert siblings(ROOT / "sslx/types.py") == set()
 
 
-LOWER = {"nn", "ops", "losses", "masks", "optim", "options", "report", "figures", "progress", "types"}
+LOWER = {"nn", "ops", "losses", "masks", "optim", "options", "records", "report", "figures", "progress", "types"}
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,15 @@ LOWER = {"nn", "ops", "losses", "masks", "optim", "options", "report", "figures"
     ("progress", {"types"}),
     ("compile", {"types"}),
     ("figures", {"types"}),
-    ("report", {"types", "figures"}),
+    ("records", {"types"}),
+    ("report", {"types", "records"}),
+    ("labels_saved", {"report"}),
+    ("readings", {"report"}),
+    ("pages", {"types", "records", "report"}),
+    ("leaderboard", {"pages", "report"}),
     ("interpret", {"types"}),
     ("figures_code", {"types", "figures", "interpret"}),
-    ("decoder_page", {"types", "interpret", "report"}),
+    ("decoder_page", {"types", "interpret", "pages"}),
     ("checkpoint", {"types", "masks"}),
     ("data", {"types", "data"}),
     ("pretext", {"types", "nn", "ops", "losses", "options", "pretext", "views", "memory"}),

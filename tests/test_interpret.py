@@ -15,7 +15,7 @@ import pytest
 from helpers import BROWSER, seen_by_browser
 
 from experiments import common, interpret, pretrain
-from sslx import decoder_page, figures_code, nn, report
+from sslx import decoder_page, figures_code, nn, pages
 from sslx import interpret as pure
 from sslx.compile import jit
 from sslx.pretext import build
@@ -513,4 +513,4 @@ def test_gallery_refuses_what_is_no_picture(tmp_path):
 
   (tmp_path / "a.gif").write_bytes(b"GIF87a")
   with pytest.raises(UserError, match=r"a\.gif"):
-    report.write_gallery(tmp_path / "r.html", "t", "s", "c", {}, [], [("a", "b", tmp_path / "a.gif")], [])
+    pages.write_gallery(tmp_path / "r.html", "t", "s", "c", {}, [], [("a", "b", tmp_path / "a.gif")], [])

@@ -12,7 +12,7 @@ from PIL import Image
 
 import sslx.compare
 from experiments import common, label_curve, linear_eval, low_label, readme_table, transfer
-from sslx import figures, finetune, report
+from sslx import figures, finetune, labels_saved, records, report
 from sslx.data import Split
 from sslx.data.images import with_channels
 
@@ -278,7 +278,7 @@ def test_fine_tuning_makes_so_many_passes(toy, monkeypatch):
 
 def test_labels_to_reach_closed_forms():
   counts = [10, 100, 1000]
-  reach = report.labels_to_reach
+  reach = labels_saved.labels_to_reach
   assert reach(counts, [0.2, 0.4, 0.6], 0.4) == pytest.approx(100)
   assert reach(counts, [0.2, 0.4, 0.6], 0.3) == pytest.approx(math.sqrt(10 * 100))  # the middle of the logarithms
   assert reach(counts, [0.2, 0.4, 0.6], 0.45) == pytest.approx(100 * 10**0.25)
@@ -307,24 +307,24 @@ def test_labels_needed_by_mean_curve_and_by_subset():
   rows = curve_rows("scratch", "none", {10: [0.2, 0.4], 100: [0.5, 0.5], 1000: [0.7]})  # 1000: all labels
   rows += curve_rows("frozen", "a", {10: [0.4, 0.4], 100: [0.8, 0.6], 1000: [0.71]})
   rows += curve_rows("random", "none", {10: [0.9, 0.9], 100: [0.9, 0.9], 1000: [0.9]})
-  found = report.labels_needed(report.summarise(rows))
+  found = labels_saved.labels_needed(report.summarise(rows))
   assert [(one.name, one.labels) for one in found] == [("a frozen", 10), ("a frozen", 100), ("a frozen", 1000)]
   assert found[0].needed == pytest.approx(10 * 10**0.5)
   assert found[0].subsets == pytest.approx((10 * 10 ** (2 / 3), 10))
   assert found[1].needed == pytest.approx(1000)
   assert found[1].subsets == pytest.approx((math.inf, 100 * 10**0.5))
   assert found[2].needed == math.inf
-  headers, lines = report.needed_cells(found)
+  headers, lines = labels_saved.needed_cells(found)
   assert headers == ["as good as", "10 labels", "100 labels", "1,000 labels"]
   assert lines == [["a frozen", "32 (3.2 times)", "1,000 (10 times)", "> 1,000"]]
-  assert report.needed_sentences(found, 10) == [
+  assert labels_saved.needed_sentences(found, 10) == [
     "a frozen has 40.0% with 10 labels; scratch is as good with about 32 (by subset ≤ 10 to 46): 3.2 times as many."
   ]
-  (never,) = report.needed_sentences(found, 1000)
+  (never,) = labels_saved.needed_sentences(found, 1000)
   assert never.endswith("scratch with 1,000, the most it was given: not as good.")
-  assert report.times_text(found[2]) == "> 1.0 times"
-  assert report.needed_sentences(found, 7) == []
-  assert report.labels_needed(report.summarise([r for r in rows if r["labels"] == 10])) == []
+  assert labels_saved.times_text(found[2]) == "> 1.0 times"
+  assert labels_saved.needed_sentences(found, 7) == []
+  assert labels_saved.labels_needed(report.summarise([r for r in rows if r["labels"] == 10])) == []
 
 
 def test_curve_draws_the_arrow_to_scratch_or_to_the_edge():
@@ -363,7 +363,7 @@ def test_a_probe_of_several_features_has_a_table_for_each(tmp_path):
   for features, steps, accuracy in (("flatten", 1, 0.1), ("flatten", 2, 0.2), ("pool", 1, 0.3)):
     for row in curve_rows("frozen", "a", {10: [accuracy, accuracy]}):
       settings = {"features": features, "steps": steps}
-      report.append_row(tmp_path / "results.jsonl", {**row, **shared, "features": features, "settings": settings})
+      records.append_row(tmp_path / "results.jsonl", {**row, **shared, "features": features, "settings": settings})
   text = readme_table.section(tmp_path)
   assert re.findall("^### .*", text, re.MULTILINE) == ["### a on d", "### a on d, --features=pool"]
   assert "10.0" not in text  # of settings that were changed since

@@ -1,4 +1,4 @@
-"""sslx.report and sslx.figures: numbers against closed forms, files against kills, the page against hostile names."""
+"""sslx.records, report, pages and figures: numbers against closed forms, files against kills, the page against hostile names."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 from helpers import Page
 from PIL import Image
 
-from sslx import figures, report
+from sslx import figures, pages, records, report
 from sslx.types import UserError
 
 SCRATCH = [0.80, 0.82, 0.81]
@@ -40,14 +40,14 @@ def entry(summary, mode, labels=100):
 
 def test_rows_come_back_as_plain_numbers(tmp_path):
   path = tmp_path / "new" / "results.jsonl"
-  assert report.read_rows(path) == []
+  assert records.read_rows(path) == []
   given = {"a": np.float32(0.5), "b": jnp.int32(3), "c": np.arange(2), "d": float("nan"), "e": jnp.bfloat16(2)}
-  report.append_row(path, given | {"f": {"deep": (np.bool_(True), -np.inf, None)}, "g": path, "h": "ü"})
+  records.append_row(path, given | {"f": {"deep": (np.bool_(True), -np.inf, None)}, "g": path, "h": "ü"})
   expected = {"a": 0.5, "b": 3, "c": [0, 1], "d": None, "e": 2.0, "f": {"deep": [True, None, None]}}
-  assert report.read_rows(path) == [expected | {"g": str(path), "h": "ü"}]
+  assert records.read_rows(path) == [expected | {"g": str(path), "h": "ü"}]
   with pytest.raises(TypeError, match="no JSON form for object"):
-    report.append_row(path, {"a": object()})
-  assert len(report.read_rows(path)) == 1
+    records.append_row(path, {"a": object()})
+  assert len(records.read_rows(path)) == 1
 
 
 @pytest.mark.parametrize(
@@ -57,37 +57,37 @@ def test_rows_come_back_as_plain_numbers(tmp_path):
 def test_a_broken_last_line_is_dropped_then_cut_off(tmp_path, head, tail):
   path = tmp_path / "results.jsonl"
   path.write_bytes(head + tail)
-  before = report.read_rows(path)
+  before = records.read_rows(path)
   assert len(before) == head.count(b"\n")
-  report.append_row(path, {"i": 9})
-  assert report.read_rows(path) == [*before, {"i": 9}]
+  records.append_row(path, {"i": 9})
+  assert records.read_rows(path) == [*before, {"i": 9}]
   assert path.read_bytes() == head + b'{"i": 9}\n'
 
 
 def test_a_whole_last_line_without_newline_is_kept(tmp_path):
   path = tmp_path / "results.jsonl"
   path.write_bytes(b'{"i": 0}\n{"i": 1}')
-  report.append_row(path, {"i": 2})
-  assert [r["i"] for r in report.read_rows(path)] == [0, 1, 2]
+  records.append_row(path, {"i": 2})
+  assert [r["i"] for r in records.read_rows(path)] == [0, 1, 2]
 
 
 def test_a_broken_earlier_line_is_named(tmp_path):
   path = tmp_path / "results.jsonl"
   path.write_text('{"i": 0}\n\n{"i": \n{"i": 2}\n')
   with pytest.raises(UserError, match=r"results\.jsonl: line 3 "):
-    report.read_rows(path)
+    records.read_rows(path)
 
 
 # ---- provenance ------------------------------------------------------------------------------------------------------
 
 
 def test_provenance_is_written_and_read_back(tmp_path):
-  made = report.provenance()
+  made = records.provenance()
   assert set(made["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "sslx"}
   assert re.search(r" x\d+; .+, \d+ cores$", made["device"])
   assert made["git"] is None or re.fullmatch(r"[0-9a-f]{7,}(-dirty)?", made["git"])
-  report.append_row(tmp_path / "a", made)
-  assert report.read_rows(tmp_path / "a") == [made]
+  records.append_row(tmp_path / "a", made)
+  assert records.read_rows(tmp_path / "a") == [made]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -98,18 +98,18 @@ def test_git_is_the_hash_of_this_package_not_of_a_repository_around_it(tmp_path,
 
   for folder in ("sslx", "venv/sslx"):
     (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / folder / "report.py").write_text("")
-  monkeypatch.setattr(report, "__file__", str(tmp_path / "sslx" / "report.py"))
-  assert report._git() is None  # no repository
+    (tmp_path / folder / "records.py").write_text("")
+  monkeypatch.setattr(records, "__file__", str(tmp_path / "sslx" / "records.py"))
+  assert records._git() is None  # no repository
   git("init", "-q")
-  assert report._git() is None  # no commit
+  assert records._git() is None  # no commit
   git("add", ".")
   git("commit", "-qm", "a")
-  assert re.fullmatch(r"[0-9a-f]{7,}", report._git())
+  assert re.fullmatch(r"[0-9a-f]{7,}", records._git())
   (tmp_path / "sslx" / "new_method.py").write_text("")
-  assert report._git().endswith("-dirty")
-  monkeypatch.setattr(report, "__file__", str(tmp_path / "venv" / "sslx" / "report.py"))
-  assert report._git() is None
+  assert records._git().endswith("-dirty")
+  monkeypatch.setattr(records, "__file__", str(tmp_path / "venv" / "sslx" / "records.py"))
+  assert records._git() is None
 
 
 # ---- summary ---------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def write_page(folder, given, word="plain", **changes):
     "figures": [(word, word, path), (word, word, "figures/bars.png")],
     "timings": {word: 130.0, "train": 1.0},
   }
-  return report.write_html(folder, **(arguments | changes)).read_text()
+  return pages.write_html(folder, **(arguments | changes)).read_text()
 
 
 def test_html_is_self_contained_and_escapes_hostile_names(tmp_path):
@@ -372,5 +372,5 @@ def test_confusion_counts_and_picture(tmp_path):
 def test_jsonl_lines_are_valid_json(tmp_path):
   path = tmp_path / "metrics.jsonl"
   for step in range(3):
-    report.append_row(path, {"step": step, "loss": jnp.float32(np.nan)})
+    records.append_row(path, {"step": step, "loss": jnp.float32(np.nan)})
   assert [json.loads(line) for line in path.read_text().splitlines()][2] == {"step": 2, "loss": None}

@@ -1,0 +1,161 @@
+"""Results as JSONL rows, safe against a kill, and what produced them.
+
+A run directory holds `results.jsonl` (one row per trained classifier), `metrics.jsonl`, `figures/*.png` and `report.html`.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sslx.types import UserError
+
+Row = dict[str, Any]
+
+
+def append_row(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
+  """Appends `row` to the JSONL file at `path` as one line, on disk before this returns.
+
+  A kill leaves at most one broken last line, which the next call cuts off. NumPy and JAX scalars and arrays become
+  Python numbers and lists, paths become text, and NaN and infinities become null: JSON has no word for them.
+
+  Raises:
+    TypeError: a value that has no JSON form.
+  """
+  line = json.dumps(plain(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.touch()
+  with path.open("r+b") as file:
+    _seek_to_sound_end(file)
+    file.write(line)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+  """The rows of a JSONL file, in order; [] if there is no such file.
+
+  A broken last line is what a killed run leaves, and is dropped.
+
+  Raises:
+    UserError: a broken line before the last: the file was damaged by something else than a kill.
+  """
+  path = Path(path)
+  if not path.exists():
+    return []
+  lines = [(number, line) for number, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip()]
+  rows = []
+  for number, line in lines:
+    row = _parse(line)
+    if row is not None:
+      rows.append(row)
+    elif number != lines[-1][0]:
+      raise UserError(f"{path}: line {number} is not a JSON object; remove or mend that line")
+  return rows
+
+
+def _parse(line: bytes) -> Row | None:
+  try:
+    row = json.loads(line)
+  except ValueError:  # not JSON, or not UTF-8
+    return None
+  return row if isinstance(row, dict) else None
+
+
+def _seek_to_sound_end(file: BinaryIO) -> None:
+  """Cuts a broken last line off, ends a sound one with a newline, and leaves `file` at its end."""
+  end = file.seek(0, os.SEEK_END)
+  start, tail = end, b""
+  while start > 0 and b"\n" not in tail[:-1]:  # read backwards: metrics files grow long and are appended to often
+    start = max(0, start - 65536)
+    file.seek(start)
+    tail = file.read(end - start)
+  line = tail[tail[:-1].rfind(b"\n") + 1 :]
+  if line.strip() and _parse(line) is None:
+    file.truncate(end - len(line))
+  file.seek(0, os.SEEK_END)
+  if line and not line.endswith(b"\n") and _parse(line) is not None:
+    file.write(b"\n")
+
+
+def plain(value: Any) -> Any:
+  """`value` in the types that JSON has."""
+  if isinstance(value, float):
+    return float(value) if math.isfinite(value) else None
+  if value is None or isinstance(value, (str, bool, int)):
+    return value
+  if isinstance(value, Mapping):
+    return {str(key): plain(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [plain(item) for item in value]
+  if isinstance(value, (set, frozenset)):
+    return sorted(plain(item) for item in value)
+  if isinstance(value, os.PathLike):
+    return os.fspath(value)
+  if hasattr(value, "tolist"):  # NumPy and JAX, arrays and scalars
+    return plain(value.tolist())
+  raise TypeError(f"no JSON form for {type(value).__name__}: {value!r}")
+
+
+def provenance() -> Row:
+  """What produced a row: {"git": str | None, "versions": {name: version | None}, "device": str}.
+
+  git is the short hash, with '-dirty' where the code differs from it, of the checkout that sslx itself is imported
+  from; None where sslx is installed outside one. device names platform, kind and count, then the CPU and its cores.
+  Starts JAX's backend.
+  """
+  import platform
+  from importlib import metadata
+
+  import jax
+
+  def version(name: str) -> str | None:
+    try:
+      return metadata.version(name)
+    except metadata.PackageNotFoundError:
+      return None
+
+  devices = jax.devices()
+  platform_name, kind = devices[0].platform, devices[0].device_kind
+  accelerator = (kind if kind.lower() == platform_name else f"{platform_name}: {kind}") + f" x{len(devices)}"
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+  names = ("jax", "jaxlib", "flax", "optax", "sslx")
+  return {
+    "git": _git(),
+    "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+    "device": f"{accelerator}; {_cpu_model()}, {cores} cores",
+  }
+
+
+def _git() -> str | None:
+  import subprocess
+
+  package = Path(__file__).resolve().parent
+
+  def git(*arguments: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(package), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+  try:
+    # An sslx installed in a virtual environment inside somebody's repository must not report that repository's hash.
+    if Path(git("rev-parse", "--show-toplevel")).resolve() != package.parent:
+      return None
+    code = [str(package), str(package.parent / "experiments")]  # an untracked method counts, a stray run folder doesn't
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", *code) else "")
+  except (OSError, subprocess.SubprocessError):
+    return None
+
+
+def _cpu_model() -> str:
+  import platform
+
+  try:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+      if line.startswith("model name"):
+        return line.partition(":")[2].strip()
+  except OSError:
+    pass
+  return platform.processor() or platform.machine()

@@ -174,7 +174,7 @@ def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, timings: dict[str, float]) -> None:
   from rich.console import Console
 
-  from sslx import figures, pages, report
+  from sslx import figures, pages, records, report
 
   begin = time.monotonic()
   folder, summary = subject.directory / "figures", report.summarise(rows)
@@ -188,6 +188,7 @@ def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, t
   draw_predictions(subject.dataset, folder, predicted, min(r["labels"] for r in rows))
   timings["report"] = time.monotonic() - begin
 
+  records.write_rows(subject.directory / "summary.jsonl", summary)
   console = Console(soft_wrap=True)
   console.print(report.results_table(summary))
   console.print(report.parameters_table(summary))

@@ -28,12 +28,12 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from absl import flags
 
-from experiments import START, common, comparison, variants
+from experiments import START, black_dots, common, comparison, variants
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -59,26 +59,10 @@ RATES = [
 ]  # as many as settings of a probe
 PUBLISHED = {"scratch": 0.8145, "frozen": 0.8715}
 FIXED, TUNED = "as published", "both tuned"  # the tables
-PAIRS = (("sigmoid", "bce"), ("sigmoid", "mse"), ("linear", "mse"))
 NOTE = (
   "Test accuracy in percent, mean ± standard deviation over seeds; the difference to scratch is paired by seed. Raw "
   "pixels go through a logistic regression that is tuned in both tables."
 )
-DOTS_NOTE = (
-  "Of training images. A dot: a pixel below 0.1 whose four neighbours, and the image itself there, are above 0.5. Dead "
-  "pixels: 0 for every image though bright in one of them, of all such pixels; 'before training' is where a relu output "
-  "would have no gradient from the start. Dead units: of each layer, those that change over the images by less than a "
-  "hundredth of what the liveliest one does."
-)
-RELU = "relu instead"
-
-
-class Model(NamedTuple):
-  """A trained autoencoder to look for dots in."""
-
-  title: str
-  directory: Path
-  run: common.Run | None  # None for a checkpoint
 
 
 def main() -> None:
@@ -115,7 +99,9 @@ def main() -> None:
   rows, predicted = compare(directory, dataset, pretrained, labelled, timings, tuned)
   models = []
   if FLAGS.black_dots:
-    models = [Model(FLAGS.method, given[0][2], None)] if given else trained_models(part, training, timings)
+    models = (
+      [black_dots.Model(FLAGS.method, given[0][2], None)] if given else black_dots.trained(part, training, timings)
+    )
   report_all(directory, dataset, part, labelled, rows, predicted, pretrained(0)[2], models, timings)
 
 
@@ -186,53 +172,6 @@ def compare(
   return rows, first
 
 
-def answer(rows: Mapping[str, Sequence[Mapping[str, Any]]], mode: str = "frozen") -> list[str]:
-  """Is the gain of `mode` over scratch the method's, or the hyper-parameters'? One sentence a number of labels.
-
-  rows: {FIXED: rows, TUNED: rows}. Gains are paired by seed, and so is their change from one table to the other.
-  """
-  from sslx import report
-
-  def gains(title: str, labels: int) -> dict[int, float]:
-    right = {(r["mode"], r["subset_seed"]): r["test_accuracy"] for r in rows[title] if r["labels"] == labels}
-    seeds = [seed for name, seed in right if name == mode and ("scratch", seed) in right]
-    return {seed: right[mode, seed] - right["scratch", seed] for seed in seeds}
-
-  sentences = []
-  for labels in dict.fromkeys(r["labels"] for r in rows[TUNED]):
-    before, after = gains(FIXED, labels), gains(TUNED, labels)
-    change = [after[seed] - before[seed] for seed in after if seed in before]
-    if len(change) < 2:
-      continue
-    one, two, moved = report.gain(list(before.values())), report.gain(list(after.values())), report.gain(change)
-    sentences.append(
-      f"{mode} over scratch at {labels:,} labels: {one[0]} with one fixed setting for both, {two[0]} where both are "
-      f"tuned; tuning moves it by {moved[0]}: {conclusion(one[1:], two[1:], moved[1:])}."
-    )
-  return sentences
-
-
-def conclusion(fixed: tuple, tuned: tuple, change: tuple) -> str:
-  """What the three 95% intervals (gain with fixed settings, where both are tuned, their difference) say together."""
-  if tuned[0] > 0:
-    if fixed[0] <= 0:
-      return "the gain is the method's, and fixed settings hid it"
-    return "the gain is the method's" + (
-      ", but hyper-parameters made it larger"
-      if change[1] < 0
-      else ", and tuning makes it larger"
-      if change[0] > 0
-      else ""
-    )
-  if tuned[1] < 0:
-    return "the method is worse than its tuned baseline" + (
-      ": what it gained was the hyper-parameters'" if fixed[0] > 0 else ""
-    )
-  if fixed[0] > 0:
-    return "no measurable gain is left: it was the hyper-parameters'" if change[1] < 0 else "not decided by these seeds"
-  return "there is no measurable gain to explain"
-
-
 def budgets(recipe_rates: int) -> str:
   """How many settings each side chose among."""
   from sslx.probe import L2_GRID, SCALINGS
@@ -245,97 +184,6 @@ def budgets(recipe_rates: int) -> str:
   )
 
 
-def trained_models(part: Any, training: Mapping[str, Any], timings: dict[str, float]) -> list[Model]:
-  """Seed 0 of the method; of an autoencoder, with each pair of output and loss, and with sigmoid units."""
-  kinds = [(FLAGS.method, FLAGS.encoder, FLAGS.hp)]
-  if FLAGS.method == METHOD:
-    own = [text for text in FLAGS.hp if text.partition("=")[0] not in ("output", "loss")]
-    kinds = [(f"{out} + {loss}", FLAGS.encoder, [*own, f"output={out}", f"loss={loss}"]) for out, loss in PAIRS]
-    name, colon, settings = FLAGS.encoder.partition(":")
-    if name == "mlp" and "activation=" not in settings:
-      spec = f"{name}:{settings}{',' if colon else ''}activation=sigmoid"
-      kinds.append(("sigmoid + bce, sigmoid units", spec, [*own, "output=sigmoid", "loss=bce"]))
-  models = []
-  for title, encoder, hp in kinds:
-    common.say(f"black dots: {title}")
-    run = common.setup(FLAGS.features, hp=hp, dataset=part, encoder=encoder, seed=0, **training)
-    timings["pretraining"] = timings.get("pretraining", 0) + common.pretrain(run)[1]
-    models.append(Model(title, run.directory, run))
-  return models
-
-
-class Dots(NamedTuple):
-  """What `look` finds."""
-
-  cells: tuple[list[str], list[list[str]]]
-  pictures: dict[str, np.ndarray]  # by title; empty where no method has a decoder
-  sentences: list[str]
-
-
-def look(models: Sequence[Model], part: Any) -> Dots:
-  """Counts black dots, dead pixels and dead units of each model on training images, and what a relu output would do."""
-  from sslx import interpret, nn, pretraining, probe
-  from sslx.compile import jit
-  from sslx.ops.image import to_float
-
-  images = np.asarray(part.train.images[np.arange(min(variants.SAMPLE, len(part.train)))])
-  original = np.asarray(images, np.float32) / 255
-  pictures, lines, rates, sentences = {"original": original[:10]}, [], {}, []
-
-  def line(title: str, made: np.ndarray, before: np.ndarray | None, units: str) -> None:
-    dots = interpret.black_dots(original, made)
-    dead, lit = interpret.dead_pixels(original, made)
-    rates[title] = 1000 * dots.sum() / len(dots)
-    start = "" if before is None else f"{100 * before.sum() / max(1, lit.sum()):.1f}%"
-    error = np.square(made - original).mean()
-    with_dots = 100 * dots.any(axis=(1, 2, 3)).mean()
-    share = f"{100 * dead.sum() / max(1, lit.sum()):.1f}%"
-    lines.append([title, f"{error:.4f}", f"{rates[title]:.1f}", f"{with_dots:.1f}%", share, start, units])
-    pictures[title] = made[:10]
-
-  for title, directory, run in models:
-    restored = common.restore_pretext(directory)
-    pretext, encoder = restored.pretext, restored.encoder
-    if pretext.decode is None:
-      continue
-
-    def reconstructor(params: Any, state: Any, pretext: Any = pretext, encoder: Any = encoder) -> Callable:
-      def make(image: Any) -> Any:
-        code = nn.apply(encoder, params["encoder"], state["encoder"], to_float(image))[0][encoder.block_names[-1]]
-        return pretext.decode(params, state, code, image.shape[1:])
-
-      return jit(make)
-
-    params, state = restored.params, restored.state
-    made = probe.extract(reconstructor(params, state), images)
-    counts = []
-    for name in [n for n in encoder.block_names if n != "code"]:
-      read = jit(lambda x, name=name, encoder=encoder, params=params, state=state: nn.encode(
-        encoder, f"{name}:flatten", params["encoder"], state["encoder"], to_float(x)))  # fmt: skip
-      activity = probe.extract(read, images)
-      counts.append(f"{interpret.dead_units(activity)}/{activity.shape[1]}")
-    before = None
-    if run is not None and run.config["hp"].get("output") == "linear":
-      ts = pretraining.start(pretraining.plan(run.pretext, run.config, run.features, part))
-      at_start = probe.extract(reconstructor(ts.params, ts.state), images)
-      before, lit = interpret.dead_pixels(original, at_start)
-    line(title, made, before, ", ".join(counts))
-    if before is not None:
-      line(f"{title}, {RELU}", np.where(before, 0, made), before, "")
-      sentences.append(
-        f"A relu output: {int(before.sum())} of the {int(lit.sum())} pixels that some image needs would have no gradient "
-        f"before the first step; left black, they make {rates[f'{title}, {RELU}']:.1f} dots in 1,000 images, where the "
-        f"same network with a linear output has {rates[title]:.1f}."
-      )
-  if rates:
-    own = [name for name in rates if not name.endswith(RELU)]
-    most = max(own, key=rates.__getitem__)
-    seen = f"at most {rates[most]:.1f} in 1,000 images ({most})" if rates[most] else "none"
-    sentences.insert(0, f"Black dots in our reconstructions of {len(original):,} training images: {seen}.")
-  headers = ["output + loss", "squared error", "dots per 1,000", "images with dots", "dead pixels"]
-  return Dots(([*headers, "before training", "dead units, by layer"], lines), pictures if lines else {}, sentences)
-
-
 def report_all(
   directory: Path,
   dataset: Any,
@@ -344,11 +192,11 @@ def report_all(
   rows: Mapping[str, Sequence[dict[str, Any]]],
   predicted: Mapping[Any, np.ndarray],
   pretraining: Path,
-  models: Sequence[Model],
+  models: Sequence[black_dots.Model],
   timings: dict[str, float],
 ) -> None:
   """Tables, sentences, figures and report.html."""
-  from sslx import figures, report
+  from sslx import figures, readings, report
 
   folder = directory / "figures"
   counts = sorted(next(iter(labelled.subsets.values())))
@@ -358,7 +206,10 @@ def report_all(
   for title, own in rows.items():
     tables.append((f"{title[0].upper()}{title[1:]}", report.results_cells(report.summarise(own)), NOTE))
   figures.save(figures.accuracy_bars(report.summarise(titled)), folder / "accuracy.png")
-  sentences = [*answer(rows), budgets(len(rows[TUNED][0]["settings"]["learning_rates"]))]
+  sentences = [
+    *readings.method_or_tuning(rows[FIXED], rows[TUNED]),
+    budgets(len(rows[TUNED][0]["settings"]["learning_rates"])),
+  ]
   difference = 100 * (PUBLISHED["frozen"] - PUBLISHED["scratch"])
   sentences.append(
     f"Published, one run: scratch {100 * PUBLISHED['scratch']:.2f}%, frozen {100 * PUBLISHED['frozen']:.2f}%: "
@@ -367,14 +218,14 @@ def report_all(
   notes = [NOTE]
   if models:
     begin = time.monotonic()
-    dots = look(models, part)
+    dots = black_dots.look(models, part)
     timings["black dots"] = time.monotonic() - begin
     if dots.pictures:
       figures.save(figures.picture_rows(dots.pictures), folder / "black_dots.png")
       drawn.append(("Black dots?", "Training images and their reconstructions.", folder / "black_dots.png"))
-      tables.append(("Black dots", dots.cells, DOTS_NOTE))
+      tables.append(("Black dots", dots.cells, black_dots.NOTE))
       sentences += dots.sentences
-      notes.append(DOTS_NOTE)
+      notes.append(black_dots.NOTE)
   theirs = comparison.drawn(pretraining / "figures")
   drawn = [*comparison.drawn(folder), *theirs, *drawn]
   lead = variants.Lead(tables, notes, drawn, sentences)

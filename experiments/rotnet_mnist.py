@@ -28,7 +28,6 @@ zero; Keras: Glorot uniform). The notebook's batch of labelled images and larges
 which is Keras' default, and 50, as in its pretraining. On a smaller data set all numbers of images shrink alike.
 """
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +37,7 @@ import numpy as np
 from absl import flags
 
 from experiments import START, common, comparison, variants
+from experiments import rotnet_notebook as notebook
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -45,21 +45,8 @@ FLAGS = flags.FLAGS
 SECTIONS = ("letter", "errors", "tuned")
 flags.DEFINE_list("sections", list(SECTIONS), "Which tables to make: " + ", ".join(SECTIONS) + ".")
 
-METHOD, ENCODER, LATE, RAW_PIXELS = "rotation", "rotnet", "one row late", "rotnet:scale=255"
-UNLABELLED, LABELLED, TESTED = 10_000, 1_000, 300
-TRAINING = {  # of the notebook; a batch of 48 images is 192 turned ones
-  "epochs": 50.0, "batch_size": 48, "learning_rate": 1e-3, "optimizer": "adamw", "warmup_epochs": 0.0,
-  "pretraining_weight_decay": 0.0, "watch": 0,
-}  # fmt: skip
 RATES = ["3e-4", "1e-3", "3e-3", "1e-2"]
 MODES = ["scratch", "frozen", "last:1", "full"]
-LETTER_MODES = ("raw", "random", "scratch", "frozen")
-PUBLISHED = {"frozen": 0.81, "scratch": 0.7867}  # on its 300 test images
-RERUN = {"frozen": (0.854, 0.913, 0.878), "scratch": (0.880, 0.877, 0.880)}  # by seed, on the whole test split
-PARAMETERS = {  # published: what the tables have to say
-  "encoder": 19_104, "head for rotations": 4_884, "encoder and head for rotations": 23_988, "head for digits": 2_890,
-  "encoder and head for digits": 21_994,
-}  # fmt: skip
 NOTE = (
   "Test accuracy in percent; brackets: the 95% interval of so many test images (Wilson). Published, on one set of 300 "
   "images: frozen {frozen:.2f}, scratch {scratch:.2f}."
@@ -74,141 +61,41 @@ TUNED_NOTE = (
 )
 
 
-class Condition(NamedTuple):
-  """The notebook with some of its errors."""
-
-  late: bool = False
-  shuffle: bool = True
-  encoder: str = ENCODER
-
-
-MENDED = "without errors"
-CONDITIONS = {
-  MENDED: Condition(),
-  "labels late": Condition(late=True),
-  "in order": Condition(shuffle=False),
-  "0..255": Condition(encoder=RAW_PIXELS),
-}
-AS_IT_RAN = "as published"
-ALL = Condition(True, False, RAW_PIXELS)
-
-
-class Portions(NamedTuple):
-  """What the notebook makes of a data set."""
-
-  unlabelled: Any  # sslx.data.Dataset: its training split is the images that are pretrained on
-  rest: Any  # sslx.data.Dataset: the training images after them
-  labelled: int  # how many of those, from the first on, the notebook has labels of
-  tested: int  # test images in each of its two test sets
-
-
-def portions(dataset: Any) -> Portions:
-  """The notebook's images of MNIST; of a smaller data set as many in proportion.
-
-  Raises:
-    UserError: the data set is too small for that.
-  """
-  from sslx.data import Split
-  from sslx.data.types import take
-
-  labelled = min(LABELLED, len(dataset.train) * LABELLED // (UNLABELLED + LABELLED))
-  if labelled < 2 * dataset.num_classes:
-    raise UserError(f"--dataset={dataset.name}: {len(dataset.train)} training images are too few for this protocol.")
-  first = labelled * UNLABELLED // LABELLED
-
-  def part(rows: np.ndarray) -> Any:
-    split = Split(take(dataset.train.images, rows), dataset.train.labels[rows])
-    return dataclasses.replace(dataset, train=split, unlabeled=None)
-
-  everything = np.arange(len(dataset.train))
-  return Portions(part(everything[:first]), part(everything[first:]), labelled, min(TESTED, len(dataset.test) // 2))
-
-
-def late(pretext: Any) -> Any:
-  """Rotation prediction with the labels one row late in the notebook's order, where an image's four turns are neighbours:
-  each has the label of the turn before, and the first that of the last.
-
-  Here all images of a turn are neighbours, so the labels move by as many rows as there are images.
-  """
-  import jax.numpy as jnp
-
-  def transform(key: Any, batch: Any) -> Any:
-    view = pretext.transform(key, batch)
-    return {**view, "label": jnp.roll(view["label"], len(view["label"]) // 4)}
-
-  return pretext._replace(transform=transform)
-
-
-def letter_recipe(shuffle: bool) -> Any:
-  """How the notebook trains on labels; two epochs with --smoke."""
-  from sslx.finetune import Recipe
-
-  return Recipe(
-    steps=1,
-    epochs=2.0 if FLAGS.smoke else 50.0,
-    batch_size=32,
-    learning_rates=(1e-3,),
-    weight_decay=0.0,
-    optimizer="sgd",
-    schedule="constant",
-    shuffle=shuffle,
-    patience=7,
-    head="gradient",
-  )
-
-
-def parameters(image_shape: Sequence[int], classes: int) -> dict[str, int]:
-  """Numbers of parameters under the names of PARAMETERS, for images [H,W,C]. Nothing is computed."""
-  import jax
-
-  from sslx import masks, nn
-  from sslx.pretext.rotation import rotation
-  from sslx.pretext.supervised import supervised
-
-  batch = {"image": np.zeros((1, *image_shape), np.uint8), "label": np.zeros(1, np.int32)}
-
-  def counts(pretext: Any) -> tuple[int, int]:
-    params = jax.eval_shape(pretext.init, jax.random.key(0), batch)[0]
-    return masks.count(params["encoder"]), masks.count(params["head"])
-
-  encoder = nn.build(ENCODER)
-  (below, turns), (_, digits) = counts(rotation(encoder)), counts(supervised(encoder, num_classes=classes))
-  return dict(zip(PARAMETERS, (below, turns, below + turns, digits, below + digits), strict=True))
-
-
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   sections = list(dict.fromkeys(s.strip() for s in FLAGS.sections if s.strip()))
   unknown = [s for s in sections if s not in SECTIONS]
   if unknown or not sections:
     raise UserError(f"--sections={','.join(FLAGS.sections)}: choose among {', '.join(SECTIONS)}.")
-  for name, value in (("method", METHOD), ("encoder", ENCODER)):
+  for name, value in (("method", notebook.METHOD), ("encoder", notebook.ENCODER)):
     if FLAGS[name].present and FLAGS[name].value != value:
       raise UserError(f"--{name}={FLAGS[name].value}: this protocol is that of {value}; see experiments.low_label.")
-  common.default(method=METHOD, encoder=ENCODER, modes=MODES, finetune_learning_rates=RATES, **TRAINING)
+  common.default(
+    method=notebook.METHOD, encoder=notebook.ENCODER, modes=MODES, finetune_learning_rates=RATES, **notebook.TRAINING
+  )
   common.recipe()
   dataset = common.load_dataset(FLAGS.dataset)
-  parts = portions(dataset)
+  parts = notebook.portions(dataset)
   common.default(labels=[str(parts.labelled)])
   comparison.draw(parts.rest)  # what does not fit is told before anything is trained
-  counted = parameters(dataset.image_shape, dataset.num_classes)
+  counted = notebook.parameters(dataset.image_shape, dataset.num_classes)
   if dataset.image_shape == (28, 28, 1) and dataset.num_classes == 10:
-    assert counted == PARAMETERS, counted
+    assert counted == notebook.PARAMETERS, counted
   identity = {"experiment": "rotnet_mnist", "dataset": dataset.name, "smoke": FLAGS.smoke}
   directory = common.open_directory(Path(FLAGS.out), identity, f"rotnet_mnist-{dataset.name}", FLAGS.fresh)
   timings = {"start-up": time.monotonic() - START}
   shared = Shared(directory, parts, timings, {})
   made = [{"letter": letter, "errors": errors, "tuned": tuned}[name](shared) for name in sections]
-  write(shared, counted, made, ALL if sections == ["letter"] else Condition())
+  write(shared, counted, made, notebook.ALL if sections == ["letter"] else notebook.Condition())
 
 
 class Shared(NamedTuple):
   """What all sections share."""
 
   directory: Path
-  parts: Portions
+  parts: notebook.Portions
   timings: dict[str, float]
-  runs: dict[tuple[Condition, int], tuple[common.Run, dict[str, Any]]]  # what is pretrained, by condition and seed
+  runs: dict[tuple[notebook.Condition, int], tuple[common.Run, dict[str, Any]]]  # what is pretrained, for each seed
 
 
 class Section(NamedTuple):
@@ -220,15 +107,15 @@ class Section(NamedTuple):
   predicted: Mapping[Any, np.ndarray]  # new test logits of its first condition
 
 
-def pretrain(shared: Shared, condition: Condition, seed: int) -> tuple[common.Run, dict[str, Any]]:
+def pretrain(shared: Shared, condition: notebook.Condition, seed: int) -> tuple[common.Run, dict[str, Any]]:
   """The run of a condition and seed, and its encoder. Resumes."""
   if (condition, seed) in shared.runs:
     return shared.runs[condition, seed]
-  more = {"labels": LATE} if condition.late else None
+  more = {"labels": notebook.LATE} if condition.late else None
   training = {"encoder": condition.encoder, "seed": seed, "schedule": "constant", "shuffle": condition.shuffle}
-  run = common.setup(FLAGS.features, METHOD, dataset=shared.parts.unlabelled, more=more, **training)
-  run = run._replace(pretext=late(run.pretext)) if condition.late else run
-  title = next(name for name, one in {**CONDITIONS, AS_IT_RAN: ALL}.items() if one == condition)
+  run = common.setup(FLAGS.features, notebook.METHOD, dataset=shared.parts.unlabelled, more=more, **training)
+  run = run._replace(pretext=notebook.late(run.pretext)) if condition.late else run
+  title = next(name for name, one in notebook.CONDITIONS.items() if one == condition)
   common.say(f"pretraining {title}, seed {seed}")
   encoder, seconds = common.pretrain(run)
   shared.timings["pretraining"] = shared.timings.get("pretraining", 0) + seconds
@@ -236,18 +123,18 @@ def pretrain(shared: Shared, condition: Condition, seed: int) -> tuple[common.Ru
   return run, encoder
 
 
-def subject(shared: Shared, condition: Condition, seed: int, features: str) -> comparison.Subject:
+def subject(shared: Shared, condition: notebook.Condition, seed: int, features: str) -> comparison.Subject:
   """A pretrained encoder of a condition and seed, to be compared on the images that it was not trained on."""
   from sslx import nn
 
   run, tree = pretrain(shared, condition, seed)
-  names = {"method": METHOD, "encoder": condition.encoder, "pretraining": run.config}
+  names = {"method": notebook.METHOD, "encoder": condition.encoder, "pretraining": run.config}
   net = nn.build(condition.encoder)
   return comparison.Subject("rotnet_mnist", shared.directory, shared.parts.rest, net, features, names, seed, tree)
 
 
 def as_published(
-  shared: Shared, title: str, condition: Condition, modes: Sequence[str]
+  shared: Shared, title: str, condition: notebook.Condition, modes: Sequence[str]
 ) -> tuple[list[dict[str, Any]], Mapping[Any, np.ndarray]]:
   """(rows of a condition with the notebook's labels and training, one for each mode and seed; new test logits).
 
@@ -255,6 +142,7 @@ def as_published(
   """
   from sslx.compare import Labelled
 
+  recipe = notebook.letter_recipe(condition.shuffle, 2.0 if FLAGS.smoke else 50.0)
   labels, n = shared.parts.rest.test.labels, shared.parts.tested
   rows = np.arange(shared.parts.labelled)
   labelled = Labelled({seed: {len(rows): rows} for seed in range(FLAGS.seeds)}, None)
@@ -269,7 +157,7 @@ def as_published(
     try:
       own = comparison.run_pairs(
         lambda seed: subject(shared, condition, seed, FLAGS.features), (mode,), labelled, shared.timings,
-        recipe=letter_recipe(condition.shuffle), more=sets,
+        recipe=recipe, more=sets,
       )  # fmt: skip
     except UserError as error:
       if "not finite" not in str(error):
@@ -283,7 +171,7 @@ def as_published(
 
 def letter(shared: Shared) -> Section:
   """The notebook as it ran: a line a seed."""
-  rows, predicted = as_published(shared, AS_IT_RAN, ALL, LETTER_MODES)
+  rows, predicted = as_published(shared, notebook.AS_IT_RAN, notebook.ALL, notebook.LETTER_MODES)
   of = shared.parts.tested
   lines = []
   for seed in dict.fromkeys(row["subset_seed"] for row in rows):
@@ -298,8 +186,8 @@ def letter(shared: Shared) -> Section:
     lines.append(cells)
   whats = (f"first {of}", f"second {of}", "all")
   headers = ["seed", *(f"{mode}, {what}" for mode in ("frozen", "scratch") for what in whats)]
-  table = ("To the letter", (headers, lines), NOTE.format(**{name: 100 * v for name, v in PUBLISHED.items()}))
-  titled = [{**row, "method": AS_IT_RAN, "encoder": ENCODER} for row in rows]
+  table = ("To the letter", (headers, lines), NOTE.format(**{name: 100 * v for name, v in notebook.PUBLISHED.items()}))
+  titled = [{**row, "method": notebook.AS_IT_RAN, "encoder": notebook.ENCODER} for row in rows]
   return Section(titled, table, letter_sentences(titled, len(shared.parts.rest.test)), predicted)
 
 
@@ -314,16 +202,17 @@ def letter_sentences(rows: Sequence[Mapping[str, Any]], tested: int) -> list[str
   """What 300 images can tell of the published difference; what its rerun and ours say, on all test images."""
   from sslx import report
 
-  shares = {mode: _with_interval(round(TESTED * value), TESTED) for mode, value in PUBLISHED.items()}
-  apart = report.binomial_interval(round(TESTED * PUBLISHED["frozen"]), TESTED)[0] > PUBLISHED["scratch"]
+  of, published = notebook.TESTED, notebook.PUBLISHED
+  shares = {mode: _with_interval(round(of * value), of) for mode, value in published.items()}
+  apart = report.binomial_interval(round(of * published["frozen"]), of)[0] > published["scratch"]
   sentences = [
-    f"Published, on {TESTED} test images: frozen {shares['frozen']}, scratch {shares['scratch']}: "
+    f"Published, on {of} test images: frozen {shares['frozen']}, scratch {shares['scratch']}: "
     f"{'the first interval is above the second figure' if apart else 'so few images cannot tell them apart'}."
   ]
   ours = {(row["mode"], row["subset_seed"]): row["test_accuracy"] for row in rows}
   seeds = [seed for mode, seed in ours if mode == "frozen" and ("scratch", seed) in ours]
   for who, accuracies in (
-    ("The notebook run again", [(a, b) for a, b in zip(RERUN["frozen"], RERUN["scratch"], strict=True)]),
+    ("The notebook run again", list(zip(notebook.RERUN["frozen"], notebook.RERUN["scratch"], strict=True))),
     ("Ours", [(ours["frozen", seed], ours["scratch", seed]) for seed in seeds]),
   ):
     if len(accuracies) > 1:
@@ -342,36 +231,38 @@ def errors(shared: Shared) -> Section:
 
   rows: list[dict[str, Any]] = []
   predicted: Mapping[Any, np.ndarray] = {}
-  for title, condition in {**CONDITIONS, AS_IT_RAN: ALL}.items():
-    same = condition == CONDITIONS["labels late"]  # but for frozen: labels of turns are no part of the others
-    own, new = as_published(shared, title, condition, ("frozen",) if same else LETTER_MODES)
+  for title, condition in notebook.CONDITIONS.items():
+    same = condition == notebook.CONDITIONS["labels late"]  # but for frozen: labels of turns are no part of the others
+    own, new = as_published(shared, title, condition, ("frozen",) if same else notebook.LETTER_MODES)
     predicted = predicted or new
-    own = [{**row, "encoder": ENCODER} for row in own]
+    own = [{**row, "encoder": notebook.ENCODER} for row in own]
     if same:
-      own += [row for row in rows if row["method"] == MENDED and row["mode"] != "frozen"]
+      own += [row for row in rows if row["method"] == notebook.MENDED and row["mode"] != "frozen"]
     rows += [{**row, "method": title} for row in own]
   swapped = [
     {**row, "method": row["mode"], "mode": row["method"]} for row in rows if row["mode"] in ("frozen", "scratch")
   ]
-  summary = report.summarise(swapped, MENDED)
+  summary = report.summarise(swapped, notebook.MENDED)
   summary.sort(key=lambda entry: entry["method"])  # frozen, then scratch
   table = ("Its errors, one by one", report.results_cells(summary), ERRORS_NOTE)
   return Section(rows, table, error_sentences(summary), predicted)
 
 
 def error_sentences(summary: Sequence[Mapping[str, Any]]) -> list[str]:
-  """What each error changes, by entries whose method is the mode, whose mode is the error, against MENDED."""
+  """What each error changes, by entries whose method is the mode, whose mode is the error, against the one without errors."""
   from sslx import report
 
   sentences = []
   for entry in summary:
     if (
-      entry["mode"] == MENDED or entry["low"] is None or (entry["method"], entry["mode"]) == ("scratch", "labels late")
+      entry["mode"] == notebook.MENDED
+      or entry["low"] is None
+      or (entry["method"], entry["mode"]) == ("scratch", "labels late")
     ):
       continue
     interval = report.interval(entry["low"], entry["high"])
     change = "no measurable change" if entry["low"] <= 0 <= entry["high"] else "a change"
-    what = "all errors together" if entry["mode"] == AS_IT_RAN else entry["mode"]
+    what = "all errors together" if entry["mode"] == notebook.AS_IT_RAN else entry["mode"]
     sentences.append(f"{what}, {entry['method']}: {100 * entry['difference']:+.1f} points {interval}: {change}.")
   return sentences
 
@@ -381,7 +272,7 @@ def tuned(shared: Shared) -> Section:
   from sslx import nn, report
   from sslx.compare import check_modes, controls
 
-  names = nn.build(ENCODER).block_names
+  names = nn.build(notebook.ENCODER).block_names
   modes = check_modes((*FLAGS.modes, "scratch"), names)
   modes = (*controls(modes), *(m for m in modes if m not in controls(modes)))
   labelled = comparison.draw(shared.parts.rest)
@@ -392,7 +283,10 @@ def tuned(shared: Shared) -> Section:
     last, features = name == names[-1], f"{name}:{FLAGS.features}"
     mine = modes if last else ("random", "frozen")
     own, new = comparison.run_pairs(
-      lambda seed, features=features: subject(shared, Condition(), seed, features), mine, labelled, shared.timings
+      lambda seed, features=features: subject(shared, notebook.Condition(), seed, features),
+      mine,
+      labelled,
+      shared.timings,
     )
     predicted = predicted or new
     rows += [{**row, "method": "tuned" if last else f"tuned, {name}"} for row in own]
@@ -403,7 +297,7 @@ def tuned(shared: Shared) -> Section:
   return Section(rows, ("Both sides tuned alike", cells, TUNED_NOTE), [], predicted)
 
 
-def write(shared: Shared, counted: Mapping[str, int], sections: Sequence[Section], shown: Condition) -> None:
+def write(shared: Shared, counted: Mapping[str, int], sections: Sequence[Section], shown: notebook.Condition) -> None:
   """Tables, sentences, figures and report.html; shown: the condition whose pretraining is in the figures."""
   from sslx import figures, report
 
@@ -414,7 +308,7 @@ def write(shared: Shared, counted: Mapping[str, int], sections: Sequence[Section
   )  # as published: twice
   figures.save(figures.accuracy_bars(report.summarise(last.rows)), folder / "accuracy.png")
   comparison.draw_predictions(shared.parts.rest, folder, last.predicted, min(row["labels"] for row in last.rows))
-  lines = [[name, f"{counted[name]:,}", f"{PARAMETERS[name]:,}"] for name in PARAMETERS]
+  lines = [[name, f"{counted[name]:,}", f"{notebook.PARAMETERS[name]:,}"] for name in notebook.PARAMETERS]
   parameters = ("Parameters", (["of", "ours", "published"], lines), "Published: for MNIST.")
   tables = [parameters, *(section.table for section in sections)]
   sentences = [sentence for section in sections for sentence in section.sentences]

@@ -264,14 +264,14 @@ def write_report(
   lead: Lead | None = None,
   label_names: Mapping[int, str] | None = None,
 ) -> None:
-  """Tables on the terminal and in tables.md, figures, and report.html.
+  """Tables on the terminal, in tables.md and in summary.jsonl, figures, and report.html.
 
   baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
   table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
   """
   from rich.console import Console
 
-  from sslx import pages, report
+  from sslx import pages, records, report
 
   begin = time.monotonic()
   console, folder = Console(soft_wrap=True), directory / "figures"
@@ -293,6 +293,7 @@ def write_report(
   shown = [f"{name}\n\n{report.markdown(report.table(name, cells))}" for name, cells, _ in tables]
   notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
+  records.write_rows(directory / "summary.jsonl", summary)
   common.write_text(directory / "tables.md", "\n".join([*shown, *notes]) + "\n")
   config = {**config, **rows[0]["settings"]}
   command = common.command(experiment)

@@ -76,3 +76,45 @@ NOTE = (
   "labels are used there is one training of each, and the interval is that of drawing the test images. The best is the best "
   "of this table, so its lead is flattered a little; intervals are not adjusted for the number of comparisons."
 )
+
+
+def method_or_tuning(fixed: Sequence[Entry], tuned: Sequence[Entry], mode: str = "frozen") -> list[str]:
+  """Is the gain of `mode` over scratch the method's, or the hyper-parameters'? One sentence a number of labels.
+
+  fixed, tuned: rows where all modes have one setting, and where each mode chose its own. Gains are paired by subset seed,
+  and so is their change from one to the other.
+  """
+
+  def gains(rows: Sequence[Entry], labels: int) -> dict[int, float]:
+    right = {(r["mode"], r["subset_seed"]): r["test_accuracy"] for r in rows if r["labels"] == labels}
+    seeds = [seed for name, seed in right if name == mode and ("scratch", seed) in right]
+    return {seed: right[mode, seed] - right["scratch", seed] for seed in seeds}
+
+  sentences = []
+  for labels in dict.fromkeys(r["labels"] for r in tuned):
+    before, after = gains(fixed, labels), gains(tuned, labels)
+    change = [after[seed] - before[seed] for seed in after if seed in before]
+    if len(change) < 2:
+      continue
+    one, two, moved = report.gain(list(before.values())), report.gain(list(after.values())), report.gain(change)
+    sentences.append(
+      f"{mode} over scratch at {labels:,} labels: {one[0]} with one fixed setting for both, {two[0]} where both are "
+      f"tuned; tuning moves it by {moved[0]}: {_conclusion(one[1:], two[1:], moved[1:])}."
+    )
+  return sentences
+
+
+def _conclusion(fixed: tuple, tuned: tuple, change: tuple) -> str:
+  """What the three 95% intervals (gain with fixed settings, where both are tuned, their difference) say together."""
+  if tuned[0] > 0:
+    if fixed[0] <= 0:
+      return "the gain is the method's, and fixed settings hid it"
+    if change[1] < 0:
+      return "the gain is the method's, but hyper-parameters made it larger"
+    return "the gain is the method's" + (", and tuning makes it larger" if change[0] > 0 else "")
+  if tuned[1] < 0:
+    was = ": what it gained was the hyper-parameters'" if fixed[0] > 0 else ""
+    return f"the method is worse than its tuned baseline{was}"
+  if fixed[0] > 0:
+    return "no measurable gain is left: it was the hyper-parameters'" if change[1] < 0 else "not decided by these seeds"
+  return "there is no measurable gain to explain"

@@ -1,12 +1,13 @@
 """Results as JSONL rows, safe against a kill, and what produced them.
 
-A run directory holds `results.jsonl` (one row per trained classifier), `metrics.jsonl`, `figures/*.png` and `report.html`.
+A run directory holds `results.jsonl` (one row per trained classifier), `summary.jsonl` (one per line of its tables),
+`metrics.jsonl` (of pretraining), `figures/*.png` and `report.html`.
 """
 
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,6 +34,20 @@ def append_row(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
     file.write(line)
     file.flush()
     os.fsync(file.fileno())
+
+
+def write_rows(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
+  """Writes `rows` as the JSONL file at `path`, in place of what is there, atomically; see `append_row` for the values.
+
+  Raises:
+    TypeError: a value that has no JSON form.
+  """
+  path = Path(path)
+  text = "".join(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  temporary.write_text(text, encoding="utf-8")
+  os.replace(temporary, path)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:

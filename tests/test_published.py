@@ -11,8 +11,8 @@ import pytest
 from absl import flags
 from helpers import directory, rows_of
 
-from experiments import common, one_percent, rotnet_mnist
-from sslx import compare, finetune, interpret, nn, optim, pretraining, report
+from experiments import common, one_percent, rotnet_mnist, rotnet_notebook
+from sslx import compare, finetune, interpret, nn, optim, pretraining, readings, report
 from sslx.data import Dataset, Split
 from sslx.data.batches import step_indices
 from sslx.pretext.autoencode import autoencode
@@ -156,12 +156,12 @@ def test_black_dots_dead_pixels_and_dead_units():
 
 
 def test_answer_names_the_method_or_the_hyper_parameters():
-  def tables(fixed: float, tuned: float, spread: float = 0.001) -> dict:
-    made = {}
-    for title, gain in ((one_percent.FIXED, fixed), (one_percent.TUNED, tuned)):
-      noise = [spread * (s - 1.5) * (1 if title == one_percent.FIXED else -1) for s in range(4)]
-      made[title] = [row("scratch", s, 0.8) for s in range(4)]
-      made[title] += [row("frozen", s, 0.8 + gain + noise[s]) for s in range(4)]
+  def tables(fixed: float, tuned: float, spread: float = 0.001) -> list:
+    made = []
+    for gain, sign in ((fixed, 1), (tuned, -1)):
+      noise = [sign * spread * (s - 1.5) for s in range(4)]
+      rows = [row("scratch", s, 0.8) for s in range(4)]
+      made.append(rows + [row("frozen", s, 0.8 + gain + noise[s]) for s in range(4)])
     return made
 
   for fixed, tuned, spread, said in (
@@ -174,9 +174,9 @@ def test_answer_names_the_method_or_the_hyper_parameters():
     (0.0, 0.0, 0.001, "no measurable gain to explain"),
     (0.05, 0.03, 0.02, "not decided by these seeds"),
   ):
-    (sentence,) = one_percent.answer(tables(fixed, tuned, spread))
+    (sentence,) = readings.method_or_tuning(*tables(fixed, tuned, spread))
     assert said in sentence, (fixed, tuned, sentence)
-  (sentence,) = one_percent.answer(tables(0.057, 0.0))
+  (sentence,) = readings.method_or_tuning(*tables(0.057, 0.0))
   assert sentence.startswith("frozen over scratch at 600 labels: +5.7 points [+5.5, +5.9] with one fixed setting")
   assert "tuning moves it by -5.7 points [-6.1, -5.3]" in sentence
   from sslx import probe
@@ -207,8 +207,8 @@ def test_what_is_trained_on_is_exactly_the_fraction(toy):
 
 
 def test_parameter_tables_are_the_published_ones():
-  assert rotnet_mnist.parameters((28, 28, 1), 10) == rotnet_mnist.PARAMETERS
-  assert rotnet_mnist.PARAMETERS["encoder and head for rotations"] == 19_104 + 4_884
+  assert rotnet_notebook.parameters((28, 28, 1), 10) == rotnet_notebook.PARAMETERS
+  assert rotnet_notebook.PARAMETERS["encoder and head for rotations"] == 19_104 + 4_884
 
 
 def test_the_notebooks_images():
@@ -216,7 +216,7 @@ def test_the_notebooks_images():
   images = np.arange(n, dtype=np.int64).view(np.uint8).reshape(n, 2, 4, 1)  # each carries its number
   labels = (np.arange(n) % 10).astype(np.int32)
   data = Dataset("d", tuple("0123456789"), Split(images, labels), Split(images[:700], labels[:700]))
-  found = rotnet_mnist.portions(data)
+  found = rotnet_notebook.portions(data)
   np.testing.assert_array_equal(found.unlabelled.train.images, images[:10_000])
   np.testing.assert_array_equal(found.rest.train.images[: found.labelled], images[10_000:11_000])
   np.testing.assert_array_equal(found.rest.train.labels, labels[10_000:])
@@ -224,14 +224,14 @@ def test_the_notebooks_images():
   assert len(found.rest.test) == 700
   small = Dataset("d", data.class_names, Split(images[:150], labels[:150]), data.test)
   with pytest.raises(UserError, match="150 training images are too few"):
-    rotnet_mnist.portions(small)
+    rotnet_notebook.portions(small)
 
 
 def test_late_labels_are_those_of_the_row_before():
   plain = rotation(nn.build("rotnet"))
   image = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1)).astype(np.uint8)
   key = jax.random.key(0)
-  view, late = (p.transform(key, {"image": image}) for p in (plain, rotnet_mnist.late(plain)))
+  view, late = (p.transform(key, {"image": image}) for p in (plain, rotnet_notebook.late(plain)))
   np.testing.assert_array_equal(view["image"], late["image"])
   by_image = np.asarray(view["label"]).reshape(4, 3).T.ravel()  # the notebook's order: an image's turns are neighbours
   np.testing.assert_array_equal(np.asarray(late["label"]).reshape(4, 3).T.ravel(), np.roll(by_image, 1))
@@ -241,7 +241,7 @@ def test_late_labels_are_those_of_the_row_before():
 
 def test_pixels_that_are_not_scaled():
   image = np.random.default_rng(0).random((2, 8, 8, 1)).astype(np.float32)
-  plain, raw = nn.build("rotnet"), nn.build(rotnet_mnist.RAW_PIXELS)
+  plain, raw = nn.build("rotnet"), nn.build(rotnet_notebook.RAW_PIXELS)
   params, stats = nn.init(plain, jax.random.key(0), image)
   wanted, made = nn.apply(plain, params, stats, 255 * image)[0], nn.apply(raw, params, stats, image)[0]
   for name in plain.block_names:
@@ -333,7 +333,7 @@ def test_rotnet_rows_are_the_notebooks(finished):
   rows = rows_of(directory(finished[0], "rotnet_mnist"))
   letter = [r for r in rows if "test_sets" in r]
   assert [(r["mode"], r["seed"], r["labels"]) for r in letter] == [
-    (mode, seed, 21) for mode in rotnet_mnist.LETTER_MODES for seed in (0, 1)
+    (mode, seed, 21) for mode in rotnet_notebook.LETTER_MODES for seed in (0, 1)
   ]  # 240 images: 210 and 21
   for one in letter:
     assert one["encoder"] == "rotnet:scale=255"
@@ -396,7 +396,7 @@ def test_one_error_at_a_time(toy_npz, tmp_path, monkeypatch):
   assert (
     call("rotnet_mnist", f"--dataset={toy_npz}", f"--out={tmp_path}", "--smoke", "--sections=errors", "--seeds=2") == 0
   )
-  modes = rotnet_mnist.LETTER_MODES
+  modes = rotnet_notebook.LETTER_MODES
   assert list(dict.fromkeys(asked)) == [
     *(("rotnet", None, True, True, False, mode) for mode in modes),
     ("rotnet", "one row late", True, True, True, "frozen"),

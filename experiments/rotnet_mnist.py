@@ -30,6 +30,7 @@ which is Keras' default, and 50, as in its pretraining. On a smaller data set al
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -254,11 +255,8 @@ def error_sentences(summary: Sequence[Mapping[str, Any]]) -> list[str]:
 
   sentences = []
   for entry in summary:
-    if (
-      entry["mode"] == notebook.MENDED
-      or entry["low"] is None
-      or (entry["method"], entry["mode"]) == ("scratch", "labels late")
-    ):
+    untouched = (entry["method"], entry["mode"]) == ("scratch", "labels late")
+    if entry["mode"] == notebook.MENDED or entry["low"] is None or untouched:
       continue
     interval = report.interval(entry["low"], entry["high"])
     change = "no measurable change" if entry["low"] <= 0 <= entry["high"] else "a change"
@@ -269,8 +267,8 @@ def error_sentences(summary: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def tuned(shared: Shared) -> Section:
   """Both sides tuned alike, on all test images, and after which block."""
-  from sslx import nn, report
-  from sslx.compare import check_modes, controls
+  from sslx import nn, readings, report
+  from sslx.compare import CONTROLS, check_modes, controls
 
   names = nn.build(notebook.ENCODER).block_names
   modes = check_modes((*FLAGS.modes, "scratch"), names)
@@ -282,19 +280,22 @@ def tuned(shared: Shared) -> Section:
     common.say(f"tuned, features after {name}")
     last, features = name == names[-1], f"{name}:{FLAGS.features}"
     mine = modes if last else ("random", "frozen")
-    own, new = comparison.run_pairs(
-      lambda seed, features=features: subject(shared, notebook.Condition(), seed, features),
-      mine,
-      labelled,
-      shared.timings,
-    )
+    mended = partial(subject, shared, notebook.Condition(), features=features)
+    own, new = comparison.run_pairs(mended, mine, labelled, shared.timings)
     predicted = predicted or new
     rows += [{**row, "method": "tuned" if last else f"tuned, {name}"} for row in own]
-  cells = report.results_cells(report.summarise(rows))
+  summary = report.summarise(rows)
+  cells = report.results_cells(summary)
+  judged = [entry for entry in summary if entry["method"] == "tuned" and entry["mode"] not in CONTROLS]
+  sentences = []
+  for labels in dict.fromkeys(entry["labels"] for entry in judged):
+    mine = [entry for entry in judged if entry["labels"] == labels]
+    ranked = readings.ranking(mine, lambda entry: entry["mode"], len(shared.parts.rest.test))
+    sentences.append(readings.reading(f"Both sides tuned alike, {labels:,} labels", ranked))
   scratch = [row for row in rows if row["mode"] == "scratch"]  # whatever else is on the page, these are the baseline
   others = [name for name in dict.fromkeys(row["method"] for row in rows) if name != "tuned"]
   rows += [{**row, "method": name} for name in others for row in scratch]
-  return Section(rows, ("Both sides tuned alike", cells, TUNED_NOTE), [], predicted)
+  return Section(rows, ("Both sides tuned alike", cells, f"{TUNED_NOTE} {readings.NOTE}"), sentences, predicted)
 
 
 def write(shared: Shared, counted: Mapping[str, int], sections: Sequence[Section], shown: notebook.Condition) -> None:
@@ -303,9 +304,8 @@ def write(shared: Shared, counted: Mapping[str, int], sections: Sequence[Section
 
   folder, last = shared.directory / "figures", sections[-1]
   rows = [row for section in sections for row in section.rows]
-  rows = list(
-    {(r["method"], r["mode"], r["labels"], r["subset_seed"]): r for r in rows}.values()
-  )  # as published: twice
+  once = {(r["method"], r["mode"], r["labels"], r["subset_seed"]): r for r in rows}  # `as published` is in two tables
+  rows = list(once.values())
   figures.save(figures.accuracy_bars(report.summarise(last.rows)), folder / "accuracy.png")
   comparison.draw_predictions(shared.parts.rest, folder, last.predicted, min(row["labels"] for row in last.rows))
   lines = [[name, f"{counted[name]:,}", f"{notebook.PARAMETERS[name]:,}"] for name in notebook.PARAMETERS]

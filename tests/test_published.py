@@ -11,7 +11,7 @@ import pytest
 from absl import flags
 from helpers import directory, rows_of
 
-from experiments import common, one_percent, rotnet_mnist, rotnet_notebook
+from experiments import common, one_percent, readme_table, rotnet_mnist, rotnet_notebook
 from sslx import compare, finetune, interpret, nn, optim, pretraining, readings, report
 from sslx.data import Dataset, Split
 from sslx.data.batches import step_indices
@@ -367,7 +367,9 @@ def test_rotnet_reports(finished):
   first = next(r for r in rows_of(run) if "test_sets" in r and (r["mode"], r["seed"]) == ("frozen", 0))
   low, high = report.binomial_interval(first["test_sets"]["first"], 45)
   cell = f"{100 * first['test_sets']['first'] / 45:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-  assert cell in (run / "tables.md").read_text()
+  tables = (run / "tables.md").read_text()
+  assert cell in tables
+  assert re.search(r"- Both sides tuned alike, [\d,]+ labels: \S+ is the best, ", tables)
 
 
 def test_one_error_at_a_time(toy_npz, tmp_path, monkeypatch):
@@ -483,3 +485,31 @@ def test_help(name, capsys):
   text = capsys.readouterr().out
   for part in (f"python -m experiments.{name}", "Published", "--flagfile", "--labels"):
     assert part in text
+
+
+def test_the_overview_has_published_figures_beside_what_the_rows_say(finished, tmp_path, monkeypatch):
+  runs = [directory(finished[0], name) for name in TINY]
+  lines = [[c.strip() for c in line.split("|")[1:-1]] for line in readme_table.overview(runs).splitlines()]
+  table = {tuple(line[:3]): line[3:] for line in lines}
+  labels = labels_of(runs[0])
+  assert table["one_percent", "published, one run", labels] == ["81.45", "87.15", "+5.70", ""]
+  assert table["rotnet_mnist", "published, one run", labels_of(runs[1])][:3] == ["78.67", "81.00", "+2.33"]
+  fixed = [r for r in rows_of(runs[0]) if r["settings"]["head"] == "gradient"]
+  for mode, cell in zip(("scratch", "frozen"), table["one_percent", one_percent.FIXED, labels][:2], strict=True):
+    accuracies = [100 * r["test_accuracy"] for r in fixed if r["mode"] == mode]
+    assert len(accuracies) == 2
+    assert cell == f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}"
+  assert ("rotnet_mnist", "labels late", labels_of(runs[1])) not in table
+  monkeypatch.setattr(common, "__file__", str(tmp_path / "experiments/common.py"))
+  (tmp_path / "page.md").write_text("# A\n<!-- overview -->\nold\n<!-- /overview -->\n<!-- results -->kept\n")
+  readme_table.main(runs, "page.md", "overview")
+  text = (tmp_path / "page.md").read_text()
+  assert "old" not in text
+  assert text.count("published, one run") == 2
+  assert text.endswith("<!-- /overview -->\n<!-- results -->kept\n")
+  with pytest.raises(UserError, match=r"no results\.jsonl and summary\.jsonl"):
+    readme_table.overview([tmp_path])
+
+
+def labels_of(run: Path) -> str:
+  return f"{rows_of(run)[0]['labels']:,}"

@@ -180,8 +180,11 @@ def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, t
   folder, summary = subject.directory / "figures", report.summarise(rows)
 
   def save(figure: Any, name: str) -> None:
-    if figure is not None:
-      figures.save(figure, folder / f"{name}.png")
+    path = folder / f"{name}.png"
+    if figure is None:
+      path.unlink(missing_ok=True)  # of other --labels
+    else:
+      figures.save(figure, path)
 
   save(figures.accuracy_bars(summary), "accuracy")
   save(figures.label_curve(summary), "labels")

@@ -80,6 +80,7 @@ def test_another_mode_or_count_reuses_the_pretraining(finished, toy_npz, capsys)
   assert only_run(out) == run
   assert (run / "checkpoints").stat().st_mtime_ns == saved
   assert {r["mode"] for r in rows_of(run) if r["labels"] == 6} == {"raw", "random", "knn:3", "frozen"}
+  assert not (run / "figures/labels.png").exists()  # one number of labels has no curve, and the page shows none
 
 
 def test_held_out_validation_and_several_learning_rates(finished, toy_npz):

@@ -1,8 +1,8 @@
-"""Copies what methods see and make, from runs on MNIST, into docs/pictures/NAME.png for the methods' pages.
+"""Copies what methods see and make, and the figures of comparisons, from runs on MNIST, into docs/pictures/NAME.png.
 
-    python docs/make_pictures.py runs            # every pretraining run below the folder
+    python docs/make_pictures.py runs            # every run below the folder
 
-Of several runs of a method the one with the most epochs counts, then the newest. A picture gets the colours that it needs
+Of several runs of a method the one with the most epochs counts, then the newest; of a comparison, the newest. A picture gets the colours that it needs
 and is made smaller until it takes less than 60 kB.
 """
 
@@ -17,18 +17,20 @@ FOLDER = Path(__file__).parent / "pictures"
 LIMIT = 60_000  # bytes
 DATASET = "mnist"
 WIDTH = 900  # pixels, at most
+COMPARISONS = {"compare": "methods", "freezing": "blocks", "data_efficiency": "labels"}  # experiment -> its figure
 
 
 def found(runs: Path) -> dict[str, Path]:
-  """{method: its picture} of the runs below a folder; those of --smoke are left out."""
+  """{method or experiment: its picture} of the runs below a folder; those of --smoke are left out."""
   known: dict[str, tuple[float, float, Path]] = {}
-  for picture in runs.rglob("figures/pretext.png"):
-    path = picture.parents[1] / "config.json"
-    config = json.loads(path.read_text()) if path.exists() else {}
-    if config.get("dataset") != DATASET or config.get("smoke") or "method" not in config or "epochs" not in config:
+  for path in runs.rglob("config.json"):
+    config = json.loads(path.read_text())
+    name = config.get("experiment") or config.get("method")
+    picture = path.parent / f"figures/{COMPARISONS.get(name, 'pretext')}.png"
+    if config.get("dataset") != DATASET or config.get("smoke") or not picture.exists():
       continue
-    mine = (config["epochs"], picture.stat().st_mtime, picture)
-    known[config["method"]] = max(mine, known.get(config["method"], mine))
+    mine = (config.get("epochs", 0.0), picture.stat().st_mtime, picture)
+    known[name] = max(mine, known.get(name, mine))
   return {name: known[name][2] for name in sorted(known)}
 
 

@@ -225,12 +225,12 @@ def test_docstrings_are_shown_as_they_are():
 # ---- pictures --------------------------------------------------------------------------------------------------------
 
 
-def make_run(folder, noisy=False, **config):
+def make_run(folder, noisy=False, figure="pretext", **config):
   (folder / "figures").mkdir(parents=True)
   (folder / "config.json").write_text(json.dumps({"dataset": "mnist", "smoke": False, "epochs": 2.0, **config}))
   shape = (200, 1000, 4)
   pixels = np.random.default_rng(0).integers(0, 256, shape) if noisy else np.full(shape, 255)
-  Image.fromarray(pixels.astype(np.uint8)).save(folder / "figures/pretext.png")
+  Image.fromarray(pixels.astype(np.uint8)).save(folder / f"figures/{figure}.png")
 
 
 def test_pictures_are_copied_small(tmp_path, monkeypatch):
@@ -239,13 +239,15 @@ def test_pictures_are_copied_small(tmp_path, monkeypatch):
   make_run(tmp_path / "runs/deep/c", method="vae", epochs=4.0)
   make_run(tmp_path / "runs/d", method="simclr", smoke=True)
   make_run(tmp_path / "runs/e", method="moco", dataset="fashion_mnist")
+  make_run(tmp_path / "runs/f", experiment="freezing", figure="blocks")
+  make_run(tmp_path / "runs/g", experiment="compare", figure="labels")  # not the one that is shown
   assert {name: path.parents[1].name for name, path in make_pictures.found(tmp_path / "runs").items()} == {
-    "denoise": "a", "vae": "c"
+    "denoise": "a", "freezing": "f", "vae": "c"
   }  # fmt: skip
   monkeypatch.setattr(make_pictures, "FOLDER", tmp_path / "pictures")
   make_pictures.main(tmp_path / "runs")
   made = sorted((tmp_path / "pictures").iterdir())
-  assert [path.name for path in made] == ["denoise.png", "vae.png"]
+  assert [path.name for path in made] == ["denoise.png", "freezing.png", "vae.png"]
   for path in made:
     assert path.stat().st_size < 60_000
     with Image.open(path) as image:
@@ -256,12 +258,11 @@ def test_pictures_are_copied_small(tmp_path, monkeypatch):
 
 
 def test_a_methods_picture_is_on_its_page(tmp_path, monkeypatch):
-  text = pages.method_page("vae", [], {})
-  assert "![" not in text
   (tmp_path / "docs/pictures").mkdir(parents=True)
-  (tmp_path / "docs/pictures/vae.png").write_bytes(b"")
   (tmp_path / "docs/methods.md").write_text(pages.read("docs/methods.md"))
   monkeypatch.setattr(pages, "ROOT", tmp_path)
+  assert "![" not in pages.method_page("vae", [], {})
+  (tmp_path / "docs/pictures/vae.png").write_bytes(b"")
   assert "](docs/pictures/vae.png)" in pages.method_page("vae", [], {})
 
 

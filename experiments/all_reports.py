@@ -65,20 +65,31 @@ def _check(rows: Sequence[Row]) -> None:
 
 
 def families(rows: Sequence[Row]) -> list[list[Row]]:
-  """The rows split into sets that were made alike: same experiment and settings, one pretraining of each method.
+  """The rows split into sets that were made alike: same experiment and settings, one pretraining of each method, or
+  one for each labelled subset.
 
   Rows without pretraining, the references of a comparison of methods, are in every family of their settings.
   """
   groups: dict[str, dict[str, list[Row]]] = {}
   for row in rows:
     alike = json.dumps([row.get("experiment"), comparison.settings_of(row)], sort_keys=True)
-    own = json.dumps([row["method"], row["dataset"], row.get("pretraining")], sort_keys=True)
+    pretraining = {name: value for name, value in (row.get("pretraining") or {}).items() if name != "seed"}
+    own = json.dumps([row["method"], row["dataset"], pretraining], sort_keys=True)
     groups.setdefault(alike, {}).setdefault(own if row.get("pretraining") else "", []).append(row)
   found = []
   for group in groups.values():
     shared = group.pop("", [])
-    found += [own + shared for own in group.values()] or [shared]
+    found += [part + shared for own in group.values() for part in _by_pretraining(own)] or [shared]
   return found
+
+
+def _by_pretraining(rows: Sequence[Row]) -> list[list[Row]]:
+  """The rows split by the seed of their pretraining; together where each seed has one labelled subset, its own."""
+  seeds: dict[Any, list[Row]] = {}
+  for row in rows:
+    seeds.setdefault(row["pretraining"].get("seed"), []).append(row)
+  paired = all({row["subset_seed"] for row in own} == {seed} for seed, own in seeds.items())
+  return [list(rows)] if paired else list(seeds.values())
 
 
 def lines(folder: Path, run: Path, rows: Sequence[Row]) -> list[tuple[tuple, Any]]:

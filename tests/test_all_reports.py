@@ -58,6 +58,17 @@ def by_mode(board):
 # ---- which rows stand where ------------------------------------------------------------------------------------------
 
 
+def test_seeds_with_a_pretraining_of_their_own_are_one_line(tmp_path):
+  own = [r | {"pretraining": PRETRAINING | {"seed": r["subset_seed"]}} for r in rows(scratch=SCRATCH, frozen=FROZEN)]
+  write(tmp_path / "a", own)
+  (board,), _ = found(tmp_path)
+  assert {mode: line.entry["n"] for mode, line in by_mode(board).items()} == {"scratch": 3, "frozen": 3}
+  assert len(board.lines) == 2
+  write(tmp_path / "b/c", [r | {"pretraining": PRETRAINING | {"seed": s}} for s in (0, 1) for r in rows(frozen=FROZEN)])
+  (board,), _ = found(tmp_path / "b")
+  assert [line.entry["n"] for line in board.lines] == [3, 3]  # two pretrainings, each on all subsets
+
+
 def test_known_numbers(tmp_path):
   write(tmp_path / "a", rows(scratch=SCRATCH, frozen=FROZEN))
   ((board,), left_out) = found(tmp_path)

@@ -2,8 +2,8 @@
 
     python docs/make_pictures.py runs            # every run below the folder
 
-Of several runs of a method the one with the most epochs counts, then the newest; of a comparison, the newest. A picture gets the colours that it needs
-and is made smaller until it takes less than 60 kB.
+Of several runs of a method the one with the most epochs counts, then the newest; of a comparison, the newest. A picture
+gets the colours that it needs and is made smaller until it takes less than 60 kB.
 """
 
 import json

@@ -427,6 +427,8 @@ def open_directory(out: Path, config: dict[str, Any], name: str, fresh: bool) ->
   Raises:
     UserError: it is not writable, or config.json in it is of another configuration.
   """
+  from sslx import records
+
   text = json.dumps(config, indent=2, sort_keys=True) + "\n"
   digest = hashlib.sha256(text.encode()).hexdigest()[:8]
   directory = (out / (re.sub(r"[^\w.=]+", "-", name)[:80].strip("-") + "-" + digest)).absolute()
@@ -436,7 +438,7 @@ def open_directory(out: Path, config: dict[str, Any], name: str, fresh: bool) ->
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "config.json"
     if not path.exists():
-      write_text(path, text)
+      records.write_text(path, text)
     elif path.read_text() != text:
       raise UserError(
         f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another --out."
@@ -448,13 +450,6 @@ def open_directory(out: Path, config: dict[str, Any], name: str, fresh: bool) ->
       f"--out={out}: cannot write there ({error.strerror or error}); name a folder you may write to."
     ) from error
   return directory
-
-
-def write_text(path: Path, text: str) -> None:
-  """Writes a file whole or not at all."""
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  temporary.write_text(text)
-  temporary.replace(path)
 
 
 def pretrain(run: Run) -> tuple[dict[str, Any], float]:
@@ -478,10 +473,8 @@ def pretrain(run: Run) -> tuple[dict[str, Any], float]:
   if restored and done < steps:
     print(f"continuing at step {done} of {steps}", file=sys.stderr)
   metrics = run.directory / "metrics.jsonl"
-  rows = [
-    row for row in records.read_rows(metrics) if row["step"] <= done
-  ]  # what a kill left beyond the checkpoint goes
-  write_text(metrics, "".join(json.dumps(row) + "\n" for row in rows))
+  # What a kill left beyond the checkpoint goes.
+  records.write_rows(metrics, [row for row in records.read_rows(metrics) if row["step"] <= done])
   if done < steps:
     ts = pretraining.run(
       plan,

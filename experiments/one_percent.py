@@ -48,7 +48,7 @@ flags.DEFINE_float("batch_fraction", None, "Pretraining batch as a fraction of t
 flags.DEFINE_float("fixed_learning_rate", 1e-3, "The learning rate of all modes in the table `as published`.")
 flags.DEFINE_bool("black_dots", True, "Look for black dots in the reconstructions.")
 
-METHOD, ENCODER, LABELS = "autoencode", "mlp:code=10", 0.01  # the defaults of flags here
+METHOD, ENCODER, LABELS = black_dots.METHOD, "mlp:code=10", 0.01  # the defaults of flags here
 MODES = ["scratch", "frozen", "full"]
 RATES = [
   "1e-4",

@@ -22,7 +22,14 @@ from sslx.types import UserError
 NAMED = ("freezing", "assignment", "data_efficiency", "one_percent", "rotnet_mnist")  # whose name says what they ask
 PUBLISHED = {"one_percent": one_percent.PUBLISHED, "rotnet_mnist": rotnet_notebook.PUBLISHED}
 OF_INTEREST = {"rotnet_mnist": ("as published", "without errors", "tuned")}  # of its conditions, in --overview
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+
+def markers(name: str) -> tuple[str, str]:
+  """The lines of a page between which a table stands."""
+  return f"<!-- {name} -->", f"<!-- /{name} -->"
+
+
+BEGIN, END = markers("results")
 
 
 def section(run: Path) -> str:
@@ -106,12 +113,12 @@ def report_rows(run: Path) -> tuple[list[dict], list[dict]]:
 def main(runs: list[Path], into: str, marker: str = "results") -> None:
   """Rewrites the page `into`, a path from the folder of README.md."""
   path = Path(common.__file__).parents[1] / into
-  begin, end, text = f"<!-- {marker} -->", f"<!-- /{marker} -->", path.read_text()
+  (begin, end), text = markers(marker), path.read_text()
   if begin not in text or end not in text:
     raise UserError(f"{path}: no lines {begin} and {end} in it.")
   before, _, rest = text.partition(begin)
   body = overview(runs) if marker == "overview" else "\n".join(section(run) for run in runs)
-  common.write_text(path, f"{before}{begin}\n{body}{end}{rest.partition(end)[2]}")
+  records.write_text(path, f"{before}{begin}\n{body}{end}{rest.partition(end)[2]}")
 
 
 if __name__ == "__main__":

@@ -294,7 +294,7 @@ def write_report(
   notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
   records.write_rows(directory / "summary.jsonl", summary)
-  common.write_text(directory / "tables.md", "\n".join([*shown, *notes]) + "\n")
+  records.write_text(directory / "tables.md", "\n".join([*shown, *notes]) + "\n")
   config = {**config, **rows[0]["settings"]}
   command = common.command(experiment)
   page = pages.write_html(

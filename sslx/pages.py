@@ -115,10 +115,7 @@ def write_page(path: Path, template: str, values: Mapping[str, Any]) -> Path:
   )
   environment.filters["numeric"] = report.numeric
   page = environment.get_template(template).render(values)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  temporary.write_text(page, encoding="utf-8")
-  os.replace(temporary, path)
+  records.write_text(path, page)
   return path
 
 

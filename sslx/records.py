@@ -25,7 +25,7 @@ def append_row(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
   Raises:
     TypeError: a value that has no JSON form.
   """
-  line = json.dumps(plain(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+  line = _line(row).encode()
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   path.touch()
@@ -42,8 +42,12 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) 
   Raises:
     TypeError: a value that has no JSON form.
   """
+  write_text(path, "".join(map(_line, rows)))
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+  """Writes a file in UTF-8, whole or not at all; makes its folder."""
   path = Path(path)
-  text = "".join(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
   temporary.write_text(text, encoding="utf-8")
@@ -70,6 +74,10 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     elif number != lines[-1][0]:
       raise UserError(f"{path}: line {number} is not a JSON object; remove or mend that line")
   return rows
+
+
+def _line(row: Mapping[str, Any]) -> str:
+  return json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _parse(line: bytes) -> Row | None:

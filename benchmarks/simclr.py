@@ -29,7 +29,8 @@ def build(name: str) -> Callable[[], object]:
   if name == "sslx":
     import jax
 
-    from sslx import nn, optim, pretext, train
+    from sslx import nn, pretext
+    from sslx.training import optim, loop as train
     from sslx.data.batches import step_indices
 
     built = pretext.build("simclr", nn.build("conv:widths=32-64-128,norm=group"), "flatten", 10, {})

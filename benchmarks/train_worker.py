@@ -25,7 +25,8 @@ def sslx_step(model: str, images: np.ndarray, labels: np.ndarray) -> Callable[[]
   """One update by sslx's own train step."""
   import jax
 
-  from sslx import nn, optim, pretext, train
+  from sslx import nn, pretext
+  from sslx.training import optim, loop as train
 
   encoder, method, hp, features = SSLX[model]
   built = pretext.build(method, nn.build(encoder), features, 10, hp)

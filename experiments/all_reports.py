@@ -21,7 +21,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import common, comparison
+from experiments.shared import cli as common, table as comparison
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -38,7 +38,7 @@ KINDS = {  # of what a row must have
 
 def gather(folder: Path) -> tuple[dict[Path, list[Row]], list[str]]:
   """({run directory: rows} below `folder`, sentences on those that are damaged or empty)."""
-  from sslx import records
+  from sslx.report import records
 
   runs, left_out = {}, []
   for path in sorted(folder.rglob("results.jsonl")):
@@ -94,7 +94,8 @@ def _by_pretraining(rows: Sequence[Row]) -> list[list[Row]]:
 
 def lines(folder: Path, run: Path, rows: Sequence[Row]) -> list[tuple[tuple, Any]]:
   """(board, sslx.leaderboard.Ranked) of a run's rows; board: what must agree for lines to be compared."""
-  from sslx import leaderboard, report
+  from sslx import report
+  from sslx.report import leaderboard
 
   name = run.relative_to(folder).as_posix()
   page = run / "report.html"
@@ -130,7 +131,7 @@ def boards(found: Sequence[tuple[tuple, Any]]) -> list[Any]:
 
   A reference or baseline that several runs agree on to the last digit is one line, that of the first.
   """
-  from sslx import leaderboard
+  from sslx.report import leaderboard
 
   tables: dict[tuple, dict[tuple, Any]] = {}
   for board, line in found:
@@ -159,7 +160,7 @@ def boards(found: Sequence[tuple[tuple, Any]]) -> list[Any]:
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import leaderboard
+  from sslx.report import leaderboard
 
   folder = Path(FLAGS.runs)
   if not folder.is_dir():

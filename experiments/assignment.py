@@ -22,7 +22,8 @@ from typing import Any
 
 from absl import flags
 
-from experiments import START, common, variants
+from experiments import START
+from experiments.shared import cli as common, methods as variants
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -35,8 +36,9 @@ HEADING = "Frozen, partly and fully trained"
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import figures, readings, report
-  from sslx.compare import CONTROLS
+  from sslx import report
+  from sslx.report import figures, readings
+  from sslx.evaluation.compare import CONTROLS
 
   if FLAGS["method"].present or FLAGS.checkpoint:
     raise UserError("--method, --checkpoint: several methods are compared here; name them with --methods=A,B.")

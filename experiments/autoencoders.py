@@ -14,8 +14,9 @@ import time
 
 from absl import flags
 
-from experiments import START, common, variants
-from experiments.variants import Variant
+from experiments import START
+from experiments.shared import cli as common, methods as variants
+from experiments.shared.methods import Variant
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import START, common, comparison, variants
+from experiments import START
+from experiments.shared import cli as common, table as comparison, methods as variants
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -28,8 +29,9 @@ NOTE = (
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import checkpoint, nn
-  from sslx.compare import check_modes, head_only
+  from sslx import nn
+  from sslx.training import checkpoint
+  from sslx.evaluation.compare import check_modes, head_only
   from sslx.nn.features import parse
 
   common.recipe()

@@ -16,7 +16,8 @@ all, one training each, scratch 99.3, swav fine-tuned 99.5, frozen 99.2. Publish
 
 from absl import flags
 
-from experiments import common, label_curve, variants
+from experiments import label_curve
+from experiments.shared import cli as common, methods as variants
 
 FLAGS = flags.FLAGS
 

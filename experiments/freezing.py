@@ -22,7 +22,8 @@ import time
 
 from absl import flags
 
-from experiments import START, common, variants
+from experiments import START
+from experiments.shared import cli as common, methods as variants
 
 FLAGS = flags.FLAGS
 
@@ -34,7 +35,9 @@ HEADING = "Accuracy against trained blocks"
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import figures, figures_blocks, nn, readings, report
+  from sslx import nn, report
+  from sslx.report import figures, readings
+  from sslx.report.figures import blocks as figures_blocks
 
   compared, dataset = variants.given(methods=METHODS)
   blocks = nn.build(FLAGS.encoder).block_names

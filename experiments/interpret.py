@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from experiments import common
+from experiments.shared import cli as common
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -49,7 +49,8 @@ class Seen(NamedTuple):
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import interpret, pages
+  from sslx import interpret
+  from sslx.report import pages
 
   common.positive("images")
   given = common.given_checkpoint()
@@ -119,7 +120,7 @@ def _setting(value: Any) -> str:
 
 def _compared(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
   """The encoder and meta of a run of --compare."""
-  from sslx import checkpoint
+  from sslx.training import checkpoint
 
   try:
     return checkpoint.restore_encoder(folder)
@@ -138,7 +139,7 @@ def _last_block(run: common.Restored) -> Callable:
   """Raw images -> the code: the output of the encoder's last block."""
   from sslx import nn
   from sslx.ops.image import to_float
-  from sslx.pretext.common import last
+  from sslx.pretext.families.common import last
 
   def code(image: Any) -> Any:
     outputs = nn.apply(run.encoder, run.params["encoder"], run.state["encoder"], to_float(image))[0]
@@ -159,7 +160,8 @@ def _codes(run: common.Restored, images: np.ndarray) -> tuple[np.ndarray, np.nda
   """(codes, features, decode) of the sampled images."""
   import jax
 
-  from sslx import nn, probe
+  from sslx import nn
+  from sslx.evaluation import probe
   from sslx.compile import jit
   from sslx.nn.features import parse
   from sslx.ops.image import to_float
@@ -191,7 +193,7 @@ def _starts(seen: Seen, count: int) -> np.ndarray:
 
 
 def _save(seen: Seen, figure: Any, name: str, title: str, caption: str) -> Figure:
-  from sslx import figures
+  from sslx.report import figures
 
   common.say(f"figure: {title}")
   return title, caption, figures.save(figure, seen.directory / "figures" / f"{name}.png")
@@ -200,7 +202,8 @@ def _save(seen: Seen, figure: Any, name: str, title: str, caption: str) -> Figur
 def _reconstructions(seen: Seen) -> Iterator[Figure]:
   import jax
 
-  from sslx import figures, pretraining
+  from sslx.report import figures
+  from sslx.training import run as pretraining
 
   assert seen.decode
   few = seen.images[:500] / np.float32(255)
@@ -230,7 +233,8 @@ def _reconstructions(seen: Seen) -> Iterator[Figure]:
 
 
 def _walks(seen: Seen) -> Iterator[Figure]:
-  from sslx import figures_code, interpret
+  from sslx import interpret
+  from sslx.interpret import figures as figures_code
 
   assert seen.decode
   rows = _starts(seen, STARTS)
@@ -280,7 +284,7 @@ def _ticks(values: np.ndarray) -> list[str]:
 
 def _exported(seen: Seen) -> tuple[list | None, str]:
   """(the decoder as plain layers, its output activation); (None, "") where they do not say what `decode` says."""
-  from sslx import decoder_page
+  from sslx.interpret import sliders as decoder_page
 
   assert seen.decode
   names, shape = seen.run.encoder.block_names, seen.run.meta["image_shape"]
@@ -290,7 +294,8 @@ def _exported(seen: Seen) -> tuple[list | None, str]:
 
 
 def _sliders(seen: Seen, layers: list | None, output: str) -> tuple[str, str, str]:
-  from sslx import decoder_page, interpret
+  from sslx import interpret
+  from sslx.interpret import sliders as decoder_page
 
   assert seen.decode
   common.say("page of sliders")
@@ -314,7 +319,8 @@ def _sliders(seen: Seen, layers: list | None, output: str) -> tuple[str, str, st
 
 
 def _filters(seen: Seen, layers: list | None, others: list) -> Iterator[Figure]:
-  from sslx import decoder_page, figures_code, interpret
+  from sslx import interpret
+  from sslx.interpret import sliders as decoder_page, figures as figures_code
 
   first, shape = seen.run.encoder.block_names[0], seen.run.meta["image_shape"]
   own = interpret.first_filters(seen.run.params["encoder"], first, shape)
@@ -360,7 +366,7 @@ def _block_names(encoder: str) -> tuple[str, ...]:
 
 
 def _statistics(seen: Seen) -> Figure:
-  from sslx import figures_code
+  from sslx.interpret import figures as figures_code
 
   stats, values = seen.stats, seen.codes.ravel()
   values = values[:: max(1, len(values) // 500_000)]
@@ -375,7 +381,8 @@ def _statistics(seen: Seen) -> Figure:
 
 def _maps(seen: Seen) -> list:
   """[figure], and a sentence after it where t-SNE is missing."""
-  from sslx import figures_code, interpret
+  from sslx import interpret
+  from sslx.interpret import figures as figures_code
 
   points, share = interpret.pca(seen.features)
   maps, missing = {f"PCA: {100 * share[:2].sum():.0f}% of the variance": points}, []
@@ -393,7 +400,8 @@ def _maps(seen: Seen) -> list:
 
 
 def _neighbours(seen: Seen) -> Iterator[Figure]:
-  from sslx import figures_code, interpret
+  from sslx import interpret
+  from sslx.interpret import figures as figures_code
 
   rows = _starts(seen, 10)
   count = min(9, len(seen.images) - 1)

@@ -21,7 +21,8 @@ from typing import Any
 
 from absl import flags
 
-from experiments import START, common, variants
+from experiments import START
+from experiments.shared import cli as common, methods as variants
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -52,7 +53,8 @@ def curve(experiment: str, compared: Sequence[variants.Variant], dataset: Any) -
   Raises:
     UserError: --at is none of --labels.
   """
-  from sslx import figures, labels_saved, report
+  from sslx import report
+  from sslx.report import figures, labels_saved
 
   counts = common.label_counts(dataset, common.heldout())
   at = FLAGS.at or (AT if AT in counts else counts[len(counts) // 2])

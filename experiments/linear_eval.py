@@ -22,7 +22,8 @@ import time
 
 from absl import flags
 
-from experiments import START, common, variants
+from experiments import START
+from experiments.shared import cli as common, methods as variants
 
 FLAGS = flags.FLAGS
 

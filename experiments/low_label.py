@@ -3,7 +3,7 @@
     python -m experiments.low_label --method=denoise --labels=100 --seeds=5
 
 Pretrains the encoder with --method on all training images without their labels, draws stratified, nested, seeded label
-subsets, and compares --modes on them (sslx/compare.py says what each is): same architecture, same number of parameters,
+subsets, and compares --modes on them (sslx/evaluation/compare.py says what each is): same architecture, same number of parameters,
 same subsets. With 100 labels no 101st is read: hyper-parameters are chosen by cross-validation inside the subset, or
 fixed once for all modes. The test split is read once, at the end, when every classifier is trained.
 
@@ -14,14 +14,15 @@ import time
 
 from absl import flags
 
-from experiments import START, common, comparison
+from experiments import START
+from experiments.shared import cli as common, table as comparison
 
 FLAGS = flags.FLAGS
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx.compare import check_modes
+  from sslx.evaluation.compare import check_modes
 
   common.recipe()  # a mistyped flag is told before anything is loaded or trained
   run = common.setup(FLAGS.features)

@@ -8,7 +8,7 @@ the end: `sslx.load_encoder(DIR)`, or `python -m experiments.probe --checkpoint=
 
 from absl import flags
 
-from experiments import common
+from experiments.shared import cli as common
 
 FLAGS = flags.FLAGS
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import START, common, comparison
+from experiments import START
+from experiments.shared import cli as common, table as comparison
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -26,8 +27,9 @@ MODES = ["scratch", "frozen", "knn:20", "full"]  # the default of --modes here
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import checkpoint, nn
-  from sslx.compare import check_modes
+  from sslx import nn
+  from sslx.training import checkpoint
+  from sslx.evaluation.compare import check_modes
   from sslx.nn.features import parse
 
   common.recipe()
@@ -54,7 +56,7 @@ def main() -> None:
 
 
 def _export(path: Path, encoder, features: str, tree: dict, dataset) -> None:
-  from sslx import finetune, probe
+  from sslx.evaluation import finetune, probe
 
   encode = finetune.encode_fn(encoder, features)
   arrays = {}

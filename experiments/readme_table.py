@@ -15,8 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import common, one_percent, rotnet_notebook
-from sslx import records, report
+from experiments import one_percent
+from experiments.rotnet_mnist import notebook as rotnet_notebook
+from experiments.shared import cli as common
+from sslx import report
+from sslx.report import records
 from sslx.types import UserError
 
 NAMED = ("freezing", "assignment", "data_efficiency", "one_percent", "rotnet_mnist")  # whose name says what they ask

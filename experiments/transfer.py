@@ -21,7 +21,8 @@ from typing import Any
 
 from absl import flags
 
-from experiments import START, common, comparison, variants
+from experiments import START
+from experiments.shared import cli as common, table as comparison, methods as variants
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS

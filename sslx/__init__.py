@@ -5,7 +5,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from sslx.workflow import (
+  from sslx.api import (
     accuracy,
     classify,
     load,
@@ -26,10 +26,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-  """The functions of `sslx.workflow`, which is imported when the first of them is asked for."""
+  """The functions of `sslx.api`, which is imported when the first of them is asked for."""
   if name not in __all__:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-  from sslx import workflow
+  from sslx import api as workflow
 
   return getattr(workflow, name)
 
@@ -48,7 +48,8 @@ def load_encoder(directory: str | PathLike[str]) -> tuple[Callable[[Any], Any], 
   import functools
   from pathlib import Path
 
-  from sslx import checkpoint, nn
+  from sslx import nn
+  from sslx.training import checkpoint
   from sslx.compile import jit
   from sslx.ops.image import to_float
 

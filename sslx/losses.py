@@ -200,7 +200,7 @@ def spread(z1: Array, z2: Array) -> dict[str, Array]:
   """How far the embeddings [B,D] of two views are from having collapsed, on the unit sphere.
 
   embedding_std: mean standard deviation of a coordinate times sqrt(D): near 1 spread out, 0 collapsed.
-  effective_rank: (sum of the covariance's eigenvalues)^2 / the sum of their squares: the dimensions in use.
+  participation_ratio: (sum of the covariance's eigenvalues)^2 / the sum of their squares: the dimensions in use.
   alignment: mean squared distance of two views; uniformity: log mean exp(-2 d^2) over pairs of images, -4 .. 0, lower is
   more uniform (Wang, Isola: Understanding Contrastive Representation Learning, 2020, arXiv 2005.10242).
   """
@@ -211,7 +211,7 @@ def spread(z1: Array, z2: Array) -> dict[str, Array]:
   others = 1 - jnp.eye(len(a))
   return {
     "embedding_std": jnp.sqrt(jnp.square(centred).mean(axis=0)).mean() * jnp.sqrt(a.shape[1]),
-    "effective_rank": jnp.square(jnp.trace(c)) / jnp.maximum(jnp.square(c).sum(), 1e-12),
+    "participation_ratio": jnp.square(jnp.trace(c)) / jnp.maximum(jnp.square(c).sum(), 1e-12),
     "alignment": jnp.square(a - b).sum(axis=1).mean(),
     "uniformity": jnp.log((jnp.exp(-2 * distance) * others).sum() / others.sum()),
   }

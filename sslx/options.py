@@ -4,6 +4,7 @@ A method's hyper-parameters (`--hp=level=0.4`) and an encoder's settings (`--enc
 keyword-only parameters of a Python function: their names, types and defaults are written once, there.
 """
 
+import dataclasses
 import difflib
 import inspect
 import types
@@ -78,7 +79,7 @@ def resolve(factory: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _convert(value: str, annotation: Any, where: str) -> Any:
   wanted = _type_name(annotation)
-  if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+  if _is_union(annotation):
     if value == "none":
       return None
     annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
@@ -120,3 +121,54 @@ def _text(value: Any) -> str:
     if not isinstance(value, (int, float)) or isinstance(value, bool)
     else str(value)
   )
+
+
+# ---- settings: the fields of a dataclass ------------------------------------------------------------------------------
+
+
+class Setting(typing.NamedTuple):
+  """A field of a dataclass that is a flag, an argument in Python, and an entry of a saved configuration."""
+
+  name: str
+  flag: str | None
+  """None: an experiment sets it, and no flag."""
+  annotation: Any
+  default: Any
+  help: str
+  texts: bool
+  """Whether the flag may be given several times, as name=value texts."""
+
+
+def setting(default: Any, help: str, flag: str | None = "", texts: bool = False) -> Any:
+  """A dataclass field with its help; flag: of another name than the field's, or None for no flag."""
+  more = {"help": help, "flag": flag, "texts": texts}
+  if isinstance(default, dict):
+    return dataclasses.field(default_factory=lambda: dict(default), metadata=more)
+  return dataclasses.field(default=default, metadata=more)
+
+
+def settings(kind: type) -> list[Setting]:
+  """The settings of a dataclass, in order; fields that are none are left out."""
+  hints, found = typing.get_type_hints(kind), []
+  for field in dataclasses.fields(kind):
+    if "help" in field.metadata:
+      default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore
+      flag = field.name if field.metadata["flag"] == "" else field.metadata["flag"]
+      found.append(
+        Setting(field.name, flag, hints[field.name], default, field.metadata["help"], field.metadata["texts"])
+      )
+  return found
+
+
+def check_choices(values: Any) -> None:
+  """Raises UserError for a setting of a dataclass that is none of its Literal's values."""
+  for one in settings(type(values)):
+    kinds = typing.get_args(one.annotation) if _is_union(one.annotation) else (one.annotation,)
+    known = [value for kind in kinds if typing.get_origin(kind) is Literal for value in typing.get_args(kind)]
+    value = getattr(values, one.name)
+    if known and value is not None and value not in known:
+      raise UserError(f"--{one.flag or one.name}={value}: unknown.{nearest(str(value), known)}")
+
+
+def _is_union(annotation: Any) -> bool:
+  return typing.get_origin(annotation) in (types.UnionType, typing.Union)

@@ -1,42 +1,108 @@
 """The names every other module speaks in. Imports no sibling.
 
 A method, from an autoencoder to BYOL, and the supervised baseline too, is a `Pretext`: a NamedTuple of pure functions.
-One train step (`sslx/train.py`) serves all of them.
+One train step (`sslx/training/step.py`) serves all of them. What is read, and what is asked of it, are tuples too:
+`Modality` and `Task`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 Array = jax.Array
-Params = dict[str, Any]  # trainable, by role: encoder, decoder, head, predictor, context ...
-State = dict[str, Any]  # gradient-free, by role: batch statistics, target network, queue, centre
-Batch = Mapping[str, Any]  # image u8[B,H,W,C], label i32[B] (absent when unlabelled), ...
+Params = dict[str, Any]  # trainable, by role: encoder (ENCODER, always), decoder, head, predictor, context ...
+State = dict[str, Any]  # gradient-free, by role: encoder (batch statistics), target network, queue, centre
+Batch = Mapping[str, Any]  # x: the signal [B,...], prepared (see Modality); y: its targets [B,...], where there are any
 Metrics = dict[str, Array]  # scalars
 View = Any  # what `transform` makes of a batch and `loss` reads
+
+Optimizer = Literal["adamw", "sgd", "lars"]
+Schedule = Literal["cosine", "constant"]
+Precision = Literal["float32", "bfloat16"]
+
+ENCODER = "encoder"  # the role of what a method leaves behind, in its params and its state
 
 
 class Pretext(NamedTuple):
   """A self-supervised method (or the supervised baseline) as pure functions."""
 
   init: Callable[[Array, Batch], tuple[Params, State]]
-  """(key, batch) -> (params, state). Called under jit."""
+  """(key, batch) -> (params, state), both with the role ENCODER. Called under jit."""
   loss: Callable[[Params, State, Array, View], tuple[Array, tuple[State, Metrics]]]
   """(params, state, key, view) -> (scalar, (state, metrics)). Training mode."""
-  encode: Callable[[Params, State, Array], Array]
-  """(params, state, raw u8 or float images [B,H,W,C]) -> features [B,D]. Evaluation mode."""
   transform: Callable[[Array, Batch], View]
   """(key, batch) -> view: corrupt, two views, patches; pure JAX, on the device."""
   update: Callable[[Params, State, Array], State]
   """(params after the optimiser, state, step) -> state: EMA targets, schedules."""
   show: Callable[[Params, State, Array, Batch], dict[str, Array]] | None = None
-  """(params, state, key, batch) -> {row title: images [B,H,W,C] in [0, 1]}: what the method sees and makes."""
+  """(params, state, key, batch) -> {row title: what the method sees and makes, [B,...] as x}, in the order of a report."""
   decode: Callable[[Params, State, Array, tuple[int, ...]], Array] | None = None
-  """(params, state, output of the encoder's last block [B,...], (H,W,C)) -> images [B,H,W,C] in [0, 1], where the
-  method has a decoder. Evaluation mode."""
+  """(params, state, output of the encoder's last block [B,...], shape of one x) -> x [B,...], where the method has a
+  decoder. Evaluation mode."""
   rates: Mapping[str, float] | None = None
   """{role: its learning rate as a multiple of the others'}, for instance of an adversary."""
+  views: str | None = None
+  """The text of the random views that it trains on (`sslx.modalities.views`): a report draws each operation alone."""
+
+
+class Modality(NamedTuple):
+  """A kind of signal: images, sound, text, video. An entry of `sslx.modalities.MODALITIES`."""
+
+  name: str
+  prepare: Callable[[Array], Array]
+  """Raw array [B,...] -> what networks read. Once: in the train step before `transform`, and in feature extraction."""
+  picture: Callable[[np.ndarray], np.ndarray]
+  """Prepared x [B,...] -> images [B,H,W,C] in [0, 1]: how a report draws it."""
+
+
+class Score(NamedTuple):
+  """How a score is told: its name, unit and direction in every table, figure, sentence and page."""
+
+  name: str = "accuracy"
+  unit: str = "%"
+  difference: str = "points"  # the unit of a difference between two scores
+  factor: float = 100.0  # what a score is multiplied by to be in its unit
+  higher_is_better: bool = True
+
+
+class Head(Protocol):
+  """What reads a task's answer off features."""
+
+  chosen: dict[str, Any]
+  """The hyper-parameters that were chosen for it."""
+
+  def outputs(self, features: np.ndarray) -> np.ndarray:
+    """f32 [N,D] -> [N,K], as the task's `loss` and `scores` read them."""
+    ...
+
+
+class Task(NamedTuple):
+  """What is asked with labels: an entry of `sslx.tasks.TASKS`, made for a data set."""
+
+  name: str
+  outputs: int
+  """Numbers a network puts out for each x."""
+  names: tuple[str, ...]
+  """Of the outputs, for figures and tables."""
+  score: Score
+  """How the first of `scores` is told."""
+  loss: Callable[[Array, Array], Array]
+  """(outputs [B,K], y [B,...]) -> [B]."""
+  scores: Callable[[Any, Any], dict[str, Any]]
+  """(outputs, y) -> {name: scalar}, numpy or jax; the first is the table's."""
+  decide: Callable[[Any], Any]
+  """Outputs -> what they say y is."""
+  probabilities: Callable[[np.ndarray], np.ndarray]
+  """Outputs -> how likely each is, [N,K]."""
+  subset: Callable[[np.ndarray, Sequence[int], int], dict[int, np.ndarray]]
+  """(y, sizes, seed) -> {size: rows}: few labels, balanced and nested."""
+  folds: Callable[[np.ndarray, int, int], list[tuple[np.ndarray, np.ndarray]]]
+  """(y, k, seed) -> (train, valid) rows; ValueError where y is too few to be split."""
+  fit_head: Callable[..., Head]
+  """(features f32 [N,D], y [N], reference f32 [M,D], *, seed, heldout=None) -> a linear head, its hyper-parameters chosen
+  inside (features, y) or on heldout = (features, y). reference: unlabelled features, for statistics."""
 
 
 class TrainState(NamedTuple):

@@ -8,8 +8,9 @@ import urllib.parse
 import pytest
 from helpers import BROWSER, Page, seen_by_browser
 
-from experiments import all_reports, common
-from sslx import leaderboard
+from experiments import all_reports
+from experiments.shared import cli as common
+from sslx.report import leaderboard
 
 SCRATCH, FROZEN = [0.80, 0.82, 0.81], [0.81, 0.84, 0.84]  # differences 0.01, 0.02, 0.03
 PRETRAINING = {"method": "denoise", "dataset": "mnist", "epochs": 2.0}
@@ -132,7 +133,7 @@ def test_pretraining_and_settings_are_not_mixed_within_a_run(tmp_path):
 
 
 def test_rows_older_than_a_setting_have_its_default(tmp_path):
-  from sslx.finetune import Recipe
+  from sslx.evaluation.finetune import Recipe
 
   old = rows(scratch=SCRATCH)
   write(tmp_path / "a", old + with_settings(rows(frozen=FROZEN), **json.loads(json.dumps(Recipe()._asdict()))))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import sslx
-from sslx import checkpoint, nn, optim, train
+from sslx import nn
+from sslx.training import checkpoint, optim, loop as train
 from sslx.pretext import build
 from sslx.types import UserError
 

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from sslx import compare, finetune, nn, probe, propagation
+from sslx import nn
+from sslx.evaluation import compare, finetune, probe, propagation
 from sslx.data import Split
 from sslx.types import UserError
 

@@ -6,8 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from experiments import autoencoders, blocks, common, compare, pretrain
-from sslx import figures, report
+from experiments import autoencoders, blocks, compare, pretrain
+from experiments.shared import cli as common
+from sslx import report
+from sslx.report import figures
 
 TINY = ["--encoder=conv:widths=4-6", "--seeds=2", "--labels=12,all", "--smoke"]
 

@@ -13,7 +13,8 @@ import numpy as np
 import optax
 import pytest
 
-from sslx import nn, options, train
+from sslx import nn, options
+from sslx.training import loop as train
 from sslx.pretext import METHODS, build
 from sslx.types import Pretext, TrainState, UserError
 

@@ -79,7 +79,8 @@ def test_no_tensorflow_and_nothing_heavy_at_import(mnist_dir):
   code = f"""
 import sys
 from sslx import data
-from sslx.data import batches, subsets
+from sslx.data import batches
+from sslx.tasks import subsets
 assert not {{"tensorflow_datasets", "grain", "array_record"}} & set(sys.modules), "imported too early"
 mnist = data.load("mnist", {mnist_dir!r}, in_memory_limit=0)
 next(batches.stream(mnist.train.images, batches.step_indices(0, 60000, 8, 0, 3), 2))

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import experiments
-from experiments import common, low_label, pretrain, probe
+from experiments import low_label, pretrain, probe
+from experiments.shared import cli as common
 
 MAINS = {"low_label": low_label.main, "pretrain": pretrain.main, "probe": probe.main}
 TINY = ["--encoder=conv:widths=4-6,norm=none", "--seeds=2", "--labels=12", "--smoke"]

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import finetune, masks, nn, optim, train
+from sslx import nn
+from sslx.evaluation import finetune
+from sslx.training import masks, optim, loop as train
 from sslx.pretext.supervised import supervised
 from sslx.types import UserError
 

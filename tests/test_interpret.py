@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 from helpers import BROWSER, seen_by_browser
 
-from experiments import common, interpret, pretrain
-from sslx import decoder_page, figures_code, nn, pages
+from experiments import interpret, pretrain
+from experiments.shared import cli as common
+from sslx import nn
+from sslx.interpret import sliders as decoder_page, figures as figures_code
+from sslx.report import pages
 from sslx import interpret as pure
 from sslx.compile import jit
 from sslx.pretext import build
-from sslx.pretext import common as pretext_common
+from sslx.pretext.families import common as pretext_common
 
 MAINS = {"interpret": interpret.main, "pretrain": pretrain.main}
 
@@ -430,7 +433,7 @@ def runs(toy_npz, tmp_path_factory):
 
 
 def test_restored_method_is_the_pretrained_one(runs):
-  from sslx import checkpoint
+  from sslx.training import checkpoint
 
   run = common.restore_pretext(runs["low"])
   tree, meta = checkpoint.restore_encoder(runs["low"])

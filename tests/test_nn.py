@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import masks, nn
+from sslx import nn
+from sslx.training import masks
 from sslx.nn import features
 from sslx.nn.encoders import ConvBlock, ResidualBlocks
 from sslx.pretext import build

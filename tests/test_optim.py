@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import optim
+from sslx.training import optim
 
 RATE, DECAY, MOMENTUM = 0.3, 0.01, 0.9
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import masks, nn, pretraining
+from sslx import nn
+from sslx.training import masks, run as pretraining
 from sslx.nn.context import ChannelwiseDense
 from sslx.pretext import build
 from sslx.pretext.context_encoder import hole_and_region as traced

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import losses, nn, optim, train
+from sslx import losses, nn
+from sslx.training import optim, loop as train
 from sslx.ops import tiles as ops
-from sslx.pretext import build, patches
+from sslx.pretext import build
+from sslx.pretext.families import prediction as patches
 from sslx.types import UserError
 
 KEY = jax.random.key(0)

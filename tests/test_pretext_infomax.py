@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import losses, nn, pretraining, train
-from sslx.pretext import build, common
+from sslx import losses, nn
+from sslx.training import run as pretraining, loop as train
+from sslx.pretext import build
+from sslx.pretext.families import common
 from sslx.types import UserError
 
 KEY = jax.random.key(0)

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from sslx import losses, nn, train
+from sslx import losses, nn
+from sslx.training import loop as train
 from sslx.ops.holes import HOLES
 from sslx.pretext import build
 from sslx.pretext.inpaint import fill

@@ -11,7 +11,7 @@ import pytest
 from sslx import nn
 from sslx.ops import tiles as ops
 from sslx.pretext import build
-from sslx.pretext import tiles as tiling
+from sslx.pretext.families import tiles as tiling
 from sslx.pretext.context_prediction import PLACES
 from sslx.pretext.jigsaw import permutation_set
 from sslx.types import UserError

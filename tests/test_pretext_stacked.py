@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import checkpoint, nn, optim, train
+from sslx import nn
+from sslx.training import checkpoint, optim, loop as train
 from sslx.ops.corrupt import masking
 from sslx.pretext.stacked_denoise import layer_decoder, stacked_denoise
 from sslx.types import UserError

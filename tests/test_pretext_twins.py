@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import losses, memory, nn, optim, train
+from sslx import losses, nn
+from sslx.pretext.families import averages as memory
+from sslx.training import optim, loop as train
 from sslx.pretext import build
 from sslx.types import UserError
 

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from sslx import checkpoint, nn, pretraining, train
+from sslx import nn
+from sslx.training import checkpoint, run as pretraining, loop as train
 from sslx.data import Dataset, LazyImages, Split
 from sslx.pretext import build
 from sslx.types import UserError

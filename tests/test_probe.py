@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sslx import probe
+from sslx.evaluation import probe
 from sslx.types import UserError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sslx import propagation
+from sslx.evaluation import propagation
 from sslx.types import UserError
 
 

@@ -11,8 +11,11 @@ from helpers import directory, rows_of, tasks_of
 from PIL import Image
 
 import sslx.compare
-from experiments import common, label_curve, linear_eval, low_label, readme_table, transfer
-from sslx import figures, finetune, labels_saved, records, report
+from experiments import label_curve, linear_eval, low_label, readme_table, transfer
+from experiments.shared import cli as common
+from sslx import report
+from sslx.evaluation import finetune
+from sslx.report import figures, labels_saved, records
 from sslx.data import Split
 from sslx.data.images import with_channels
 
@@ -145,7 +148,7 @@ def test_pages_tables_and_figures(finished):
 
 def test_tables_go_into_a_page(finished, tmp_path, monkeypatch):
   out, arguments, _ = finished
-  monkeypatch.setattr(common, "__file__", str(tmp_path / "experiments/common.py"))
+  monkeypatch.setattr(common, "__file__", str(tmp_path / "experiments/shared/cli.py"))
   (tmp_path / "page.md").write_text(f"# Protocols\n{readme_table.BEGIN}\nold\n{readme_table.END}\nend\n")
   readme_table.main([directory(out, name) for name in arguments], "page.md")
   page = (tmp_path / "page.md").read_text()

@@ -11,8 +11,13 @@ import pytest
 from absl import flags
 from helpers import directory, rows_of
 
-from experiments import common, one_percent, readme_table, rotnet_mnist, rotnet_notebook
-from sslx import compare, finetune, interpret, nn, optim, pretraining, readings, report
+from experiments import one_percent, readme_table, rotnet_mnist
+from experiments.rotnet_mnist import notebook as rotnet_notebook
+from experiments.shared import cli as common
+from sslx import interpret, nn, report
+from sslx.evaluation import compare, finetune
+from sslx.report import readings
+from sslx.training import optim, run as pretraining
 from sslx.data import Dataset, Split
 from sslx.data.batches import step_indices
 from sslx.pretext.autoencode import autoencode
@@ -179,7 +184,7 @@ def test_answer_names_the_method_or_the_hyper_parameters():
   (sentence,) = readings.method_or_tuning(*tables(0.057, 0.0))
   assert sentence.startswith("frozen over scratch at 600 labels: +5.7 points [+5.5, +5.9] with one fixed setting")
   assert "tuning moves it by -5.7 points [-6.1, -5.3]" in sentence
-  from sslx import probe
+  from sslx.evaluation import probe
 
   assert len(one_percent.RATES) == len(probe.L2_GRID) * len(probe.SCALINGS)
   assert "the budgets are equal" in one_percent.budgets(len(one_percent.RATES))
@@ -500,7 +505,7 @@ def test_the_overview_has_published_figures_beside_what_the_rows_say(finished, t
     assert len(accuracies) == 2
     assert cell == f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}"
   assert ("rotnet_mnist", "labels late", labels_of(runs[1])) not in table
-  monkeypatch.setattr(common, "__file__", str(tmp_path / "experiments/common.py"))
+  monkeypatch.setattr(common, "__file__", str(tmp_path / "experiments/shared/cli.py"))
   (tmp_path / "page.md").write_text("# A\n<!-- overview -->\nold\n<!-- /overview -->\n<!-- results -->kept\n")
   readme_table.main(runs, "page.md", "overview")
   text = (tmp_path / "page.md").read_text()

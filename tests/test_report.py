@@ -11,7 +11,8 @@ import pytest
 from helpers import Page
 from PIL import Image
 
-from sslx import figures, pages, records, report
+from sslx import report
+from sslx.report import figures, pages, records
 from sslx.types import UserError
 
 SCRATCH = [0.80, 0.82, 0.81]

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import finetune, nn, propagation
-from sslx.pretext.self_training import self_training
+from sslx import nn
+from sslx.evaluation import finetune, propagation
+from sslx.evaluation.self_training import self_training
 
 SPEC, K, STEPS = "conv:widths=4,norm=batch", 3, 40
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sslx.data.subsets import label_subsets, stratified_folds
+from sslx.tasks.subsets import label_subsets, stratified_folds
 from sslx.types import UserError
 
 LABELS = np.random.default_rng(0).choice(10, 5000, p=np.array([4, 1, 1, 1, 1, 1, 1, 1, 1, 1]) / 13).astype(np.int32)

@@ -7,8 +7,11 @@ import pytest
 from helpers import directory, rows_of, tasks_of
 
 import sslx.compare
-from experiments import assignment, common, data_efficiency, freezing
-from sslx import figures_blocks, readings, report
+from experiments import assignment, data_efficiency, freezing
+from experiments.shared import cli as common
+from sslx import report
+from sslx.report import readings
+from sslx.report.figures import blocks as figures_blocks
 
 MAINS = {"freezing": freezing.main, "assignment": assignment.main, "data_efficiency": data_efficiency.main}
 TINY = ["--encoder=conv:widths=4-6", "--seeds=2", "--smoke"]

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from sslx import nn, optim, train
+from sslx import nn
+from sslx.training import optim, loop as train
 from sslx.data import LazyImages
 from sslx.pretext import build
 from sslx.types import Pretext, UserError

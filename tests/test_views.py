@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import views
+from sslx.modalities import views
 from sslx.ops import augment, photo
 from sslx.types import UserError
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sslx import masks, nn
+from sslx import nn
+from sslx.training import masks
 from sslx.nn.vit import MaskedDecoder, PatchEmbed, TransformerBlock, positions
 from sslx.ops.patches import patchify, unpatchify
 from sslx.types import UserError

@@ -17,8 +17,12 @@ from notebooks import run_cells, sources
 from PIL import Image
 
 import sslx
-from experiments import common, low_label, probe
-from sslx import checkpoint, figures, finetune, options, progress, train, workflow
+from experiments import low_label, probe
+from experiments.shared import cli as common
+from sslx import options, api as workflow
+from sslx.evaluation import finetune
+from sslx.report import figures
+from sslx.training import checkpoint, progress, loop as train
 from sslx.data import Dataset, Split
 from sslx.pretext import METHODS
 from sslx.types import UserError

@@ -17,10 +17,10 @@ from sslx.data.folder import load_folder
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import resized
 from sslx.data.npz import load_npz
-from sslx.data.types import Dataset, LazyImages, Request, Split
+from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
 from sslx.types import UserError
 
-__all__ = ["DATASETS", "Dataset", "LazyImages", "Source", "Split", "load"]
+__all__ = ["DATASETS", "Dataset", "LazyArray", "Source", "Split", "load"]
 
 _MNIST = Path(__file__).parent / "mnist"
 _DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -31,7 +31,10 @@ class Source(NamedTuple):
 
   load: Callable[[Request], Dataset]
   help: str
-  argument: str = ""  # what stands after the colon; empty for a plain name
+  argument: str = ""
+  """What stands after the colon; empty for a plain name."""
+  modality: str = "image"
+  task: str = "classification"
 
 
 def _mnist(request: Request) -> Dataset:
@@ -76,10 +79,10 @@ def _idx(request: Request) -> Dataset:
   if not folder.is_dir():
     raise UserError(f"{folder}: no such folder")
   splits = read_idx_folder(folder)
-  labels = splits["train"].labels
+  labels = splits["train"].y
   assert labels is not None
   class_names = tuple(str(i) for i in range(int(labels.max()) + 1))
-  return Dataset(request.spec, class_names, splits["train"], splits["test"])
+  return image_classes(request.spec, class_names, splits["train"], splits["test"])
 
 
 def _tfds(request: Request) -> Dataset:
@@ -109,10 +112,11 @@ def load(
     spec: a name in DATASETS, or `scheme:argument` where its entry has an argument: `npz:FILE`, `folder:DIR` ...
     data_dir: where prepared sets are kept; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
     image_size: images become image_size x image_size (shorter side scaled, centre cut out); default: as they are.
-    in_memory_limit: bytes of decoded images above which a split stays on disk as LazyImages.
+    in_memory_limit: bytes of decoded images above which a split stays on disk as LazyArray.
 
   Returns:
-    A Dataset with u8 images [N,H,W,C], C 1 or 3, and i32 labels [N].
+    A Dataset, whose entry in DATASETS says of which modality and task: of images, x is u8 [N,H,W,C], C 1 or 3; of
+    classes, y is i32 [N].
 
   Raises:
     UserError: one line that names the flag or file and the cure.
@@ -130,13 +134,11 @@ def load(
   data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
   data_dir = os.path.abspath(os.path.expanduser(data_dir))
   dataset = checked(source.load(Request(spec, argument, data_dir, image_size, in_memory_limit)), image_size)
-  return Dataset(
-    name=dataset.name,
-    class_names=dataset.class_names,
-    train=resized(dataset.train, image_size, in_memory_limit),
-    test=resized(dataset.test, image_size, in_memory_limit),
-    unlabeled=None if dataset.unlabeled is None else resized(dataset.unlabeled, image_size, in_memory_limit),
-  )
+  if image_size is None:
+    return dataset
+  splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}
+  sized = {name: split and resized(split, image_size, in_memory_limit) for name, split in splits.items()}
+  return dataclasses.replace(dataset, **sized)
 
 
 def _unknown(spec: str) -> str:

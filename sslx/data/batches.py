@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from sslx.data.types import LazyImages
+from sslx.data.types import LazyArray
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
@@ -55,7 +55,7 @@ def step_indices(
   return StepIndices(seed, n, min(batch_size, n), first_step, last_step, shuffle)
 
 
-def stream(images: np.ndarray | LazyImages, indices: Iterable[np.ndarray], num_threads: int) -> Iterator[np.ndarray]:
+def stream(images: np.ndarray | LazyArray, indices: Iterable[np.ndarray], num_threads: int) -> Iterator[np.ndarray]:
   """u8[B,H,W,C] batches `images[i] for i in indices`, in that order, read ahead by grain in `num_threads` threads.
 
   Args:

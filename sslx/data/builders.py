@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from sslx.data.idx import read_idx_folder
 from sslx.data.records import read_split
-from sslx.data.types import Dataset, Request, Split
+from sslx.data.types import Dataset, Request, Split, image_classes
 from sslx.types import UserError
 
 _KEYS = ("image", "label")
@@ -49,7 +49,7 @@ class _Idx(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return {name: self._generate_examples(split) for name, split in self._splits.items()}
 
   def _generate_examples(self, split):
-    for i, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+    for i, (image, label) in enumerate(zip(split.x, split.y, strict=True)):
       yield i, {"image": image, "label": int(label)}
 
 
@@ -93,7 +93,7 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
     _prepare(cls, folder, request)
     builder = _open(cls, request)
   train, test = (read_split(builder, split, _KEYS, request) for split in ("train", "test"))
-  return Dataset(request.spec, cls.CLASS_NAMES, train, test)
+  return image_classes(request.spec, cls.CLASS_NAMES, train, test)
 
 
 def _open(cls: type[_Idx], request: Request) -> _Idx:
@@ -109,13 +109,13 @@ def _open(cls: type[_Idx], request: Request) -> _Idx:
 def _prepare(cls: type[_Idx], folder: Path, request: Request) -> None:
   splits = read_idx_folder(folder)  # before TFDS sees anything, so that a bad file is told in our own words
   for part, split in splits.items():
-    if split.images.shape[1:] != (28, 28, 1):
+    if split.x.shape[1:] != (28, 28, 1):
       raise UserError(
-        f"{folder}: {part} images are {split.images.shape[1:]}, not (28, 28, 1): this is not {cls.name[5:]}"
+        f"{folder}: {part} images are {split.x.shape[1:]}, not (28, 28, 1): this is not {cls.name[5:]}"
       )
-    assert split.labels is not None
-    if split.labels.max() >= len(cls.CLASS_NAMES):
-      raise UserError(f"{folder}: {part} label {split.labels.max()} is outside 0..{len(cls.CLASS_NAMES) - 1}")
+    assert split.y is not None
+    if split.y.max() >= len(cls.CLASS_NAMES):
+      raise UserError(f"{folder}: {part} label {split.y.max()} is outside 0..{len(cls.CLASS_NAMES) - 1}")
   target = ""
   try:
     os.makedirs(request.data_dir, exist_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from sslx.data.records import read_split
-from sslx.data.types import Dataset, Request
+from sslx.data.types import Dataset, Request, image_classes
 from sslx.types import UserError
 
 _HOST = ("storage.googleapis.com", 443)
@@ -41,7 +41,7 @@ def load_catalogue(request: Request) -> Dataset:
       f"{request.spec}: has the splits {', '.join(sorted(splits))}; train and test (or validation) are needed"
     )
   class_names = tuple(builder.info.features[keys[1]].names)
-  return Dataset(
+  return image_classes(
     request.spec, class_names, read_split(builder, "train", keys, request), read_split(builder, test, keys, request)
   )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sslx.data.images import decode, header, within
-from sslx.data.types import Dataset, LazyImages, Request, Split
+from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
 from sslx.types import UserError
 
 _EXTENSIONS = (".png", ".jpg", ".jpeg")
@@ -52,7 +52,7 @@ def load_folder(request: Request) -> Dataset:
     part: Split(within(_lazy(paths, shape, request.image_size), request.in_memory_limit), labels[part])
     for part, paths in files.items()
   }
-  return Dataset(request.spec, class_names, splits["train"], splits["test"], splits.get("unlabeled"))
+  return image_classes(request.spec, class_names, splits["train"], splits["test"], splits.get("unlabeled"))
 
 
 def _classes(folder: Path) -> list[str]:
@@ -88,11 +88,11 @@ def _common_shape(paths: list[str], image_size: int | None) -> tuple[int, int, i
   return *first, channels
 
 
-def _lazy(paths: list[str], shape: tuple[int, int, int], image_size: int | None) -> LazyImages:
+def _lazy(paths: list[str], shape: tuple[int, int, int], image_size: int | None) -> LazyArray:
   def fetch(rows):
     out = np.empty((len(rows), *shape), np.uint8)
     for i, row in enumerate(rows):
       out[i] = decode(paths[row], shape[2], image_size)
     return out
 
-  return LazyImages((len(paths), *shape), fetch)
+  return LazyArray((len(paths), *shape), fetch)

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from sslx.data.types import LazyImages, Split, in_memory
+from sslx.data.types import LazyArray, Split, in_memory
 from sslx.types import UserError
 
 _GREY = ("1", "L", "LA", "I;16", "I;16L", "I;16B")  # Pillow modes without colour
@@ -64,7 +64,7 @@ def square(image: Image.Image, size: int) -> Image.Image:
 
 def resized(split: Split, size: int | None, in_memory_limit: int) -> Split:
   """`split` with its images u8[N,size,size,C]; the same object if they already are or `size` is None."""
-  images = split.images
+  images = split.x
   if size is None or tuple(images.shape[1:3]) == (size, size):
     return split
   channels = images.shape[3]
@@ -73,12 +73,12 @@ def resized(split: Split, size: int | None, in_memory_limit: int) -> Split:
     pictures = [picture[..., 0] if channels == 1 else picture for picture in images[rows]]
     return np.stack([to_array(Image.fromarray(picture), channels, size) for picture in pictures])
 
-  return Split(within(LazyImages((len(images), size, size, channels), fetch), in_memory_limit), split.labels)
+  return Split(within(LazyArray((len(images), size, size, channels), fetch), in_memory_limit), split.y)
 
 
 def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
   """`split` with its images u8[N,H,W,channels], 1 or 3: grey repeated, or the luma of colour as Pillow rounds it."""
-  images = split.images
+  images = split.x
   n, height, width, given = images.shape
   if given == channels:
     return split
@@ -89,10 +89,10 @@ def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
     weighted = images[rows].astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)  # ITU-R BT.601 in 16 bits
     return ((weighted + 0x8000) >> 16).astype(np.uint8)[..., None]
 
-  return Split(within(LazyImages((n, height, width, channels), fetch), in_memory_limit), split.labels)
+  return Split(within(LazyArray((n, height, width, channels), fetch), in_memory_limit), split.y)
 
 
-def within(images: LazyImages, in_memory_limit: int) -> np.ndarray | LazyImages:
+def within(images: LazyArray, in_memory_limit: int) -> np.ndarray | LazyArray:
   """The images themselves where their bytes stay within the limit, else the lazy ones."""
   return images if images.nbytes > in_memory_limit else in_memory(images)
 

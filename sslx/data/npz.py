@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslx.data.types import Dataset, Request, Split
+from sslx.data.types import Dataset, Request, Split, image_classes
 from sslx.types import UserError
 
 _NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
@@ -32,7 +32,7 @@ def load_npz(request: Request) -> Dataset:
     class_names = tuple(str(name) for name in np.ravel(arrays["class_names"]))
   else:
     class_names = tuple(str(i) for i in range(int(train_labels.max(initial=0)) + 1))
-  return Dataset(request.spec, class_names, train, test, unlabeled)
+  return image_classes(request.spec, class_names, train, test, unlabeled)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from sslx.data.images import decode
-from sslx.data.types import LazyImages, Request, Split, in_memory
+from sslx.data.types import LazyArray, Request, Split, in_memory
 from sslx.types import UserError
 
 _Example: Any = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
@@ -52,7 +52,7 @@ def read_split(builder: Any, split: str, keys: tuple[str, str], request: Request
   def numbers(records):
     return np.array([record[label_key].int64_list.value[0] for record in records], np.int32)
 
-  images = LazyImages((len(source), *shape), lambda rows: pixels(features(rows)))
+  images = LazyArray((len(source), *shape), lambda rows: pixels(features(rows)))
   if images.nbytes > request.in_memory_limit:
     cache = folder / f"sslx-labels-{split}.npy"
     return Split(images, _cached(cache, len(source), lambda rows: numbers(features(rows))))

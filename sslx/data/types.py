@@ -1,40 +1,41 @@
-"""What every source of data becomes: splits of u8 images [N,H,W,C] and i32 labels [N]."""
+"""What every source of data becomes: splits of a signal x [N,...] of any shape and dtype, and its targets y."""
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
+from typing import Any
 
 import numpy as np
 
-_CHUNK = 1024  # images decoded by one thread at a time when a lazy split is brought into memory
+from sslx.modalities import MODALITIES
+from sslx.tasks import TASKS
+from sslx.types import Modality, Task, UserError
+
+_CHUNK = 1024  # rows decoded by one thread at a time when a lazy split is brought into memory
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LazyImages:
-  """Images that stay on disk: `images[i32[B]]` reads and decodes just those, as u8[B,H,W,C]. Thread-safe.
+class LazyArray:
+  """An array that stays on disk: `x[i32[B]]` reads and decodes just those rows, as [B,...]. Thread-safe.
 
-  An int gives u8[H,W,C], a slice u8[B,H,W,C]; `np.asarray(images)` reads everything. Raises IndexError beyond the ends
-  and UserError, naming the file, where one cannot be decoded.
+  An int gives one row, a slice [B,...]; `np.asarray(x)` reads everything. Raises IndexError beyond the ends and
+  UserError, naming the file, where one cannot be decoded.
   """
 
-  shape: tuple[int, int, int, int]
-  fetch: Callable[[np.ndarray], np.ndarray]  # i64[B] in [0, N) -> u8[B,H,W,C]
-
-  @property
-  def dtype(self) -> np.dtype:
-    """Always uint8."""
-    return np.dtype(np.uint8)
+  shape: tuple[int, ...]
+  fetch: Callable[[np.ndarray], np.ndarray]  # i64[B] in [0, N) -> [B,...]
+  dtype: np.dtype = np.dtype(np.uint8)  # noqa: RUF009  a value that never changes
 
   @property
   def ndim(self) -> int:
-    """Always 4."""
-    return 4
+    """Axes, the first of which is that of the examples."""
+    return len(self.shape)
 
   @property
   def nbytes(self) -> int:
-    """Bytes of the decoded images."""
-    return int(np.prod(self.shape, dtype=np.int64))
+    """Bytes of all rows, decoded."""
+    return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
   def __len__(self) -> int:
     return self.shape[0]
@@ -43,33 +44,37 @@ class LazyImages:
     n = len(self)
     rows = np.arange(*index.indices(n)) if isinstance(index, slice) else np.asarray(index)
     if rows.size and (rows.dtype.kind not in "iu" or rows.ndim > 1):
-      raise IndexError(f"lazy images take an integer, a slice or a vector of integers, not {rows.dtype}{rows.shape}")
+      raise IndexError(f"a lazy array takes an integer, a slice or a vector of integers, not {rows.dtype}{rows.shape}")
     if rows.size and not -n <= rows.min() <= rows.max() < n:
-      raise IndexError(f"index out of range for {n} images")
+      raise IndexError(f"index out of range for {n} rows")
     rows = np.where(rows < 0, rows + n, rows).astype(np.int64)
     if rows.ndim == 0:
       return self.fetch(rows[None])[0]
-    return self.fetch(rows) if rows.size else np.empty((0, *self.shape[1:]), np.uint8)
+    return self.fetch(rows) if rows.size else np.empty((0, *self.shape[1:]), self.dtype)
 
   def __array__(self, dtype=None, copy=None) -> np.ndarray:
-    images = in_memory(self)
-    return images if dtype is None else images.astype(dtype)
+    everything = in_memory(self)
+    return everything if dtype is None else everything.astype(dtype)
 
 
-def take(images: np.ndarray | LazyImages, rows: np.ndarray) -> np.ndarray | LazyImages:
-  """images[rows], lazy where `images` are: nothing is read."""
-  if isinstance(images, np.ndarray):
-    return images[rows]
-  return LazyImages((len(rows), *images.shape[1:]), lambda i: images.fetch(rows[i]))
+Rows = np.ndarray | LazyArray
+"""[N,...]: `.shape`, `.dtype`, `len`, `[i32[B]]`."""
 
 
-def in_memory(images: LazyImages) -> np.ndarray:
-  """Reads all of `images`, in threads (decoding releases the GIL) and in pieces (so the peak is little above the result)."""
-  out = np.empty(images.shape, np.uint8)
+def take(x: Rows, rows: np.ndarray) -> Rows:
+  """x[rows], lazy where `x` is: nothing is read."""
+  if isinstance(x, np.ndarray):
+    return x[rows]
+  return LazyArray((len(rows), *x.shape[1:]), lambda i: x.fetch(rows[i]), x.dtype)
+
+
+def in_memory(x: LazyArray) -> np.ndarray:
+  """Reads all of `x`, in threads (decoding releases the GIL) and in pieces (so the peak is little above the result)."""
+  out = np.empty(x.shape, x.dtype)
 
   def fill(start):
     stop = min(start + _CHUNK, len(out))
-    out[start:stop] = images.fetch(np.arange(start, stop))
+    out[start:stop] = x.fetch(np.arange(start, stop))
 
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     jobs = [pool.submit(fill, start) for start in range(0, len(out), _CHUNK)]
@@ -82,60 +87,82 @@ def in_memory(images: LazyImages) -> np.ndarray:
   return out
 
 
+def renamed(kind: str, old: str, names: dict[str, str]) -> AttributeError:
+  """What an attribute of sslx 0.1 answers: where it is now."""
+  if old in names:
+    return AttributeError(f"{kind}.{old} is called {names[old]} since sslx 0.2: see CHANGELOG.md")
+  return AttributeError(f"{kind} has no attribute {old!r}")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-  """Images u8[N,H,W,C] (an array or LazyImages: `.shape`, `len`, `[i32[B]]`) and labels i32[N], or None."""
+  """A signal x [N,...], in memory or lazy, and its targets y [N,...], or None."""
 
-  images: np.ndarray | LazyImages
-  labels: np.ndarray | None
+  x: Rows
+  y: np.ndarray | None
 
   def __len__(self) -> int:
-    return len(self.images)
+    return len(self.x)
+
+  def targets(self) -> np.ndarray:
+    """y, where it must be there."""
+    if self.y is None:
+      raise UserError("this split has no labels.")
+    return self.y
+
+  def __getattr__(self, name: str) -> Any:
+    raise renamed("Split", name, {"images": "x", "labels": "y"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-  """A labelled training and test split, and whatever further images come without labels."""
+  """A training and a test split with targets, and whatever further examples come without."""
 
   name: str
-  class_names: tuple[str, ...]
+  modality: Modality
+  task: Task
   train: Split
   test: Split
   unlabeled: Split | None = None
 
   @property
-  def image_shape(self) -> tuple[int, int, int]:
-    """(H, W, C)."""
-    _, height, width, channels = self.train.images.shape
-    return height, width, channels
+  def x_shape(self) -> tuple[int, ...]:
+    """Of one example: (H, W, C) of an image."""
+    return tuple(self.train.x.shape[1:])
 
   @property
-  def num_classes(self) -> int:
-    """Number of classes; labels are 0 .. num_classes - 1."""
-    return len(self.class_names)
-
-  @property
-  def pretraining_images(self) -> np.ndarray | LazyImages:
-    """Every image that pretraining may see, u8[N,H,W,C]: the training split, then `unlabeled`."""
+  def pretraining_x(self) -> Rows:
+    """Every example that pretraining may see, [N,...]: the training split, then `unlabeled`."""
     if self.unlabeled is None:
-      return self.train.images
-    parts = [self.train.images, self.unlabeled.images]
-    if all(isinstance(p, np.ndarray) for p in parts):
-      return np.concatenate(parts)
-    n = len(parts[0])
+      return self.train.x
+    first, second = self.train.x, self.unlabeled.x
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+      return np.concatenate([first, second])
+    n = len(first)
 
     def fetch(rows: np.ndarray) -> np.ndarray:
-      out = np.empty((len(rows), *self.image_shape), np.uint8)
-      out[rows < n], out[rows >= n] = parts[0][rows[rows < n]], parts[1][rows[rows >= n] - n]
+      out = np.empty((len(rows), *self.x_shape), first.dtype)
+      out[rows < n], out[rows >= n] = first[rows[rows < n]], second[rows[rows >= n] - n]
       return out
 
-    return LazyImages((n + len(parts[1]), *self.image_shape), fetch)
+    return LazyArray((n + len(second), *self.x_shape), fetch, first.dtype)
 
   @property
   def split_sizes(self) -> dict[str, int]:
-    """Images per split, by name; `unlabeled` only where there is one."""
+    """Examples per split, by name; `unlabeled` only where there is one."""
     sizes = {"train": len(self.train), "test": len(self.test)}
     return sizes if self.unlabeled is None else sizes | {"unlabeled": len(self.unlabeled)}
+
+  def __getattr__(self, name: str) -> Any:
+    names = {"image_shape": "x_shape", "class_names": "task.names", "num_classes": "task.outputs"}
+    raise renamed("Dataset", name, {**names, "pretraining_images": "pretraining_x"})
+
+
+def image_classes(
+  name: str, class_names: Sequence[str], train: Split, test: Split, unlabeled: Split | None = None
+) -> Dataset:
+  """A data set of images u8 [N,H,W,C], C 1 or 3, whose y i32 [N] are places in `class_names`."""
+  return Dataset(name, MODALITIES["image"], TASKS["classification"](class_names), train, test, unlabeled)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,14 +4,16 @@ from sslx.nn.causal import ConvContext, GruContext, RowPredictor
 from sslx.nn.context import ContextDecoder, Discriminator
 from sslx.nn.core import apply, init
 from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDecoder, TiedDecoder
-from sslx.nn.encoders import ENCODERS, PRECISIONS, Encoder, build, encode
-from sslx.nn.features import read
+from sslx.nn.encoders import ENCODERS, RAW, Encoder, build
+from sslx.nn.features import check_reading, read
 from sslx.nn.heads import ConvHead, Linear, Projector, Shortcut
+from sslx.nn.layers import only_layer
+from sslx.nn.representation import Representation
 from sslx.nn.vit import MaskedDecoder
 
 __all__ = [
   "ENCODERS",
-  "PRECISIONS",
+  "RAW",
   "ContextDecoder",
   "ConvContext",
   "ConvDecoder",
@@ -25,12 +27,14 @@ __all__ = [
   "MlpDecoder",
   "PixelDecoder",
   "Projector",
+  "Representation",
   "RowPredictor",
   "Shortcut",
   "TiedDecoder",
   "apply",
   "build",
-  "encode",
+  "check_reading",
   "init",
+  "only_layer",
   "read",
 ]

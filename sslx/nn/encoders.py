@@ -11,15 +11,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from sslx import options
-from sslx.nn.core import apply
-from sslx.nn.features import read
 from sslx.nn.layers import Conv, Dense, GroupNorm
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
-from sslx.types import Array, UserError
-
-PRECISIONS = Literal["float32", "bfloat16"]
+from sslx.types import Array, Precision, UserError
 
 
 class Encoder(nn.Module):
@@ -33,7 +29,7 @@ class Encoder(nn.Module):
   """Height and width of a token's patch, where the first block makes tokens and takes `keep`."""
   batch_norm: bool = False
   """Whether what it makes of an image in training depends on the others of the batch: batch normalisation."""
-  precision: PRECISIONS = "float32"
+  precision: Precision = "float32"
   """What `nn.apply` computes its convolutions, dense layers and attention in; all that enters or leaves it is float32."""
 
   @nn.compact
@@ -241,12 +237,24 @@ def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> E
   return Encoder((embed, *blocks), any_size=True, patch=patch)
 
 
+class Input(nn.Module):
+  """What comes in, as it is."""
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,...] -> the same."""
+    return x
+
+
+RAW = Encoder((("x", Input),), any_size=True)
+"""No encoder at all: its features are the prepared signal. What the mode `raw` reads, not an entry of ENCODERS."""
+
 ENCODERS: dict[str, Callable[..., Encoder]] = {
   "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18, "vit": vit
 }  # fmt: skip
 
 
-def build(spec: str, precision: PRECISIONS = "float32") -> Encoder:
+def build(spec: str, precision: Precision = "float32") -> Encoder:
   """An encoder from its text: `conv`, or `conv:widths=16-32-64,code=32`.
 
   precision: bfloat16 multiplies and keeps activations in half the bits, forward and backward, see `apply`.
@@ -263,11 +271,6 @@ def build(spec: str, precision: PRECISIONS = "float32") -> Encoder:
     if any(s < 0 if name == "code" else s <= 0 for s in sizes) or value == ():
       raise UserError(f"--encoder={spec}: {name} must be positive.")
   return ENCODERS[kind](**values).clone(precision=precision)
-
-
-def encode(encoder: Encoder, features: str, params: dict, stats: dict, image: Array) -> Array:
-  """Float images [B,H,W,C] -> features [B,D] as the text `features` says (see `read`), in evaluation mode and float32."""
-  return read(apply(encoder.clone(precision="float32"), params, stats, image)[0], features)
 
 
 def _with_code(blocks: list, code: int) -> list:

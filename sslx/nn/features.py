@@ -10,12 +10,12 @@ from sslx.ops.pool import grid_pool
 from sslx.types import Array, UserError
 
 HELP = (
-  "[BLOCK:]flatten | pool | gridN (mean over an NxN grid) | maxN (maximum), or BLOCK; several joined by +; "
+  "[BLOCK:]flatten | pool | gridN (mean over a grid of N cells a side) | maxN (maximum), or BLOCK; several joined by +; "
   "no BLOCK: the last one; @1 or @2 at its end: the first or second half of the channels only"
 )
 
 
-def parse(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]]:
+def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]]:
   """`block2:grid3+block3@1` -> [(block, how)], here [("block2", "grid3"), ("block3", "flatten@1")].
 
   Raises:
@@ -39,15 +39,17 @@ def parse(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def read(outputs: Mapping[str, Array], spec: str) -> Array:
-  """Block outputs ([B,H,W,C] or [B,D]) -> features [B,D]. A dense block reads the same in every way."""
+  """Block outputs [B,...,C] -> features [B,D], read over places: all axes but the first and the last. A block without places,
+  [B,C], reads the same in every way.
+  """
 
   def one(x: Array, how: str) -> Array:
     how, _, half = how.partition("@")
     if half:
       middle = x.shape[-1] // 2
       x = x[..., :middle] if half == "1" else x[..., middle:]
-    if x.ndim == 4 and how != "flatten":
+    if how != "flatten":
       x = grid_pool(x, int(re.sub(r"\D", "", how) or 1), jnp.max if how.startswith("max") else jnp.mean)
     return x.reshape(len(x), -1)
 
-  return jnp.concatenate([one(outputs[b], how) for b, how in parse(spec, list(outputs))], axis=1)
+  return jnp.concatenate([one(outputs[b], how) for b, how in check_reading(spec, list(outputs))], axis=1)

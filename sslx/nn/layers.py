@@ -1,6 +1,7 @@
 """flax's layers with the operations of `sslx.ops`: the same parameters and numbers, faster on the CPU."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -55,3 +56,15 @@ class GroupNorm(nn.Module):
     scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
     bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
     return group_norm(x, jnp.asarray(scale), jnp.asarray(bias), self.num_groups)
+
+
+def only_layer(params: Mapping[str, Any]) -> dict[str, Any]:
+  """{"kernel", "bias"} of a module that holds a single layer, whatever flax called it; other layers may hold no kernel.
+
+  Raises:
+    ValueError: it holds several, or none.
+  """
+  layers = [layer for layer in params.values() if isinstance(layer, Mapping) and "kernel" in layer]
+  if len(layers) != 1:
+    raise ValueError(f"expected one layer with a kernel among {sorted(params)}")
+  return dict(layers[0])

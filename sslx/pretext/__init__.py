@@ -33,18 +33,30 @@ from sslx.pretext.swav import swav
 from sslx.pretext.vae import vae
 from sslx.pretext.vicreg import vicreg
 from sslx.pretext.wta import wta
-from sslx.types import Pretext, UserError
+from sslx.types import Modality, Optimizer, Pretext, Task, UserError
 
 
 class Method(NamedTuple):
-  """A factory (encoder, features, *, hyper-parameters) -> Pretext, and the training it wants by default."""
+  """A factory (encoder, *, hyper-parameters) -> Pretext, and the training it wants by default."""
 
   factory: Callable[..., Pretext]
   epochs: float = 4
   batch_size: int = 256
   learning_rate: float = 1e-3
   encoder: str = "conv"
-  optimizer: str = "adamw"  # of sslx.optim; the learning rate above is for this one
+  optimizer: Optimizer = "adamw"
+  """The learning rate above is for this one."""
+  modalities: tuple[str, ...] = ("image",)
+  """What it takes."""
+  labels: bool = False
+  """Whether it reads targets. Its factory is then (encoder, task, features, *, hyper-parameters)."""
+  stops_gradients: bool = False
+  """Whether its loss holds parts of itself constant, so that it is not what its gradient is of: finite differences then
+  say nothing, and its own tests check where gradients stop."""
+
+  def refuses(self, name: str, modality: Modality) -> UserError:
+    """That it does not take such data."""
+    return UserError(f"--method={name}: takes {' or '.join(self.modalities)} data, and this data set is {modality.name}.")
 
 
 METHODS: dict[str, Method] = {
@@ -52,7 +64,7 @@ METHODS: dict[str, Method] = {
   "barlow_twins": Method(barlow_twins, epochs=6, learning_rate=2e-3),
   "byol": Method(byol, epochs=6, learning_rate=2e-3),
   "colorize": Method(colorize, epochs=2, batch_size=64, learning_rate=2e-3),
-  "context_encoder": Method(context_encoder, epochs=2, batch_size=64, learning_rate=3e-3),
+  "context_encoder": Method(context_encoder, epochs=2, batch_size=64, learning_rate=3e-3, stops_gradients=True),
   "context_prediction": Method(context_prediction, epochs=2, batch_size=64, learning_rate=3e-3),
   "contractive": Method(
     contractive, epochs=20, learning_rate=3e-3, encoder="mlp:widths=1000,code=0,activation=sigmoid"
@@ -62,7 +74,7 @@ METHODS: dict[str, Method] = {
   ),
   "cpc": Method(cpc, epochs=2, batch_size=32, learning_rate=2e-3, encoder="conv:norm=layer"),
   "cpc_v2": Method(cpc_v2, epochs=2, batch_size=32, learning_rate=2e-3, encoder="conv:norm=layer"),
-  "deep_infomax": Method(deep_infomax, epochs=2, batch_size=128, learning_rate=2e-3),
+  "deep_infomax": Method(deep_infomax, epochs=2, batch_size=128, learning_rate=2e-3, stops_gradients=True),
   "denoise": Method(denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "dino": Method(dino, epochs=6, learning_rate=2e-3),
   "inpaint": Method(inpaint, epochs=2, batch_size=64, learning_rate=3e-3),
@@ -71,13 +83,13 @@ METHODS: dict[str, Method] = {
   "moco": Method(moco, epochs=6, learning_rate=2e-3),
   "rotation": Method(rotation, epochs=2, batch_size=64),
   "simclr": Method(simclr, epochs=6, learning_rate=2e-3),
-  "simsiam": Method(simsiam, epochs=6, learning_rate=2e-3),
+  "simsiam": Method(simsiam, epochs=6, learning_rate=2e-3, stops_gradients=True),
   "sparse": Method(sparse, epochs=20, learning_rate=3e-3, encoder="mlp:widths=196,code=0,activation=sigmoid"),
   "split_brain": Method(split_brain, epochs=2, batch_size=64, learning_rate=2e-3, encoder="split"),
   "stacked_denoise": Method(stacked_denoise, epochs=2, batch_size=64, learning_rate=3e-3),
   "super_resolution": Method(super_resolution, epochs=2, batch_size=64, learning_rate=3e-3),
-  "supervised": Method(supervised),
-  "swav": Method(swav, epochs=6, learning_rate=2e-3),
+  "supervised": Method(supervised, labels=True),
+  "swav": Method(swav, epochs=6, learning_rate=2e-3, stops_gradients=True),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32"),
   "vicreg": Method(vicreg, epochs=6, learning_rate=2e-3),
   "wta": Method(wta, epochs=8, batch_size=100, learning_rate=3e-3, encoder="mlp:widths=2000,code=0"),
@@ -91,8 +103,9 @@ def check(name: str) -> Method:
   return METHODS[name]
 
 
-def build(name: str, encoder: nn.Encoder, features: str, num_classes: int, hp: Mapping[str, Any]) -> Pretext:
-  """METHODS[name] with the hyper-parameters `hp`; a method that counts classes gets `num_classes` from the data."""
-  factory = check(name).factory
-  from_data = {"num_classes": num_classes} if "num_classes" in options.parameters(factory) else {}
-  return factory(encoder, features, **{**from_data, **hp})
+def build(name: str, encoder: nn.Encoder, hp: Mapping[str, Any], task: Task, features: str = "flatten") -> Pretext:
+  """METHODS[name] with the hyper-parameters `hp`. task, features: for a method that reads targets."""
+  method = check(name)
+  if method.labels:
+    return method.factory(encoder, task, features, **hp)
+  return method.factory(encoder, **hp)

@@ -8,13 +8,13 @@ is divided by it; views as in `simclr`.
 """
 
 from sslx import losses, nn
-from sslx.pretext.twins import check_positive, joint
+from sslx.pretext.families import checks
+from sslx.pretext.families.twins import joint
 from sslx.types import Pretext
 
 
 def barlow_twins(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   off_diagonal: float = 0.02,
   projector: tuple[int, ...] = (256, 256),
@@ -25,8 +25,6 @@ def barlow_twins(
   off_diagonal: weight of the correlations between dimensions (lambda).
   views: as in simclr.
   """
-  check_positive(off_diagonal=off_diagonal)
+  checks.positive(off_diagonal=off_diagonal)
   width = projector[-1] if projector else 1
-  return joint(
-    encoder, features, projector, True, views, lambda z1, z2: losses.barlow_twins(z1, z2, off_diagonal) / width
-  )
+  return joint(encoder, projector, True, views, lambda z1, z2: losses.barlow_twins(z1, z2, off_diagonal) / width)

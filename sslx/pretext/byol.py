@@ -8,15 +8,14 @@ Theirs is twice as large (a sum over both directions). z' is the target's embedd
 Deviations: one set of views for both sides (`simclr`'s), smaller heads; tau is constant unless `ramp` gives it steps.
 """
 
-from sslx import losses, memory, nn
-from sslx.pretext import common
-from sslx.pretext.twins import View, check_averages, follow, predictor_on, twins, with_target
+from sslx import losses, nn
+from sslx.pretext.families import averages, checks
+from sslx.pretext.families.twins import View, follow, predictor_on, twins, with_target
 from sslx.types import Array, Batch, Params, Pretext, State
 
 
 def byol(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   tau: float = 0.99,
   ramp: int = 0,
@@ -30,7 +29,7 @@ def byol(
   predictor: widths of h's hidden layers.
   views: as in simclr.
   """
-  check_averages(ramp, tau=tau)
+  checks.averages(ramp, tau=tau)
   base = twins(encoder, projector, True, views)
   h = predictor_on(base, predictor, projector[-1])
 
@@ -47,6 +46,6 @@ def byol(
     return value, ({**state, "target": {**target, "state": moved}}, losses.spread(z1, z2))
 
   def update(params: Params, state: State, step: Array) -> State:
-    return follow(params, state, memory.rising(tau, step, ramp))
+    return follow(params, state, averages.rising(tau, step, ramp))
 
-  return Pretext(init, loss, common.encoder_features(encoder, features), base.transform, update, base.show)
+  return Pretext(init, loss, base.transform, update, base.show, views=base.views)

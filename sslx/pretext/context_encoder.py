@@ -21,9 +21,8 @@ import numpy as np
 
 from sslx import losses, nn
 from sslx.ops.holes import HOLES, check_fraction
-from sslx.ops.image import to_float
-from sslx.pretext import common
-from sslx.pretext.autoencode import decoder_for
+from sslx.pretext.families import common
+from sslx.pretext.families.autoencoder import decoder_for
 from sslx.pretext.inpaint import fill
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
@@ -44,7 +43,6 @@ def hole_and_region(image_shape: tuple[int, ...], fraction: float, band: int) ->
 
 def context_encoder(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   fraction: float = 0.25,
   band: int = 1,
@@ -71,9 +69,9 @@ def context_encoder(
   judge = nn.Discriminator()
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
-    image = to_float(batch["image"])
+    image = batch["x"]
     hidden, _ = hole_and_region(image.shape[1:], fraction, band)
-    return {"image": fill(image, hidden), "target": image}
+    return {"x": fill(image, hidden), "target": image}
 
   def generator(outputs: dict[str, Array], target: Array) -> nn.ContextDecoder:
     return nn.ContextDecoder(decoder_for("conv", decoder_widths, outputs, region(target).shape[1:]))
@@ -83,7 +81,7 @@ def context_encoder(
     return image[:, rows, columns]
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
-    keys, image = common.split(key, "encoder", "decoder", "discriminator"), to_float(batch["image"])
+    keys, image = common.split(key, "encoder", "decoder", "discriminator"), batch["x"]
     params, stats, outputs = common.init_encoder(encoder, keys["encoder"], image)
     decoder, _ = nn.init(generator(outputs, image), keys["decoder"], common.last(outputs))
     discriminator, _ = nn.init(judge, keys["discriminator"], region(image))
@@ -96,8 +94,8 @@ def context_encoder(
     return jax.nn.sigmoid(raw), stats
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
-    real, hidden = region(view["target"]), region(hole_and_region(view["image"].shape[1:], fraction, band)[0])
-    fake, stats = predict(params, state, view["image"], train=True)
+    real, hidden = region(view["target"]), region(hole_and_region(view["x"].shape[1:], fraction, band)[0])
+    fake, stats = predict(params, state, view["x"], train=True)
 
     def opinion(discriminator: dict, region: Array) -> Array:
       return nn.apply(judge, discriminator, {}, region)[0]
@@ -113,11 +111,10 @@ def context_encoder(
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     view = transform(key, batch)
-    image, original = view["image"], view["target"]
+    image, original = view["x"], view["target"]
     hidden, (rows, columns) = hole_and_region(image.shape[1:], fraction, band)
     painted = original.at[:, rows, columns].set(predict(params, state, image, train=False)[0])
     return {"original": original, "with a hole": image, "predicted": jnp.where(hidden, painted, original)}
 
   rates = {"discriminator": discriminator_rate}
-  encode = common.encoder_features(encoder, features)
-  return Pretext(init, loss, encode, transform, common.no_update, show, rates=rates)
+  return Pretext(init, loss, transform, common.no_update, show, rates=rates)

@@ -18,9 +18,8 @@ import numpy as np
 
 from sslx import losses, nn
 from sslx.ops import tiles as ops
-from sslx.ops.image import to_float
-from sslx.pretext import common
-from sslx.pretext import tiles as tiling
+from sslx.pretext.families import common
+from sslx.pretext.families import tiles as tiling
 from sslx.types import Array, Batch, Params, Pretext, State
 
 PLACES = np.array([0, 1, 2, 3, 5, 6, 7, 8])
@@ -29,7 +28,6 @@ PLACES = np.array([0, 1, 2, 3, 5, 6, 7, 8])
 
 def context_prediction(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   drop_colour: bool = True,
   zoom: int = 3,
@@ -62,13 +60,13 @@ def context_prediction(
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "head")
-    tiles = tiling.for_encoder(transform(key, batch)["tiles"], encoder, batch["image"].shape, zoom)
-    params, state = tiling.init(encoder, dense, keys["encoder"], batch["image"], tiles)
+    tiles = tiling.for_encoder(transform(key, batch)["tiles"], encoder, batch["x"].shape, zoom)
+    params, state = tiling.init(encoder, dense, keys["encoder"], batch["x"], tiles)
     return {**params, "head": nn.init(head, keys["head"], jnp.zeros((1, 2 * width)))[0]}, state
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
-    image = to_float(batch["image"])
-    return {"image": image, "tiles": cut(key, image)[0]}  # of the image only its size is read
+    image = batch["x"]
+    return {"x": image, "tiles": cut(key, image)[0]}  # of the image only its size is read
 
   def locate(params: Params, feature: Array) -> Array:
     """Features of the nine tiles [B,9,width] -> logits [B,8,8] of the place of each neighbour."""
@@ -78,13 +76,13 @@ def context_prediction(
     return logits.reshape(len(feature), len(PLACES), len(PLACES))
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
-    feature, state = encode(params, state, view["tiles"], view["image"], train=True)
+    feature, state = encode(params, state, view["tiles"], view["x"], train=True)
     logits = locate(params, feature)
     label = jnp.broadcast_to(jnp.arange(len(PLACES)), logits.shape[:2])
     return losses.cross_entropy(logits, label), (state, {"position_accuracy": losses.accuracy(logits, label)})
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
-    image = to_float(batch["image"])
+    image = batch["x"]
     keys = common.split(key, "tiles", "label")
     tiles, corners = cut(keys["tiles"], image)
     feature, _ = encode(params, state, tiles, image, train=False)
@@ -100,4 +98,4 @@ def context_prediction(
 
     return {"original": image, "tile and neighbour": put(label), "where it is guessed": put(guess)}
 
-  return Pretext(init, loss, common.encoder_features(encoder, features), transform, common.no_update, show)
+  return Pretext(init, loss, transform, common.no_update, show)

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from sslx import nn
 from sslx.nn.encoders import DenseBlock
-from sslx.pretext import common
-from sslx.pretext.autoencode import Decoder, autoencoder
+from sslx.pretext.families import checks, common
+from sslx.pretext.families.autoencoder import Decoder, autoencoder
 from sslx.types import Array, Params, Pretext, State, UserError
 
 
@@ -27,7 +27,6 @@ def closed_form(h: Array, kernel: Array) -> Array:
 
 def contractive(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   weight: float = 1.0,
   jacobian: Literal["auto", "closed", "estimate"] = "auto",
@@ -50,8 +49,7 @@ def contractive(
   """
   if not 0 <= weight < math.inf:
     raise UserError(f"--hp=weight={weight:g}: must be at least 0.")
-  if samples < 1:
-    raise UserError(f"--hp=samples={samples}: must be at least 1.")
+  checks.at_least_one(samples=samples)
   blocks = [make() for _, make in encoder.blocks]
   dense = all(isinstance(block, DenseBlock) for block in blocks)
   one_sigmoid = dense and [getattr(block, "activation", "") for block in blocks] == ["sigmoid"]
@@ -76,9 +74,9 @@ def contractive(
   def through(params: Params, state: State, key: Array, image: Array, outputs: dict[str, Array]):
     h = common.last(outputs)
     if one_sigmoid and jacobian != "estimate":
-      norms = closed_form(h, params["encoder"][encoder.block_names[0]]["Dense_0"]["kernel"]).mean()
+      norms = closed_form(h, nn.only_layer(params["encoder"][encoder.block_names[0]])["kernel"]).mean()
     else:
       norms = estimate(params, state, key, image) / len(image)
     return h, weight / math.prod(image.shape[1:]) * norms, {"jacobian": norms}
 
-  return autoencoder(encoder, features, output, loss, decoder, decoder_widths, through)
+  return autoencoder(encoder, output, loss, decoder, decoder_widths, through)

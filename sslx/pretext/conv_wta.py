@@ -14,15 +14,13 @@ import jax.numpy as jnp
 
 from sslx import nn
 from sslx.ops.sparsity import lifetime, spatial
-from sslx.pretext import common
-from sslx.pretext.autoencode import Decoder, autoencoder
-from sslx.pretext.wta import check_rate
+from sslx.pretext.families import checks, common
+from sslx.pretext.families.autoencoder import Decoder, autoencoder
 from sslx.types import Array, Params, Pretext, State
 
 
 def conv_wta(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   rate: float = 0.1,
   output: str = "linear",
@@ -37,11 +35,11 @@ def conv_wta(
   rate: fraction of the batch for which every map stays on while training; at least one sample, ties broken.
   decoder_widths: none: a single linear transposed convolution; empty mirrors the encoder.
   """
-  check_rate(rate)
+  checks.share(rate=rate)
 
   def through(params: Params, state: State, key: Array, image: Array, outputs: dict[str, Array]):
     h = lifetime(common.last(outputs), rate)  # whole maps first: the same winners, and right for negative ones too
     code = spatial(h) if h.ndim == 4 else h
     return code, jnp.zeros(()), {"active": (code != 0).mean()}
 
-  return autoencoder(encoder, features, output, loss, decoder, decoder_widths, through)
+  return autoencoder(encoder, output, loss, decoder, decoder_widths, through)

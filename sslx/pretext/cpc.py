@@ -7,19 +7,18 @@ Patches overlap by half; one encoder reads each on its own, and its last block's
 c_i is made of row i and those above. The true patch stands against all others of the batch, those of its own image too.
 Batch normalisation is refused, as it lets patches see each other (section 3.3 does without). Deviations: smaller
 networks; three rows are predicted, not five, and their losses averaged; no flips, crops and greys of the image or of
-patches; W_k starts at zero, where the loss is log N of N patches.
+patches; W_k starts at zero, where the loss is log N of N prediction.
 """
 
 from typing import Literal
 
 from sslx import nn
-from sslx.pretext import patches
+from sslx.pretext.families import prediction
 from sslx.types import Pretext
 
 
 def cpc(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   patch: int = 0,
   steps: int = 3,
@@ -36,6 +35,6 @@ def cpc(
   steps: predictions reach so many rows down, or as many as there are; skip: the first so many rows are not predicted.
   context: masked convolutions, or gated recurrent units down the columns; width, depth: their units and layers.
   """
-  patches.check("cpc", encoder, patch=patch, steps=steps, width=width, depth=depth)
-  net = patches.predictor(context, width, depth, steps, skip)
-  return patches.predict_patches(encoder, features, net, ("down",), patch, parts=8)
+  prediction.check("cpc", encoder, patch=patch, steps=steps, width=width, depth=depth)
+  net = prediction.predictor(context, width, depth, steps, skip)
+  return prediction.predict_patches(encoder, net, ("down",), patch, parts=8)

@@ -13,9 +13,9 @@ small; views of grey patches are ours, as the paper's are of photographs.
 from typing import Literal
 
 from sslx import nn
-from sslx import views as viewing
+from sslx.modalities import views as viewing
 from sslx.ops import tiles as ops
-from sslx.pretext import common, patches
+from sslx.pretext.families import common, prediction
 from sslx.types import Array, Pretext
 
 WEAK = ("digits:degrees=5,scale=0.1,shift=0.1,shear=0.1,elastic=0,contrast=0.3", "photos:crop=0.6,jitter=0.5,grey=0")
@@ -23,7 +23,6 @@ WEAK = ("digits:degrees=5,scale=0.1,shift=0.1,shear=0.1,elastic=0,contrast=0.3",
 
 def cpc_v2(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   patch: int = 0,
   steps: int = 3,
@@ -40,10 +39,10 @@ def cpc_v2(
   patch: as in cpc, 0: about a third of the image's shorter side.
   steps, skip, context, width, depth: as in cpc, for each direction.
   target: units of V.
-  views: of each patch on its own: digits or photos with settings (sslx/views.py), auto: weak ones by the colours.
+  views: of each patch on its own: digits or photos with settings (sslx/modalities/views.py), auto: weak ones by the colours.
   drop_colour: each patch of a colour image keeps one channel only.
   """
-  patches.check("cpc_v2", encoder, patch=patch, steps=steps, width=width, depth=depth, target=target)
+  prediction.check("cpc_v2", encoder, patch=patch, steps=steps, width=width, depth=depth, target=target)
   view = viewing.build(views, WEAK)
 
   def augment(key: Array, tiles: Array) -> Array:
@@ -52,6 +51,6 @@ def cpc_v2(
     tiles = view(keys["view"], tiles.reshape(-1, *tiles.shape[2:])).reshape(tiles.shape)
     return ops.one_channel(keys["colour"], tiles) if drop_colour else tiles
 
-  net = patches.predictor(context, width, depth, steps, skip, target)
+  net = prediction.predictor(context, width, depth, steps, skip, target)
   embed = nn.Linear(target, bias=False)
-  return patches.predict_patches(encoder, features, net, tuple(patches.DIRECTIONS), patch, 6, augment, embed)
+  return prediction.predict_patches(encoder, net, tuple(prediction.DIRECTIONS), patch, 6, augment, embed)

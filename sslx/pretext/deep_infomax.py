@@ -21,8 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx import losses, nn, options
-from sslx.pretext import common
-from sslx.pretext.twins import check_widths
+from sslx.pretext.families import checks, common
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 ESTIMATORS = {"jsd": losses.pair_jsd, "infonce": losses.pair_nce}
@@ -30,7 +29,6 @@ ESTIMATORS = {"jsd": losses.pair_jsd, "infonce": losses.pair_nce}
 
 def deep_infomax(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   alpha: float = 0.0,
   beta: float = 1.0,
@@ -59,7 +57,7 @@ def deep_infomax(
     raise UserError(f"--hp=discriminator_rate={discriminator_rate:g}: must be positive.")
   if local and local not in encoder.block_names:
     raise UserError(f"--hp=local={local}: this encoder has no such block.{options.nearest(local, encoder.block_names)}")
-  check_widths(summary=summary, score=score, discriminator=discriminator)
+  checks.widths(summary=summary, score=score, discriminator=discriminator)
   h, embed, judge = nn.Projector(summary), nn.Shortcut(score), nn.Projector((*discriminator, 1))
   weights = {name: weight for name, weight in {"global": alpha, "local": beta}.items() if weight}
 
@@ -71,7 +69,7 @@ def deep_infomax(
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "summary", "discriminator", "global", "local")
-    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["image"])
+    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["x"])
     params = {"encoder": params, "summary": nn.init(h, keys["summary"], common.last(outputs))[0]}
     y = jnp.zeros((1, summary[-1]))
     for term in weights:
@@ -90,7 +88,7 @@ def deep_infomax(
     return nn.apply(judge, params, {}, y)[0][:, 0]
 
   def loss(params: Params, state: State, key: Array, view: Batch):
-    outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], view["image"], train=True)
+    outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], view["x"], train=True)
     y, _ = nn.apply(h, params["summary"], {}, common.last(outputs))
     total, metrics = jnp.zeros(()), {}
     for term, weight in weights.items():
@@ -104,5 +102,4 @@ def deep_infomax(
     return total, ({**state, "encoder": stats}, metrics)
 
   rates = {"discriminator": discriminator_rate} if gamma else None
-  encode = common.encoder_features(encoder, features)
-  return Pretext(init, loss, encode, common.as_float, common.no_update, rates=rates)
+  return Pretext(init, loss, common.as_is, common.no_update, rates=rates)

@@ -14,14 +14,13 @@ import jax.numpy as jnp
 
 from sslx import nn
 from sslx.ops.corrupt import NOISES
-from sslx.ops.image import to_float
-from sslx.pretext.autoencode import Decoder, autoencode
+from sslx.pretext.autoencode import autoencode
+from sslx.pretext.families.autoencoder import Decoder
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
 def denoise(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   noise: Literal["gaussian", "masking", "salt_pepper"] = "salt_pepper",
   level: float = 0.5,
@@ -47,17 +46,17 @@ def denoise(
     raise UserError(f"--hp=level={level:g}: must be {limit}.")
   if decoder == "mlp" and decoder_widths == ():
     decoder_widths = (64, 512)
-  plain = autoencode(encoder, features, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
+  plain = autoencode(encoder, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
-    clean = to_float(batch["image"])
+    clean = batch["x"]
     noisy, selected = NOISES[noise](key, clean, level)
-    return {"image": noisy, "target": clean, "weight": jnp.where(selected, alpha, beta)}
+    return {"x": noisy, "target": clean, "weight": jnp.where(selected, alpha, beta)}
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     view = transform(key, batch)
     assert plain.show
-    restored = plain.show(params, state, key, {"image": view["image"]})["reconstruction"]
-    return {"clean": view["target"], "noisy": jnp.clip(view["image"], 0, 1), "restored": restored}
+    restored = plain.show(params, state, key, {"x": view["x"]})["reconstruction"]
+    return {"clean": view["target"], "noisy": jnp.clip(view["x"], 0, 1), "restored": restored}
 
   return plain._replace(transform=transform, show=show)

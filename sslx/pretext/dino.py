@@ -14,15 +14,14 @@ trains from the first step on; a smaller head, whose hidden layers have batch no
 import jax
 import jax.numpy as jnp
 
-from sslx import losses, memory, nn
-from sslx.pretext import common
-from sslx.pretext.twins import ROLES, View, check_averages, check_positive, follow, prototypes_on, twins, with_target
+from sslx import losses, nn
+from sslx.pretext.families import averages, checks
+from sslx.pretext.families.twins import ROLES, View, follow, prototypes_on, twins, with_target
 from sslx.types import Array, Batch, Params, Pretext, State
 
 
 def dino(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   prototypes: int = 256,
   temperature: float = 0.1,
@@ -40,8 +39,8 @@ def dino(
   center_momentum: m.
   views: as in simclr.
   """
-  check_positive(temperature=temperature, teacher_temperature=teacher_temperature)
-  check_averages(ramp, momentum=momentum, center_momentum=center_momentum)
+  checks.positive(temperature=temperature, teacher_temperature=teacher_temperature)
+  checks.averages(ramp, momentum=momentum, center_momentum=center_momentum)
   base = twins(encoder, projector, True, views)
   c = prototypes_on(base, prototypes, projector[-1])
 
@@ -57,7 +56,7 @@ def dino(
     said1, said2 = c.score(target["params"], t1, t2)
     q1, q2 = (jax.nn.softmax((said - center) / teacher_temperature) for said in (said1, said2))
     value = losses.swapped(q1, q2, s1 / temperature, s2 / temperature)
-    center = memory.ema(center, (said1 + said2).mean(axis=0) / 2, center_momentum)
+    center = averages.ema(center, (said1 + said2).mean(axis=0) / 2, center_momentum)
     metrics = {
       "prototypes_used": losses.perplexity(q1.mean(axis=0)),  # 1: all images the same one
       "teacher_perplexity": losses.perplexity(q1).mean(),  # K: says nothing of any image
@@ -66,6 +65,6 @@ def dino(
     return value, (state, {**losses.spread(z1, z2), **metrics})
 
   def update(params: Params, state: State, step: Array) -> State:
-    return follow(params, state, memory.rising(momentum, step, ramp))
+    return follow(params, state, averages.rising(momentum, step, ramp))
 
-  return Pretext(init, loss, common.encoder_features(encoder, features), base.transform, update, base.show)
+  return Pretext(init, loss, base.transform, update, base.show, views=base.views)

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.ops.holes import HOLES, check_fraction
-from sslx.ops.image import to_float
-from sslx.pretext.autoencode import Decoder, autoencode
+from sslx.pretext.autoencode import autoencode
+from sslx.pretext.families.autoencoder import Decoder
 from sslx.types import Array, Batch, Params, Pretext, State
 
 
@@ -28,7 +28,6 @@ def fill(image: Array, hidden: Array) -> Array:
 
 def inpaint(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   hole: Literal["blocks", "bottom", "centre", "right", "shapes"] = "shapes",
   fraction: float = 0.5,
@@ -51,25 +50,25 @@ def inpaint(
   check_fraction(fraction)
   if decoder == "mlp" and decoder_widths == ():
     decoder_widths = (64, 512)
-  plain = autoencode(encoder, features, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
+  plain = autoencode(encoder, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
-    clean = to_float(batch["image"])
+    clean = batch["x"]
     hidden = HOLES[hole](key, clean.shape, fraction)
     counted = hidden if region == "hole" else jnp.ones_like(hidden)
     weight = counted / counted.mean((1, 2), keepdims=True)  # every image counts the same, however large its hole
-    return {"image": fill(clean, hidden), "target": clean, "hidden": hidden, "weight": weight}
+    return {"x": fill(clean, hidden), "target": clean, "hidden": hidden, "weight": weight}
 
   def loss_fn(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     value, (state, metrics) = plain.loss(params, state, key, view)
-    error = losses.mean(jnp.square(view["image"] - view["target"]) * view["weight"])
+    error = losses.mean(jnp.square(view["x"] - view["target"]) * view["weight"])
     return value, (state, {**metrics, "fill_psnr": losses.psnr(error)})
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     view = transform(key, batch)
     assert plain.show
-    guess = plain.show(params, state, key, {"image": view["image"]})["reconstruction"]
-    inpainted = jnp.where(view["hidden"], guess, view["image"])
-    return {"original": view["target"], "hole filled with the mean": view["image"], "inpainted": inpainted}
+    guess = plain.show(params, state, key, {"x": view["x"]})["reconstruction"]
+    inpainted = jnp.where(view["hidden"], guess, view["x"])
+    return {"original": view["target"], "hole filled with the mean": view["x"], "inpainted": inpainted}
 
   return plain._replace(transform=transform, loss=loss_fn, show=show)

@@ -19,9 +19,8 @@ import numpy as np
 
 from sslx import losses, nn
 from sslx.ops import tiles as ops
-from sslx.ops.image import to_float
-from sslx.pretext import common
-from sslx.pretext import tiles as tiling
+from sslx.pretext.families import common
+from sslx.pretext.families import tiles as tiling
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -44,7 +43,6 @@ def permutation_set(tiles: int, count: int) -> np.ndarray:
 
 def jigsaw(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   grid: int = 2,
   permutations: int = 24,
@@ -92,15 +90,15 @@ def jigsaw(
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "head")
-    tiles = tiling.for_encoder(transform(key, batch)["tiles"], encoder, batch["image"].shape, zoom)
-    params, state = tiling.init(encoder, dense, keys["encoder"], batch["image"], tiles)
+    tiles = tiling.for_encoder(transform(key, batch)["tiles"], encoder, batch["x"].shape, zoom)
+    params, state = tiling.init(encoder, dense, keys["encoder"], batch["x"], tiles)
     return {**params, "head": nn.init(head, keys["head"], jnp.zeros((1, grid * grid * width)))[0]}, state
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
-    image = to_float(batch["image"])
+    image = batch["x"]
     keys = common.split(key, "tiles", "label")
     label = jax.random.randint(keys["label"], (len(image), puzzles), 0, permutations)
-    return {"image": image, "tiles": cut(keys["tiles"], image)[0], "label": label}  # of the image only its size is read
+    return {"x": image, "tiles": cut(keys["tiles"], image)[0], "label": label}  # of the image only its size is read
 
   def solve(params: Params, feature: Array, label: Array) -> Array:
     """Features in the tiles' own order [B,n,width], labels i32 [B,k] -> logits of the shuffled ones [B,k,permutations]."""
@@ -109,13 +107,13 @@ def jigsaw(
     return logits.reshape(*label.shape, permutations)
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
-    feature, state = encode(params, state, view["tiles"], view["image"], train=True)
+    feature, state = encode(params, state, view["tiles"], view["x"], train=True)
     logits = solve(params, feature, view["label"])
     metrics = {"jigsaw_accuracy": losses.accuracy(logits, view["label"])}
     return losses.cross_entropy(logits, view["label"]), (state, metrics)
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
-    image = to_float(batch["image"])
+    image = batch["x"]
     keys = common.split(key, "tiles", "label")
     tiles, corners = cut(keys["tiles"], image)
     label = jax.random.randint(keys["label"], (len(image), 1), 0, permutations)
@@ -127,4 +125,4 @@ def jigsaw(
     put = functools.partial(ops.place, corners=corners, shape=image.shape[1:])
     return {"original": image, "puzzle": put(puzzle), "solved as guessed": put(solved)}
 
-  return Pretext(init, loss, common.encoder_features(encoder, features), transform, common.no_update, show)
+  return Pretext(init, loss, transform, common.no_update, show)

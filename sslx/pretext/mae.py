@@ -17,9 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from sslx import losses, nn
-from sslx.ops.image import to_float
 from sslx.ops.patches import patchify, unpatchify
-from sslx.pretext import common
+from sslx.pretext.families import common
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -32,7 +31,6 @@ def visible(patches: int, ratio: float) -> int:
 
 def mae(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   ratio: float = 0.5,
   decoder_width: int = 32,
@@ -64,20 +62,20 @@ def mae(
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
     """order i32[B,N]: the patches of each image as they were drawn. The first `visible` of them are."""
-    image = to_float(batch["image"])
-    return {"image": image, "order": jax.random.uniform(key, (len(image), math.prod(grid(image)))).argsort(axis=1)}
+    image = batch["x"]
+    return {"x": image, "order": jax.random.uniform(key, (len(image), math.prod(grid(image)))).argsort(axis=1)}
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "decoder")
-    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["image"])
+    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["x"])
     order = transform(key, batch)["order"]
     seen = common.last(outputs).reshape(*order.shape, -1)[:, : visible(order.shape[1], ratio)]
-    decoder, _ = nn.init(net(batch["image"]), keys["decoder"], seen, order)
+    decoder, _ = nn.init(net(batch["x"]), keys["decoder"], seen, order)
     return {"encoder": params, "decoder": decoder}, {"encoder": stats}
 
   def predict(params: Params, state: State, view: Mapping[str, Array], train: bool):
     """(predicted hidden patches, the true ones f32[B,N-n,size*size*C], their places i32[B,N-n], stats)."""
-    image, order = view["image"], view["order"]
+    image, order = view["x"], view["order"]
     keep, hidden = jnp.split(order, [visible(order.shape[1], ratio)], axis=1)
     outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], image, keep, train=train)
     predicted = nn.apply(net(image), params["decoder"], {}, common.last(outputs), order)[0]
@@ -99,7 +97,7 @@ def mae(
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     view = transform(key, batch)
-    image = view["image"]
+    image = view["x"]
     predicted, target, hidden, _ = predict(params, state, view, train=False)
     shift, scale = moments(target)
 
@@ -115,4 +113,4 @@ def mae(
       "predicted": filled(predicted * scale + shift),
     }
 
-  return Pretext(init, loss, common.encoder_features(encoder, features), transform, common.no_update, show)
+  return Pretext(init, loss, transform, common.no_update, show)

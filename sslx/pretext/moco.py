@@ -15,15 +15,14 @@ from typing import Literal
 
 import jax
 
-from sslx import losses, memory, nn
-from sslx.pretext import common
-from sslx.pretext.twins import View, check_averages, check_positive, check_widths, follow, twins, with_target
-from sslx.types import Array, Batch, Params, Pretext, State, UserError
+from sslx import losses, nn
+from sslx.pretext.families import averages, checks, common
+from sslx.pretext.families.twins import View, follow, twins, with_target
+from sslx.types import Array, Batch, Params, Pretext, State
 
 
 def moco(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   version: Literal["v1", "v2"] = "v2",
   temperature: float = 0.1,
@@ -38,11 +37,10 @@ def moco(
   momentum, queue: m, and how many keys are remembered.
   views: as in simclr.
   """
-  check_positive(temperature=temperature)
-  check_widths(projector=projector)
-  check_averages(momentum=momentum)
-  if queue < 1:
-    raise UserError(f"--hp=queue={queue}: must be at least 1.")
+  checks.positive(temperature=temperature)
+  checks.widths(projector=projector)
+  checks.averages(momentum=momentum)
+  checks.at_least_one(queue=queue)
   base = twins(encoder, projector if version == "v2" else projector[-1:], False, views)
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
@@ -56,11 +54,11 @@ def moco(
     q, state = base.embed(params, state, view["view1"])
     k, moved = base.embed(target["params"], target["state"], view["view2"])
     value = losses.info_nce(q, k, remembered, temperature)
-    remembered = memory.enqueue(remembered, losses.normalised(k))
+    remembered = averages.enqueue(remembered, losses.normalised(k))
     state = {**state, "target": {**target, "state": moved}, "queue": remembered}
     return value, (state, losses.spread(q, k))
 
   def update(params: Params, state: State, step: Array) -> State:
     return follow(params, state, momentum)
 
-  return Pretext(init, loss, common.encoder_features(encoder, features), base.transform, update, base.show)
+  return Pretext(init, loss, base.transform, update, base.show, views=base.views)

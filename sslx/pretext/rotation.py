@@ -12,8 +12,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sslx import losses, nn
-from sslx.ops.image import to_float
-from sslx.pretext import common
+from sslx.pretext.families import common
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -25,34 +24,34 @@ def rotate(image: Array) -> tuple[Array, Array]:
   return jnp.concatenate(turned), jnp.repeat(jnp.arange(4), len(image))
 
 
-def rotation(encoder: nn.Encoder, features: str = "flatten", *, head: Literal["conv", "linear"] = "conv") -> Pretext:
+def rotation(encoder: nn.Encoder, *, head: Literal["conv", "linear"] = "conv") -> Pretext:
   """Rotation prediction. head: 3x3 convolution with stride 2 to 16 channels + dense, or one dense layer."""
   net = nn.ConvHead(4) if head == "conv" else nn.Linear(4)
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "head")
-    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["image"])
+    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["x"])
     return {"encoder": params, "head": nn.init(net, keys["head"], common.last(outputs))[0]}, {"encoder": stats}
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
-    image, label = rotate(to_float(batch["image"]))
-    return {"image": image, "label": label}
+    image, label = rotate(batch["x"])
+    return {"x": image, "label": label}
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
-    outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], view["image"], train=True)
+    outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], view["x"], train=True)
     logits, _ = nn.apply(net, params["head"], {}, common.last(outputs))
     metrics = {"rotation_accuracy": losses.accuracy(logits, view["label"])}
     return losses.cross_entropy(logits, view["label"]), ({**state, "encoder": stats}, metrics)
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
-    image, _ = rotate(to_float(batch["image"]))
+    image, _ = rotate(batch["x"])
     outputs, _ = nn.apply(encoder, params["encoder"], state["encoder"], image)
     guess = nn.apply(net, params["head"], {}, common.last(outputs))[0].argmax(-1)
     undone = jnp.stack([jnp.rot90(image, -turns, axes=(1, 2)) for turns in range(4)])[guess, jnp.arange(len(image))]
-    n, pictures = len(batch["image"]), {}
+    n, pictures = len(batch["x"]), {}
     for turns in range(4):
       pictures[f"turned by {90 * turns}°"] = image[turns * n : (turns + 1) * n]
       pictures[f"{90 * turns}°, turned back as guessed"] = undone[turns * n : (turns + 1) * n]
     return pictures
 
-  return Pretext(init, loss, common.encoder_features(encoder, features), transform, common.no_update, show)
+  return Pretext(init, loss, transform, common.no_update, show)

@@ -4,7 +4,7 @@ r"""SimCLR: two random views of an image attract, all other images of the batch 
 
 Chen, Kornblith, Norouzi, Hinton: A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
 arXiv 2002.05709. The projection head g is dropped for probing. Views of grey images are not the paper's: affine,
-elastic and intensity changes instead of crops and colour (sslx/views.py). Ours is a small head, AdamW and a short run by
+elastic and intensity changes instead of crops and colour (sslx/modalities/views.py). Ours is a small head, AdamW and a short run by
 default. What the paper does on ImageNet (batch 4096, LARS at 0.3 * batch / 256, weight decay 1e-6, 10 epochs of warm-up,
 colours at strength 1, blur), for a folder of photographs:
 
@@ -19,13 +19,13 @@ the negatives of its part only, and not of 4096.
 """
 
 from sslx import losses, nn
-from sslx.pretext.twins import check_positive, joint
+from sslx.pretext.families import checks
+from sslx.pretext.families.twins import joint
 from sslx.types import Pretext
 
 
 def simclr(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   temperature: float = 0.2,
   projector: tuple[int, ...] = (256, 128),
@@ -36,7 +36,7 @@ def simclr(
 
   temperature: tau; the paper has 0.1 on ImageNet and 0.5 on CIFAR-10.
   norm: batch normalisation in g, in front of every relu.
-  views: digits or photos with settings, such as digits:degrees=10,elastic=0 (sslx/views.py); auto goes by the colours.
+  views: digits or photos with settings, such as digits:degrees=10,elastic=0 (sslx/modalities/views.py); auto goes by the colours.
   """
-  check_positive(temperature=temperature)
-  return joint(encoder, features, projector, norm, views, lambda z1, z2: losses.nt_xent(z1, z2, temperature))
+  checks.positive(temperature=temperature)
+  return joint(encoder, projector, norm, views, lambda z1, z2: losses.nt_xent(z1, z2, temperature))

@@ -9,14 +9,13 @@ the same: 0 where the views agree. Deviations: no batch normalisation of the pro
 import jax
 
 from sslx import losses, nn
-from sslx.pretext import common
-from sslx.pretext.twins import View, predictor_on, twins
+from sslx.pretext.families import common
+from sslx.pretext.families.twins import View, predictor_on, twins
 from sslx.types import Array, Params, Pretext, State
 
 
 def simsiam(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   projector: tuple[int, ...] = (256, 128),
   predictor: tuple[int, ...] = (64,),
@@ -37,5 +36,4 @@ def simsiam(
     value = (losses.cosine_distance(p1, stop(z2)) + losses.cosine_distance(p2, stop(z1))) / 2
     return value, (state, losses.spread(z1, z2))
 
-  encode = common.encoder_features(encoder, features)
-  return Pretext(h.init, loss, encode, base.transform, common.no_update, base.show)
+  return Pretext(h.init, loss, base.transform, common.no_update, base.show, views=base.views)

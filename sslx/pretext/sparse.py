@@ -16,8 +16,8 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sslx import nn
-from sslx.pretext import common
-from sslx.pretext.autoencode import Decoder, autoencoder
+from sslx.pretext.families import common
+from sslx.pretext.families.autoencoder import Decoder, autoencoder
 from sslx.types import Array, Params, Pretext, State, UserError
 
 ACTIVE = 0.1  # activity above which an activation is counted as active
@@ -37,7 +37,6 @@ def per_unit(activity: Array) -> Array:
 
 def sparse(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   penalty: Literal["kl", "l1"] = "kl",
   rho: float = 0.05,
@@ -75,4 +74,4 @@ def sparse(
     metrics = {"activity": activity.mean(), "active": (activity > ACTIVE).mean()}
     return h, scale / math.prod(image.shape[1:]) * cost, metrics
 
-  return autoencoder(encoder, features, output, loss, decoder, decoder_widths, through)
+  return autoencoder(encoder, output, loss, decoder, decoder_widths, through)

@@ -16,15 +16,13 @@ import jax.numpy as jnp
 from sslx import nn
 from sslx.nn.encoders import SplitBlock
 from sslx.ops import color
-from sslx.ops.image import to_float
-from sslx.pretext import common
-from sslx.pretext.colorize import ab_target, at_least_one, enlarge, in_colour, shrink, target
+from sslx.pretext.families import checks, common
+from sslx.pretext.families.colour import ab_target, enlarge, in_colour, shrink, target
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
 def split_brain(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   loss: Literal["classification", "l2"] = "classification",
   uniform: float = 1.0,
@@ -39,7 +37,7 @@ def split_brain(
   """
   if not all(isinstance(make(), SplitBlock) for _, make in encoder.blocks):
     raise UserError("--method=split_brain: needs an encoder of two halves, --encoder=split.")
-  at_least_one(shrinking=shrinking, decoder_width=decoder_width)
+  checks.at_least_one(shrinking=shrinking, decoder_width=decoder_width)
   targets = {
     "ab": ab_target(loss, uniform, temperature),
     "L": target("L", color.lightness_bins(), 1, 50.0, 50.0, loss, uniform, temperature),
@@ -54,7 +52,7 @@ def split_brain(
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "ab", "L")
-    image = in_colour("split_brain", batch["image"])
+    image = in_colour("split_brain", batch["x"])
     encoder_params, stats, outputs = common.init_encoder(encoder, keys["encoder"], image)
     params, size = {"encoder": encoder_params}, jax.eval_shape(lambda x: shrink(x, shrinking), image).shape[1:3]
     for name, half in zip(targets, halves(outputs), strict=True):
@@ -62,11 +60,11 @@ def split_brain(
     return params, {"encoder": stats, "prior": {k: v for t in targets.values() for k, v in t.prior.items()}}
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
-    image = in_colour("split_brain", batch["image"])
-    return {"image": image, "target": shrink(image, shrinking)}
+    image = in_colour("split_brain", batch["x"])
+    return {"x": image, "target": shrink(image, shrinking)}
 
   def raw(params: Params, state: State, view: Mapping[str, Array], train: bool):
-    outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], view["image"], train=train)
+    outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], view["x"], train=train)
     size, predictions = view["target"].shape[1:3], {}
     for name, half in zip(targets, halves(outputs), strict=True):
       predictions[name] = nn.apply(net(name, size), params[f"{name}_decoder"], {}, common.last(half))[0]
@@ -82,7 +80,7 @@ def split_brain(
     return total, ({**state, "encoder": stats, "prior": prior}, metrics)
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
-    view, image = transform(key, batch), to_float(batch["image"])
+    view, image = transform(key, batch), batch["x"]
     predictions = raw(params, state, view, False)[0]
     lab = color.rgb_to_lab(image)
     guess = {name: enlarge(targets[name].predict(p), image) for name, p in predictions.items()}
@@ -94,4 +92,4 @@ def split_brain(
     pictures = {title: color.lab_to_rgb(jnp.concatenate(parts, axis=-1)) for title, parts in rows.items()}
     return {"original": image, "L* alone": color.grey(image), **pictures}
 
-  return Pretext(init, loss_fn, common.encoder_features(encoder, features), transform, common.no_update, show)
+  return Pretext(init, loss_fn, transform, common.no_update, show)

@@ -25,9 +25,8 @@ import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.ops.corrupt import masking
-from sslx.ops.image import to_float
-from sslx.pretext import common
-from sslx.pretext.autoencode import block_shapes
+from sslx.pretext.families import checks, common
+from sslx.pretext.families.autoencoder import block_shapes
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 Shape = tuple[int, ...]
@@ -47,7 +46,6 @@ def layer_decoder(code: Shape, target: Shape) -> nn.DictionaryDecoder | nn.MlpDe
 
 def stacked_denoise(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   layer_steps: int = 450,
   level: float = 0.5,
@@ -60,8 +58,7 @@ def stacked_denoise(
     450 and level 0.5 were chosen on the last 10,000 training images of MNIST.
   level: fraction of pixels, or of a block's inputs, that is set to 0.
   """
-  if layer_steps < 1:
-    raise UserError(f"--hp=layer_steps={layer_steps}: must be at least 1.")
+  checks.at_least_one(layer_steps=layer_steps)
   if not 0 <= level <= 1:
     raise UserError(f"--hp=level={level:g}: must be in [0, 1]: the fraction that is set to 0.")
   pixel_loss, names = losses.pixel_loss(output, loss), encoder.block_names
@@ -73,15 +70,15 @@ def stacked_denoise(
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "decoder")
-    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["image"])
+    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["x"])
     decoder_keys, decoder = jax.random.split(keys["decoder"], len(names)), {}
-    for k, (below, above) in enumerate(itertools.pairwise([to_float(batch["image"]), *outputs.values()])):
+    for k, (below, above) in enumerate(itertools.pairwise([batch["x"], *outputs.values()])):
       decoder[names[k]] = nn.init(layer_decoder(above.shape[1:], below.shape[1:]), decoder_keys[k], above)[0]
     return {"encoder": params, "decoder": decoder}, {"encoder": stats, "step": jnp.zeros((), jnp.int32)}
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
-    clean = to_float(batch["image"])
-    return {"image": masking(key, clean, level)[0], "target": clean}
+    clean = batch["x"]
+    return {"x": masking(key, clean, level)[0], "target": clean}
 
   def unroll(params: Params, state: State, code: Array, image_shape: Shape) -> Array:
     """All decoders, the last block's first: [B,...] -> [B,*image_shape], before the output activation."""
@@ -92,7 +89,7 @@ def stacked_denoise(
     return code
 
   def loss_fn(params: Params, state: State, key: Array, view: dict[str, Array]):
-    noisy, clean, stats = view["image"], view["target"], state["encoder"]
+    noisy, clean, stats = view["x"], view["target"], state["encoder"]
 
     def layer(k: int) -> tuple[Array, dict]:
       x, corrupted = clean, noisy
@@ -123,8 +120,8 @@ def stacked_denoise(
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     view = transform(key, batch)
-    code = common.last(nn.apply(encoder, params["encoder"], state["encoder"], view["image"])[0])
-    restored = decode(params, state, code, view["image"].shape[1:])
-    return {"clean": view["target"], "noisy": view["image"], "restored": restored}
+    code = common.last(nn.apply(encoder, params["encoder"], state["encoder"], view["x"])[0])
+    restored = decode(params, state, code, view["x"].shape[1:])
+    return {"clean": view["target"], "noisy": view["x"], "restored": restored}
 
-  return Pretext(init, loss_fn, common.encoder_features(encoder, features), transform, update, show, decode)
+  return Pretext(init, loss_fn, transform, update, show, decode)

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx import losses, nn
-from sslx.ops.image import to_float
-from sslx.pretext.autoencode import Decoder, autoencode
+from sslx.pretext.autoencode import autoencode
+from sslx.pretext.families.autoencoder import Decoder
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -37,7 +37,6 @@ def area_average(image: Array, factor: int) -> Array:
 
 def super_resolution(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   factor: int = 2,
   residual: bool = False,
@@ -59,27 +58,27 @@ def super_resolution(
     raise UserError(f"--hp=factor={factor}: must be 2 or 4.")
   if decoder == "mlp" and decoder_widths == ():
     decoder_widths = (512,)
-  plain = autoencode(encoder, features, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
+  plain = autoencode(encoder, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
-    clean = to_float(batch["image"])
+    clean = batch["x"]
     bicubic = jax.image.resize(area_average(clean, factor), clean.shape, "cubic")
     low = jnp.clip(bicubic, 0, 1)
-    return {"image": low, "clean": clean, "target": (clean - low + 1) / 2 if residual else clean}
+    return {"x": low, "clean": clean, "target": (clean - low + 1) / 2 if residual else clean}
 
   def loss_fn(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     value, (state, metrics) = plain.loss(params, state, key, view)
-    error = losses.mean(jnp.square(view["image"] - view["clean"]))
+    error = losses.mean(jnp.square(view["x"] - view["clean"]))
     restored = metrics["psnr"] - 20 * math.log10(2) if residual else metrics["psnr"]  # errors were halved
     return value, (state, {**metrics, "psnr": restored, "bicubic_psnr": losses.psnr(error)})
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     view = transform(key, batch)
     assert plain.show
-    restored = plain.show(params, state, key, {"image": view["image"]})["reconstruction"]
+    restored = plain.show(params, state, key, {"x": view["x"]})["reconstruction"]
     if residual:
-      restored = jnp.clip(view["image"] + 2 * restored - 1, 0, 1)
-    return {"original": view["clean"], f"1/{factor} of the size, bicubic": view["image"], "restored": restored}
+      restored = jnp.clip(view["x"] + 2 * restored - 1, 0, 1)
+    return {"original": view["clean"], f"1/{factor} of the size, bicubic": view["x"], "restored": restored}
 
   decode = None if residual else plain.decode  # an image cannot be made of its code alone
   return plain._replace(transform=transform, loss=loss_fn, show=show, decode=decode)

@@ -13,15 +13,14 @@ multi-crop; far fewer prototypes (theirs 3000); views as in `simclr`.
 import jax
 import jax.numpy as jnp
 
-from sslx import losses, memory, nn
-from sslx.pretext import common
-from sslx.pretext.twins import View, check_positive, prototypes_on, twins
+from sslx import losses, nn
+from sslx.pretext.families import averages, checks, common
+from sslx.pretext.families.twins import View, prototypes_on, twins
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
 def swav(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   prototypes: int = 128,
   temperature: float = 0.1,
@@ -36,7 +35,7 @@ def swav(
   queue: past embeddings that are shared out along with the batch, for batches that are small against K.
   views: as in simclr.
   """
-  check_positive(temperature=temperature, epsilon=epsilon)
+  checks.positive(temperature=temperature, epsilon=epsilon)
   if queue < 0:
     raise UserError(f"--hp=queue={queue}: a number of embeddings, 0 for none.")
   base = twins(encoder, projector, True, views)
@@ -57,7 +56,7 @@ def swav(
     q1, q2 = (jax.lax.stop_gradient(losses.sinkhorn(jnp.concatenate([s, past]), epsilon)[: len(s)]) for s in (s1, s2))
     value = losses.swapped(q1, q2, s1 / temperature, s2 / temperature)
     if queue:
-      state = {**state, "queue": memory.enqueue(remembered, losses.normalised(jnp.concatenate([z1, z2])))}
+      state = {**state, "queue": averages.enqueue(remembered, losses.normalised(jnp.concatenate([z1, z2])))}
     nearest = jax.nn.one_hot(s1.argmax(axis=1), prototypes)  # codes are equally used by force, these are not
     metrics = {
       "prototypes_used": losses.perplexity(nearest.mean(axis=0)),
@@ -65,5 +64,4 @@ def swav(
     }
     return value, (state, {**losses.spread(z1, z2), **metrics})
 
-  encode = common.encoder_features(encoder, features)
-  return Pretext(init, loss, encode, base.transform, common.no_update, base.show)
+  return Pretext(init, loss, base.transform, common.no_update, base.show, views=base.views)

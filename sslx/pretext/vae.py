@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from sslx import nn
-from sslx.pretext import common
-from sslx.pretext.autoencode import Decoder, autoencoder
+from sslx.pretext.families import common
+from sslx.pretext.families.autoencoder import Decoder, autoencoder
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -31,7 +31,6 @@ def reparameterise(key: Array, mean: Array, log_variance: Array) -> Array:
 
 def vae(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   beta: float = 1.0,
   output: str = "sigmoid",
@@ -66,15 +65,13 @@ def vae(
     z = reparameterise(key, mean, log_variance)
     return z, beta / math.prod(image.shape[1:]) * divergence, {"kl": divergence}
 
-  plain = autoencoder(
-    encoder, features, output, loss, decoder, decoder_widths, through, {"log_variance": init_log_variance}
-  )
+  plain = autoencoder(encoder, output, loss, decoder, decoder_widths, through, {"log_variance": init_log_variance})
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     """Besides originals and reconstructions (from the mean), images drawn from the prior."""
     assert plain.show
     assert plain.decode
-    image = batch["image"]
+    image = batch["x"]
     code = jax.eval_shape(
       lambda: common.last(nn.apply(encoder, params["encoder"], state["encoder"], jnp.zeros(image.shape))[0])
     )

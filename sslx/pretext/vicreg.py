@@ -8,13 +8,13 @@ ICLR 2022, arXiv 2105.04906. Deviations: a smaller projector (theirs 8192 wide);
 """
 
 from sslx import losses, nn
-from sslx.pretext.twins import check_positive, joint
+from sslx.pretext.families import checks
+from sslx.pretext.families.twins import joint
 from sslx.types import Pretext
 
 
 def vicreg(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   invariance: float = 25.0,
   variance: float = 25.0,
@@ -26,7 +26,5 @@ def vicreg(
 
   views: as in simclr.
   """
-  check_positive(invariance=invariance, variance=variance, covariance=covariance)
-  return joint(
-    encoder, features, projector, True, views, lambda z1, z2: losses.vicreg(z1, z2, invariance, variance, covariance)
-  )
+  checks.positive(invariance=invariance, variance=variance, covariance=covariance)
+  return joint(encoder, projector, True, views, lambda z1, z2: losses.vicreg(z1, z2, invariance, variance, covariance))

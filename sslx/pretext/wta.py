@@ -12,20 +12,13 @@ import jax.numpy as jnp
 
 from sslx import nn
 from sslx.ops.sparsity import lifetime
-from sslx.pretext import common
-from sslx.pretext.autoencode import Decoder, autoencoder
-from sslx.types import Array, Params, Pretext, State, UserError
-
-
-def check_rate(rate: float) -> None:
-  """Raises UserError for a fraction of winners that is none."""
-  if not 0 < rate <= 1:
-    raise UserError(f"--hp=rate={rate:g}: must be in (0, 1], the fraction of the batch that every unit keeps.")
+from sslx.pretext.families import checks, common
+from sslx.pretext.families.autoencoder import Decoder, autoencoder
+from sslx.types import Array, Params, Pretext, State
 
 
 def wta(
   encoder: nn.Encoder,
-  features: str = "flatten",
   *,
   rate: float = 0.05,
   output: str = "linear",
@@ -39,11 +32,11 @@ def wta(
   decoder_widths: none: a single linear layer, whose rows are the images that the units stand for; empty mirrors the
     encoder.
   """
-  check_rate(rate)
+  checks.share(rate=rate)
 
   def through(params: Params, state: State, key: Array, image: Array, outputs: dict[str, Array]):
     h = common.last(outputs)
     code = lifetime(h.reshape(len(h), -1), rate).reshape(h.shape)
     return code, jnp.zeros(()), {"active": (code != 0).mean()}
 
-  return autoencoder(encoder, features, output, loss, decoder, decoder_widths, through)
+  return autoencoder(encoder, output, loss, decoder, decoder_widths, through)

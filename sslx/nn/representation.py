@@ -1,0 +1,50 @@
+"""A trained encoder and how its features are read: the one door to features."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from sslx.compile import jit
+from sslx.nn.core import apply
+from sslx.nn.encoders import Encoder
+from sslx.nn.features import read
+from sslx.types import Array
+
+
+class Representation(NamedTuple):
+  """Raw x [B,...] -> features f32 [B,D], in evaluation mode and float32. Jitted; one compilation for all weights of an
+  architecture.
+  """
+
+  encoder: Encoder
+  reading: str
+  """Of which blocks, and how: see `sslx.nn.features`."""
+  params: dict[str, Any]
+  stats: dict[str, Any]
+  prepare: Callable[[Array], Array]
+  """Of the modality that the encoder reads."""
+
+  def __call__(self, x: Any) -> Array:
+    """Raw x [B,...] -> features f32 [B,D]."""
+    return _reader(self.encoder, self.reading, self.prepare)(self.params, self.stats, x)
+
+  @property
+  def size(self) -> int:
+    """Number of the encoder's parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+  def holding(self, params: dict[str, Any], stats: dict[str, Any]) -> "Representation":
+    """The same encoder and reading with other weights."""
+    return self._replace(params=params, stats=stats)
+
+
+@functools.lru_cache(maxsize=16)  # so that methods compared on one encoder share what was compiled
+def _reader(encoder: Encoder, reading: str, prepare: Callable[[Array], Array]) -> Callable[[Any, Any, Any], Array]:
+  plain = encoder.clone(precision="float32")
+
+  def features(params: dict, stats: dict, x: Array) -> Array:
+    return read(apply(plain, params, stats, prepare(x))[0], reading)
+
+  return jit(features)

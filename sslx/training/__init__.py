@@ -1,0 +1,1 @@
+"""One train step and one loop, and what a pretraining run is."""

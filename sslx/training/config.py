@@ -1,0 +1,183 @@
+"""What determines a pretraining run: its fields are the flags, the arguments in Python, and config.json.
+
+A new setting is one field here: `experiments` makes a flag of it, `sslx.pretrain` an argument, `--help` tells it, a
+checkpoint keeps it, and a run that is older than it has its default.
+"""
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sslx import options
+from sslx.options import setting
+from sslx.types import Optimizer, Precision, Schedule, UserError
+
+if TYPE_CHECKING:  # the flags of --help are made of this file alone: what is slow to import is imported where it is used
+  from sslx.data import Dataset
+
+VERSION = 2
+POSITIVE = ("epochs", "batch_size", "learning_rate")
+FACTS = ("x_shape", "x_dtype", "examples", "data_crc32", "smoke", "variant", "version")  # no settings, but part of what a run is
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+  """Settings of a run, None where the method's own default is meant; `resolved` on a data set, all that determines it.
+
+  Raises:
+    UserError: from the constructor: an optimiser or precision that is not known, or a number out of range.
+  """
+
+  method: str = setting("denoise", "Pretext method.")
+  hp: Mapping[str, Any] = setting({}, "A hyper-parameter of the method, name=value; repeatable.", texts=True)
+  dataset: str = setting("mnist", "mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.")
+  encoder: str | None = setting(
+    None,
+    "Encoder, with settings: conv, mlp, rotnet, resnet, resnet18, vit, split, conv:widths=16-32-64. Default: the method's own.",
+  )
+  features: str | None = setting(
+    "flatten",
+    "Features: [BLOCK:]flatten, pool, gridN or maxN, or BLOCK; several joined by +; @1, @2: half of the channels.",
+  )
+  """What is read of the encoder. Once resolved, None unless the method reads it: elsewhere only the probes do."""
+  epochs: float | None = setting(None, "Pretraining epochs. Default: the method's own.")
+  batch_size: int | None = setting(None, "Pretraining batch. Default: the method's own.")
+  optimizer: Optimizer | None = setting(
+    None, "Of pretraining: adamw, sgd (momentum 0.9) or lars. Default: the method's own."
+  )
+  learning_rate: float | None = setting(
+    None,
+    "Pretraining peak learning rate, cosine decay. Default: the method's; with another --optimizer than its own, for a "
+    "batch of 256, in proportion for others: adamw 0.001, sgd 0.03, lars 0.3.",
+  )
+  warmup_epochs: float | None = setting(
+    None, "Pretraining epochs of warm-up. Default: a tenth of all, at most 100 steps."
+  )
+  weight_decay: float = setting(
+    1e-4, "Weight decay of pretraining; it spares biases and normalisation.", flag="pretraining_weight_decay"
+  )
+  accumulate: int = setting(
+    1,
+    "Parts that a pretraining batch goes through the model in: a fraction of the memory, one optimiser step. Contrastive "
+    "losses have the negatives of a part only, and batch normalisation its images.",
+  )
+  precision: Precision = setting(
+    "float32", "Of the pretrained encoder's products: float32 or bfloat16. Probes run in float32."
+  )
+  seed: int = setting(0, "Seed of pretraining: of weights, order and noise.")
+  watch: int = setting(
+    1000,
+    "Training images held out of pretraining (at most a tenth), on which its loss and metrics are watched.",
+  )
+  schedule: Schedule = setting("cosine", "Of the learning rate: cosine or constant.", flag=None)
+  shuffle: bool = setting(True, "Whether the order is drawn anew each epoch.", flag=None)
+
+  x_shape: tuple[int, ...] = ()
+  """Of one example."""
+  x_dtype: str = "uint8"
+  examples: int = 0
+  """How many there are to pretrain on."""
+  data_crc32: int = 0
+  """Of about 5,000 of them."""
+  smoke: bool = False
+  """A few steps on a few hundred examples, for tests."""
+  variant: str | None = None
+  """What else an experiment changed in the method."""
+  version: int = VERSION
+
+  def __post_init__(self) -> None:
+    for name in POSITIVE:
+      value = getattr(self, name)
+      if value is not None and not 0 < value < math.inf:
+        raise UserError(f"--{name}={value}: must be positive.")
+    options.check_choices(self)
+    if not 0 <= self.weight_decay < math.inf:
+      raise UserError(f"--pretraining_weight_decay={self.weight_decay:g}: must be at least 0.")
+    if self.accumulate < 1:
+      raise UserError(f"--accumulate={self.accumulate}: must be at least 1.")
+    if self.watch < 0:
+      raise UserError(f"--watch={self.watch}: a number of training images, 0 for none.")
+    object.__setattr__(self, "x_shape", tuple(self.x_shape))
+
+  def resolved(self, dataset: "Dataset") -> "Config":
+    """All that determines the run on `dataset`: no None where the method has a default, and the data's own facts.
+
+    learning_rate: None is the method's, or with another optimiser than its own `optim.default_rate`.
+    watch: becomes the number of examples that are held out, see `watched_rows`.
+
+    Raises:
+      UserError: an unknown method or hyper-parameter, or a warm-up that is longer than the run.
+    """
+    from sslx.pretext import check
+    from sslx.training import optim
+
+    method, x = check(self.method), dataset.pretraining_x
+    epochs, batch_size = self.epochs or method.epochs, self.batch_size or method.batch_size
+    optimizer = self.optimizer or method.optimizer
+    rate = self.learning_rate or (
+      method.learning_rate if optimizer == method.optimizer else optim.default_rate(optimizer, batch_size)
+    )
+    if self.warmup_epochs is not None and not 0 <= self.warmup_epochs < epochs:
+      raise UserError(
+        f"--warmup_epochs={self.warmup_epochs:g}: must be at least 0 and below the {epochs:g} of --epochs."
+      )
+    every = -(-len(x) // 5000)
+    return dataclasses.replace(
+      self,
+      hp=options.resolve(method.factory, options.check(method.factory, self.hp, "--hp")),
+      dataset=dataset.name,
+      encoder=self.encoder or method.encoder,
+      features=self.features if method.labels else None,
+      epochs=epochs,
+      batch_size=batch_size,
+      optimizer=optimizer,
+      learning_rate=rate,
+      watch=len(watched_rows(len(dataset.train), self.watch)),
+      x_shape=dataset.x_shape,
+      x_dtype=str(x.dtype),
+      examples=len(x),
+      data_crc32=zlib.crc32(x[np.arange(0, len(x), every)].tobytes()),
+    )
+
+  def to_json(self) -> dict[str, Any]:
+    """Of JSON's types; `read` reads it."""
+    return {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+
+  @classmethod
+  def read(cls, saved: Mapping[str, Any]) -> "Config":
+    """The configuration that `to_json`, or an older sslx, wrote.
+
+    Raises:
+      UserError: it has an entry that is not known here.
+    """
+    values = dict(saved)
+    if "version" not in values:
+      values = _from_version_1(values)
+    unknown = values.keys() - {field.name for field in dataclasses.fields(cls)}
+    if unknown:
+      raise UserError(f"config.json: {', '.join(sorted(unknown))}: unknown here; it was written by a newer sslx.")
+    return cls(**values)
+
+
+def _from_version_1(saved: dict[str, Any]) -> dict[str, Any]:
+  """Before sslx 0.2 images were the only signal, and an entry that was the default might be missing."""
+  names = {"image_shape": "x_shape", "images": "examples", "watched": "watch", "labels": "variant"}
+  return {"version": VERSION, "optimizer": "adamw", **{names.get(name, name): value for name, value in saved.items()}}
+
+
+def _plain(value: Any) -> Any:
+  if isinstance(value, Mapping):
+    return {name: _plain(v) for name, v in value.items()}
+  return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def watched_rows(n: int, watch: int) -> np.ndarray:
+  """Which of n training examples pretraining does not train on, ascending: `watch` of them, at most a tenth.
+
+  The method's loss and metrics on them are logged. Drawn once and for all: every method and seed watches the same.
+  """
+  return np.sort(np.random.default_rng(0).permutation(n)[: min(watch, n // 10)])

@@ -1,0 +1,284 @@
+"""One pretraining run, planned, trained and restored: what the experiments and the Python functions of `sslx.api` share.
+
+What determines a run is its `Config`, which a checkpoint keeps: the run can be planned, and its method built again, from
+the checkpoint alone.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from sslx import nn, options
+from sslx.compile import jit
+from sslx.data import Dataset
+from sslx.data.types import take
+from sslx.modalities import MODALITIES
+from sslx.pretext import build, check
+from sslx.tasks import TASKS
+from sslx.training import hooks, loop, optim
+from sslx.training.config import Config, watched_rows
+from sslx.training.hooks import Hook, Row
+from sslx.training.step import make_init, make_train_step, part_size, prepared
+from sslx.training.watch import Watch, joined, make_watch
+from sslx.types import ENCODER, Array, Modality, Params, Pretext, State, Task, TrainState
+
+COLLAPSED = 0.1  # embedding_std (see `losses.spread`) below which a run is said to have collapsed
+
+
+class Meta(NamedTuple):
+  """What a checkpoint says of itself."""
+
+  config: Config
+  features: str
+  """What probes read of its encoder unless told otherwise."""
+  modality: str
+  task: str
+  names: tuple[str, ...]
+  """Of the task's outputs: the classes."""
+  step: int | None = None
+
+  def to_json(self) -> dict[str, Any]:
+    """What a checkpoint keeps; `read` reads it."""
+    kept = {name: value for name, value in self._asdict().items() if name != "step"}
+    return {**kept, "config": self.config.to_json(), "names": list(self.names)}
+
+  @classmethod
+  def read(cls, saved: Mapping[str, Any]) -> "Meta":
+    """Of `to_json`, or of a checkpoint that an older sslx wrote, when images and classes were all there was."""
+    names = saved.get("names", saved.get("class_names"))
+    told = saved.get("modality", "image"), saved.get("task", "classification")
+    return cls(Config.read(saved["config"]), saved["features"], *told, tuple(names or ()), saved.get("step"))
+
+  def build_encoder(self, precision: str | None = None) -> nn.Encoder:
+    """Its architecture, in the precision of pretraining unless another is given."""
+    assert self.config.encoder
+    return nn.build(self.config.encoder, precision or self.config.precision)
+
+  def build_task(self) -> Task:
+    """The task of the data set that it was made on."""
+    return TASKS[self.task](self.names)
+
+  def build_pretext(self) -> Pretext:
+    """Its method, with its hyper-parameters.
+
+    Raises:
+      UserError: the method has no such hyper-parameter any more.
+    """
+    config = self.config
+    hp = options.check(check(config.method).factory, config.hp, "--hp")
+    return build(config.method, self.build_encoder(), hp, self.build_task(), self.features)
+
+
+class Plan(NamedTuple):
+  """All that a run is, before its first step."""
+
+  meta: Meta
+  pretext: Pretext
+  tx: optax.GradientTransformation
+  modality: Modality
+  data: dict[str, Any]
+  """Raw x [N,...], and y where the method reads targets."""
+  watched: dict[str, np.ndarray]
+  """The same of the examples that are held out, perhaps none."""
+  watched_y: np.ndarray | None
+  """Their targets, where the data set has them, for what is watched beside the method."""
+  steps: int
+  batch_size: int
+
+  @property
+  def config(self) -> Config:
+    """Resolved on its data set."""
+    return self.meta.config
+
+  @property
+  def task(self) -> Task:
+    """Of its data set."""
+    return self.meta.build_task()
+
+
+class Run(NamedTuple):
+  """A pretrained method: what `sslx.pretrain` and `sslx.load` give."""
+
+  meta: Meta
+  pretext: Pretext
+  train_state: TrainState
+  history: list[Row]
+  """Rows of step, loss, the method's own metrics, and examples_per_second."""
+
+  @property
+  def params(self) -> Params:
+    """Trained parameters by role."""
+    return self.train_state.params
+
+  @property
+  def state(self) -> State:
+    """What the method keeps without a gradient, by role."""
+    return self.train_state.state
+
+  def representation(self, features: str | None = None) -> nn.Representation:
+    """Its encoder, read as its meta says or as `features` does."""
+    params, state = self.params[ENCODER], self.state[ENCODER]
+    return representation(self.meta, {"params": params, "stats": state}, features)
+
+  def __repr__(self) -> str:
+    loss = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""
+    config = self.meta.config
+    steps = int(self.train_state.step)
+    return f"Run({config.method} on {config.dataset}, encoder {config.encoder}, {steps} steps{loss})"
+
+
+def representation(meta: Meta, tree: Mapping[str, Any], features: str | None = None) -> nn.Representation:
+  """The encoder {"params", "stats"} of a checkpoint, read as its meta says or as `features` does.
+
+  Raises:
+    UserError: it has no such block or reading.
+  """
+  encoder, reading = meta.build_encoder("float32"), features or meta.features
+  nn.check_reading(reading, encoder.block_names)
+  return nn.Representation(encoder, reading, tree["params"], tree["stats"], MODALITIES[meta.modality].prepare)
+
+
+def optimizer(pretext: Pretext, config: Config, steps: int, epoch: int = 1) -> optax.GradientTransformation:
+  """The optimiser of `config`, with warm-up and its schedule, and each role at the rate that the method gives it.
+
+  epoch: steps of one. They and `steps` are no part of the shapes of its state.
+  """
+  assert config.optimizer
+  assert config.learning_rate
+  warmup = min(100, steps // 10) if config.warmup_epochs is None else round(config.warmup_epochs * epoch)
+  schedule = optim.schedule(config.schedule, config.learning_rate, steps, warmup)
+  tx = optim.optimizer(schedule, config.optimizer, config.weight_decay)
+  return optim.by_role(tx, pretext.rates) if pretext.rates else tx
+
+
+def plan(
+  config: Config, dataset: Dataset, features: str, steps: int | None = None, pretext: Pretext | None = None
+) -> Plan:
+  """The run of `config` on `dataset`.
+
+  features: what probes will read; steps: another number than the epochs give; pretext: in place of the method that
+  `config` names, by an experiment that changes something in it.
+
+  Raises:
+    UserError: a setting that does not fit the data, the method or the encoder.
+  """
+  config = config.resolved(dataset)
+  method = check(config.method)
+  meta = Meta(config, features, dataset.modality.name, dataset.task.name, dataset.task.names)
+  nn.check_reading(features, meta.build_encoder().block_names)
+  if dataset.modality.name not in method.modalities:
+    raise method.refuses(config.method, dataset.modality)
+  pretext = pretext or meta.build_pretext()
+  everything: dict[str, Any] = {"x": dataset.pretraining_x}
+  if method.labels:
+    everything = {"x": dataset.train.x, "y": dataset.train.y}
+  held = watched_rows(len(dataset.train), config.watch)
+  rows = np.setdiff1d(np.arange(len(everything["x"])), held)
+  data = {name: take(array, rows) for name, array in everything.items()} if len(held) else everything
+  watched = {name: np.asarray(array[held]) for name, array in everything.items()} if len(held) else {}
+  y = dataset.train.y
+  assert config.batch_size
+  assert config.epochs
+  batch_size = min(config.batch_size, len(data["x"]))
+  part_size(batch_size, config.accumulate)  # of a batch that fits the data: the run says no before it starts
+  epoch = len(data["x"]) // batch_size
+  steps = steps or max(1, round(config.epochs * epoch))
+  tx = optimizer(pretext, config, steps, epoch)
+  watched_y = None if y is None else np.asarray(y)[held]
+  return Plan(meta, pretext, tx, dataset.modality, data, watched, watched_y, steps, batch_size)
+
+
+def run(plan: Plan, ts: TrainState, beside: Sequence[Hook] = (), watches: Sequence[Watch] = (), **how: Any) -> TrainState:
+  """Trains from `ts` to the plan's last step, and watches it.
+
+  Says so on stderr, once, where the embeddings of a method on two views collapse.
+
+  beside: hooks after that of watching; watches: what else is watched, such as a kNN; how: see `sslx.training.loop.Loop`.
+  """
+  config, prepare = plan.config, plan.modality.prepare
+  looped = loop.Loop(plan.steps, plan.batch_size, config.seed, config.shuffle, **how)
+  step = make_train_step(plan.pretext, plan.tx, prepare, config.accumulate)
+  watching = []
+  if plan.watched:
+    own = make_watch(plan.pretext, prepare, plan.watched, part_size(plan.batch_size, config.accumulate))
+    watching = [hooks.watching(joined([own, *watches]), plan.steps, looped.log_every)]
+  return loop.fit(ts, step, plan.data, looped, [*watching, *beside, _collapse()])
+
+
+def _collapse() -> Hook:
+  """Says so, once, where all examples have nearly the same embedding."""
+  warned = False
+
+  def logged(ts: TrainState, row: Row) -> Row:
+    nonlocal warned
+    if not warned and row.get("heldout_embedding_std", 1.0) < COLLAPSED:
+      warned = True
+      print(
+        f"warning: at step {row['step']} all images have nearly the same embedding (spread "
+        f"{row['heldout_embedding_std']:.3f}; 1 is even, 0 a point): it has collapsed. Try a lower --learning_rate, a "
+        "larger --batch_size, or stronger views.",
+        file=sys.stderr,
+      )
+    return row
+
+  return Hook(logged)
+
+
+def start(plan: Plan) -> TrainState:
+  """The state before the first step."""
+  return make_init(plan.pretext, plan.tx, plan.modality.prepare)(jax.random.key(plan.config.seed), _first(plan))
+
+
+def shapes(plan: Plan) -> TrainState:
+  """Shapes and dtypes of that state, which is what restoring a checkpoint asks for; nothing is compiled."""
+  init = make_init(plan.pretext, plan.tx, plan.modality.prepare)
+  return jax.eval_shape(init, jax.random.key(0), _first(plan))._replace(key=jax.random.key(0))
+
+
+def _first(plan: Plan) -> dict[str, np.ndarray]:
+  return {name: np.asarray(array[np.arange(1)]) for name, array in plan.data.items()}
+
+
+def pictures(pretext: Pretext, modality: Modality, params: Params, state: State, key: Array, batch: Mapping[str, Any]):
+  """{title: images [B,H,W,C]}: what a method with `show` sees and makes of a raw batch, its rows in its own order (a dict
+  that leaves a jax function is sorted).
+  """
+  titles: list[str] = []
+
+  def rows(params: Params, state: State, key: Array, batch: Mapping[str, Any]) -> list[Array]:
+    assert pretext.show
+    shown = pretext.show(params, state, key, prepared(batch, modality.prepare))
+    titles[:] = shown
+    return list(shown.values())
+
+  made = jax.device_get(jit(rows)(params, state, key, batch))
+  return {title: modality.picture(row) for title, row in zip(titles, made, strict=True)}
+
+
+def restore(directory: Path, history: Sequence[Row] = ()) -> Run:
+  """The run in a directory, of its newest intact checkpoint; no data is read.
+
+  directory: a run directory, its checkpoints folder, or one checkpoint in it. history: rows of its metrics.
+
+  Raises:
+    UserError: no checkpoint there, none intact, or one of another version of the method.
+  """
+  from sslx.training import checkpoint  # slow to import, and this is all that needs it
+
+  _, saved = checkpoint.restore_encoder(directory)
+  meta = Meta.read(saved)
+  pretext, modality = meta.build_pretext(), MODALITIES[meta.modality]
+  tx = optimizer(pretext, meta.config, 100)
+  batch = {"x": np.zeros((1, *meta.config.x_shape), meta.config.x_dtype), "y": np.zeros(1, np.int32)}
+  init = make_init(pretext, tx, modality.prepare)
+  template = jax.eval_shape(init, jax.random.key(0), batch)._replace(key=jax.random.key(0))
+  folder, only = checkpoint.locate(directory)
+  ts = checkpoint.restore(folder, template, only)
+  assert ts is not None  # restore_encoder found one
+  step = int(ts.step)
+  return Run(meta._replace(step=step), pretext, ts, [row for row in history if row["step"] <= step])

@@ -1,0 +1,111 @@
+"""The one train step, for every method and for the supervised baseline."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sslx.compile import jit, jit_once
+from sslx.types import ENCODER, Array, Batch, Metrics, Params, Pretext, State, TrainState, UserError
+
+Prepare = Callable[[Array], Array]  # of a Modality
+TrainStep = Callable[[TrainState, Mapping[str, Any], Any], tuple[TrainState, Metrics]]
+
+
+def prepared(batch: Batch, prepare: Prepare) -> Batch:
+  """The batch with its raw x as networks read it."""
+  return {**batch, "x": prepare(batch["x"])}
+
+
+def make_init(
+  pretext: Pretext, tx: optax.GradientTransformation, prepare: Prepare
+) -> Callable[[Array, Batch], TrainState]:
+  """(key, raw batch) -> fresh TrainState; the batch gives the shapes, one example will do.
+
+  Jitted, so that no two leaves share memory: donating them would fail.
+
+  Raises:
+    TypeError: the method's params or state have no role ENCODER, which is what checkpoints and probes take from it.
+  """
+
+  @jit_once
+  def init(key: Array, batch: Batch) -> TrainState:
+    init_key, step_key = jax.random.split(key)
+    params, state = pretext.init(init_key, prepared(batch, prepare))
+    if ENCODER not in params or ENCODER not in state:
+      raise TypeError(
+        f"Pretext.init: params and state need the role {ENCODER!r} (the encoder's parameters, and its batch statistics "
+        f"or {{}}); they have {sorted(params)} and {sorted(state)}"
+      )
+    return TrainState(jnp.zeros((), jnp.int32), step_key, params, state, tx.init(params))
+
+  return init
+
+
+def part_size(batch_size: int, accumulate: int) -> int:
+  """Examples in each of the `accumulate` parts of a batch. Raises UserError where they would not be equal."""
+  if batch_size % accumulate:
+    raise UserError(
+      f"--accumulate={accumulate}: a batch of {batch_size} images does not split into as many equal parts."
+    )
+  return batch_size // accumulate
+
+
+def make_train_step(
+  pretext: Pretext, tx: optax.GradientTransformation, prepare: Prepare, accumulate: int = 1
+) -> TrainStep:
+  """The jitted (train_state, data, indices) -> (train_state, metrics). The old train_state is donated.
+
+  data: raw arrays [N,...]; indices i32[K,B]: each row picks the batch of one of K steps, on the device. Metrics are [K].
+  Step order: prepare -> transform -> value_and_grad(loss) over params only -> optimiser -> update. All randomness is
+  fold_in(key, step), so that a resumed run is the same run.
+  accumulate: parts of a batch that are transformed and differentiated one after the other, each with a key of its own,
+  in a fraction of the memory; one optimiser step with the mean of their gradients, one `update`. The state passes
+  through all of them: batch statistics move with every part, a queue takes in every key. The loss of a part knows this
+  part only: a contrastive one has fewer negatives, and batch normalisation normalises within it.
+  """
+  grad = jax.value_and_grad(pretext.loss, has_aux=True)
+
+  def gradients(params: Params, state: State, key: Array, batch: Batch) -> tuple[Params, State, Metrics]:
+    transform_key, loss_key = jax.random.split(key)
+    view = pretext.transform(transform_key, prepared(batch, prepare))
+    (loss, (state, metrics)), grads = grad(params, state, loss_key, view)
+    return grads, state, {"loss": loss, **metrics}
+
+  def accumulated(params: Params, state: State, key: Array, parts: Array, pick: Callable[[Array], Batch]):
+    """`gradients` of the batches pick(parts[0]), pick(parts[1]), ... on average; the state after the last."""
+
+    def part(carry: tuple[State, Params], this: tuple[Array, Array]):
+      state, total = carry
+      grads, state, metrics = gradients(params, state, this[0], pick(this[1]))
+      return (state, jax.tree.map(jnp.add, total, grads)), metrics
+
+    start = state, jax.tree.map(jnp.zeros_like, params)
+    (state, total), metrics = jax.lax.scan(part, start, (jax.random.split(key, accumulate), parts))
+    return jax.tree.map(lambda g: g / accumulate, total), state, {name: m.mean(0) for name, m in metrics.items()}
+
+  def one_step(ts: TrainState, data: Mapping[str, Array], indices: Array) -> tuple[TrainState, Metrics]:
+    key = jax.random.fold_in(ts.key, ts.step)
+
+    def pick(rows: Array) -> Batch:
+      return {name: array[rows] for name, array in data.items()}
+
+    if accumulate == 1:
+      grads, state, metrics = gradients(ts.params, ts.state, key, pick(indices))
+    else:
+      parts = indices.reshape(accumulate, part_size(len(indices), accumulate))
+      grads, state, metrics = accumulated(ts.params, ts.state, key, parts, pick)
+    updates, opt_state = tx.update(grads, ts.opt_state, ts.params)
+    params: Any = optax.apply_updates(ts.params, updates)
+    state = pretext.update(params, state, ts.step)
+    return TrainState(ts.step + 1, ts.key, params, state, opt_state), metrics
+
+  def train_step(ts: TrainState, data: Mapping[str, Array], indices: Array) -> tuple[TrainState, Metrics]:
+    if len(indices) == 1:  # without the loop, in which the CPU's compiler is slower
+      ts, metrics = one_step(ts, data, indices[0])
+      return ts, {name: value[None] for name, value in metrics.items()}
+    return jax.lax.scan(lambda ts, rows: one_step(ts, data, rows), ts, indices)
+
+  return jit(train_step, donate_argnums=0)

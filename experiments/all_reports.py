@@ -21,7 +21,8 @@ from typing import Any
 
 from absl import flags
 
-from experiments.shared import cli as common, table as comparison
+from experiments.shared import cli as common
+from experiments.shared import table as comparison
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS

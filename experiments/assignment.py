@@ -20,13 +20,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from absl import flags
-
 from experiments import START
-from experiments.shared import cli as common, methods as variants
+from experiments.shared import cli, methods
+from experiments.shared.cli import FLAGS
 from sslx.types import UserError
-
-FLAGS = flags.FLAGS
 
 METHODS = ["rotation", "simclr"]  # the defaults of flags here
 LABELS = ["100", "all"]
@@ -37,19 +34,19 @@ HEADING = "Frozen, partly and fully trained"
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx import report
+  from sslx.evaluation import CONTROLS
   from sslx.report import figures, readings
-  from sslx.evaluation.compare import CONTROLS
 
   if FLAGS["method"].present or FLAGS.checkpoint:
     raise UserError("--method, --checkpoint: several methods are compared here; name them with --methods=A,B.")
-  compared, dataset = variants.given(methods=METHODS)
+  compared, dataset = methods.given(methods=METHODS)
   if len(compared) < 2:
     raise UserError(f"--methods={','.join(FLAGS.methods)}: name at least two self-supervised methods.")
-  common.default(labels=LABELS, finetune_epochs=FINETUNE_EPOCHS)
-  counts = common.label_counts(dataset, common.heldout())
-  directory = variants.open_directory("assignment", dataset)
+  cli.default(labels=LABELS, finetune_epochs=FINETUNE_EPOCHS)
+  counts = cli.label_counts(dataset, cli.heldout())
+  directory = methods.open_directory("assignment", dataset)
   timings = {"start-up": time.monotonic() - START}
-  outcome = variants.run_variants("assignment", compared, dataset, directory, timings)
+  outcome = methods.run_variants("assignment", compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
 
   sizes = {
@@ -58,30 +55,30 @@ def main() -> None:
   assert len(sizes) == 1, f"the compared networks differ in their number of parameters: {sizes}"
   sentences = [f"Every network has {sizes.pop():,} parameters, encoder and classifier."]
   for labels in counts:
-    at = [entry for entry in summary if entry["labels"] == labels and entry["mode"] not in CONTROLS]
+    at = [entry for entry in summary if entry.labels == labels and entry.mode not in CONTROLS]
     for variant in compared:
-      mine = [e for e in at if e["method"] in (variant.title, variants.NONE)]
-      ranked = readings.ranking(mine, lambda e: e["mode"], len(dataset.test))
+      mine = [e for e in at if e.method in (variant.title, methods.NONE)]
+      ranked = readings.ranking(mine, lambda e: e.mode, len(dataset.test))
       sentences.append(readings.reading(f"{variant.title}, {labels:,} labels", ranked))
     overall = readings.ranking(at, lambda e: called(e), len(dataset.test))
     sentences.append(readings.reading(f"All methods, {labels:,} labels", overall))
 
   tables = []
   for variant in compared:
-    own = [e for e in summary if e["method"] in (variant.title, variants.NONE)]
-    tables.append((variant.title, report.curve_cells(own), variants.CURVE_NOTE))
+    own = [e for e in summary if e.method in (variant.title, methods.NONE)]
+    tables.append((variant.title, report.curve_cells(own), methods.CURVE_NOTE))
   path = directory / "figures/accuracy.png"
   figures.save(figures.method_dots(summary), path)
   drawn = [(HEADING, "Test accuracy by mode; whiskers are one standard deviation over label subsets.", path)]
-  lead = variants.Lead(tables, [variants.CURVE_NOTE, readings.NOTE], drawn, sentences)
+  lead = methods.Lead(tables, [methods.CURVE_NOTE, readings.NOTE], drawn, sentences)
   title = f"{', '.join(v.title for v in compared)} and supervised training on {dataset.name}"
-  variants.write_report("assignment", title, directory, HEADING, outcome, timings, variants.budget(), lead=lead)
+  methods.write_report("assignment", title, directory, HEADING, outcome, timings, methods.budget(), lead=lead)
 
 
 def called(entry: Mapping[str, Any]) -> str:
   """`simclr frozen`, or `scratch`, which belongs to no method."""
-  return entry["mode"] if entry["method"] == variants.NONE else f"{entry['method']} {entry['mode']}"
+  return entry.mode if entry.method == methods.NONE else f"{entry['method']} {entry['mode']}"
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

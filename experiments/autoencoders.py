@@ -15,11 +15,9 @@ import time
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli as common, methods as variants
-from experiments.shared.methods import Variant
+from experiments.shared import cli, methods, runs
+from experiments.shared.cli import FLAGS
 from sslx.types import UserError
-
-FLAGS = flags.FLAGS
 
 FAMILY = ("autoencode", "denoise", "stacked_denoise", "sparse", "contractive", "vae", "wta", "conv_wta")
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
@@ -46,16 +44,16 @@ def main() -> None:
   unknown = [part for part in FLAGS.parts if part not in PARTS]
   if unknown or not FLAGS.parts:
     raise UserError(f"--parts={','.join(FLAGS.parts)}: choose among {', '.join(PARTS)}.")
-  dataset = common.load_dataset(FLAGS.dataset)
-  variants.defaults(dataset)
+  dataset = runs.load_dataset(FLAGS.dataset)
+  methods.defaults(dataset)
   for part in FLAGS.parts:
     heading, members = PARTS[part]
     timings = {"start-up": time.monotonic() - START}
-    directory, heads_only = variants.open_directory(f"autoencoders-{part}", dataset), part != "family"
-    outcome = variants.run_variants("autoencoders", members, dataset, directory, timings, heads_only=heads_only)
+    directory, heads_only = methods.open_directory(f"autoencoders-{part}", dataset), part != "family"
+    outcome = methods.run_variants("autoencoders", members, dataset, directory, timings, heads_only=heads_only)
     title = f"{heading}: autoencoders on {dataset.name}"
-    variants.write_report("autoencoders", title, directory, heading, outcome, timings, variants.budget())
+    methods.write_report("autoencoders", title, directory, heading, outcome, timings, methods.budget())
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

@@ -12,13 +12,10 @@ same label subsets: a wide early block may be good with any weights. Everything 
 import time
 from pathlib import Path
 
-from absl import flags
-
 from experiments import START
-from experiments.shared import cli as common, table as comparison, methods as variants
+from experiments.shared import cli, methods, runs, table
+from experiments.shared.cli import FLAGS
 from sslx.types import UserError
-
-FLAGS = flags.FLAGS
 
 MODES = ["frozen", "knn:20"]  # the default of --modes here
 NOTE = (
@@ -29,38 +26,34 @@ NOTE = (
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import nn
-  from sslx.training import checkpoint
-  from sslx.evaluation.compare import check_modes, head_only
-  from sslx.nn.features import parse
+  from sslx.evaluation import check_modes, mode
+  from sslx.training.run import representation
 
-  common.recipe()
-  tree, meta = checkpoint.restore_encoder(common.given_checkpoint())
-  encoder = nn.build(meta["encoder"])
-  modes = check_modes(FLAGS.modes if FLAGS["modes"].present else MODES, encoder.block_names)
-  tuned = [mode for mode in modes if not head_only(mode)]
+  cli.recipe()
+  tree, meta = runs.read_checkpoint(runs.given_checkpoint())
+  config, blocks = meta.config, meta.build_encoder().block_names
+  modes = check_modes(FLAGS.modes if FLAGS["modes"].present else MODES, blocks)
+  tuned = [name for name in modes if mode(name).trains_encoder]
   if tuned:
     raise UserError(f"--modes={','.join(tuned)}: trains the encoder; blocks are compared frozen: frozen, knn:K.")
-  for block in encoder.block_names:
-    parse(f"{block}:{FLAGS.features}", encoder.block_names)
-  dataset = common.checkpoint_dataset(meta)
-  labelled = comparison.draw(dataset)
+  readings = {block: representation(meta, tree, f"{block}:{FLAGS.features}") for block in blocks}
+  dataset = runs.checkpoint_dataset(meta)
+  labelled = table.draw(dataset)
   identity = {
-    "experiment": "blocks", "method": meta["method"], "encoder": meta["encoder"], "pretraining": meta["config"],
-    "dataset": dataset.name, "step": meta["step"], "smoke": FLAGS.smoke,
+    "experiment": "blocks", "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(),
+    "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke,
   }  # fmt: skip
-  directory = common.open_directory(Path(FLAGS.out), identity, f"blocks-{meta['method']}-{dataset.name}", FLAGS.fresh)
+  directory = runs.open_directory(Path(FLAGS.out), identity, f"blocks-{config.method}-{dataset.name}", FLAGS.fresh)
   timings, rows = {"start-up": time.monotonic() - START}, []
-  for block in encoder.block_names:
-    names = {"method": block, "encoder": meta["encoder"], "pretraining": meta["config"]}
-    features = f"{block}:{FLAGS.features}"
-    subject = comparison.Subject("blocks", directory, dataset, encoder, features, names, FLAGS.seed, tree)
-    common.say(block)
-    rows += comparison.run_modes(subject, ("random", *(m for m in modes if m != "random")), labelled, timings)[0]
-  heading = f"Blocks of {meta['method']} on {dataset.name}"
-  outcome, facts = variants.Outcome(rows, [], []), {"encoder": meta["encoder"], **meta["config"]}
-  variants.write_report("blocks", heading, directory, "Blocks", outcome, timings, facts, "random", NOTE)
+  for block, represent in readings.items():
+    cli.say(block)
+    line = table.Line("blocks", directory, block, str(config.encoder), config.to_json())
+    bench = table.bench(dataset, labelled, represent)
+    rows += table.run_modes(line, bench, ("random", *(m for m in modes if m != "random")), timings).rows
+  heading = f"Blocks of {config.method} on {dataset.name}"
+  outcome, facts = methods.Outcome(rows), {"encoder": config.encoder, **config.to_json()}
+  methods.write_report("blocks", heading, directory, "Blocks", outcome, timings, facts, "random", NOTE)
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

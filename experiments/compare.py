@@ -11,27 +11,24 @@ method by method. A method that does not fit the images says why in the table.
 
 import time
 
-from absl import flags
-
 from experiments import START
-from experiments.shared import cli as common, methods as variants
-
-FLAGS = flags.FLAGS
+from experiments.shared import cli, methods, runs
+from experiments.shared.cli import FLAGS
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  common.default(methods=["all"])
-  names = variants.named(FLAGS.methods)
-  dataset = common.load_dataset(FLAGS.dataset)
-  variants.defaults(dataset)
-  directory = variants.open_directory("compare", dataset)
+  cli.default(methods=["all"])
+  names = methods.named(FLAGS.methods)
+  dataset = runs.load_dataset(FLAGS.dataset)
+  methods.defaults(dataset)
+  directory = methods.open_directory("compare", dataset)
   timings = {"start-up": time.monotonic() - START}
-  compared = [variants.Variant(name, name) for name in names]
-  outcome = variants.run_variants("compare", compared, dataset, directory, timings)
+  compared = [methods.Variant(name, name) for name in names]
+  outcome = methods.run_variants("compare", compared, dataset, directory, timings)
   title = f"Methods on {dataset.name}, with few labels"
-  variants.write_report("compare", title, directory, "Methods", outcome, timings, variants.budget())
+  methods.write_report("compare", title, directory, "Methods", outcome, timings, methods.budget())
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

@@ -20,12 +20,9 @@ denoise are best with two or all blocks trained at every number of labels, and f
 
 import time
 
-from absl import flags
-
 from experiments import START
-from experiments.shared import cli as common, methods as variants
-
-FLAGS = flags.FLAGS
+from experiments.shared import cli, methods
+from experiments.shared.cli import FLAGS
 
 METHODS = ["denoise", "rotation", "simclr"]  # the defaults of flags here
 LABELS = (30, 100, 300, 1000, 10_000)
@@ -39,38 +36,38 @@ def main() -> None:
   from sslx.report import figures, readings
   from sslx.report.figures import blocks as figures_blocks
 
-  compared, dataset = variants.given(methods=METHODS)
+  compared, dataset = methods.given(methods=METHODS)
   blocks = nn.build(FLAGS.encoder).block_names
   depths = {"frozen": 0, **{f"last:{k}": k for k in range(1, len(blocks))}, "full": len(blocks)}
-  common.default(labels=variants.fitting(LABELS, dataset), modes=["scratch", *depths], finetune_epochs=FINETUNE_EPOCHS)
-  directory = variants.open_directory("freezing", dataset)
+  cli.default(labels=methods.fitting(LABELS, dataset), modes=["scratch", *depths], finetune_epochs=FINETUNE_EPOCHS)
+  directory = methods.open_directory("freezing", dataset)
   timings = {"start-up": time.monotonic() - START}
-  outcome = variants.run_variants("freezing", compared, dataset, directory, timings)
+  outcome = methods.run_variants("freezing", compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
   path = directory / "figures/blocks.png"
   figures.save(figures_blocks.trained_blocks(summary, depths), path)
   caption = "Mean and standard deviation over label subsets. Right of each curve, hollow: training from scratch."
 
   def name(entry: readings.Entry) -> str:
-    depth = depths.get(entry["mode"])
-    return entry["mode"] if depth is None else f"{depth} of {len(blocks)} blocks"
+    depth = depths.get(entry.mode)
+    return entry.mode if depth is None else f"{depth} of {len(blocks)} blocks"
 
   sentences = []
   for variant in compared:
-    for labels in sorted({e["labels"] for e in summary}):
+    for labels in sorted({e.labels for e in summary}):
       mine = [
         e
         for e in summary
-        if e["labels"] == labels and (e["mode"] == "scratch" or (e["method"] == variant.title and e["mode"] in depths))
+        if e.labels == labels and (e.mode == "scratch" or (e.method == variant.title and e.mode in depths))
       ]
       if len(mine) > 1:
         ranked = readings.ranking(mine, name, len(dataset.test))
         sentences.append(readings.reading(f"{variant.title}, {labels:,} labels", ranked))
-  tables = [(HEADING, report.curve_cells(summary), variants.CURVE_NOTE)]
-  lead = variants.Lead(tables, [variants.CURVE_NOTE, readings.NOTE], [(HEADING, caption, path)], sentences)
+  tables = [(HEADING, report.curve_cells(summary), methods.CURVE_NOTE)]
+  lead = methods.Lead(tables, [methods.CURVE_NOTE, readings.NOTE], [(HEADING, caption, path)], sentences)
   title = f"How many blocks to train: {', '.join(v.title for v in compared)} on {dataset.name}"
-  variants.write_report("freezing", title, directory, HEADING, outcome, timings, variants.budget(), lead=lead)
+  methods.write_report("freezing", title, directory, HEADING, outcome, timings, methods.budget(), lead=lead)
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

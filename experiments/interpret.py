@@ -137,8 +137,9 @@ def _sample(dataset: Any, count: int) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _last_block(run: common.Restored) -> Callable:
   """Raw images -> the code: the output of the encoder's last block."""
-  from sslx import nn
   from sslx.ops.image import to_float
+
+  from sslx import nn
   from sslx.pretext.families.common import last
 
   def code(image: Any) -> Any:
@@ -159,12 +160,12 @@ def _room(run: common.Restored) -> int:
 def _codes(run: common.Restored, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, Callable | None]:
   """(codes, features, decode) of the sampled images."""
   import jax
+  from sslx.ops.image import to_float
 
   from sslx import nn
-  from sslx.evaluation import probe
   from sslx.compile import jit
+  from sslx.evaluation import probe
   from sslx.nn.features import parse
-  from sslx.ops.image import to_float
 
   spec = FLAGS.features if FLAGS["features"].present else run.meta["features"]
   parse(spec, run.encoder.block_names)
@@ -320,7 +321,8 @@ def _sliders(seen: Seen, layers: list | None, output: str) -> tuple[str, str, st
 
 def _filters(seen: Seen, layers: list | None, others: list) -> Iterator[Figure]:
   from sslx import interpret
-  from sslx.interpret import sliders as decoder_page, figures as figures_code
+  from sslx.interpret import figures as figures_code
+  from sslx.interpret import sliders as decoder_page
 
   first, shape = seen.run.encoder.block_names[0], seen.run.meta["image_shape"]
   own = interpret.first_filters(seen.run.params["encoder"], first, shape)

@@ -22,10 +22,9 @@ from typing import Any
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli as common, methods as variants
+from experiments.shared import cli, methods
+from experiments.shared.cli import FLAGS
 from sslx.types import UserError
-
-FLAGS = flags.FLAGS
 
 flags.DEFINE_integer("at", None, "The number of labels that is told in words. Default: 100, or the middle of --labels.")
 
@@ -42,12 +41,12 @@ NEEDED_NOTE = (
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  compared, dataset = variants.given()
-  common.default(labels=variants.fitting(LABELS, dataset), modes=MODES, finetune_epochs=FINETUNE_EPOCHS)
+  compared, dataset = methods.given()
+  cli.default(labels=methods.fitting(LABELS, dataset), modes=MODES, finetune_epochs=FINETUNE_EPOCHS)
   curve("label_curve", compared, dataset)
 
 
-def curve(experiment: str, compared: Sequence[variants.Variant], dataset: Any) -> None:
+def curve(experiment: str, compared: Sequence[methods.Variant], dataset: Any) -> None:
   """Trains `compared` at every number of --labels, and writes the curves, the labels that are saved, and the report.
 
   Raises:
@@ -56,13 +55,13 @@ def curve(experiment: str, compared: Sequence[variants.Variant], dataset: Any) -
   from sslx import report
   from sslx.report import figures, labels_saved
 
-  counts = common.label_counts(dataset, common.heldout())
+  counts = cli.label_counts(dataset, cli.heldout())
   at = FLAGS.at or (AT if AT in counts else counts[len(counts) // 2])
   if at not in counts:
     raise UserError(f"--at={at}: name one of --labels: {', '.join(map(str, counts))}.")
-  directory = variants.open_directory(experiment, dataset)
+  directory = methods.open_directory(experiment, dataset)
   timings = {"start-up": time.monotonic() - START}
-  outcome = variants.run_variants(experiment, compared, dataset, directory, timings)
+  outcome = methods.run_variants(experiment, compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
   needed = labels_saved.labels_needed(summary)
   lead = None
@@ -70,21 +69,21 @@ def curve(experiment: str, compared: Sequence[variants.Variant], dataset: Any) -
     first = max((one for one in needed if one.labels == at), key=lambda one: one.accuracy)
     spans = [(at, first.needed, first.accuracy, f"{labels_saved.times_text(first)} the labels")]
     path = directory / "figures/labels.png"
-    drawing = figures.label_curve([e for e in summary if e["mode"] != "raw"], spans)
+    drawing = figures.label_curve([e for e in summary if e.mode != "raw"], spans)
     assert drawing is not None  # scratch has several numbers of labels
     figures.save(drawing, path)
     caption = (
       f"Mean and standard deviation over label subsets. The arrow: from {first.name} at {at:,} labels to scratch."
     )
     tables = [
-      ("Accuracy against number of labels", report.curve_cells(summary), variants.CURVE_NOTE),
+      ("Accuracy against number of labels", report.curve_cells(summary), methods.CURVE_NOTE),
       ("Labels that training from scratch needs", labels_saved.needed_cells(needed), NEEDED_NOTE),
     ]
     drawn = [("Accuracy against number of labels", caption, path)]
-    lead = variants.Lead(tables, [variants.CURVE_NOTE, NEEDED_NOTE], drawn, labels_saved.needed_sentences(needed, at))
+    lead = methods.Lead(tables, [methods.CURVE_NOTE, NEEDED_NOTE], drawn, labels_saved.needed_sentences(needed, at))
   title = f"{', '.join(v.title for v in compared)} on {dataset.name}: accuracy against number of labels"
-  variants.write_report(experiment, title, directory, "Modes", outcome, timings, variants.budget(), lead=lead)
+  methods.write_report(experiment, title, directory, "Modes", outcome, timings, methods.budget(), lead=lead)
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

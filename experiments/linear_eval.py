@@ -20,12 +20,9 @@ takes minutes. Everything resumes.
 
 import time
 
-from absl import flags
-
 from experiments import START
-from experiments.shared import cli as common, methods as variants
-
-FLAGS = flags.FLAGS
+from experiments.shared import cli, methods
+from experiments.shared.cli import FLAGS
 
 LABELS = ["1%", "10%", "all"]  # the defaults of flags here
 FINETUNE_EPOCHS = 20.0
@@ -40,22 +37,22 @@ NOTE = (
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  compared, dataset = variants.given()
-  common.default(labels=LABELS, finetune_epochs=FINETUNE_EPOCHS)
-  common.recipe()
-  size, everything = len(dataset.train), len(dataset.train) - common.heldout()
-  directory = variants.open_directory("linear_eval", dataset)
+  compared, dataset = methods.given()
+  cli.default(labels=LABELS, finetune_epochs=FINETUNE_EPOCHS)
+  cli.recipe()
+  size, everything = len(dataset.train), len(dataset.train) - cli.heldout()
+  directory = methods.open_directory("linear_eval", dataset)
   timings = {"start-up": time.monotonic() - START}
 
   def modes_at(labels: int) -> list[str]:
     return FLAGS.modes if FLAGS["modes"].present else ALL if labels == everything else FEW
 
-  outcome = variants.run_variants("linear_eval", compared, dataset, directory, timings, modes_at)
-  names = {n: f"{n:,} labels ({100 * n / size:.3g}%)" for n in common.label_counts(dataset, common.heldout())}
+  outcome = methods.run_variants("linear_eval", compared, dataset, directory, timings, modes_at)
+  names = {n: f"{n:,} labels ({100 * n / size:.3g}%)" for n in cli.label_counts(dataset, cli.heldout())}
   title = f"{', '.join(v.title for v in compared)} on {dataset.name}: linear evaluation and semi-supervised fine-tuning"
-  heading, facts = "Linear evaluation", variants.budget()
-  variants.write_report("linear_eval", title, directory, heading, outcome, timings, facts, note=NOTE, label_names=names)
+  heading, facts = "Linear evaluation", methods.budget()
+  methods.write_report("linear_eval", title, directory, heading, outcome, timings, facts, note=NOTE, label_names=names)
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

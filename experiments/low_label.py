@@ -3,7 +3,7 @@
     python -m experiments.low_label --method=denoise --labels=100 --seeds=5
 
 Pretrains the encoder with --method on all training images without their labels, draws stratified, nested, seeded label
-subsets, and compares --modes on them (sslx/evaluation/compare.py says what each is): same architecture, same number of parameters,
+subsets, and compares --modes on them (--help says what each is): same architecture, same number of parameters,
 same subsets. With 100 labels no 101st is read: hyper-parameters are chosen by cross-validation inside the subset, or
 fixed once for all modes. The test split is read once, at the end, when every classifier is trained.
 
@@ -12,30 +12,25 @@ The tables are printed; results.jsonl, figures/ and report.html are in the run d
 
 import time
 
-from absl import flags
-
 from experiments import START
-from experiments.shared import cli as common, table as comparison
-
-FLAGS = flags.FLAGS
+from experiments.shared import cli, runs, table
+from experiments.shared.cli import FLAGS
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx.evaluation.compare import check_modes
+  from sslx.evaluation import check_modes
 
-  common.recipe()  # a mistyped flag is told before anything is loaded or trained
-  run = common.setup(FLAGS.features)
-  check_modes(FLAGS.modes, run.encoder.block_names)
-  labelled = comparison.draw(run.dataset)
+  cli.recipe()  # a mistyped flag is told before anything is loaded or trained
+  job = runs.setup(cli.config())
+  check_modes(FLAGS.modes, job.plan.meta.build_encoder().block_names, job.dataset.task.name)
+  labelled = table.draw(job.dataset)
   timings = {"start-up": time.monotonic() - START}
-  pretrained, timings["pretraining"] = common.pretrain(run)
-  names = {"method": FLAGS.method, "encoder": run.config["encoder"], "pretraining": run.config}
-  subject = comparison.Subject(
-    "low_label", run.directory, run.dataset, run.encoder, run.features, names, FLAGS.seed, pretrained
-  )
-  comparison.compare(subject, labelled, timings)
+  pretrained, timings["pretraining"] = runs.pretrain(job)
+  config = job.config
+  line = table.Line("low_label", job.directory, config.method, str(config.encoder), config.to_json())
+  table.compare(line, table.bench(job.dataset, labelled, pretrained), timings)
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

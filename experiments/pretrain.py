@@ -6,19 +6,15 @@ Continues after a kill; running it again when it is done does nothing. The encod
 the end: `sslx.load_encoder(DIR)`, or `python -m experiments.probe --checkpoint=DIR`.
 """
 
-from absl import flags
-
-from experiments.shared import cli as common
-
-FLAGS = flags.FLAGS
+from experiments.shared import cli, runs
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  run = common.setup(FLAGS.features)
-  _, seconds = common.pretrain(run)
-  print(f"{run.directory}  ({seconds:.0f} s)")
+  job = runs.setup(cli.config())
+  _, seconds = runs.pretrain(job)
+  print(f"{job.directory}  ({seconds:.0f} s)")
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

@@ -10,15 +10,18 @@ test_features, test_labels. Results, figures and report.html go to a directory o
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli as common, table as comparison
+from experiments.shared import cli, runs, table
+from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
-FLAGS = flags.FLAGS
+if TYPE_CHECKING:
+  from sslx import nn
+  from sslx.data import Dataset
 
 flags.DEFINE_string("export", None, "Also write the features of both splits to this .npz file.")
 
@@ -27,47 +30,45 @@ MODES = ["scratch", "frozen", "knn:20", "full"]  # the default of --modes here
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import nn
-  from sslx.training import checkpoint
-  from sslx.evaluation.compare import check_modes
-  from sslx.nn.features import parse
+  from sslx.evaluation import check_modes
+  from sslx.training.run import representation
 
-  common.recipe()
-  if not FLAGS["modes"].present:
-    FLAGS.modes = MODES
-  given = common.given_checkpoint()
+  cli.recipe()
+  cli.default(modes=MODES)
+  given = runs.given_checkpoint()
   if FLAGS.export and not Path(FLAGS.export).absolute().parent.is_dir():
     raise UserError(f"--export={FLAGS.export}: its folder does not exist; make it first.")
-  tree, meta = checkpoint.restore_encoder(given)
-  encoder = nn.build(meta["encoder"])
-  features = FLAGS.features if FLAGS["features"].present else meta["features"]
-  parse(features, encoder.block_names)
-  check_modes(FLAGS.modes, encoder.block_names)
-  dataset = common.checkpoint_dataset(meta)
-  labelled = comparison.draw(dataset)
-  names = {"method": meta["method"], "encoder": meta["encoder"], "pretraining": meta["config"]}
-  identity = {**names, "experiment": "probe", "dataset": dataset.name, "step": meta["step"], "smoke": FLAGS.smoke}
-  directory = common.open_directory(Path(FLAGS.out), identity, f"probe-{meta['method']}-{dataset.name}", FLAGS.fresh)
+  tree, meta = runs.read_checkpoint(given)
+  represent = representation(meta, tree, FLAGS.features if FLAGS["features"].present else None)
+  check_modes(FLAGS.modes, represent.encoder.block_names)
+  dataset = runs.checkpoint_dataset(meta)
+  labelled = table.draw(dataset)
+  config = meta.config
+  identity = {
+    "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(), "experiment": "probe",
+    "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke,
+  }  # fmt: skip
+  directory = runs.open_directory(Path(FLAGS.out), identity, f"probe-{config.method}-{dataset.name}", FLAGS.fresh)
   timings = {"start-up": time.monotonic() - START}
   if FLAGS.export:
-    _export(Path(FLAGS.export), encoder, features, tree, dataset)
-  subject = comparison.Subject("probe", directory, dataset, encoder, features, names, FLAGS.seed, tree)
-  comparison.compare(subject, labelled, timings)
+    _export(Path(FLAGS.export), represent, dataset)
+  line = table.Line("probe", directory, config.method, str(config.encoder), config.to_json())
+  table.compare(line, table.bench(dataset, labelled, represent), timings)
 
 
-def _export(path: Path, encoder, features: str, tree: dict, dataset) -> None:
-  from sslx.evaluation import finetune, probe
+def _export(path: Path, represent: "nn.Representation", dataset: "Dataset") -> None:
+  import numpy as np
 
-  encode = finetune.encode_fn(encoder, features)
+  from sslx.evaluation.features import extract
+  from sslx.report import records
+
   arrays = {}
   for name, split in (("train", dataset.train), ("test", dataset.test)):
-    arrays[f"{name}_features"] = probe.extract(finetune.features_of(tree, encode), split.images)
-    arrays[f"{name}_labels"] = split.labels
-  temporary = path.with_name(f".{path.stem}.tmp.npz")
-  np.savez(temporary, **arrays)
-  temporary.replace(path)
+    arrays[f"{name}_features"], arrays[f"{name}_labels"] = extract(represent, split.x), split.targets()
+  with records.whole_file(path) as temporary:
+    np.savez(temporary, **arrays)
   print(f"Features: {path}")
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

@@ -22,10 +22,9 @@ from typing import Any
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli as common, table as comparison, methods as variants
+from experiments.shared import cli, methods, runs, table
+from experiments.shared.cli import FLAGS
 from sslx.types import UserError
-
-FLAGS = flags.FLAGS
 
 flags.DEFINE_list("targets", [], "Data sets to transfer to, written as --dataset is.")
 flags.DEFINE_bool("oracle", False, "Also pretrain on each target itself.")
@@ -48,42 +47,42 @@ def main() -> None:
   specs = list(dict.fromkeys(t.strip() for t in FLAGS.targets if t.strip()))
   if not specs:
     raise UserError("--targets is missing: name at least one data set, such as --targets=fashion_mnist.")
-  given, source = variants.given(elsewhere=False)
+  given, source = methods.given(elsewhere=False)
   encoder = nn.build(FLAGS.encoder)
-  targets = [fitted(common.load_dataset(spec), source.image_shape, encoder.any_size) for spec in specs]
-  common.default(modes=MODES, labels=variants.fitting(LABELS, min(targets, key=lambda t: len(t.train))))
+  targets = [fitted(runs.load_dataset(spec), source.x_shape, encoder.any_size) for spec in specs]
+  cli.default(modes=MODES, labels=methods.fitting(LABELS, min(targets, key=lambda t: len(t.train))))
   for target in targets:
-    comparison.draw(target)  # what does not fit is told before anything is trained
+    table.draw(target)  # what does not fit is told before anything is trained
   compared = [variant._replace(dataset=source) for variant in given]
   if all(variant.method != "supervised" for variant in given):
-    compared.append(variants.Variant("supervised", "supervised", dataset=source))
-  directory = variants.open_directory("transfer", source)
+    compared.append(methods.Variant("supervised", "supervised", dataset=source))
+  directory = methods.open_directory("transfer", source)
   timings = {"start-up": time.monotonic() - START}
   done: dict[str, Any] = {}
 
-  def once(variant: variants.Variant, dataset: Any, spent: dict[str, float]) -> variants.Pretrained:
+  def once(variant: methods.Variant, dataset: Any, spent: dict[str, float]) -> methods.Pretrained:
     if variant.dataset is None:
-      return variants.pretrain(variant, dataset, spent)
+      return methods.pretrain(variant, dataset, spent)
     if variant.title not in done:  # for all targets
-      done[variant.title] = variants.pretrain(variant, dataset, spent)
+      done[variant.title] = methods.pretrain(variant, dataset, spent)
     return done[variant.title]
 
-  oracles = [variants.Variant(f"{v.title} on the target", v.method, v.hp) for v in given] if FLAGS.oracle else []
+  oracles = [methods.Variant(f"{v.title} on the target", v.method, v.hp) for v in given] if FLAGS.oracle else []
   rows, lines, pictures = [], {}, {}
   for target in targets:
-    common.say(f"target: {target.name}")
-    found = variants.run_variants("transfer", compared + oracles, target, directory, timings, pretrain=once)
+    cli.say(f"target: {target.name}")
+    found = methods.run_variants("transfer", compared + oracles, target, directory, timings, pretrain=once)
     rows += found.rows
-    own = {oracle.title: f"{oracle.method} on {variants.short_name(target.name)}" for oracle in oracles}
+    own = {oracle.title: f"{oracle.method} on {methods.short_name(target.name)}" for oracle in oracles}
     for line in found.lines:
       name = own.get(line["method"], line["method"])
       lines[name] = {**line, "method": name}
     pictures |= {own.get(name, name): path for name, path in found.figures}
-  outcome = variants.Outcome(rows, list(lines.values()), list(pictures.items()))
+  outcome = methods.Outcome(rows, list(lines.values()), list(pictures.items()))
   names = ", ".join(v.title for v in given)
   title = f"{names}: from {source.name} to {', '.join(target.name for target in targets)}"
-  facts = {"source": source.name, "targets": specs, **variants.budget()}
-  variants.write_report("transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE)
+  facts = {"source": source.name, "targets": specs, **methods.budget()}
+  methods.write_report("transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE)
 
 
 def fitted(target: Any, shape: tuple[int, int, int], any_size: bool) -> Any:
@@ -94,7 +93,7 @@ def fitted(target: Any, shape: tuple[int, int, int], any_size: bool) -> Any:
   """
   from sslx.data.images import with_channels
 
-  *size, channels = target.image_shape
+  *size, channels = target.x_shape
   if channels != shape[2]:
     kind = {1: "grey", 3: "in colour"}
     if not FLAGS.match_channels:
@@ -114,4 +113,4 @@ def fitted(target: Any, shape: tuple[int, int, int], any_size: bool) -> Any:
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

@@ -1,7 +1,5 @@
 """sslx: a JAX/Flax laboratory for self-supervised learning."""
 
-from collections.abc import Callable
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +8,7 @@ if TYPE_CHECKING:
     classify,
     load,
     load_data,
+    load_encoder,
     plot_confusion,
     plot_losses,
     plot_pictures,
@@ -32,28 +31,3 @@ def __getattr__(name: str) -> Any:
   from sslx import api as workflow
 
   return getattr(workflow, name)
-
-
-def load_encoder(directory: str | PathLike[str]) -> tuple[Callable[[Any], Any], dict[str, Any]]:
-  """(encode, meta) of a pretrained encoder.
-
-  encode: jitted, raw images u8 [B,H,W,C] (or floats in [0, 1]) -> features f32 [B,D], in evaluation mode.
-  meta: what the checkpoint says of itself: encoder, features, image_shape, method, config, class_names, step.
-
-  directory: a run directory, its checkpoints folder, or one checkpoint in it.
-
-  Raises:
-    UserError: no checkpoint there, none intact, or one of another architecture.
-  """
-  import functools
-  from pathlib import Path
-
-  from sslx import nn
-  from sslx.training import checkpoint
-  from sslx.compile import jit
-  from sslx.ops.image import to_float
-
-  tree, meta = checkpoint.restore_encoder(Path(directory))
-  encoder = nn.build(meta["encoder"])
-  encode = functools.partial(nn.encode, encoder, meta["features"], tree["params"], tree["stats"])
-  return jit(lambda image: encode(to_float(image))), meta

@@ -73,6 +73,11 @@ class Head(Protocol):
   chosen: dict[str, Any]
   """The hyper-parameters that were chosen for it."""
 
+  @property
+  def size(self) -> int:
+    """Number of its parameters."""
+    ...
+
   def outputs(self, features: np.ndarray) -> np.ndarray:
     """f32 [N,D] -> [N,K], as the task's `loss` and `scores` read them."""
     ...

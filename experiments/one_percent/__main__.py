@@ -40,10 +40,9 @@ from absl import flags
 
 from experiments import START
 from experiments.one_percent import black_dots
-from experiments.shared import cli as common, table as comparison, methods as variants
+from experiments.shared import cli, methods, runs, table
+from experiments.shared.cli import FLAGS
 from sslx.types import UserError
-
-FLAGS = flags.FLAGS
 
 flags.DEFINE_float("train_fraction", 0.8, "Of the training images: what is pretrained on, in the order of the files.")
 flags.DEFINE_float("batch_fraction", None, "Pretraining batch as a fraction of those images, in place of --batch_size.")
@@ -76,19 +75,17 @@ def main() -> None:
   """Runs the experiment on the parsed flags."""
   given = adopt() if FLAGS.checkpoint is not None else None
   if given is None:
-    common.default(method=METHOD, encoder=ENCODER)
-  common.default(modes=MODES, finetune_learning_rates=RATES)
-  common.positive("fixed_learning_rate")
-  tuned = common.recipe()
-  dataset = given[1] if given else common.load_dataset(FLAGS.dataset)
+    cli.default(method=METHOD, encoder=ENCODER)
+  cli.default(modes=MODES, finetune_learning_rates=RATES)
+  cli.positive("fixed_learning_rate")
+  tuned = cli.recipe()
+  dataset = given[1] if given else runs.load_dataset(FLAGS.dataset)
   part, training = shortened(dataset)
-  common.default(labels=[str(max(round(LABELS * len(dataset.train)), 2 * dataset.num_classes))])
-  labelled = comparison.draw(dataset)
+  cli.default(labels=[str(max(round(LABELS * len(dataset.train)), 2 * dataset.task.outputs))])
+  labelled = table.draw(dataset)
   identity = {"experiment": "one_percent", "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
   identity |= {"method": FLAGS.method, "train_fraction": FLAGS.train_fraction}
-  directory = common.open_directory(
-    Path(FLAGS.out), identity, f"one_percent-{dataset.name}-{FLAGS.encoder}", FLAGS.fresh
-  )
+  directory = runs.open_directory(Path(FLAGS.out), identity, f"one_percent-{dataset.name}-{FLAGS.encoder}", FLAGS.fresh)
   timings = {"start-up": time.monotonic() - START}
   found: dict[int, tuple[dict[str, Any], dict[str, Any], Path]] = {}  # config, encoder and directory by seed
 
@@ -96,9 +93,9 @@ def main() -> None:
     if given:
       return given[0]
     if seed not in found:
-      common.say(f"{FLAGS.method}, seed {seed}")
-      run = common.setup(FLAGS.features, dataset=part, seed=seed, **training)
-      encoder, seconds = common.pretrain(run)
+      cli.say(f"{FLAGS.method}, seed {seed}")
+      run = runs.setup(FLAGS.features, dataset=part, seed=seed, **training)
+      encoder, seconds = runs.pretrain(run)
       timings["pretraining"] = timings.get("pretraining", 0) + seconds
       found[seed] = run.config, encoder, run.directory
     return found[seed]
@@ -116,14 +113,14 @@ def adopt() -> tuple[tuple[dict[str, Any], dict[str, Any], Path], Any]:
   """((config, encoder, directory) of --checkpoint, its data set). Sets the flags of pretraining to what made it."""
   from sslx.training import checkpoint
 
-  folder = common.given_checkpoint()
+  folder = runs.given_checkpoint()
   tree, meta = checkpoint.restore_encoder(folder)
-  common.adopt(meta)
-  return ({**meta["config"], "step": meta["step"]}, tree, folder), common.checkpoint_dataset(meta)
+  runs.adopt(meta)
+  return ({**meta["config"], "step": meta["step"]}, tree, folder), runs.checkpoint_dataset(meta)
 
 
 def shortened(dataset: Any) -> tuple[Any, dict[str, Any]]:
-  """(the data set that is pretrained on, arguments of common.setup): exactly --train_fraction is trained on; of the rest,
+  """(the data set that is pretrained on, arguments of runs.setup): exactly --train_fraction is trained on; of the rest,
   --watch images are watched.
 
   Raises:
@@ -141,7 +138,7 @@ def shortened(dataset: Any) -> tuple[Any, dict[str, Any]]:
   trained = max(1, round(FLAGS.train_fraction * len(dataset.train)))
   watched = max(0, min(FLAGS.watch, len(dataset.train) - trained, trained // 9))  # watching takes at most a tenth
   rows = np.arange(trained + watched)
-  labels = None if dataset.train.labels is None else dataset.train.labels[rows]
+  labels = None if dataset.train.y is None else dataset.train.y[rows]
   part = dataclasses.replace(dataset, train=Split(take(dataset.train.images, rows), labels), unlabeled=None)
   training: dict[str, Any] = {"watch": watched}
   if FLAGS.batch_fraction is not None:
@@ -159,22 +156,22 @@ def compare(
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[Any, np.ndarray]]:
   """({table: its rows}, test logits of what was trained for the first table)."""
   from sslx import nn
-  from sslx.evaluation.compare import check_modes, controls
+  from sslx.evaluation import check_modes, controls
 
   encoder = nn.build(FLAGS.encoder)
   modes = check_modes((*FLAGS.modes, "scratch"), encoder.block_names)
   modes = (*controls(modes), *(m for m in modes if m not in controls(modes)))
   fixed = tuned._replace(learning_rates=(FLAGS.fixed_learning_rate,), head="gradient")
 
-  def subject(seed: int) -> comparison.Subject:
+  def subject(seed: int) -> table.Subject:
     config, tree, _ = pretrained(seed)
     names = {"method": FLAGS.method, "encoder": FLAGS.encoder, "pretraining": config}
-    return comparison.Subject("one_percent", directory, dataset, encoder, FLAGS.features, names, config["seed"], tree)
+    return table.Subject("one_percent", directory, dataset, encoder, FLAGS.features, names, config["seed"], tree)
 
   rows, first = {}, {}
   for title, recipe in ((FIXED, fixed), (TUNED, tuned)):
-    common.say(f"table `{title}`")
-    rows[title], predicted = comparison.run_pairs(subject, modes, labelled, timings, recipe=recipe)
+    cli.say(f"table `{title}`")
+    rows[title], predicted = table.run_pairs(subject, modes, labelled, timings, recipe=recipe)
     first = first or predicted
   return rows, first
 
@@ -208,7 +205,7 @@ def report_all(
 
   folder = directory / "figures"
   counts = sorted(next(iter(labelled.subsets.values())))
-  comparison.draw_predictions(dataset, folder, predicted, counts[0])
+  table.draw_predictions(dataset, folder, predicted, counts[0])
   titled = [{**row, "method": title} for title, own in rows.items() for row in own]
   tables, drawn = [], []
   for title, own in rows.items():
@@ -234,16 +231,14 @@ def report_all(
       tables.append(("Black dots", dots.cells, black_dots.NOTE))
       sentences += dots.sentences
       notes.append(black_dots.NOTE)
-  theirs = comparison.drawn(pretraining / "figures")
-  drawn = [*comparison.drawn(folder), *theirs, *drawn]
-  lead = variants.Lead(tables, notes, drawn, sentences)
+  theirs = table.drawn(pretraining / "figures")
+  drawn = [*table.drawn(folder), *theirs, *drawn]
+  lead = methods.Lead(tables, notes, drawn, sentences)
   title = f"{FLAGS.method} on {dataset.name}, then few labels: the method, or the hyper-parameters?"
   facts = {"train_fraction": FLAGS.train_fraction, "fixed_learning_rate": FLAGS.fixed_learning_rate}
-  outcome = variants.Outcome(titled, [], [])
-  variants.write_report(
-    "one_percent", title, directory, "", outcome, timings, {**variants.budget(), **facts}, lead=lead
-  )
+  outcome = methods.Outcome(titled, [], [])
+  methods.write_report("one_percent", title, directory, "", outcome, timings, {**methods.budget(), **facts}, lead=lead)
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

@@ -8,11 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
-
-from experiments.shared import cli as common, methods as variants
-
-FLAGS = flags.FLAGS
 
 METHOD = "autoencode"
 PAIRS = (("sigmoid", "bce"), ("sigmoid", "mse"), ("linear", "mse"))
@@ -45,9 +40,9 @@ def trained(part: Any, training: Mapping[str, Any], timings: dict[str, float]) -
       kinds.append(("sigmoid + bce, sigmoid units", spec, [*own, "output=sigmoid", "loss=bce"]))
   models = []
   for title, encoder, hp in kinds:
-    common.say(f"black dots: {title}")
-    run = common.setup(FLAGS.features, hp=hp, dataset=part, encoder=encoder, seed=0, **training)
-    timings["pretraining"] = timings.get("pretraining", 0) + common.pretrain(run)[1]
+    cli.say(f"black dots: {title}")
+    run = runs.setup(FLAGS.features, hp=hp, dataset=part, encoder=encoder, seed=0, **training)
+    timings["pretraining"] = timings.get("pretraining", 0) + runs.pretrain(run)[1]
     models.append(Model(title, run.directory, run))
   return models
 
@@ -62,13 +57,14 @@ class Dots(NamedTuple):
 
 def look(models: Sequence[Model], part: Any) -> Dots:
   """Counts black dots, dead pixels and dead units of each model on training images, and what a relu output would do."""
-  from sslx import interpret, nn
-  from sslx.evaluation import probe
-  from sslx.training import run as pretraining
-  from sslx.compile import jit
   from sslx.ops.image import to_float
 
-  images = np.asarray(part.train.images[np.arange(min(variants.SAMPLE, len(part.train)))])
+  from sslx import interpret, nn
+  from sslx.compile import jit
+  from sslx.evaluation import probe
+  from sslx.training import run as pretraining
+
+  images = np.asarray(part.train.images[np.arange(min(methods.SAMPLE, len(part.train)))])
   original = np.asarray(images, np.float32) / 255
   pictures, lines, rates, sentences = {"original": original[:10]}, [], {}, []
 

@@ -46,11 +46,10 @@ import numpy as np
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli as common, table as comparison, methods as variants
 from experiments.rotnet_mnist import notebook
+from experiments.shared import cli, methods, runs, table
+from experiments.shared.cli import FLAGS
 from sslx.types import UserError
-
-FLAGS = flags.FLAGS
 
 SECTIONS = ("letter", "errors", "tuned")
 flags.DEFINE_list("sections", list(SECTIONS), "Which tables to make: " + ", ".join(SECTIONS) + ".")
@@ -80,19 +79,19 @@ def main() -> None:
   for name, value in (("method", notebook.METHOD), ("encoder", notebook.ENCODER)):
     if FLAGS[name].present and FLAGS[name].value != value:
       raise UserError(f"--{name}={FLAGS[name].value}: this protocol is that of {value}; see experiments.low_label.")
-  common.default(
+  cli.default(
     method=notebook.METHOD, encoder=notebook.ENCODER, modes=MODES, finetune_learning_rates=RATES, **notebook.TRAINING
   )
-  common.recipe()
-  dataset = common.load_dataset(FLAGS.dataset)
+  cli.recipe()
+  dataset = runs.load_dataset(FLAGS.dataset)
   parts = notebook.portions(dataset)
-  common.default(labels=[str(parts.labelled)])
-  comparison.draw(parts.rest)  # what does not fit is told before anything is trained
-  counted = notebook.parameters(dataset.image_shape, dataset.num_classes)
-  if dataset.image_shape == (28, 28, 1) and dataset.num_classes == 10:
+  cli.default(labels=[str(parts.labelled)])
+  table.draw(parts.rest)  # what does not fit is told before anything is trained
+  counted = notebook.parameters(dataset.x_shape, dataset.task.outputs)
+  if dataset.x_shape == (28, 28, 1) and dataset.task.outputs == 10:
     assert counted == notebook.PARAMETERS, counted
   identity = {"experiment": "rotnet_mnist", "dataset": dataset.name, "smoke": FLAGS.smoke}
-  directory = common.open_directory(Path(FLAGS.out), identity, f"rotnet_mnist-{dataset.name}", FLAGS.fresh)
+  directory = runs.open_directory(Path(FLAGS.out), identity, f"rotnet_mnist-{dataset.name}", FLAGS.fresh)
   timings = {"start-up": time.monotonic() - START}
   shared = Shared(directory, parts, timings, {})
   made = [{"letter": letter, "errors": errors, "tuned": tuned}[name](shared) for name in sections]
@@ -123,24 +122,24 @@ def pretrain(shared: Shared, condition: notebook.Condition, seed: int) -> tuple[
     return shared.runs[condition, seed]
   more = {"labels": notebook.LATE} if condition.late else None
   training = {"encoder": condition.encoder, "seed": seed, "schedule": "constant", "shuffle": condition.shuffle}
-  run = common.setup(FLAGS.features, notebook.METHOD, dataset=shared.parts.unlabelled, more=more, **training)
+  run = runs.setup(FLAGS.features, notebook.METHOD, dataset=shared.parts.unlabelled, more=more, **training)
   run = run._replace(pretext=notebook.late(run.pretext)) if condition.late else run
   title = next(name for name, one in notebook.CONDITIONS.items() if one == condition)
-  common.say(f"pretraining {title}, seed {seed}")
-  encoder, seconds = common.pretrain(run)
+  cli.say(f"pretraining {title}, seed {seed}")
+  encoder, seconds = runs.pretrain(run)
   shared.timings["pretraining"] = shared.timings.get("pretraining", 0) + seconds
   shared.runs[condition, seed] = run, encoder
   return run, encoder
 
 
-def subject(shared: Shared, condition: notebook.Condition, seed: int, features: str) -> comparison.Subject:
+def subject(shared: Shared, condition: notebook.Condition, seed: int, features: str) -> table.Subject:
   """A pretrained encoder of a condition and seed, to be compared on the images that it was not trained on."""
   from sslx import nn
 
   run, tree = pretrain(shared, condition, seed)
   names = {"method": notebook.METHOD, "encoder": condition.encoder, "pretraining": run.config}
   net = nn.build(condition.encoder)
-  return comparison.Subject("rotnet_mnist", shared.directory, shared.parts.rest, net, features, names, seed, tree)
+  return table.Subject("rotnet_mnist", shared.directory, shared.parts.rest, net, features, names, seed, tree)
 
 
 def as_published(
@@ -150,7 +149,7 @@ def as_published(
 
   A mode whose loss is not finite is left out, and said.
   """
-  from sslx.evaluation.compare import Labelled
+  from sslx.evaluation import Labelled
 
   recipe = notebook.letter_recipe(condition.shuffle, 2.0 if FLAGS.smoke else 50.0)
   labels, n = shared.parts.rest.test.labels, shared.parts.tested
@@ -163,16 +162,16 @@ def as_published(
 
   made, predicted = [], {}
   for mode in modes:
-    common.say(f"{title}: {mode}")
+    cli.say(f"{title}: {mode}")
     try:
-      own = comparison.run_pairs(
+      own = table.run_pairs(
         lambda seed: subject(shared, condition, seed, FLAGS.features), (mode,), labelled, shared.timings,
         recipe=recipe, more=sets,
       )  # fmt: skip
     except UserError as error:
       if "not finite" not in str(error):
         raise
-      common.say(f"{title}, {mode}: left out, {error}")
+      cli.say(f"{title}, {mode}: left out, {error}")
       continue
     made += own[0]
     predicted |= own[1]
@@ -253,7 +252,7 @@ def errors(shared: Shared) -> Section:
     {**row, "method": row["mode"], "mode": row["method"]} for row in rows if row["mode"] in ("frozen", "scratch")
   ]
   summary = report.summarise(swapped, notebook.MENDED)
-  summary.sort(key=lambda entry: entry["method"])  # frozen, then scratch
+  summary.sort(key=lambda entry: entry.method)  # frozen, then scratch
   table = ("Its errors, one by one", report.results_cells(summary), ERRORS_NOTE)
   return Section(rows, table, error_sentences(summary), predicted)
 
@@ -264,12 +263,12 @@ def error_sentences(summary: Sequence[Mapping[str, Any]]) -> list[str]:
 
   sentences = []
   for entry in summary:
-    untouched = (entry["method"], entry["mode"]) == ("scratch", "labels late")
-    if entry["mode"] == notebook.MENDED or entry["low"] is None or untouched:
+    untouched = (entry.method, entry.mode) == ("scratch", "labels late")
+    if entry.mode == notebook.MENDED or entry.low is None or untouched:
       continue
-    interval = report.interval(entry["low"], entry["high"])
-    change = "no measurable change" if entry["low"] <= 0 <= entry["high"] else "a change"
-    what = "all errors together" if entry["mode"] == notebook.AS_IT_RAN else entry["mode"]
+    interval = report.interval(entry.low, entry.high)
+    change = "no measurable change" if entry.low <= 0 <= entry.high else "a change"
+    what = "all errors together" if entry.mode == notebook.AS_IT_RAN else entry.mode
     sentences.append(f"{what}, {entry['method']}: {100 * entry['difference']:+.1f} points {interval}: {change}.")
   return sentences
 
@@ -277,30 +276,30 @@ def error_sentences(summary: Sequence[Mapping[str, Any]]) -> list[str]:
 def tuned(shared: Shared) -> Section:
   """Both sides tuned alike, on all test images, and after which block."""
   from sslx import nn, report
+  from sslx.evaluation import CONTROLS, check_modes, controls
   from sslx.report import readings
-  from sslx.evaluation.compare import CONTROLS, check_modes, controls
 
   names = nn.build(notebook.ENCODER).block_names
   modes = check_modes((*FLAGS.modes, "scratch"), names)
   modes = (*controls(modes), *(m for m in modes if m not in controls(modes)))
-  labelled = comparison.draw(shared.parts.rest)
+  labelled = table.draw(shared.parts.rest)
   rows: list[dict[str, Any]] = []
   predicted: Mapping[Any, np.ndarray] = {}
   for name in reversed(names):  # the last one is what all modes read
-    common.say(f"tuned, features after {name}")
+    cli.say(f"tuned, features after {name}")
     last, features = name == names[-1], f"{name}:{FLAGS.features}"
     mine = modes if last else ("random", "frozen")
     mended = partial(subject, shared, notebook.Condition(), features=features)
-    own, new = comparison.run_pairs(mended, mine, labelled, shared.timings)
+    own, new = table.run_pairs(mended, mine, labelled, shared.timings)
     predicted = predicted or new
     rows += [{**row, "method": "tuned" if last else f"tuned, {name}"} for row in own]
   summary = report.summarise(rows)
   cells = report.results_cells(summary)
-  judged = [entry for entry in summary if entry["method"] == "tuned" and entry["mode"] not in CONTROLS]
+  judged = [entry for entry in summary if entry.method == "tuned" and entry.mode not in CONTROLS]
   sentences = []
-  for labels in dict.fromkeys(entry["labels"] for entry in judged):
-    mine = [entry for entry in judged if entry["labels"] == labels]
-    ranked = readings.ranking(mine, lambda entry: entry["mode"], len(shared.parts.rest.test))
+  for labels in dict.fromkeys(entry.labels for entry in judged):
+    mine = [entry for entry in judged if entry.labels == labels]
+    ranked = readings.ranking(mine, lambda entry: entry.mode, len(shared.parts.rest.test))
     sentences.append(readings.reading(f"Both sides tuned alike, {labels:,} labels", ranked))
   scratch = [row for row in rows if row["mode"] == "scratch"]  # whatever else is on the page, these are the baseline
   others = [name for name in dict.fromkeys(row["method"] for row in rows) if name != "tuned"]
@@ -318,17 +317,17 @@ def write(shared: Shared, counted: Mapping[str, int], sections: Sequence[Section
   once = {(r["method"], r["mode"], r["labels"], r["subset_seed"]): r for r in rows}  # `as published` is in two tables
   rows = list(once.values())
   figures.save(figures.accuracy_bars(report.summarise(last.rows)), folder / "accuracy.png")
-  comparison.draw_predictions(shared.parts.rest, folder, last.predicted, min(row["labels"] for row in last.rows))
+  table.draw_predictions(shared.parts.rest, folder, last.predicted, min(row["labels"] for row in last.rows))
   lines = [[name, f"{counted[name]:,}", f"{notebook.PARAMETERS[name]:,}"] for name in notebook.PARAMETERS]
   parameters = ("Parameters", (["of", "ours", "published"], lines), "Published: for MNIST.")
   tables = [parameters, *(section.table for section in sections)]
   sentences = [sentence for section in sections for sentence in section.sentences]
-  drawn = [*comparison.drawn(folder), *comparison.drawn(pretrain(shared, shown, 0)[0].directory / "figures")]
-  lead = variants.Lead(tables, [note for _, _, note in tables], drawn, sentences)
+  drawn = [*table.drawn(folder), *table.drawn(pretrain(shared, shown, 0)[0].directory / "figures")]
+  lead = methods.Lead(tables, [note for _, _, note in tables], drawn, sentences)
   title = f"A published notebook: rotation on {shared.parts.rest.name}, then {shared.parts.labelled:,} labels"
-  facts, outcome = variants.budget(), variants.Outcome(rows, [], [])
-  variants.write_report("rotnet_mnist", title, shared.directory, "", outcome, shared.timings, facts, lead=lead)
+  facts, outcome = methods.budget(), methods.Outcome(rows, [], [])
+  methods.write_report("rotnet_mnist", title, shared.directory, "", outcome, shared.timings, facts, lead=lead)
 
 
 if __name__ == "__main__":
-  raise SystemExit(common.run(main, __name__))
+  raise SystemExit(cli.run(main, __name__))

@@ -61,12 +61,12 @@ def portions(dataset: Any) -> Portions:
   from sslx.data.types import take
 
   labelled = min(LABELLED, len(dataset.train) * LABELLED // (UNLABELLED + LABELLED))
-  if labelled < 2 * dataset.num_classes:
+  if labelled < 2 * dataset.task.outputs:
     raise UserError(f"--dataset={dataset.name}: {len(dataset.train)} training images are too few for this protocol.")
   first = labelled * UNLABELLED // LABELLED
 
   def part(rows: np.ndarray) -> Any:
-    split = Split(take(dataset.train.images, rows), dataset.train.labels[rows])
+    split = Split(take(dataset.train.images, rows), dataset.train.y[rows])
     return dataclasses.replace(dataset, train=split, unlabeled=None)
 
   everything = np.arange(len(dataset.train))
@@ -111,9 +111,9 @@ def parameters(image_shape: Sequence[int], classes: int) -> dict[str, int]:
   import jax
 
   from sslx import nn
-  from sslx.training import masks
   from sslx.pretext.rotation import rotation
   from sslx.pretext.supervised import supervised
+  from sslx.training import masks
 
   batch = {"image": np.zeros((1, *image_shape), np.uint8), "label": np.zeros(1, np.int32)}
 

@@ -3,22 +3,24 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
-from experiments.shared import cli as common, table as comparison
+from experiments.shared import cli, runs, table
+from experiments.shared.cli import FLAGS
+from experiments.shared.table import Row, Timings
 from sslx.types import UserError
 
-FLAGS = flags.FLAGS
+if TYPE_CHECKING:
+  from sslx import nn, report
+  from sslx.data import Dataset
 
 ENCODER, EPOCHS = "conv", 2.0  # of several methods, unless the flags say otherwise
 LABELS = (100, 600, 1000)  # as far as the training split has them
 MODES = ["scratch", "frozen", "last:1", "full", "knn:20"]
 NONE = "none"  # the method of the reference rows
 METRICS = "pretext metrics"
-KNN = "heldout_knn_accuracy"
 SAMPLE = 5000  # test images that reconstruction errors and activities are measured on
 
 
@@ -28,33 +30,41 @@ class Variant(NamedTuple):
   title: str
   method: str
   hp: tuple[str, ...] = ()
-  dataset: Any = None  # sslx.data.Dataset that it is pretrained on; None: the one that it is compared on
-  checkpoint: Path | None = None  # where it is read from, instead of being pretrained
+  dataset: "Dataset | None" = None
+  """That it is pretrained on; None: the one that it is compared on."""
+  checkpoint: Path | None = None
+  """Where it is read from, instead of being pretrained."""
 
 
 class Pretrained(NamedTuple):
   """What became of a variant."""
 
-  config: dict[str, Any]  # of its pretraining, as in the rows
-  encoder: dict[str, Any]  # {"params", "stats"}
-  measured: dict[str, Any]  # see `measured`; empty for a checkpoint
-  picture: Path  # what the method sees and makes, if there is such a file
+  config: dict[str, Any]
+  """Of its pretraining, as in the rows."""
+  represent: "nn.Representation"
+  measured: Row
+  """See `measured`; empty for a checkpoint."""
+  picture: Path
+  """What the method sees and makes, if there is such a file."""
 
 
 class Outcome(NamedTuple):
-  """What a comparison found."""
+  """The rows of a comparison, and what it has to show."""
 
-  rows: list[dict[str, Any]]
-  lines: list[dict[str, Any]]  # of each method: title, loss, metrics ..., or why it was left out
-  figures: list[tuple[str, Path]]  # title -> what the method sees and makes
+  rows: list[Row]
+  lines: list[Row] = []
+  """Of each method: title, loss, metrics ..., or why it was left out."""
+  figures: list[tuple[str, Path]] = []
+  """Title -> what the method sees and makes."""
 
 
 class Lead(NamedTuple):
-  """What a report shows of the accuracies."""
+  """What a report shows of the scores."""
 
-  tables: Sequence[tuple[str, Any, str]]  # (title, cells, note)
-  notes: Sequence[str]  # once for all tables
-  figures: Sequence[tuple[str, str, Path]]  # (title, caption, file)
+  tables: "Sequence[report.Table]"
+  notes: Sequence[str]
+  """Once for all tables."""
+  figures: "Sequence[report.Figure]"
   sentences: Sequence[str] = ()
 
 
@@ -64,7 +74,7 @@ def named(names: Sequence[str]) -> list[str]:
 
   names = [m.strip() for m in names if m.strip()]
   if names == ["all"]:
-    names = [m for m in METHODS if m != "supervised"]
+    names = [name for name, method in METHODS.items() if not method.labels]
   if not names:
     raise UserError("--methods=: name at least one method, or all.")
   for name in names:
@@ -74,7 +84,7 @@ def named(names: Sequence[str]) -> list[str]:
   return names
 
 
-def given(elsewhere: bool = True, methods: Sequence[str] | None = None) -> tuple[list[Variant], Any]:
+def given(elsewhere: bool = True, methods: Sequence[str] | None = None) -> "tuple[list[Variant], Dataset]":
   """(what --checkpoint, --methods or --method name, on one encoder and for as many epochs; the data set).
 
   Sets --encoder, --epochs and, of a checkpoint, the other flags of its pretraining to what they are, where they were
@@ -84,73 +94,73 @@ def given(elsewhere: bool = True, methods: Sequence[str] | None = None) -> tuple
   Raises:
     UserError: an unknown method, or a flag that contradicts the checkpoint.
   """
-  from sslx.training import checkpoint
   from sslx.pretext import check
 
   if methods and not any(FLAGS[name].present for name in ("method", "methods", "checkpoint")):
-    common.default(methods=methods)
+    cli.default(methods=methods)
   if FLAGS.checkpoint is not None:
     if FLAGS.methods is not None:
       raise UserError("--methods: are pretrained; give either --checkpoint or --methods.")
-    _, meta = checkpoint.restore_encoder(common.given_checkpoint())
-    common.adopt(meta, () if elsewhere else ("dataset",))
-    variant = Variant(meta["method"], meta["method"], tuple(FLAGS.hp), checkpoint=Path(FLAGS.checkpoint))
-    return [variant], common.checkpoint_dataset(meta)
+    _, meta = runs.read_checkpoint(runs.given_checkpoint())
+    runs.adopt(meta, () if elsewhere else ("dataset",))
+    method = meta.config.method
+    variant = Variant(method, method, tuple(FLAGS.hp), checkpoint=Path(FLAGS.checkpoint))
+    return [variant], runs.checkpoint_dataset(meta)
   names = named([FLAGS.method] if FLAGS.methods is None else FLAGS.methods)
-  one = check(names[0])
-  encoder, epochs = (ENCODER, EPOCHS) if len(names) > 1 else (one.encoder, one.epochs)
-  common.default(encoder=encoder, epochs=epochs)
-  return [Variant(name, name, tuple(FLAGS.hp)) for name in names], common.load_dataset(FLAGS.dataset)
+  method = check(names[0])
+  encoder, epochs = (ENCODER, EPOCHS) if len(names) > 1 else (method.encoder, method.epochs)
+  cli.default(encoder=encoder, epochs=epochs)
+  return [Variant(name, name, tuple(FLAGS.hp)) for name in names], runs.load_dataset(FLAGS.dataset)
 
 
-def fitting(counts: Sequence[int], dataset: Any) -> list[str]:
+def fitting(counts: Sequence[int], dataset: "Dataset") -> list[str]:
   """--labels: those of `counts` that the training split has, and that hold every class; else what the flag says."""
-  return [str(n) for n in counts if dataset.num_classes <= n <= len(dataset.train)] or FLAGS.labels
+  return [str(n) for n in counts if dataset.task.outputs <= n <= len(dataset.train)] or FLAGS.labels
 
 
-def defaults(dataset: Any) -> None:
+def defaults(dataset: "Dataset") -> None:
   """Sets the flags that were not given to the defaults of a comparison of several methods."""
-  common.default(encoder=ENCODER, epochs=EPOCHS, modes=MODES, labels=fitting(LABELS, dataset))
+  cli.default(encoder=ENCODER, epochs=EPOCHS, modes=MODES, labels=fitting(LABELS, dataset))
 
 
-def budget() -> dict[str, Any]:
+def budget() -> Row:
   """What all methods of a comparison share."""
   return {"encoder": FLAGS.encoder, "epochs": FLAGS.epochs, "seed": FLAGS.seed}
 
 
-def open_directory(experiment: str, dataset: Any) -> Path:
+def open_directory(experiment: str, dataset: "Dataset") -> Path:
   """The directory of a comparison: one for each data set and encoder."""
-  config = {"experiment": experiment, "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
-  return common.open_directory(Path(FLAGS.out), config, f"{experiment}-{dataset.name}-{FLAGS.encoder}", FLAGS.fresh)
+  identity = {"experiment": experiment, "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
+  return runs.open_directory(Path(FLAGS.out), identity, f"{experiment}-{dataset.name}-{FLAGS.encoder}", FLAGS.fresh)
 
 
-def pretrain(variant: Variant, dataset: Any, timings: dict[str, float]) -> Pretrained:
+def pretrain(variant: Variant, dataset: "Dataset", timings: Timings) -> Pretrained:
   """Pretrains a variant (on `dataset`, unless it says otherwise), goes on with it, or reads it back.
 
   Raises:
     UserError: the method does not fit the images or the encoder, or there is no such checkpoint.
   """
-  from sslx.training import checkpoint
+  from sslx.training.run import representation
 
   if variant.checkpoint:
-    encoder, meta = checkpoint.restore_encoder(variant.checkpoint)
-    config = {**meta["config"], "step": meta["step"]}  # it may be of a run that was not finished
-    return Pretrained(config, encoder, {}, variant.checkpoint / "figures/pretext.png")
-  run = common.setup(FLAGS.features, variant.method, variant.hp, variant.dataset or dataset)
-  encoder, seconds = common.pretrain(run)
+    tree, meta = runs.read_checkpoint(variant.checkpoint)
+    represent = representation(meta, tree, FLAGS.features)
+    return Pretrained(runs.config_of(meta), represent, {}, variant.checkpoint / "figures/pretext.png")
+  job = runs.setup(cli.config(variant.method, variant.hp), variant.dataset or dataset)
+  represent, seconds = runs.pretrain(job)
   timings["pretraining"] = timings.get("pretraining", 0) + seconds
-  return Pretrained(run.config, encoder, measured(run), run.directory / "figures/pretext.png")
+  return Pretrained(job.config.to_json(), represent, measured(job), job.directory / "figures/pretext.png")
 
 
 def run_variants(
   experiment: str,
   variants: Sequence[Variant],
-  dataset: Any,
+  dataset: "Dataset",
   directory: Path,
-  timings: dict[str, float],
+  timings: Timings,
   modes_at: Callable[[int], Sequence[str]] | None = None,
   heads_only: bool = False,
-  pretrain: Callable[[Variant, Any, dict[str, float]], Pretrained] = pretrain,
+  pretrain: Callable[[Variant, "Dataset", Timings], Pretrained] = pretrain,
 ) -> Outcome:
   """Pretrains and compares every variant; the reference rows come first. All of it resumes.
 
@@ -158,41 +168,48 @@ def run_variants(
   encoder on the labels. pretrain: in place of the function of that name.
   """
   from sslx import nn
-  from sslx.evaluation.compare import check_modes, controls, head_only
+  from sslx.evaluation import check_modes, controls, features, mode
 
-  common.recipe()
+  cli.recipe()
   encoder = nn.build(FLAGS.encoder)
-  flag = check_modes(FLAGS.modes, encoder.block_names)
-  labelled = comparison.draw(dataset)
+  blocks, task = encoder.block_names, dataset.task.name
+  flag = check_modes(FLAGS.modes, blocks, task)
+  labelled = table.draw(dataset)
   counts = next(iter(labelled.subsets.values()))
-  modes = {n: check_modes(modes_at(n) if modes_at else (*flag, "scratch"), encoder.block_names) for n in counts}
-  comparison.check_neighbours(modes)
-  references = {n: (*controls(asked), *(m for m in asked if m == "scratch")) for n, asked in modes.items()}
-  own = {
-    n: [m for m in asked if m not in references[n] and (head_only(m) or not heads_only)] for n, asked in modes.items()
+  modes = {n: check_modes(modes_at(n) if modes_at else (*flag, "scratch"), blocks, task) for n in counts}
+  table.check_neighbours(modes)
+  references = {
+    n: list(dict.fromkeys([*controls(asked), *(m for m in asked if mode(m).reads != "pretrained")]))
+    for n, asked in modes.items()
   }
+  trained = {
+    n: [m for m in asked if m not in references[n] and not (heads_only and mode(m).trains_encoder)]
+    for n, asked in modes.items()
+  }
+  untrained = nn.Representation(encoder, FLAGS.features, {}, {}, dataset.modality.prepare)
+  nothing = features.random(untrained, dataset)(FLAGS.seed)
 
-  def subject(title: str, config: dict[str, Any] | None, pretrained: Any) -> comparison.Subject:
-    names = {"method": title, "encoder": FLAGS.encoder, "pretraining": config}
-    return comparison.Subject(experiment, directory, dataset, encoder, FLAGS.features, names, FLAGS.seed, pretrained)
+  def line(title: str, config: Row | None) -> table.Line:
+    return table.Line(experiment, directory, title, FLAGS.encoder, config)
 
   rows, lines, pictures = [], [], []
-  common.say("references: " + ", ".join(dict.fromkeys(mode for n in counts for mode in references[n])))
-  rows += comparison.run_modes(subject(NONE, None, None), references, labelled, timings)[0]
+  cli.say("references: " + ", ".join(dict.fromkeys(name for n in counts for name in references[n])))
+  rows += table.run_modes(line(NONE, None), table.bench(dataset, labelled, nothing), references, timings).rows
   for variant in variants:
-    common.say(f"{variant.title}")
+    cli.say(f"{variant.title}")
     try:
-      found = pretrain(variant, dataset, timings)
+      pretrained = pretrain(variant, dataset, timings)
     except UserError as error:
       lines.append({"method": variant.title, "left out": str(error)})
       continue
-    rows += comparison.run_modes(subject(variant.title, found.config, found.encoder), own, labelled, timings)[0]
-    lines += [{"method": variant.title, **found.measured}] if found.measured else []
-    pictures += [(variant.title, found.picture)] if found.picture.exists() else []
+    bench = table.bench(dataset, labelled, pretrained.represent)
+    rows += table.run_modes(line(variant.title, pretrained.config), bench, trained, timings).rows
+    lines += [{"method": variant.title, **pretrained.measured}] if pretrained.measured else []
+    pictures += [(variant.title, pretrained.picture)] if pretrained.picture.exists() else []
   return Outcome(rows, lines, pictures)
 
 
-def measured(run: common.Run) -> dict[str, Any]:
+def measured(job: runs.Job) -> Row:
   """Of a finished run: the last loss and metrics of its training, and what its code and decoder do.
 
   squared error: mean over pixels in [0, 1] of test images against their reconstruction; active: the fraction of the
@@ -202,39 +219,40 @@ def measured(run: common.Run) -> dict[str, Any]:
   import jax.numpy as jnp
 
   from sslx import nn
-  from sslx.report import records
   from sslx.compile import jit
-  from sslx.ops.image import to_float
+  from sslx.report import records
+  from sslx.training.run import restore
 
-  history = records.read_rows(run.directory / "metrics.jsonl")
-  last = {k: v for k, v in history[-1].items() if k not in ("step", "images_per_second")} if history else {}
-  restored = common.restore_pretext(run.directory)
-  params, state = restored.params, restored.state
-  name = run.encoder.block_names[-1]
+  history = records.read_rows(job.directory / "metrics.jsonl")
+  speeds = [row.get("examples_per_second", row.get("images_per_second")) for row in history]
+  skipped = ("step", "examples_per_second", "images_per_second")
+  last = {k: v for k, v in history[-1].items() if k not in skipped} if history else {}
+  run = restore(job.directory)
+  params, state, pretext, encoder = run.params, run.state, run.pretext, run.meta.build_encoder("float32")
+  name, prepare, test = encoder.block_names[-1], job.dataset.modality.prepare, job.dataset.test
 
   @jit
-  def look(image: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x = to_float(image)
-    code = nn.apply(run.encoder, params["encoder"], state["encoder"], x)[0][name]
-    if run.pretext.decode is None:
+  def look(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x = prepare(raw)
+    code = nn.apply(encoder, params["encoder"], state["encoder"], x)[0][name]
+    if pretext.decode is None:
       return jnp.zeros(()), jnp.abs(code)
-    made = run.pretext.decode(params, state, code, image.shape[1:])
-    return jnp.square(made - x).mean(), jnp.abs(code)
+    return jnp.square(pretext.decode(params, state, code, x.shape[1:]) - x).mean(), jnp.abs(code)
 
-  few = np.arange(min(SAMPLE, len(run.dataset.test)))
-  errors, codes = zip(*(look(run.dataset.test.images[i]) for i in np.array_split(few, 5)), strict=True)
+  rows = np.arange(min(SAMPLE, len(test)))
+  errors, codes = zip(*(look(test.x[part]) for part in np.array_split(rows, 5)), strict=True)
   limit = 0.01 * max(float(c.max()) for c in codes)
-  speeds = [row["images_per_second"] for row in history]
   last |= {"images/s": float(np.median(speeds))} if speeds else {}
-  found = {"active": float(np.mean([np.mean(np.asarray(c) > limit) for c in codes]))}
-  if run.pretext.decode is not None:
-    found["squared error"] = float(np.mean(errors))
-  return {**last, **found}
+  last["active"] = float(np.mean([np.mean(np.asarray(c) > limit) for c in codes]))
+  if pretext.decode is not None:
+    last["squared error"] = float(np.mean(errors))
+  return last
 
 
-def methods_table(lines: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-  """Cells: what each method ended with while pretraining, and why one was left out."""
-  columns = ("loss", "heldout_loss", METRICS, KNN, "squared error", "active", "images/s", "left out")
+def methods_table(lines: Sequence[Row]) -> "report.Cells":
+  """What each method ended with while pretraining, and why one was left out."""
+  knn = next((name for line in lines for name in line if name.startswith("heldout_knn_")), "")
+  columns = ("loss", "heldout_loss", METRICS, knn, "squared error", "active", "images/s", "left out")
   full = [{**line, METRICS: metrics_text(line)} for line in lines]
   known = [name for name in columns if any(line.get(name, "") != "" for line in full)]
   rows = [
@@ -246,8 +264,8 @@ def methods_table(lines: Sequence[dict[str, Any]]) -> tuple[list[str], list[list
 
 def metrics_text(line: Mapping[str, Any]) -> str:
   """A method's own metrics, on held-out images where there are any: `rotation accuracy 0.954`."""
-  others = ("loss", KNN, "squared error", "active", "images/s")  # with a column of their own
-  own = {k: v for k, v in line.items() if isinstance(v, float) and k not in others}
+  others = ("loss", "squared error", "active", "images/s")  # with a column of their own
+  own = {k: v for k, v in line.items() if isinstance(v, float) and k not in others and not k.startswith("heldout_knn_")}
   held = {k.removeprefix("heldout_"): v for k, v in own.items() if k.startswith("heldout_")}
   return ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in (held or own).items() if k != "loss")
 
@@ -258,8 +276,8 @@ def write_report(
   directory: Path,
   heading: str,
   outcome: Outcome,
-  timings: dict[str, float],
-  config: dict[str, Any],
+  timings: Timings,
+  config: Row,
   baseline: str = "scratch",
   note: str | None = None,
   lead: Lead | None = None,
@@ -282,25 +300,33 @@ def write_report(
   verdicts = report.against(rows, "random")
   if lead is None:
     lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
-  tables, drawn = list(lead.tables), list(lead.figures)
+  tables, figures = list(lead.tables), list(lead.figures)
   if outcome.lines:
-    tables.append((f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
-  drawn += [(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures]
+    tables.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
+  shown = [(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures]
+  figures += [report.Figure(*figure) for figure in shown]
   timings["report"] = time.monotonic() - begin
-  for name, cells, _ in tables:
-    console.print(report.table(name, cells))
+  for table_ in tables:
+    console.print(report.table(table_.title, table_.cells))
   sentences = [*lead.sentences, *verdicts.values()]
   for sentence in [*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences]:
     print(sentence)
-  shown = [f"{name}\n\n{report.markdown(report.table(name, cells))}" for name, cells, _ in tables]
+  texts = [f"{t.title}\n\n{report.markdown(report.table(t.title, t.cells))}" for t in tables]
   notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
-  records.write_rows(directory / "summary.jsonl", summary)
-  records.write_text(directory / "tables.md", "\n".join([*shown, *notes]) + "\n")
-  config = {**config, **rows[0]["settings"]}
-  command = common.command(experiment)
+  records.write_rows(directory / "summary.jsonl", [entry._asdict() for entry in summary])
+  records.write_text(directory / "tables.md", "\n".join([*texts, *notes]) + "\n")
   page = pages.write_html(
-    directory, title, command, config, rows, summary, drawn, timings, tables=tables, lead=lead.sentences
+    directory,
+    title,
+    cli.command(experiment),
+    {**config, **rows[0]["settings"]},
+    rows,
+    summary,
+    figures,
+    timings,
+    tables=tables,
+    lead=lead.sentences,
   )
   print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
   print(f"Report: {page}")
@@ -308,7 +334,7 @@ def write_report(
 
 def by_labels(
   heading: str,
-  summary: Sequence[dict[str, Any]],
+  summary: "Sequence[report.Entry]",
   verdicts: Mapping[int, str],
   note: str,
   folder: Path,
@@ -320,20 +346,22 @@ def by_labels(
   from sslx.report import figures
 
   tables = []
-  for labels in sorted({entry["labels"] for entry in summary}):
-    said = f"{verdicts[labels]} " if labels in verdicts else ""
+  for labels in sorted({entry.labels for entry in summary}):
+    verdict = f"{verdicts[labels]} " if labels in verdicts else ""
     name = label_names.get(labels, f"{labels:,} labels")
-    tables.append((f"{heading}, {name}", report.methods_cells(summary, labels), said + note))
-  drawn = [(heading, "Test accuracy by mode; whiskers are one standard deviation.", folder / "methods.png")]
-  figures.save(figures.method_dots(summary), folder / "methods.png")
-  curve = figures.label_curve([e for e in summary if e["mode"] in ("frozen", baseline)])
+    tables.append(report.Table(f"{heading}, {name}", report.methods_cells(summary, labels), verdict + note))
+  dots, path = figures.method_dots(summary), folder / "methods.png"
+  shown = [report.Figure(heading, f"Test {summary[0].score.name} by mode; whiskers are one standard deviation.", path)]
+  figures.save(dots, path)
+  curve = figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])
   if curve is not None:
-    drawn.append((f"{heading}: frozen encoders", "Accuracy against labels.", folder / "labels.png"))
+    name = summary[0].score.name.capitalize()
+    shown.append(report.Figure(f"{heading}: frozen encoders", f"{name} against labels.", folder / "labels.png"))
     figures.save(curve, folder / "labels.png")
-  return Lead(tables, [note], drawn)
+  return Lead(tables, [note], shown)
 
 
-def with_short_names(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_short_names(rows: Sequence[Row]) -> list[Row]:
   """The rows; those of several data sets with `digits` for `npz:/data/digits.npz`, which is a column's name then."""
   full = dict.fromkeys(row["dataset"] for row in rows)
   short = {name: short_name(name) for name in full}

@@ -1,19 +1,26 @@
-"""What the experiments that compare modes share: train what is missing, test once, rows, tables, figures, report."""
+"""What the experiments that compare modes share: train what is missing, test once, rows, figures, report."""
 
+import dataclasses
 import json
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from absl import flags
 
-from experiments.shared import cli as common
+from experiments.shared import cli
+from experiments.shared.cli import FLAGS
+from experiments.shared.runs import upgraded
+from sslx.evaluation.recipe import Recipe
 from sslx.types import UserError
 
-FLAGS = flags.FLAGS
+if TYPE_CHECKING:
+  from sslx import nn
+  from sslx.data import Dataset
+  from sslx.evaluation import Bench, Case, Labelled
+  from sslx.report import Figure
 
 PICTURED = 40  # test images in the figure of sample predictions
 FIGURES = (  # file, title, caption; those that a run has are shown in this order
@@ -27,158 +34,166 @@ FIGURES = (  # file, title, caption; those that a run has are shown in this orde
   ("confusion_scratch", "Confusion, scratch", "First label subset, whole test split."),
   ("confusion_frozen", "Confusion, frozen", "First label subset, whole test split."),
 )
+Row = dict[str, Any]
+Timings = dict[str, float]
 
 
-class Subject(NamedTuple):
-  """A pretrained encoder, what it is called in the rows, and the data to compare it on."""
+class Line(NamedTuple):
+  """What the rows of a pretrained encoder say of it, and the directory that they are kept in."""
 
   experiment: str
   directory: Path
-  dataset: Any  # sslx.data.Dataset
-  encoder: Any  # sslx.nn.Encoder
-  features: str
-  names: dict[str, Any]  # method, encoder, pretraining: as in the rows
-  seed: int
-  pretrained: dict[str, Any]  # {"params", "stats"}
+  method: str
+  encoder: str
+  pretraining: dict[str, Any] | None
+
+  @property
+  def names(self) -> Row:
+    """As in the rows."""
+    return {"method": self.method, "encoder": self.encoder, "pretraining": self.pretraining}
 
 
-def draw(dataset: Any) -> Any:
+class Measured(NamedTuple):
+  """The rows of a line, and the test outputs of the cases that results.jsonl lacked."""
+
+  rows: list[Row]
+  outputs: "Mapping[Case, np.ndarray]"
+
+
+def draw(dataset: "Dataset") -> "Labelled":
   """The label subsets that --labels, --seeds and --validation ask for."""
-  from sslx.evaluation.compare import draw
+  from sslx.evaluation import draw
 
-  heldout = common.heldout()
-  return draw(dataset.train.labels, common.label_counts(dataset, heldout), FLAGS.seeds, heldout)
+  heldout = cli.heldout()
+  return draw(dataset, cli.label_counts(dataset, heldout), FLAGS.seeds, heldout)
+
+
+def bench(
+  dataset: "Dataset",
+  labelled: "Labelled",
+  pretrained: "nn.Representation",
+  recipe: Recipe | None = None,
+  seed: int | None = None,
+) -> "Bench":
+  """What modes work with; recipe, seed: in place of the flags'."""
+  from sslx.evaluation import Bench
+
+  return Bench(dataset, labelled, pretrained, recipe or cli.recipe(), FLAGS.seed if seed is None else seed, cli.say)
 
 
 def check_neighbours(modes: Mapping[int, Sequence[str]]) -> None:
   """Raises UserError for a knn:K among {labels: modes} of more neighbours than there are labels, before any training."""
   for labels, names in modes.items():
-    for mode in names:
-      if mode.startswith("knn:") and int(mode.partition(":")[2]) > labels:
-        raise UserError(f"--modes={mode}: k must be between 1 and the number of labels ({labels:,}).")
+    for name, _, k in (mode.partition(":") for mode in names):
+      if name == "knn" and int(k) > labels:
+        raise UserError(f"--modes=knn:{k}: k must be between 1 and the number of labels ({labels:,}).")
 
 
-def compare(subject: Subject, labelled: Any, timings: dict[str, float]) -> None:
-  """Trains the classifiers that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
-  from sslx.evaluation.compare import check_modes, controls
+def compare(line: Line, bench: "Bench", timings: Timings) -> None:
+  """Trains the predictors that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
+  from sslx.evaluation import check_modes, controls
 
-  modes = check_modes(FLAGS.modes, subject.encoder.block_names)
-  modes = (*controls(modes), *modes)
-  rows, predicted = run_modes(subject, modes, labelled, timings)
-  _report(subject, rows, predicted, timings)
+  modes = check_modes(FLAGS.modes, bench.pretrained.encoder.block_names, bench.task.name)
+  _report(line, bench.dataset, run_modes(line, bench, (*controls(modes), *modes), timings), timings)
 
 
 def run_modes(
-  subject: Subject,
+  line: Line,
+  bench: "Bench",
   modes: Sequence[str] | Mapping[int, Sequence[str]],
-  labelled: Any,
-  timings: dict[str, float],
-  recipe: Any = None,
-  more: Callable[[np.ndarray], dict[str, Any]] = lambda logits: {},
-) -> tuple[list[dict[str, Any]], dict[Any, np.ndarray]]:
-  """(rows of all modes, labels and subsets, {task: test logits} of those that results.jsonl lacked).
+  timings: Timings,
+  more: Callable[[np.ndarray], Row] = lambda outputs: {},
+) -> Measured:
+  """The rows of all modes, labels and subsets.
 
-  modes: at every number of labels, or for each of them. recipe: the sslx.finetune.Recipe in place of the flags'.
-  more: test logits f32 [N,K] -> further entries of a row.
-  What is missing is trained first; then the test images are read once, and the rows appended. Where all labels are
+  modes: at every number of labels, or for each of them. more: test outputs [N,K] -> further entries of a row.
+  What is missing is trained first; then the test split is read once, and the rows appended. Where all labels are
   used, the subsets are the same, and only the first counts.
   """
+  from sslx.evaluation import Case, evaluate
   from sslx.report import records
-  from sslx.evaluation.compare import Task, logits, train_classifiers
-  from sslx.evaluation.finetune import encode_fn
 
-  recipe = recipe or common.recipe()
-  results = subject.directory / "results.jsonl"
-  labels = (subject.dataset.train.labels, subject.dataset.test.labels)
-  crc = zlib.crc32(b"".join(a.tobytes() for a in labels))  # rows of other labels or another test split are not these
-  settings = {"features": subject.features, "validation": FLAGS.validation, "labels_crc32": crc, **recipe._asdict()}
-  settings = json.loads(json.dumps(settings))  # as a row that is read back has it
-  names = json.loads(json.dumps(subject.names))
-  everything = len(subject.dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
+  results, dataset, labelled = line.directory / "results.jsonl", bench.dataset, bench.labelled
+  targets = dataset.train.targets(), dataset.test.targets()
+  crc = zlib.crc32(b"".join(y.tobytes() for y in targets))  # rows of other labels or another test split are not these
+  features = bench.pretrained.reading
+  settings = {"features": features, "validation": FLAGS.validation, "labels_crc32": crc, **bench.recipe.to_json()}
+  names = json.loads(json.dumps(line.names))  # as a row that is read back has them
+  everything = len(dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
   first = next(iter(labelled.subsets))
-  tasks = [
-    Task(mode, n, seed)
+  cases = [
+    Case(mode, n, seed)
     for n in labelled.subsets[first]
     for mode in dict.fromkeys(modes[n] if isinstance(modes, Mapping) else modes)
     for seed in labelled.subsets
     if n < everything or seed == first
   ]
 
-  def mine() -> dict[Task, dict[str, Any]]:
-    wanted = {"experiment": subject.experiment, "dataset": subject.dataset.name, **names}
-    rows = [r for r in records.read_rows(results) if all(r.get(k) == v for k, v in wanted.items())]
-    rows = [r for r in rows if settings_of(r) == settings]
-    return {Task(r["mode"], r["labels"], r["subset_seed"]): r for r in rows}
+  def known_rows() -> dict[Case, Row]:
+    wanted = {"experiment": line.experiment, "dataset": dataset.name, **names}
+    rows = [upgraded(row) for row in records.read_rows(results)]
+    rows = [row for row in rows if all(row.get(k) == v for k, v in wanted.items()) and settings_of(row) == settings]
+    return {Case(row["mode"], row["labels"], row["subset_seed"]): row for row in rows}
 
-  known = mine()
-  todo = [task for task in tasks if task not in known]
-  if not todo:
-    return [known[task] for task in tasks], {}
+  known = known_rows()
+  missing = [case for case in cases if case not in known]
+  if not missing:
+    return Measured([known[case] for case in cases], {})
   begin = time.monotonic()
-  encode = encode_fn(subject.encoder, subject.features)
-  trained = train_classifiers(
-    todo,
-    subject.dataset,
-    labelled,
-    subject.encoder,
-    subject.features,
-    encode,
-    subject.pretrained,
-    recipe,
-    subject.seed,
-    common.say,
-  )
+  trained = evaluate.train(bench, missing)
   timings["training on labels"] = timings.get("training on labels", 0) + time.monotonic() - begin
 
   begin = time.monotonic()
-  test = subject.dataset.test
-  predicted = logits(trained, encode, test)
-  shared = {"command": common.command(subject.experiment), "flags": common.given_flags(), **records.provenance()}
-  for task in todo:
-    classifier, seconds = trained[task]
+  scored = evaluate.test(trained, dataset.test, bench.task)
+  score = bench.task.score
+  shared = {"command": cli.command(line.experiment), "flags": cli.given_flags(), **records.provenance()}
+  for case in missing:
+    predictor, seconds, outputs, scores = scored[case]
     row = {
-      "experiment": subject.experiment, **subject.names, "dataset": subject.dataset.name, "features": subject.features,
-      **task._asdict(), "test_accuracy": float((predicted[task].argmax(1) == test.labels).mean()),
-      "parameters_total": classifier.total, "parameters_trainable": classifier.trainable, "seconds": seconds,
-      "chosen": classifier.head.chosen, "seed": subject.seed, "settings": settings, **more(predicted[task]), **shared,
+      "experiment": line.experiment, **line.names, "dataset": dataset.name, "features": features, **case._asdict(),
+      "task": bench.task.name, "score": score._asdict(), **{f"test_{name}": value for name, value in scores.items()},
+      "parameters_total": predictor.total, "parameters_trainable": predictor.trainable, "seconds": seconds,
+      "chosen": predictor.head.chosen, "seed": bench.seed, "settings": settings, **more(outputs), **shared,
     }  # fmt: skip
     records.append_row(results, row)
   timings["testing"] = timings.get("testing", 0) + time.monotonic() - begin
-  known = mine()
-  return [known[task] for task in tasks], predicted
+  known = known_rows()
+  return Measured([known[case] for case in cases], {case: scored[case].outputs for case in missing})
 
 
 def run_pairs(
-  subject: Callable[[int], Subject],
+  of_seed: "Callable[[int], tuple[Line, Bench]]",
+  labelled: "Labelled",
   modes: Sequence[str],
-  labelled: Any,
-  timings: dict[str, float],
-  **how: Any,
-) -> tuple[list[dict[str, Any]], dict[Any, np.ndarray]]:
-  """`run_modes` where every subset has a pretraining run of its own: subject(seed), and how as there."""
-  rows, predicted = [], {}
+  timings: Timings,
+  more: Callable[[np.ndarray], Row] = lambda outputs: {},
+) -> Measured:
+  """`run_modes` where every subset has a pretraining run of its own: of_seed(seed) is its line, and a bench with any labels."""
+  rows, outputs = [], {}
   for seed, subset in labelled.subsets.items():
-    found = run_modes(subject(seed), modes, labelled._replace(subsets={seed: subset}), timings, **how)
-    rows += found[0]
-    predicted |= found[1]
-  return rows, predicted
+    line, bench = of_seed(seed)
+    bench = dataclasses.replace(bench, labelled=labelled._replace(subsets={seed: subset}), memory={})
+    measured = run_modes(line, bench, modes, timings, more)
+    rows += measured.rows
+    outputs |= measured.outputs
+  return Measured(rows, outputs)
 
 
-def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
-  """What a row's classifier was trained and tested with; a row that is older than a setting has its default."""
-  from sslx.evaluation.finetune import Recipe
+def settings_of(row: Mapping[str, Any]) -> Row:
+  """What a row's predictor was trained and tested with; a row that is older than a setting has its default."""
+  settings = row.get("settings", {})
+  own = {name: settings.get(name) for name in ("features", "validation", "labels_crc32")}
+  return {**own, **Recipe.read(settings).to_json()}
 
-  return {**json.loads(json.dumps(Recipe()._asdict())), **row.get("settings", {})}
 
-
-def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, timings: dict[str, float]) -> None:
+def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings) -> None:
   from rich.console import Console
 
   from sslx import report
   from sslx.report import figures, pages, records
 
-  begin = time.monotonic()
-  folder, summary = subject.directory / "figures", report.summarise(rows)
+  begin, rows = time.monotonic(), measured.rows
+  folder, summary = line.directory / "figures", report.summarise(rows)
 
   def save(figure: Any, name: str) -> None:
     path = folder / f"{name}.png"
@@ -187,23 +202,23 @@ def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, t
     else:
       figures.save(figure, path)
 
-  save(figures.accuracy_bars(summary), "accuracy")
+  save(figures.score_bars(summary), "accuracy")
   save(figures.label_curve(summary), "labels")
-  draw_predictions(subject.dataset, folder, predicted, min(r["labels"] for r in rows))
+  draw_predictions(dataset, folder, measured.outputs, min(row["labels"] for row in rows))
   timings["report"] = time.monotonic() - begin
 
-  records.write_rows(subject.directory / "summary.jsonl", summary)
+  records.write_rows(line.directory / "summary.jsonl", [entry._asdict() for entry in summary])
   console = Console(soft_wrap=True)
   console.print(report.results_table(summary))
   console.print(report.parameters_table(summary))
-  for line in report.verdict(summary):
-    print(line)
+  for sentence in report.verdict(summary):
+    print(sentence)
   print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
   page = pages.write_html(
-    subject.directory,
-    f"{subject.names['method']} on {subject.dataset.name}: what is it worth with few labels?",
-    common.command(subject.experiment),
-    {**subject.names["pretraining"], **rows[0]["settings"]},
+    line.directory,
+    f"{line.method} on {dataset.name}: what is it worth with few labels?",
+    cli.command(line.experiment),
+    {**(line.pretraining or {}), **rows[0]["settings"]},
     rows,
     summary,
     drawn(folder),
@@ -212,26 +227,24 @@ def _report(subject: Subject, rows: Sequence[dict[str, Any]], predicted: dict, t
   print(f"Report: {page}")
 
 
-def drawn(folder: Path) -> list[tuple[str, str, Path]]:
-  """(title, caption, file) of those of FIGURES that are in `folder`."""
-  paths = [(title, caption, folder / f"{name}.png") for name, title, caption in FIGURES]
-  return [figure for figure in paths if figure[2].exists()]
+def drawn(folder: Path) -> "list[Figure]":
+  """Those of FIGURES that are in `folder`."""
+  from sslx.report import Figure
+
+  figures = [Figure(title, caption, folder / f"{name}.png") for name, title, caption in FIGURES]
+  return [figure for figure in figures if figure.path.exists()]
 
 
-def draw_predictions(dataset: Any, folder: Path, predicted: Mapping[Any, np.ndarray], labels: int) -> None:
-  """Draws what scratch and frozen said of the test images, as far as they are among `predicted`, into `folder`."""
-  for task, logits in predicted.items():
-    if task.mode in ("scratch", "frozen") and task.labels == labels and task.subset_seed == 0:
-      _draw_predictions(dataset, folder, task.mode, logits)
-
-
-def _draw_predictions(dataset: Any, folder: Path, mode: str, logits: np.ndarray) -> None:
+def draw_predictions(dataset: "Dataset", folder: Path, outputs: "Mapping[Case, np.ndarray]", labels: int) -> None:
+  """Draws what scratch and frozen said of the test images, as far as they are among `outputs`, into `folder`."""
   from sslx.report import figures
 
-  test, names = dataset.test, dataset.class_names
-  probability = np.exp(logits - logits.max(1, keepdims=True))
-  confidence = (probability / probability.sum(1, keepdims=True)).max(1)
-  few, guess = np.arange(min(PICTURED, len(test))), logits.argmax(1)
-  samples = figures.predictions(test.images[few], test.labels[few], guess[few], names, confidence[few])
-  figures.save(samples, folder / f"predictions_{mode}.png")
-  figures.save(figures.confusion(test.labels, guess, names), folder / f"confusion_{mode}.png")
+  task, test, names = dataset.task, dataset.test, dataset.task.names
+  for case, values in outputs.items():
+    if case.mode not in ("scratch", "frozen") or (case.labels, case.subset_seed) != (labels, 0):
+      continue
+    confidence, guess = task.probabilities(values).max(1), task.decide(values)
+    first, y = np.arange(min(PICTURED, len(test))), test.targets()
+    samples = figures.predictions(test.x[first], y[first], guess[first], names, confidence[first])
+    figures.save(samples, folder / f"predictions_{case.mode}.png")
+    figures.save(figures.confusion(y, guess, names), folder / f"confusion_{case.mode}.png")

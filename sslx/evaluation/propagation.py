@@ -1,4 +1,5 @@
-"""Label propagation: a few labels spread over the nearest-neighbour graph of all training features.
+"""Label propagation: a few labels spread over the nearest-neighbour graph of all training features. The modes propagate,
+propagate:cmn and, of raw signals, raw+propagate.
 
     F <- alpha S F + (1 - alpha) Y,    S = D^-1/2 W D^-1/2
 
@@ -14,8 +15,9 @@ Class-mass normalisation: Zhu, Ghahramani, Lafferty: Semi-Supervised Learning Us
 Functions, ICML 2003, section 4. It assumes that the class frequencies are known: here, those of the labelled subset.
 """
 
+import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,9 @@ import numpy as np
 from scipy import linalg, sparse
 
 from sslx.compile import jit
+from sslx.evaluation.bench import Bench, Case, Predictor, Source
+from sslx.evaluation.features import extract
+from sslx.tasks.linear import unit
 from sslx.types import Array, UserError
 
 CHUNK = 500  # rows of the similarity matrix at a time: 60,000 images take 120 MB, not 14 GB
@@ -41,41 +46,41 @@ class Space(NamedTuple):
     return unit(features if self.basis is None else (features - self.mean) @ self.basis)
 
 
-class Graph(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Graph:
   """Features and who is near whom."""
 
   space: Space
   bank: np.ndarray  # f32 [N,R], unit length
   smooth: sparse.csr_array  # f32 [N,N], S
   k: int
+  asked: list[tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=list)
+  """The features whose neighbours were asked for last, and these."""
+
+  def neighbours(self, features: np.ndarray) -> np.ndarray:
+    """The k nearest training images of each of [Q,D]: i32 [Q,k]. They are the same for all labels that are spread over the
+    graph, so those of the last features are kept.
+    """
+    if not self.asked or self.asked[0][0] is not features:
+      self.asked[:] = [(features, nearest(self.space(features), self.bank, self.k))]
+    return self.asked[0][1]
 
 
 class Propagated(NamedTuple):
   """A classifier by the propagated labels of the k nearest training images."""
 
-  space: Space
-  bank: np.ndarray  # f32 [N,R], unit length
+  graph: Graph
   belief: np.ndarray  # f32 [N,K], rows that sum to one; of 0 where no label arrived
-  k: int
-  chosen: dict
+  chosen: dict[str, Any]
 
-  def neighbours(self, features: np.ndarray) -> np.ndarray:
-    """The k nearest training images of each of [Q,D]: i32 [Q,k]. The same for all labels spread over one graph."""
-    return nearest(self.space(features), self.bank, self.k)
+  def outputs(self, features: np.ndarray) -> np.ndarray:
+    """Log of the neighbours' mean belief in each class, f32 [Q,K]."""
+    return np.log(np.maximum(self.belief[self.graph.neighbours(features)].mean(1), 1e-9))
 
-  def logits(self, features: np.ndarray, neighbours: np.ndarray | None = None) -> np.ndarray:
-    """Log of the neighbours' mean belief in each class, f32 [Q,K]; neighbours: where they are known already."""
-    index = self.neighbours(features) if neighbours is None else neighbours
-    return np.log(np.maximum(self.belief[index].mean(1), 1e-9))
-
-  def predict(self, features: np.ndarray) -> np.ndarray:
-    """f32 [Q,D] -> class i64 [Q]."""
-    return self.logits(features).argmax(1)
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-  """[N,D] -> [N,D], rows of unit length; rows of 0 stay."""
-  return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-8)
+  @property
+  def size(self) -> int:
+    """Parameters: none."""
+    return 0
 
 
 def principal(features: np.ndarray) -> Space:
@@ -145,4 +150,37 @@ def propagate(
     found = found * (share / np.maximum(found.sum(0), 1e-12)).astype(np.float32)
   belief = found / np.maximum(found.sum(1, keepdims=True), 1e-30)
   chosen = {"k": graph.k, "alpha": ALPHA, "class_mass": class_mass}
-  return Propagated(graph.space, graph.bank, belief.astype(np.float32), graph.k, chosen)
+  return Propagated(graph, belief.astype(np.float32), chosen)
+
+
+def graph_of(bench: Bench, reads: Source) -> Graph:
+  """The graph of all training examples' features; one for all modes and subsets."""
+
+  def make() -> Graph:
+    bench.say(f"the neighbour graph of {len(bench.dataset.train):,} images ({reads} features)")
+    return graph(extract(bench.source(reads), bench.dataset.train.x), plain=reads == "raw")
+
+  return bench.once(("graph", reads), make)
+
+
+def spread(bench: Bench, case: Case, over: Graph, class_mass: bool = False) -> Propagated:
+  """A case's labels, spread over a graph."""
+  rows = bench.labelled.subsets[case.subset_seed][case.labels]
+  return propagate(over, rows, bench.dataset.train.targets()[rows], bench.task.outputs, class_mass)
+
+
+def spreading(reads: Source):
+  """The `fit` of a mode that spreads labels over the graph of these features."""
+
+  def fit(bench: Bench, case: Case) -> Predictor:
+    represent = bench.source(reads)
+    head = spread(bench, case, graph_of(bench, reads), class_mass=case.argument == "cmn")
+    return Predictor(represent, head, 0, represent.size)
+
+  return fit
+
+
+def check(argument: str, block_names: Any) -> None:
+  """Raises ValueError for what is neither nothing nor cmn."""
+  if argument not in ("", "cmn"):
+    raise ValueError(argument)

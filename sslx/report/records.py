@@ -54,6 +54,11 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
   os.replace(temporary, path)
 
 
+def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:
+  """Writes a mapping as indented JSON with sorted keys, whole or not at all."""
+  write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
   """The rows of a JSONL file, in order; [] if there is no such file.
 

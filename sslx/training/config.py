@@ -16,12 +16,22 @@ from sslx import options
 from sslx.options import setting
 from sslx.types import Optimizer, Precision, Schedule, UserError
 
-if TYPE_CHECKING:  # the flags of --help are made of this file alone: what is slow to import is imported where it is used
+if (
+  TYPE_CHECKING
+):  # the flags of --help are made of this file alone: what is slow to import is imported where it is used
   from sslx.data import Dataset
 
 VERSION = 2
 POSITIVE = ("epochs", "batch_size", "learning_rate")
-FACTS = ("x_shape", "x_dtype", "examples", "data_crc32", "smoke", "variant", "version")  # no settings, but part of what a run is
+FACTS = (
+  "x_shape",
+  "x_dtype",
+  "examples",
+  "data_crc32",
+  "smoke",
+  "variant",
+  "version",
+)  # no settings, but part of what a run is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from sslx.types import Params, UserError
+from sslx.types import Params
 
 
 def path_of(key_path: Sequence[Any]) -> str:
@@ -28,24 +28,6 @@ def matching(params: Params, patterns: Iterable[str]) -> Any:
   return jax.tree_util.tree_map_with_path(
     lambda path, _: any(fnmatch.fnmatchcase(path_of(path), p) for p in patterns), params
   )
-
-
-def trained_blocks(mode: str, block_names: Sequence[str]) -> tuple[str, ...]:
-  """Encoder blocks that a mode trains: scratch and full all, frozen none, last:K the last K.
-
-  Raises:
-    UserError: last:K with K not in 1 .. number of blocks, or an unknown mode.
-  """
-  if mode in ("scratch", "full"):
-    return tuple(block_names)
-  if mode == "frozen":
-    return ()
-  kind, _, k = mode.partition(":")
-  if kind != "last" or not k.isdecimal():
-    raise UserError(f"--modes={mode}: unknown mode. Known: scratch, frozen, last:K (K blocks), full.")
-  if not 1 <= int(k) <= len(block_names):
-    raise UserError(f"--modes={mode}: this encoder has {len(block_names)} blocks ({', '.join(block_names)}).")
-  return tuple(block_names[-int(k) :])
 
 
 def trainable(params: Params, blocks: Iterable[str]) -> Any:

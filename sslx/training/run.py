@@ -193,7 +193,9 @@ def plan(
   return Plan(meta, pretext, tx, dataset.modality, data, watched, watched_y, steps, batch_size)
 
 
-def run(plan: Plan, ts: TrainState, beside: Sequence[Hook] = (), watches: Sequence[Watch] = (), **how: Any) -> TrainState:
+def run(
+  plan: Plan, ts: TrainState, beside: Sequence[Hook] = (), watches: Sequence[Watch] = (), **how: Any
+) -> TrainState:
   """Trains from `ts` to the plan's last step, and watches it.
 
   Says so on stderr, once, where the embeddings of a method on two views collapse.

@@ -1,0 +1,267 @@
+"""Run directories and pretraining: opened by configuration, gone on with, read back."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from experiments.shared import cli
+from experiments.shared.cli import FLAGS, SMOKE_STEPS
+from sslx.training.config import Config
+from sslx.types import UserError
+
+if TYPE_CHECKING:
+  from sslx import nn
+  from sslx.data import Dataset, Split
+  from sslx.training.run import Meta, Plan
+  from sslx.types import Pretext
+
+SMOKE_IMAGES = 600
+
+
+class Job(NamedTuple):
+  """A pretraining, to be done or finished, and the directory that it is kept in."""
+
+  dataset: "Dataset"
+  plan: "Plan"
+  directory: Path
+
+  @property
+  def config(self) -> Config:
+    """Resolved on the data set."""
+    return self.plan.config
+
+
+def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | None" = None) -> Job:
+  """Loads the data where they are not given, and opens the run directory of a configuration.
+
+  The directory's name and config.json are made of what determines the pretrained encoder, so that other labels, modes
+  or seeds of the comparison find it again, and the same command after a kill goes on where it stopped.
+
+  Raises:
+    UserError: a setting that is not known, or does not fit the method, the encoder or the data.
+  """
+  from sslx import nn
+  from sslx.pretext import check
+  from sslx.training.run import plan
+
+  encoder = nn.build(config.encoder or check(config.method).encoder)
+  features = config.features or "flatten"
+  nn.check_reading(features, encoder.block_names)
+  dataset = dataset or load_dataset(config.dataset)
+  planned = plan(config, dataset, features, SMOKE_STEPS if config.smoke else None, pretext)
+  made = planned.config
+  name = f"{made.method}-{made.dataset}-{made.encoder}"
+  return Job(dataset, planned, open_directory(Path(FLAGS.out), made.to_json(), name, FLAGS.fresh))
+
+
+def load_dataset(spec: str) -> "Dataset":
+  """The data set of the flags; a few hundred images of it with --smoke."""
+  from sslx import data
+
+  cli.positive("image_size", "in_memory_limit")
+  dataset = data.load(spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit)
+  return _small(dataset) if FLAGS.smoke else dataset
+
+
+def _small(dataset: "Dataset") -> "Dataset":
+  """The first few hundred examples of each split, for --smoke."""
+
+  def head(split: "Split", n: int) -> "Split":
+    rows = np.arange(min(n, len(split)))
+    return dataclasses.replace(split, x=split.x[rows], y=None if split.y is None else split.y[rows])
+
+  small = {"train": head(dataset.train, SMOKE_IMAGES), "test": head(dataset.test, SMOKE_IMAGES // 2)}
+  if dataset.unlabeled is not None:
+    small["unlabeled"] = head(dataset.unlabeled, SMOKE_IMAGES // 2)
+  return dataclasses.replace(dataset, **small)
+
+
+def pretrain(job: Job) -> "tuple[nn.Representation, float]":
+  """(the pretrained encoder, seconds spent in this call); restores what is already there.
+
+  Draws the loss curve and what the method sees and makes into figures/, when it trained.
+  """
+  import jax
+
+  from sslx.evaluation import knn
+  from sslx.report import figures, records
+  from sslx.training import checkpoint, hooks, run
+  from sslx.training.progress import progress
+  from sslx.types import ENCODER
+
+  begin, plan, checkpoints = time.monotonic(), job.plan, job.directory / "checkpoints"
+  restored = checkpoint.restore(checkpoints, run.shapes(plan))
+  ts = restored or run.start(plan)
+  done = int(ts.step)
+  if restored and done < plan.steps:
+    print(f"continuing at step {done} of {plan.steps}", file=sys.stderr)
+  metrics = job.directory / "metrics.jsonl"
+  # What a kill left beyond the checkpoint goes.
+  records.write_rows(metrics, [row for row in records.read_rows(metrics) if row["step"] <= done])
+  if done < plan.steps:
+    with progress(f"pretraining {job.config.method}", plan.steps - done) as bar:
+      save = hooks.save_to(lambda ts: checkpoint.save(checkpoints, ts, plan.meta.to_json()), FLAGS.save_seconds)
+      log = hooks.log_to(lambda row: records.append_row(metrics, row))
+      ts = run.run(plan, ts, [log, save, hooks.showing(bar, done)], knn.watches(plan, FLAGS.online_knn))
+    folder = job.directory / "figures"
+    figures.save(figures.loss_curve(records.read_rows(metrics)), folder / "loss.png")
+    first = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
+    if plan.pretext.show:
+      pictures = run.pictures(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(1), first)
+      figures.save(figures.picture_rows(pictures), folder / "pretext.png")
+    if plan.pretext.views:
+      _draw_views(plan, first["x"], folder / "views.png")
+  tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
+  return run.representation(plan.meta, tree), time.monotonic() - begin
+
+
+def _draw_views(plan: "Plan", x: np.ndarray, path: Path) -> None:
+  """Each operation of the method's random views alone, and all of them, twice."""
+  import jax
+  import jax.numpy as jnp
+
+  from sslx.modalities import views
+  from sslx.report import figures
+
+  assert plan.pretext.views
+  rows = views.pictures(plan.pretext.views, jax.random.key(1), plan.modality.prepare(jnp.asarray(x)))
+  pictures = {title: plan.modality.picture(np.asarray(row)) for title, row in rows.items()}
+  figures.save(figures.picture_rows(pictures), path)
+
+
+# ---- directories -----------------------------------------------------------------------------------------------------
+
+
+def open_directory(out: Path, identity: Mapping[str, Any], name: str, fresh: bool) -> Path:
+  """The run directory of `identity` below `out`, made if need be; config.json in it says what it belongs to.
+
+  It is called `name` and a digest of `identity`; one that an older sslx called otherwise is found by its config.json.
+
+  Raises:
+    UserError: it is not writable, or config.json in it is of another configuration.
+  """
+  from sslx.report import records
+
+  text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
+  digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+  stem = re.sub(r"[^\w.=]+", "-", name)[:80].strip("-")
+  directory = (out / f"{stem}-{digest}").absolute()
+  if not directory.exists():
+    directory = _older(out, stem, json.loads(text)) or directory
+  try:
+    if fresh and directory.exists():
+      shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "config.json"
+    if not path.exists():
+      records.write_text(path, text)
+    elif upgraded(json.loads(path.read_text())) != json.loads(text):
+      raise UserError(
+        f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another --out."
+      )
+    if not os.access(directory, os.W_OK):
+      raise PermissionError(f"{directory} is read-only")
+  except OSError as error:
+    raise UserError(
+      f"--out={out}: cannot write there ({error.strerror or error}); name a folder you may write to."
+    ) from error
+  return directory
+
+
+def _older(out: Path, stem: str, identity: dict[str, Any]) -> Path | None:
+  """The directory that an older sslx made for this identity, under another digest."""
+  for path in sorted(out.glob(f"{stem}-*/config.json")) if out.is_dir() else []:
+    try:
+      if upgraded(json.loads(path.read_text())) == identity:
+        return path.parent.absolute()
+    except (ValueError, OSError, UserError):  # another's directory is no reason to stop
+      continue
+  return None
+
+
+def upgraded(saved: Mapping[str, Any]) -> dict[str, Any]:
+  """What an older sslx wrote of a configuration, or of an identity that holds one, as it is written today."""
+  if "hp" in saved:
+    own = {name: value for name, value in saved.items() if name != "step"}
+    step = {"step": saved["step"]} if "step" in saved else {}
+    return {**Config.read(own).to_json(), **step}
+  kept = dict(saved)
+  if isinstance(saved.get("pretraining"), Mapping):
+    kept["pretraining"] = upgraded(saved["pretraining"])
+  if isinstance(saved.get("compare"), list):
+    kept["compare"] = [upgraded(one) for one in saved["compare"]]
+  return kept
+
+
+# ---- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def given_checkpoint() -> Path:
+  """The folder of --checkpoint. Raises UserError where the flag is missing."""
+  if not FLAGS.checkpoint:
+    raise UserError(
+      "--checkpoint is missing: name a run directory, such as --checkpoint=runs/denoise-mnist-conv-1a2b3c4d."
+    )
+  return Path(FLAGS.checkpoint)
+
+
+def read_checkpoint(folder: Path) -> "tuple[dict[str, Any], Meta]":
+  """({"params", "stats"} of its encoder, what it says of itself)."""
+  from sslx.training import checkpoint
+  from sslx.training.run import Meta
+
+  tree, saved = checkpoint.restore_encoder(folder)
+  return tree, Meta.read(saved)
+
+
+def adopt(meta: "Meta", also: Sequence[str] = ()) -> None:
+  """Sets the flags of pretraining (and of `also`), and --features, to what the checkpoint of `meta` was made with.
+
+  Raises:
+    UserError: one was given, and is another.
+  """
+  from sslx import options
+  from sslx.pretext import check
+
+  config, method = meta.config, check(meta.config.method)
+  made: dict[str, Any] = {name: getattr(config, name) for name in ("method", "encoder", "epochs", "seed", *also)}
+  for one in options.settings(Config):
+    value, usual = getattr(config, one.name), getattr(method, one.name, one.default)
+    if one.flag and one.name not in (*made, "hp", "dataset", "features", "watch") and value != usual:
+      made[one.flag] = value
+  usual = options.assignments(options.resolve(method.factory, {}))
+  made["hp"] = [text for text in options.assignments(config.hp) if text not in usual]
+  for name, value in made.items():
+    if FLAGS[name].present and FLAGS[name].value != value:
+      raise UserError(f"--{name}={FLAGS[name].value}: the checkpoint was made with {value}; leave --{name} out.")
+  cli.default(**made, features=meta.features)
+
+
+def checkpoint_dataset(meta: "Meta") -> "Dataset":
+  """The data set of --dataset, or else the one that the checkpoint of `meta` was made on.
+
+  Raises:
+    UserError: its images are of another shape than the checkpoint's.
+  """
+  dataset = load_dataset(FLAGS.dataset if FLAGS["dataset"].present else meta.config.dataset)
+  if dataset.x_shape != meta.config.x_shape:
+    raise UserError(
+      f"--dataset={dataset.name}: its images are {dataset.x_shape}, this encoder was made for "
+      f"{meta.config.x_shape}; try --image_size={meta.config.x_shape[0]} or another --checkpoint."
+    )
+  return dataset
+
+
+def config_of(meta: "Meta") -> dict[str, Any]:
+  """What rows say of a checkpoint's pretraining: it may be of a run that was not finished."""
+  return {**meta.config.to_json(), "step": meta.step}

@@ -1,0 +1,171 @@
+"""What a mode works with: labelled subsets, a pretrained encoder, and what is computed once for all of its cases."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from sslx import nn
+from sslx.data import Dataset
+from sslx.data.types import Rows
+from sslx.evaluation import features
+from sslx.evaluation.features import extract
+from sslx.evaluation.recipe import Recipe
+from sslx.types import Head, Task, UserError
+
+REFERENCE = 10_000  # unlabelled training examples that standardisation takes its statistics from
+Source = Literal["raw", "random", "pretrained"]
+T = TypeVar("T")
+
+
+class Case(NamedTuple):
+  """One predictor to train."""
+
+  mode: str
+  labels: int
+  subset_seed: int
+
+  @property
+  def argument(self) -> str:
+    """What stands after the colon of the mode: 2 of last:2."""
+    return self.mode.partition(":")[2]
+
+
+class Labelled(NamedTuple):
+  """Which training examples may be read with their targets: {seed: {size: rows}}, and rows held out for validation."""
+
+  subsets: Mapping[int, Mapping[int, np.ndarray]]
+  heldout: np.ndarray | None
+
+  def of(self, cases: Sequence[Case]) -> "Labelled":
+    """Only the subsets of these cases."""
+    wanted = {seed: {c.labels for c in cases if c.subset_seed == seed} for seed in self.subsets}
+    kept = {s: {n: rows for n, rows in sizes.items() if n in wanted[s]} for s, sizes in self.subsets.items()}
+    return self._replace(subsets={seed: sizes for seed, sizes in kept.items() if sizes})
+
+  def rows(self) -> np.ndarray:
+    """All of them, ascending, each once."""
+    parts = [rows for sizes in self.subsets.values() for rows in sizes.values()]
+    return np.unique(np.concatenate([*parts, [] if self.heldout is None else self.heldout])).astype(np.int64)
+
+
+class Predictor(NamedTuple):
+  """What a mode's training gives: features, a head on them, and how many parameters were trained."""
+
+  represent: nn.Representation
+  head: Head
+  trainable: int
+  total: int
+
+  def outputs(self, x: Rows) -> np.ndarray:
+    """Raw x [N,...] -> the task's outputs [N,K]."""
+    return self.head.outputs(extract(self.represent, x))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bench:
+  """What `Mode.fit` gets beside its case."""
+
+  dataset: Dataset
+  labelled: Labelled
+  pretrained: nn.Representation
+  recipe: Recipe
+  seed: int
+  """Of the pretraining: the random encoder is drawn with it."""
+  say: Callable[[str], None] = lambda line: None
+  memory: dict[Hashable, Any] = dataclasses.field(default_factory=dict)
+  """What `once` made, and under SHARED the seconds that it took."""
+
+  @property
+  def task(self) -> Task:
+    """Of the data set."""
+    return self.dataset.task
+
+  def once(self, name: Hashable, make: Callable[[], T]) -> T:
+    """What `make` gives, made when it is first asked for under this name. Its time is no case's own."""
+    if name not in self.memory:
+      begin, before = time.monotonic(), self.shared_seconds
+      self.memory[name] = make()
+      self.memory[SHARED] = before + time.monotonic() - begin  # what it made within is part of it
+    return self.memory[name]
+
+  @property
+  def shared_seconds(self) -> float:
+    """Seconds that all of `once` took so far."""
+    return self.memory.get(SHARED, 0.0)
+
+  def fresh(self, seed: int) -> nn.Representation:
+    """The pretrained encoder's architecture with random weights."""
+    return self.once("init", lambda: features.random(self.pretrained, self.dataset))(seed)
+
+  def source(self, reads: Source) -> nn.Representation:
+    """Whose features a mode reads."""
+    if reads == "raw":
+      return self.once("raw", lambda: features.raw(self.dataset.modality))
+    return self.pretrained if reads == "pretrained" else self.once("random", lambda: self.fresh(self.seed))
+
+  def read(self, rows: np.ndarray) -> tuple[Rows, np.ndarray]:
+    """(x, y) of labelled rows."""
+    return self.dataset.train.x[rows], self.dataset.train.targets()[rows]
+
+  def features_of(self, reads: Source, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(features, y) of labelled rows; features of all of them are computed at once."""
+    known = self.once("rows", self.labelled.rows)
+    train, represent = self.dataset.train, self.source(reads)
+    cached = self.once(("labelled", reads), lambda: extract(represent, train.x[known]))
+    return cached[np.searchsorted(known, rows)], train.targets()[rows]
+
+  def reference(self, reads: Source) -> np.ndarray:
+    """Features of up to REFERENCE training examples, without their targets."""
+    train, represent = self.dataset.train, self.source(reads)
+    rows = np.sort(np.random.default_rng(self.seed).permutation(len(train))[:REFERENCE])
+    return self.once(("reference", reads), lambda: extract(represent, train.x[rows]))
+
+
+SHARED = "seconds"
+
+
+class Mode(NamedTuple):
+  """A way to use labels: an entry of `sslx.evaluation.MODES`."""
+
+  reads: Source
+  """Whose features it starts from."""
+  tasks: tuple[str, ...]
+  """The entries of TASKS that it can do."""
+  fit: Callable[[Bench, Case], Predictor]
+  help: str
+  argument: str = ""
+  """What stands after a colon: K of last:K. In brackets where it may be left out."""
+  check: Callable[[str, Sequence[str]], None] = lambda argument, block_names: None
+  """(argument, names of the encoder's blocks): raises ValueError or UserError for one that is not fit."""
+  trains_encoder: bool = False
+  whole: bool = True
+  """Whether its predictor is the encoder with a linear head: all such have the same number of parameters."""
+  control: str | None = None
+  """The mode that does the same from the raw signal: a table of this one needs it beside it."""
+
+
+def draw(dataset: Dataset, sizes: Sequence[int], seeds: int, heldout: int) -> Labelled:
+  """Nested subsets for seeds 0 .. seeds-1 as the task draws them; `heldout` further rows that no subset contains.
+
+  Raises:
+    UserError: a size that the training split does not have.
+  """
+  y = dataset.train.targets()
+  pool, held = np.arange(len(y)), None
+  if heldout:
+    if heldout >= len(y):
+      raise UserError(f"--validation=heldout:{heldout}: the training split has only {len(y)} labels.")
+    held = _subset(f"--validation=heldout:{heldout}", dataset.task, y, [heldout], 2**31)[heldout]
+    pool = np.setdiff1d(pool, held)
+  drawn = {seed: _subset("--labels", dataset.task, y[pool], sizes, seed) for seed in range(seeds)}
+  return Labelled({s: {n: pool[rows] for n, rows in by_size.items()} for s, by_size in drawn.items()}, held)
+
+
+def _subset(flag: str, task: Task, y: np.ndarray, sizes: Sequence[int], seed: int) -> dict[int, np.ndarray]:
+  try:
+    return task.subset(y, sizes, seed)
+  except UserError as error:
+    raise UserError(f"{flag}: {error}") from error

@@ -1,0 +1,45 @@
+"""Features of whole splits, and the representations that are no pretrained encoder: raw signals and random weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sslx import nn
+from sslx.compile import jit_once
+from sslx.data import Dataset
+from sslx.data.types import Rows
+from sslx.types import Array, Modality
+
+
+def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> np.ndarray:
+  """f32 [N,...]: `function`, such as a Representation, of raw x [N,...]. It should be jitted: every batch has the same
+  shape (the last is padded), so that one compilation serves all sets.
+  """
+  out = []
+  for start in range(0, len(x), batch_size):
+    batch = np.asarray(x[np.arange(start, min(start + batch_size, len(x)))])
+    padding = [(0, batch_size - len(batch))] + [(0, 0)] * (batch.ndim - 1)
+    out.append(function(jnp.asarray(np.pad(batch, padding))))  # not waited for: the next batch is read meanwhile
+    if len(out) > 1:
+      out[-2] = np.asarray(out[-2])
+  return np.concatenate(out)[: len(x)].astype(np.float32, copy=False)
+
+
+def raw(modality: Modality) -> nn.Representation:
+  """The prepared signal itself."""
+  return nn.Representation(nn.RAW, "flatten", {}, {}, modality.prepare)
+
+
+def random(like: nn.Representation, dataset: Dataset) -> Callable[[int], nn.Representation]:
+  """seed -> the same encoder and reading with random weights, as `scratch` starts from and the row `random` keeps."""
+  raw_x = np.zeros((1, *dataset.x_shape), dataset.train.x.dtype)
+  encoder, x = like.encoder, jax.eval_shape(like.prepare, raw_x)
+
+  @jit_once
+  def init(key: Array) -> tuple[dict, dict]:
+    return nn.init(encoder, key, jnp.zeros(x.shape, x.dtype))
+
+  return lambda seed: like.holding(*init(jax.random.key(seed)))

@@ -1,0 +1,73 @@
+"""How the modes that train by gradient are trained: its fields are flags, arguments in Python, and entries of a row."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sslx import options
+from sslx.options import setting
+from sslx.types import Optimizer, Schedule, UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+  """One recipe for all modes that train by gradient.
+
+  Raises:
+    UserError: from the constructor: a number that is not positive, or an unknown choice.
+  """
+
+  steps: int = setting(
+    150,
+    "Steps of the modes that train by gradient (scratch, last:K, full); more where --finetune_epochs takes more.",
+    flag="finetune_steps",
+  )
+  epochs: float = setting(
+    1.0, "At least this many passes over the labels, where they take more steps.", flag="finetune_epochs"
+  )
+  batch_size: int = setting(50, "Their batch size.", flag="finetune_batch_size")
+  learning_rates: tuple[float, ...] = setting(
+    (2e-3,), "Their peak learning rate; of several, --validation chooses.", flag="finetune_learning_rates"
+  )
+  weight_decay: float = setting(1e-4, "Their decoupled weight decay.")
+  self_train_epochs: float = setting(2.0, "Passes of the mode self_train over all training images, a round.")
+  self_train_batch_size: int = setting(128, "Its batch size.")
+  self_train_learning_rate: float = setting(3e-3, "Its peak learning rate.")
+  self_train_rounds: int = setting(
+    2, "Its rounds: train on the spread labels, spread them anew over the graph of what was learnt."
+  )
+  folds: int = setting(3, "Of the cross-validation that chooses among several learning rates.", flag=None)
+  optimizer: Optimizer = setting("adamw", "Of these modes.", flag=None)
+  schedule: Schedule = setting("cosine", "Of their learning rate.", flag=None)
+  shuffle: bool = setting(True, "Whether their order is drawn anew each epoch.", flag=None)
+  patience: int | None = setting(
+    None,
+    "With a number, training ends early where the training score of that many epochs in a row was not above the best.",
+    flag=None,
+  )
+  head: Literal["logistic", "gradient"] = setting(
+    "logistic",
+    "How the head of a frozen encoder is trained: by the task's own solver that chooses for itself (logistic regression "
+    "of classes), or by gradient, as in the other modes.",
+    flag=None,
+  )
+
+  def __post_init__(self) -> None:
+    options.check_choices(self)
+    object.__setattr__(self, "learning_rates", tuple(self.learning_rates))
+    for one in options.settings(Recipe):
+      value = getattr(self, one.name)
+      if one.name != "weight_decay" and isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+        raise UserError(f"--{one.flag or one.name}={value:g}: must be positive.")
+    if not self.learning_rates or min(self.learning_rates) <= 0:
+      rates = ",".join(f"{rate:g}" for rate in self.learning_rates)
+      raise UserError(f"--finetune_learning_rates={rates}: expected positive numbers.")
+
+  def to_json(self) -> dict[str, Any]:
+    """Of JSON's types; `read` reads it."""
+    return {**dataclasses.asdict(self), "learning_rates": list(self.learning_rates)}
+
+  @classmethod
+  def read(cls, saved: Mapping[str, Any]) -> "Recipe":
+    """Of a row's settings, whose further entries are left out; a row that is older than a field has its default."""
+    return cls(**{field.name: saved[field.name] for field in dataclasses.fields(cls) if field.name in saved})

@@ -17,13 +17,15 @@ scratch 99.4; rotation 98.6, 99.5; simclr 99.1, 99.5: fully trained, no measurab
 """
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from experiments import START
-from experiments.shared import cli, methods
+from experiments.shared import cli, methods, pages
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
+
+if TYPE_CHECKING:
+  from sslx import report
 
 METHODS = ["rotation", "simclr"]  # the defaults of flags here
 LABELS = ["100", "all"]
@@ -34,8 +36,9 @@ HEADING = "Frozen, partly and fully trained"
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx import report
-  from sslx.evaluation import CONTROLS
+  from sslx.evaluation.modes import CONTROLS, mode
   from sslx.report import figures, readings
+  from sslx.report.pages import Figure
 
   if FLAGS["method"].present or FLAGS.checkpoint:
     raise UserError("--method, --checkpoint: several methods are compared here; name them with --methods=A,B.")
@@ -49,9 +52,7 @@ def main() -> None:
   outcome = methods.run_variants("assignment", compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
 
-  sizes = {
-    r["parameters_total"] for r in outcome.rows if r["mode"] in ("scratch", "frozen", "full") or "last" in r["mode"]
-  }
+  sizes = {row["parameters_total"] for row in outcome.rows if mode(row["mode"]).whole}
   assert len(sizes) == 1, f"the compared networks differ in their number of parameters: {sizes}"
   sentences = [f"Every network has {sizes.pop():,} parameters, encoder and classifier."]
   for labels in counts:
@@ -63,21 +64,22 @@ def main() -> None:
     overall = readings.ranking(at, lambda e: called(e), len(dataset.test))
     sentences.append(readings.reading(f"All methods, {labels:,} labels", overall))
 
-  tables = []
+  score = summary[0].score
+  tables, note = [], report.curve_note(score)
   for variant in compared:
     own = [e for e in summary if e.method in (variant.title, methods.NONE)]
-    tables.append((variant.title, report.curve_cells(own), methods.CURVE_NOTE))
+    tables.append(report.Table(variant.title, report.curve_cells(own), note))
   path = directory / "figures/accuracy.png"
   figures.save(figures.method_dots(summary), path)
-  drawn = [(HEADING, "Test accuracy by mode; whiskers are one standard deviation over label subsets.", path)]
-  lead = methods.Lead(tables, [methods.CURVE_NOTE, readings.NOTE], drawn, sentences)
+  caption = f"Test {score.name} by mode; whiskers are one standard deviation over label subsets."
+  lead = pages.Lead(tables, [note, readings.note(score)], [Figure(HEADING, caption, path)], sentences)
   title = f"{', '.join(v.title for v in compared)} and supervised training on {dataset.name}"
-  methods.write_report("assignment", title, directory, HEADING, outcome, timings, methods.budget(), lead=lead)
+  pages.write_report("assignment", title, directory, HEADING, outcome, timings, methods.budget(), lead=lead)
 
 
-def called(entry: Mapping[str, Any]) -> str:
+def called(entry: "report.Entry") -> str:
   """`simclr frozen`, or `scratch`, which belongs to no method."""
-  return entry.mode if entry.method == methods.NONE else f"{entry['method']} {entry['mode']}"
+  return entry.mode if entry.method == methods.NONE else f"{entry.method} {entry.mode}"
 
 
 if __name__ == "__main__":

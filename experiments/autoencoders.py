@@ -15,24 +15,24 @@ import time
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, methods, runs
+from experiments.shared import cli, methods, pages, runs
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
 FAMILY = ("autoencode", "denoise", "stacked_denoise", "sparse", "contractive", "vae", "wta", "conv_wta")
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
 PARTS = {
-  "family": ("The family", [Variant(name, name) for name in FAMILY]),
+  "family": ("The family", [methods.Variant(name, name) for name in FAMILY]),
   "outputs": (
     "Output and loss",
     [
-      Variant(f"{output} + {loss}", "autoencode", (f"output={output}", f"loss={loss}"))
+      methods.Variant(f"{output} + {loss}", "autoencode", (f"output={output}", f"loss={loss}"))
       for output, loss in (("sigmoid", "bce"), ("sigmoid", "mse"), ("linear", "mse"))
     ],
   ),
   "corruption": (
     "Corruption",
-    [Variant(f"level {level:g}", "denoise", (f"level={level:g}",)) for level in LEVELS],
+    [methods.Variant(f"level {level:g}", "denoise", (f"level={level:g}",)) for level in LEVELS],
   ),
 }
 
@@ -52,7 +52,7 @@ def main() -> None:
     directory, heads_only = methods.open_directory(f"autoencoders-{part}", dataset), part != "family"
     outcome = methods.run_variants("autoencoders", members, dataset, directory, timings, heads_only=heads_only)
     title = f"{heading}: autoencoders on {dataset.name}"
-    methods.write_report("autoencoders", title, directory, heading, outcome, timings, methods.budget())
+    pages.write_report("autoencoders", title, directory, heading, outcome, timings, methods.budget())
 
 
 if __name__ == "__main__":

@@ -13,20 +13,20 @@ import time
 from pathlib import Path
 
 from experiments import START
-from experiments.shared import cli, methods, runs, table
+from experiments.shared import cli, pages, runs, table
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
 MODES = ["frozen", "knn:20"]  # the default of --modes here
 NOTE = (
-  "Test accuracy in percent, mean ± standard deviation over label subsets, of each block's output. ↑ (↓): the 95% "
+  "Mean ± standard deviation over label subsets, of each block's output. ↑ (↓): the 95% "
   "interval of the difference to the same block of a random encoder, paired by subset, lies above (below) zero."
 )
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx.evaluation import check_modes, mode
+  from sslx.evaluation.modes import check_modes, mode
   from sslx.training.run import representation
 
   cli.recipe()
@@ -51,8 +51,8 @@ def main() -> None:
     bench = table.bench(dataset, labelled, represent)
     rows += table.run_modes(line, bench, ("random", *(m for m in modes if m != "random")), timings).rows
   heading = f"Blocks of {config.method} on {dataset.name}"
-  outcome, facts = methods.Outcome(rows), {"encoder": config.encoder, **config.to_json()}
-  methods.write_report("blocks", heading, directory, "Blocks", outcome, timings, facts, "random", NOTE)
+  outcome, facts = pages.Outcome(rows), {"encoder": config.encoder, **config.to_json()}
+  pages.write_report("blocks", heading, directory, "Blocks", outcome, timings, facts, "random", NOTE)
 
 
 if __name__ == "__main__":

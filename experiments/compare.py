@@ -12,7 +12,7 @@ method by method. A method that does not fit the images says why in the table.
 import time
 
 from experiments import START
-from experiments.shared import cli, methods, runs
+from experiments.shared import cli, methods, pages, runs
 from experiments.shared.cli import FLAGS
 
 
@@ -27,7 +27,7 @@ def main() -> None:
   compared = [methods.Variant(name, name) for name in names]
   outcome = methods.run_variants("compare", compared, dataset, directory, timings)
   title = f"Methods on {dataset.name}, with few labels"
-  methods.write_report("compare", title, directory, "Methods", outcome, timings, methods.budget())
+  pages.write_report("compare", title, directory, "Methods", outcome, timings, methods.budget())
 
 
 if __name__ == "__main__":

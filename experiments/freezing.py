@@ -21,20 +21,19 @@ denoise are best with two or all blocks trained at every number of labels, and f
 import time
 
 from experiments import START
-from experiments.shared import cli, methods
+from experiments.shared import cli, methods, pages
 from experiments.shared.cli import FLAGS
 
 METHODS = ["denoise", "rotation", "simclr"]  # the defaults of flags here
 LABELS = (30, 100, 300, 1000, 10_000)
 FINETUNE_EPOCHS = 10.0
-HEADING = "Accuracy against trained blocks"
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx import nn, report
   from sslx.report import figures, readings
-  from sslx.report.figures import blocks as figures_blocks
+  from sslx.report.pages import Figure
 
   compared, dataset = methods.given(methods=METHODS)
   blocks = nn.build(FLAGS.encoder).block_names
@@ -45,10 +44,10 @@ def main() -> None:
   outcome = methods.run_variants("freezing", compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
   path = directory / "figures/blocks.png"
-  figures.save(figures_blocks.trained_blocks(summary, depths), path)
+  figures.save(figures.trained_blocks(summary, depths), path)
   caption = "Mean and standard deviation over label subsets. Right of each curve, hollow: training from scratch."
 
-  def name(entry: readings.Entry) -> str:
+  def name(entry: report.Entry) -> str:
     depth = depths.get(entry.mode)
     return entry.mode if depth is None else f"{depth} of {len(blocks)} blocks"
 
@@ -63,10 +62,12 @@ def main() -> None:
       if len(mine) > 1:
         ranked = readings.ranking(mine, name, len(dataset.test))
         sentences.append(readings.reading(f"{variant.title}, {labels:,} labels", ranked))
-  tables = [(HEADING, report.curve_cells(summary), methods.CURVE_NOTE)]
-  lead = methods.Lead(tables, [methods.CURVE_NOTE, readings.NOTE], [(HEADING, caption, path)], sentences)
+  score = summary[0].score
+  heading, note = f"{score.name.capitalize()} against trained blocks", report.curve_note(score)
+  tables = [report.Table(heading, report.curve_cells(summary), note)]
+  lead = pages.Lead(tables, [note, readings.note(score)], [Figure(heading, caption, path)], sentences)
   title = f"How many blocks to train: {', '.join(v.title for v in compared)} on {dataset.name}"
-  methods.write_report("freezing", title, directory, HEADING, outcome, timings, methods.budget(), lead=lead)
+  pages.write_report("freezing", title, directory, heading, outcome, timings, methods.budget(), lead=lead)
 
 
 if __name__ == "__main__":

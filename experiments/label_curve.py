@@ -17,14 +17,17 @@ Scratch is given every chance: at least 20 passes over the labels, or --finetune
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, methods
+from experiments.shared import cli, methods, pages
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
+
+if TYPE_CHECKING:
+  from sslx.data import Dataset
 
 flags.DEFINE_integer("at", None, "The number of labels that is told in words. Default: 100, or the middle of --labels.")
 
@@ -46,7 +49,7 @@ def main() -> None:
   curve("label_curve", compared, dataset)
 
 
-def curve(experiment: str, compared: Sequence[methods.Variant], dataset: Any) -> None:
+def curve(experiment: str, compared: Sequence[methods.Variant], dataset: "Dataset") -> None:
   """Trains `compared` at every number of --labels, and writes the curves, the labels that are saved, and the report.
 
   Raises:
@@ -54,6 +57,7 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: Any) ->
   """
   from sslx import report
   from sslx.report import figures, labels_saved
+  from sslx.report.pages import Figure
 
   counts = cli.label_counts(dataset, cli.heldout())
   at = FLAGS.at or (AT if AT in counts else counts[len(counts) // 2])
@@ -63,11 +67,14 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: Any) ->
   timings = {"start-up": time.monotonic() - START}
   outcome = methods.run_variants(experiment, compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
-  needed = labels_saved.labels_needed(summary)
+  needs = labels_saved.labels_needed(summary)
+  score, note = summary[0].score, report.curve_note(summary[0].score)
+  heading = f"{score.name.capitalize()} against number of labels"
   lead = None
-  if needed:
-    first = max((one for one in needed if one.labels == at), key=lambda one: one.accuracy)
-    spans = [(at, first.needed, first.accuracy, f"{labels_saved.times_text(first)} the labels")]
+  if needs:
+    sign = 1 if score.higher_is_better else -1
+    first = max((need for need in needs if need.labels == at), key=lambda need: sign * need.value)
+    spans = [(at, first.needed, first.value, f"{labels_saved.times_text(first)} the labels")]
     path = directory / "figures/labels.png"
     drawing = figures.label_curve([e for e in summary if e.mode != "raw"], spans)
     assert drawing is not None  # scratch has several numbers of labels
@@ -76,13 +83,13 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: Any) ->
       f"Mean and standard deviation over label subsets. The arrow: from {first.name} at {at:,} labels to scratch."
     )
     tables = [
-      ("Accuracy against number of labels", report.curve_cells(summary), methods.CURVE_NOTE),
-      ("Labels that training from scratch needs", labels_saved.needed_cells(needed), NEEDED_NOTE),
+      report.Table(heading, report.curve_cells(summary), note),
+      report.Table("Labels that training from scratch needs", labels_saved.needed_cells(needs), NEEDED_NOTE),
     ]
-    drawn = [("Accuracy against number of labels", caption, path)]
-    lead = methods.Lead(tables, [methods.CURVE_NOTE, NEEDED_NOTE], drawn, labels_saved.needed_sentences(needed, at))
-  title = f"{', '.join(v.title for v in compared)} on {dataset.name}: accuracy against number of labels"
-  methods.write_report(experiment, title, directory, "Modes", outcome, timings, methods.budget(), lead=lead)
+    drawn = [Figure(heading, caption, path)]
+    lead = pages.Lead(tables, [note, NEEDED_NOTE], drawn, labels_saved.needed_sentences(needs, at))
+  title = f"{', '.join(v.title for v in compared)} on {dataset.name}: {heading.lower()}"
+  pages.write_report(experiment, title, directory, "Modes", outcome, timings, methods.budget(), lead=lead)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,14 @@ takes minutes. Everything resumes.
 import time
 
 from experiments import START
-from experiments.shared import cli, methods
+from experiments.shared import cli, methods, pages
 from experiments.shared.cli import FLAGS
 
 LABELS = ["1%", "10%", "all"]  # the defaults of flags here
 FINETUNE_EPOCHS = 20.0
 ALL, FEW = ["frozen", "knn:20", "knn:200"], ["scratch", "frozen", "full"]  # modes with all labels, and with fewer
 NOTE = (
-  "Test accuracy in percent. frozen: logistic regression on the frozen encoder; knn:K: its K nearest neighbours; full: "
+  "frozen: logistic regression on the frozen encoder; knn:K: its K nearest neighbours; full: "
   "the whole encoder fine-tuned. The line `no pretraining` is a random encoder, frozen, and training from scratch under "
   "`full`. Below all labels: mean ± standard deviation over label subsets; ↑ (↓): the 95% interval of the difference to "
   "scratch, paired by subset, lies above (below) zero. With all labels there is one subset, hence no spread."
@@ -51,7 +51,7 @@ def main() -> None:
   names = {n: f"{n:,} labels ({100 * n / size:.3g}%)" for n in cli.label_counts(dataset, cli.heldout())}
   title = f"{', '.join(v.title for v in compared)} on {dataset.name}: linear evaluation and semi-supervised fine-tuning"
   heading, facts = "Linear evaluation", methods.budget()
-  methods.write_report("linear_eval", title, directory, heading, outcome, timings, facts, note=NOTE, label_names=names)
+  pages.write_report("linear_eval", title, directory, heading, outcome, timings, facts, note=NOTE, label_names=names)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from experiments.shared.cli import FLAGS
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx.evaluation import check_modes
+  from sslx.evaluation.modes import check_modes
 
   cli.recipe()  # a mistyped flag is told before anything is loaded or trained
   job = runs.setup(cli.config())

@@ -30,7 +30,7 @@ MODES = ["scratch", "frozen", "knn:20", "full"]  # the default of --modes here
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx.evaluation import check_modes
+  from sslx.evaluation.modes import check_modes
   from sslx.training.run import representation
 
   cli.recipe()
@@ -65,7 +65,7 @@ def _export(path: Path, represent: "nn.Representation", dataset: "Dataset") -> N
   arrays = {}
   for name, split in (("train", dataset.train), ("test", dataset.test)):
     arrays[f"{name}_features"], arrays[f"{name}_labels"] = extract(represent, split.x), split.targets()
-  with records.whole_file(path) as temporary:
+  with records.writing(path) as temporary:
     np.savez(temporary, **arrays)
   print(f"Features: {path}")
 

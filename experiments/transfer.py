@@ -17,14 +17,17 @@ width. Grey and colour do not mix unless --match_channels converts the target. E
 
 import dataclasses
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, methods, runs, table
+from experiments.shared import cli, methods, pages, runs, table
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
+
+if TYPE_CHECKING:
+  from sslx.data import Dataset
 
 flags.DEFINE_list("targets", [], "Data sets to transfer to, written as --dataset is.")
 flags.DEFINE_bool("oracle", False, "Also pretrain on each target itself.")
@@ -33,7 +36,7 @@ flags.DEFINE_bool("match_channels", False, "Convert targets: grey to colour by r
 LABELS = (100, 1000)  # the defaults of flags here
 MODES = ["frozen", "full"]
 NOTE = (
-  "Test accuracy on the target in percent, mean ± standard deviation over label subsets. frozen: a linear probe; full: "
+  "On the target, mean ± standard deviation over label subsets. frozen: a linear probe; full: "
   "fine-tuned. supervised: pretrained with the labels of the source. ↑ (↓): the 95% interval of the difference to scratch "
   "on the target, paired by subset, lies above (below) zero. The line `no pretraining` is a random encoder, frozen, and "
   "training from scratch under `full`."
@@ -58,9 +61,9 @@ def main() -> None:
     compared.append(methods.Variant("supervised", "supervised", dataset=source))
   directory = methods.open_directory("transfer", source)
   timings = {"start-up": time.monotonic() - START}
-  done: dict[str, Any] = {}
+  done: dict[str, methods.Pretrained] = {}
 
-  def once(variant: methods.Variant, dataset: Any, spent: dict[str, float]) -> methods.Pretrained:
+  def once(variant: methods.Variant, dataset: "Dataset", spent: methods.Timings) -> methods.Pretrained:
     if variant.dataset is None:
       return methods.pretrain(variant, dataset, spent)
     if variant.title not in done:  # for all targets
@@ -71,21 +74,21 @@ def main() -> None:
   rows, lines, pictures = [], {}, {}
   for target in targets:
     cli.say(f"target: {target.name}")
-    found = methods.run_variants("transfer", compared + oracles, target, directory, timings, pretrain=once)
-    rows += found.rows
-    own = {oracle.title: f"{oracle.method} on {methods.short_name(target.name)}" for oracle in oracles}
-    for line in found.lines:
-      name = own.get(line["method"], line["method"])
+    outcome = methods.run_variants("transfer", compared + oracles, target, directory, timings, pretrain=once)
+    rows += outcome.rows
+    names = {oracle.title: f"{oracle.method} on {pages.short_name(target.name)}" for oracle in oracles}
+    for line in outcome.lines:
+      name = names.get(line["method"], line["method"])
       lines[name] = {**line, "method": name}
-    pictures |= {own.get(name, name): path for name, path in found.figures}
-  outcome = methods.Outcome(rows, list(lines.values()), list(pictures.items()))
+    pictures |= {names.get(name, name): path for name, path in outcome.figures}
+  outcome = pages.Outcome(rows, list(lines.values()), list(pictures.items()))
   names = ", ".join(v.title for v in given)
   title = f"{names}: from {source.name} to {', '.join(target.name for target in targets)}"
   facts = {"source": source.name, "targets": specs, **methods.budget()}
-  methods.write_report("transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE)
+  pages.write_report("transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE)
 
 
-def fitted(target: Any, shape: tuple[int, int, int], any_size: bool) -> Any:
+def fitted(target: "Dataset", shape: tuple[int, ...], any_size: bool) -> "Dataset":
   """The target with its channels converted where --match_channels asks for it.
 
   Raises:

@@ -27,7 +27,10 @@ import numpy as np
 from sslx import nn, options
 from sslx.data import Dataset, Split
 from sslx.data.types import Rows
-from sslx.evaluation import Bench, Case, Labelled, Predictor, Recipe, check_modes, evaluate, knn
+from sslx.evaluation import evaluate, knn
+from sslx.evaluation.bench import Bench, Case, Labelled, Predictor
+from sslx.evaluation.modes import check_modes
+from sslx.evaluation.recipe import Recipe
 from sslx.pretext import check
 from sslx.report import figures, records
 from sslx.training import hooks, loop
@@ -188,7 +191,7 @@ def classify(
     labels: how many, or a fraction of the training split: 600, or 0.01. The subset is balanced over the classes.
     mode: frozen (a linear head), last:K (head and last K blocks), full (everything), scratch (everything, from random
       weights), random (a linear head on random weights), raw (on pixels), knn:K, propagate, or self_train (all of the
-      network, on all training images): see `sslx.evaluation.MODES`.
+      network, on all training images): see `sslx.evaluation.modes.MODES`.
     seed: of the subset.
     features: in place of the run's own.
     recipe: of last:K, full, scratch and self_train.

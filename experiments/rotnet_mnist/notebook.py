@@ -1,12 +1,15 @@
 """The notebook that `experiments.rotnet_mnist` repeats: its images, network, training, errors, and published figures."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sslx.types import UserError
+
+if TYPE_CHECKING:
+  from sslx.data import Dataset
+  from sslx.types import Array, Batch, Pretext, View
 
 METHOD, ENCODER, LATE, RAW_PIXELS = "rotation", "rotnet", "one row late", "rotnet:scale=255"
 UNLABELLED, LABELLED, TESTED = 10_000, 1_000, 300
@@ -15,7 +18,6 @@ TRAINING = {  # of the notebook; a batch of 48 images is 192 turned ones
   "pretraining_weight_decay": 0.0, "watch": 0,
 }  # fmt: skip
 LETTER_MODES = ("raw", "random", "scratch", "frozen")
-PUBLISHED = {"frozen": 0.81, "scratch": 0.7867}  # on its 300 test images
 RERUN = {"frozen": (0.854, 0.913, 0.878), "scratch": (0.880, 0.877, 0.880)}  # by seed, on the whole test split
 PARAMETERS = {  # published: what the tables have to say
   "encoder": 19_104, "head for rotations": 4_884, "encoder and head for rotations": 23_988, "head for digits": 2_890,
@@ -45,13 +47,17 @@ CONDITIONS = {
 class Portions(NamedTuple):
   """What the notebook makes of a data set."""
 
-  unlabelled: Any  # sslx.data.Dataset: its training split is the images that are pretrained on
-  rest: Any  # sslx.data.Dataset: the training images after them
-  labelled: int  # how many of those, from the first on, the notebook has labels of
-  tested: int  # test images in each of its two test sets
+  unlabelled: "Dataset"
+  """Its training split is the images that are pretrained on."""
+  rest: "Dataset"
+  """The training images after them."""
+  labelled: int
+  """How many of those, from the first on, the notebook has labels of."""
+  tested: int
+  """Test images in each of its two test sets."""
 
 
-def portions(dataset: Any) -> Portions:
+def portions(dataset: "Dataset") -> Portions:
   """The notebook's images of MNIST; of a smaller data set as many in proportion.
 
   Raises:
@@ -65,15 +71,15 @@ def portions(dataset: Any) -> Portions:
     raise UserError(f"--dataset={dataset.name}: {len(dataset.train)} training images are too few for this protocol.")
   first = labelled * UNLABELLED // LABELLED
 
-  def part(rows: np.ndarray) -> Any:
-    split = Split(take(dataset.train.images, rows), dataset.train.y[rows])
+  def part(rows: np.ndarray) -> "Dataset":
+    split = Split(take(dataset.train.x, rows), dataset.train.targets()[rows])
     return dataclasses.replace(dataset, train=split, unlabeled=None)
 
   everything = np.arange(len(dataset.train))
   return Portions(part(everything[:first]), part(everything[first:]), labelled, min(TESTED, len(dataset.test) // 2))
 
 
-def late(pretext: Any) -> Any:
+def late(encoder: str) -> "Pretext":
   """Rotation prediction with the labels one row late in the notebook's order, where an image's four turns are neighbours:
   each has the label of the turn before, and the first that of the last.
 
@@ -81,17 +87,20 @@ def late(pretext: Any) -> Any:
   """
   import jax.numpy as jnp
 
-  def transform(key: Any, batch: Any) -> Any:
-    view = pretext.transform(key, batch)
+  from sslx import nn
+  from sslx.pretext.rotation import rotation
+
+  plain = rotation(nn.build(encoder))
+
+  def transform(key: "Array", batch: "Batch") -> "View":
+    view = plain.transform(key, batch)
     return {**view, "label": jnp.roll(view["label"], len(view["label"]) // 4)}
 
-  return pretext._replace(transform=transform)
+  return plain._replace(transform=transform)
 
 
-def letter_recipe(shuffle: bool, epochs: float = 50.0) -> Any:
-  """How the notebook trains on labels: an sslx.finetune.Recipe."""
-  from sslx.evaluation.finetune import Recipe
-
+def letter_recipe(shuffle: bool, epochs: float = 50.0) -> Recipe:
+  """How the notebook trains on labels."""
   return Recipe(
     steps=1,
     epochs=epochs,
@@ -106,8 +115,8 @@ def letter_recipe(shuffle: bool, epochs: float = 50.0) -> Any:
   )
 
 
-def parameters(image_shape: Sequence[int], classes: int) -> dict[str, int]:
-  """Numbers of parameters under the names of PARAMETERS, for images [H,W,C]. Nothing is computed."""
+def parameters(dataset: "Dataset") -> dict[str, int]:
+  """Numbers of parameters under the names of PARAMETERS, for a data set's images and classes. Nothing is computed."""
   import jax
 
   from sslx import nn
@@ -115,12 +124,12 @@ def parameters(image_shape: Sequence[int], classes: int) -> dict[str, int]:
   from sslx.pretext.supervised import supervised
   from sslx.training import masks
 
-  batch = {"image": np.zeros((1, *image_shape), np.uint8), "label": np.zeros(1, np.int32)}
+  batch = {"x": np.zeros((1, *dataset.x_shape), np.float32), "y": np.zeros(1, np.int32)}
 
-  def counts(pretext: Any) -> tuple[int, int]:
+  def counts(pretext: "Pretext") -> tuple[int, int]:
     params = jax.eval_shape(pretext.init, jax.random.key(0), batch)[0]
     return masks.count(params["encoder"]), masks.count(params["head"])
 
   encoder = nn.build(ENCODER)
-  (below, turns), (_, digits) = counts(rotation(encoder)), counts(supervised(encoder, num_classes=classes))
+  (below, turns), (_, digits) = counts(rotation(encoder)), counts(supervised(encoder, dataset.task))
   return dict(zip(PARAMETERS, (below, turns, below + turns, digits, below + digits), strict=True))

@@ -169,7 +169,7 @@ def use_compilation_cache(folder: Path) -> None:
 
 def help_text(module: str) -> str:
   """The experiment's docstring, its flags with their defaults, and the hyper-parameters of --method."""
-  from sslx.evaluation import MODES
+  from sslx.evaluation.modes import MODES
   from sslx.nn import ENCODERS
   from sslx.pretext import METHODS, check
 

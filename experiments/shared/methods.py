@@ -1,26 +1,25 @@
-"""What the experiments that compare methods share: what is compared, pretraining it or reading it back, tables, report."""
+"""What the experiments that compare methods share: what is compared, and pretraining it or reading it back."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, runs, table
+from experiments.shared import cli, pages, runs, table
 from experiments.shared.cli import FLAGS
 from experiments.shared.table import Row, Timings
 from sslx.types import UserError
 
 if TYPE_CHECKING:
-  from sslx import nn, report
+  from sslx import nn
   from sslx.data import Dataset
+  from sslx.report import pages
 
 ENCODER, EPOCHS = "conv", 2.0  # of several methods, unless the flags say otherwise
 LABELS = (100, 600, 1000)  # as far as the training split has them
 MODES = ["scratch", "frozen", "last:1", "full", "knn:20"]
 NONE = "none"  # the method of the reference rows
-METRICS = "pretext metrics"
 SAMPLE = 5000  # test images that reconstruction errors and activities are measured on
 
 
@@ -46,26 +45,6 @@ class Pretrained(NamedTuple):
   """See `measured`; empty for a checkpoint."""
   picture: Path
   """What the method sees and makes, if there is such a file."""
-
-
-class Outcome(NamedTuple):
-  """The rows of a comparison, and what it has to show."""
-
-  rows: list[Row]
-  lines: list[Row] = []
-  """Of each method: title, loss, metrics ..., or why it was left out."""
-  figures: list[tuple[str, Path]] = []
-  """Title -> what the method sees and makes."""
-
-
-class Lead(NamedTuple):
-  """What a report shows of the scores."""
-
-  tables: "Sequence[report.Table]"
-  notes: Sequence[str]
-  """Once for all tables."""
-  figures: "Sequence[report.Figure]"
-  sentences: Sequence[str] = ()
 
 
 def named(names: Sequence[str]) -> list[str]:
@@ -161,14 +140,15 @@ def run_variants(
   modes_at: Callable[[int], Sequence[str]] | None = None,
   heads_only: bool = False,
   pretrain: Callable[[Variant, "Dataset", Timings], Pretrained] = pretrain,
-) -> Outcome:
+) -> pages.Outcome:
   """Pretrains and compares every variant; the reference rows come first. All of it resumes.
 
   modes_at: modes for a number of labels, None: --modes and scratch. heads_only: leaves out the modes that train the
   encoder on the labels. pretrain: in place of the function of that name.
   """
   from sslx import nn
-  from sslx.evaluation import check_modes, controls, features, mode
+  from sslx.evaluation import features
+  from sslx.evaluation.modes import check_modes, controls, mode
 
   cli.recipe()
   encoder = nn.build(FLAGS.encoder)
@@ -206,7 +186,7 @@ def run_variants(
     rows += table.run_modes(line(variant.title, pretrained.config), bench, trained, timings).rows
     lines += [{"method": variant.title, **pretrained.measured}] if pretrained.measured else []
     pictures += [(variant.title, pretrained.picture)] if pretrained.picture.exists() else []
-  return Outcome(rows, lines, pictures)
+  return pages.Outcome(rows, lines, pictures)
 
 
 def measured(job: runs.Job) -> Row:
@@ -224,7 +204,7 @@ def measured(job: runs.Job) -> Row:
   from sslx.training.run import restore
 
   history = records.read_rows(job.directory / "metrics.jsonl")
-  speeds = [row.get("examples_per_second", row.get("images_per_second")) for row in history]
+  speeds = [speed for row in history if (speed := records.examples_per_second(row)) is not None]
   skipped = ("step", "examples_per_second", "images_per_second")
   last = {k: v for k, v in history[-1].items() if k not in skipped} if history else {}
   run = restore(job.directory)
@@ -247,142 +227,3 @@ def measured(job: runs.Job) -> Row:
   if pretext.decode is not None:
     last["squared error"] = float(np.mean(errors))
   return last
-
-
-def methods_table(lines: Sequence[Row]) -> "report.Cells":
-  """What each method ended with while pretraining, and why one was left out."""
-  knn = next((name for line in lines for name in line if name.startswith("heldout_knn_")), "")
-  columns = ("loss", "heldout_loss", METRICS, knn, "squared error", "active", "images/s", "left out")
-  full = [{**line, METRICS: metrics_text(line)} for line in lines]
-  known = [name for name in columns if any(line.get(name, "") != "" for line in full)]
-  rows = [
-    [line["method"], *(f"{v:.4g}" if isinstance(v := line.get(k, ""), float) else str(v) for k in known)]
-    for line in full
-  ]
-  return ["method", *(name.replace("heldout_", "held-out ").replace("_", " ") for name in known)], rows
-
-
-def metrics_text(line: Mapping[str, Any]) -> str:
-  """A method's own metrics, on held-out images where there are any: `rotation accuracy 0.954`."""
-  others = ("loss", "squared error", "active", "images/s")  # with a column of their own
-  own = {k: v for k, v in line.items() if isinstance(v, float) and k not in others and not k.startswith("heldout_knn_")}
-  held = {k.removeprefix("heldout_"): v for k, v in own.items() if k.startswith("heldout_")}
-  return ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in (held or own).items() if k != "loss")
-
-
-def write_report(
-  experiment: str,
-  title: str,
-  directory: Path,
-  heading: str,
-  outcome: Outcome,
-  timings: Timings,
-  config: Row,
-  baseline: str = "scratch",
-  note: str | None = None,
-  lead: Lead | None = None,
-  label_names: Mapping[int, str] | None = None,
-) -> None:
-  """Tables on the terminal, in tables.md and in summary.jsonl, figures, and report.html.
-
-  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
-  table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
-  """
-  from rich.console import Console
-
-  from sslx import report
-  from sslx.report import pages, records
-
-  begin = time.monotonic()
-  console, folder = Console(soft_wrap=True), directory / "figures"
-  rows = with_short_names(outcome.rows)
-  note, summary = note or NOTE, report.summarise(rows, baseline)
-  verdicts = report.against(rows, "random")
-  if lead is None:
-    lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
-  tables, figures = list(lead.tables), list(lead.figures)
-  if outcome.lines:
-    tables.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
-  shown = [(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures]
-  figures += [report.Figure(*figure) for figure in shown]
-  timings["report"] = time.monotonic() - begin
-  for table_ in tables:
-    console.print(report.table(table_.title, table_.cells))
-  sentences = [*lead.sentences, *verdicts.values()]
-  for sentence in [*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences]:
-    print(sentence)
-  texts = [f"{t.title}\n\n{report.markdown(report.table(t.title, t.cells))}" for t in tables]
-  notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
-  notes += [PRETRAINING_NOTE] if outcome.lines else []
-  records.write_rows(directory / "summary.jsonl", [entry._asdict() for entry in summary])
-  records.write_text(directory / "tables.md", "\n".join([*texts, *notes]) + "\n")
-  page = pages.write_html(
-    directory,
-    title,
-    cli.command(experiment),
-    {**config, **rows[0]["settings"]},
-    rows,
-    summary,
-    figures,
-    timings,
-    tables=tables,
-    lead=lead.sentences,
-  )
-  print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
-  print(f"Report: {page}")
-
-
-def by_labels(
-  heading: str,
-  summary: "Sequence[report.Entry]",
-  verdicts: Mapping[int, str],
-  note: str,
-  folder: Path,
-  label_names: Mapping[int, str],
-  baseline: str,
-) -> Lead:
-  """A table of the methods for each number of labels, their dots, and the curve of frozen encoders."""
-  from sslx import report
-  from sslx.report import figures
-
-  tables = []
-  for labels in sorted({entry.labels for entry in summary}):
-    verdict = f"{verdicts[labels]} " if labels in verdicts else ""
-    name = label_names.get(labels, f"{labels:,} labels")
-    tables.append(report.Table(f"{heading}, {name}", report.methods_cells(summary, labels), verdict + note))
-  dots, path = figures.method_dots(summary), folder / "methods.png"
-  shown = [report.Figure(heading, f"Test {summary[0].score.name} by mode; whiskers are one standard deviation.", path)]
-  figures.save(dots, path)
-  curve = figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])
-  if curve is not None:
-    name = summary[0].score.name.capitalize()
-    shown.append(report.Figure(f"{heading}: frozen encoders", f"{name} against labels.", folder / "labels.png"))
-    figures.save(curve, folder / "labels.png")
-  return Lead(tables, [note], shown)
-
-
-def with_short_names(rows: Sequence[Row]) -> list[Row]:
-  """The rows; those of several data sets with `digits` for `npz:/data/digits.npz`, which is a column's name then."""
-  full = dict.fromkeys(row["dataset"] for row in rows)
-  short = {name: short_name(name) for name in full}
-  if len(full) == 1 or len(set(short.values())) < len(full):
-    return list(rows)
-  return [{**row, "dataset": short[row["dataset"]]} for row in rows]
-
-
-def short_name(dataset: str) -> str:
-  """`digits` of `npz:/data/digits.npz`."""
-  return Path(dataset.partition(":")[2]).stem or dataset
-
-
-CURVE_NOTE = (
-  "Test accuracy in percent, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference to "
-  "scratch, paired by subset, lies above (below) zero."
-)
-NOTE = f"{CURVE_NOTE} The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`."
-PRETRAINING_NOTE = (
-  "loss: mean over the last steps of pretraining; held-out loss and pretext metrics: at its end, on training images that "
-  "it did not train on; knn accuracy: of those by their labels, each by its 20 nearest others. squared error: of "
-  "reconstructions of test images, per pixel in [0, 1]. "
-  "active: fraction of the code's units above 1% of the largest. images/s: median while pretraining."
-)

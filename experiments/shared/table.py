@@ -19,8 +19,8 @@ from sslx.types import UserError
 if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset
-  from sslx.evaluation import Bench, Case, Labelled
-  from sslx.report import Figure
+  from sslx.evaluation.bench import Bench, Case, Labelled
+  from sslx.report.pages import Figure
 
 PICTURED = 40  # test images in the figure of sample predictions
 FIGURES = (  # file, title, caption; those that a run has are shown in this order
@@ -62,7 +62,7 @@ class Measured(NamedTuple):
 
 def draw(dataset: "Dataset") -> "Labelled":
   """The label subsets that --labels, --seeds and --validation ask for."""
-  from sslx.evaluation import draw
+  from sslx.evaluation.bench import draw
 
   heldout = cli.heldout()
   return draw(dataset, cli.label_counts(dataset, heldout), FLAGS.seeds, heldout)
@@ -76,7 +76,7 @@ def bench(
   seed: int | None = None,
 ) -> "Bench":
   """What modes work with; recipe, seed: in place of the flags'."""
-  from sslx.evaluation import Bench
+  from sslx.evaluation.bench import Bench
 
   return Bench(dataset, labelled, pretrained, recipe or cli.recipe(), FLAGS.seed if seed is None else seed, cli.say)
 
@@ -91,7 +91,7 @@ def check_neighbours(modes: Mapping[int, Sequence[str]]) -> None:
 
 def compare(line: Line, bench: "Bench", timings: Timings) -> None:
   """Trains the predictors that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
-  from sslx.evaluation import check_modes, controls
+  from sslx.evaluation.modes import check_modes, controls
 
   modes = check_modes(FLAGS.modes, bench.pretrained.encoder.block_names, bench.task.name)
   _report(line, bench.dataset, run_modes(line, bench, (*controls(modes), *modes), timings), timings)
@@ -110,7 +110,8 @@ def run_modes(
   What is missing is trained first; then the test split is read once, and the rows appended. Where all labels are
   used, the subsets are the same, and only the first counts.
   """
-  from sslx.evaluation import Case, evaluate
+  from sslx.evaluation import evaluate
+  from sslx.evaluation.bench import Case
   from sslx.report import records
 
   results, dataset, labelled = line.directory / "results.jsonl", bench.dataset, bench.labelled
@@ -207,10 +208,10 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
   draw_predictions(dataset, folder, measured.outputs, min(row["labels"] for row in rows))
   timings["report"] = time.monotonic() - begin
 
-  records.write_rows(line.directory / "summary.jsonl", [entry._asdict() for entry in summary])
+  records.write_rows(line.directory / "summary.jsonl", map(report.to_json, summary))
   console = Console(soft_wrap=True)
-  console.print(report.results_table(summary))
-  console.print(report.parameters_table(summary))
+  console.print(report.rich_table(report.results_table(summary)))
+  console.print(report.rich_table(report.parameters_table(summary)))
   for sentence in report.verdict(summary):
     print(sentence)
   print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
@@ -229,7 +230,7 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
 
 def drawn(folder: Path) -> "list[Figure]":
   """Those of FIGURES that are in `folder`."""
-  from sslx.report import Figure
+  from sslx.report.pages import Figure
 
   figures = [Figure(title, caption, folder / f"{name}.png") for name, title, caption in FIGURES]
   return [figure for figure in figures if figure.path.exists()]

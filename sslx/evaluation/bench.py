@@ -128,7 +128,7 @@ SHARED = "seconds"
 
 
 class Mode(NamedTuple):
-  """A way to use labels: an entry of `sslx.evaluation.MODES`."""
+  """A way to use labels: an entry of `sslx.evaluation.modes.MODES`."""
 
   reads: Source
   """Whose features it starts from."""

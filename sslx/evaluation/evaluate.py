@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx.data import Split
-from sslx.evaluation import mode
 from sslx.evaluation.bench import Bench, Case, Predictor
 from sslx.evaluation.features import extract
+from sslx.evaluation.modes import mode
 from sslx.types import Task
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from sslx.report import pages
 from sslx.interpret import Decode, Statistics, amplitudes, set_unit
+from sslx.report import pages
 
 LIMIT = 8 << 20  # bytes of weights and codes, or of frames, that a page may hold (a third more in base64)
 FRAME_STEPS = 15

@@ -1,0 +1,182 @@
+"""The report of a comparison of methods: tables on the terminal and in files, sentences, figures, and a page."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from experiments.shared import cli
+from experiments.shared.table import Row, Timings
+
+if TYPE_CHECKING:
+  from sslx import report
+  from sslx.report import pages
+
+METRICS = "pretext metrics"
+
+
+class Outcome(NamedTuple):
+  """The rows of a comparison, and what it has to show."""
+
+  rows: list[Row]
+  lines: list[Row] = []
+  """Of each method: title, loss, metrics ..., or why it was left out."""
+  figures: list[tuple[str, Path]] = []
+  """Title -> what the method sees and makes."""
+
+
+class Lead(NamedTuple):
+  """What a report shows of the scores."""
+
+  tables: "Sequence[report.Table]"
+  notes: Sequence[str]
+  """Once for all tables."""
+  figures: "Sequence[pages.Figure]"
+  sentences: Sequence[str] = ()
+
+
+def methods_table(lines: Sequence[Row]) -> "report.Cells":
+  """What each method ended with while pretraining, and why one was left out."""
+  from sslx import report
+
+  knn = next((name for line in lines for name in line if name.startswith("heldout_knn_")), "")
+  columns = ("loss", "heldout_loss", METRICS, knn, "squared error", "active", "images/s", "left out")
+  full = [{**line, METRICS: metrics_text(line)} for line in lines]
+  known = [name for name in columns if any(line.get(name, "") != "" for line in full)]
+  rows = [
+    [line["method"], *(f"{v:.4g}" if isinstance(v := line.get(k, ""), float) else str(v) for k in known)]
+    for line in full
+  ]
+  headers = ["method", *(name.replace("heldout_", "held-out ").replace("_", " ") for name in known)]
+  return report.Cells(headers, rows)
+
+
+def metrics_text(line: Mapping[str, Any]) -> str:
+  """A method's own metrics, on held-out images where there are any: `rotation accuracy 0.954`."""
+  others = ("loss", "squared error", "active", "images/s")  # with a column of their own
+  own = {k: v for k, v in line.items() if isinstance(v, float) and k not in others and not k.startswith("heldout_knn_")}
+  held = {k.removeprefix("heldout_"): v for k, v in own.items() if k.startswith("heldout_")}
+  return ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in (held or own).items() if k != "loss")
+
+
+def write_report(
+  experiment: str,
+  title: str,
+  directory: Path,
+  heading: str,
+  outcome: Outcome,
+  timings: Timings,
+  config: Row,
+  baseline: str = "scratch",
+  note: str | None = None,
+  lead: Lead | None = None,
+  label_names: Mapping[int, str] | None = None,
+) -> None:
+  """Tables on the terminal, in tables.md and in summary.jsonl, figures, and report.html.
+
+  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean, after `scored`; lead: in place of a
+  table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
+  """
+  from rich.console import Console
+
+  from sslx import report
+  from sslx.report import pages, records
+
+  begin = time.monotonic()
+  console, folder = Console(soft_wrap=True), directory / "figures"
+  rows = with_short_names(outcome.rows)
+  summary = report.summarise(rows, baseline)
+  note = f"{scored(summary)} {note}" if note else f"{report.curve_note(summary[0].score)} {UNTRAINED}"
+  verdicts = report.against(rows, "random")
+  if lead is None:
+    lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
+  tables, figures = list(lead.tables), list(lead.figures)
+  if outcome.lines:
+    tables.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
+  for name, path in outcome.figures:
+    figures.append(pages.Figure(f"{name}: what it sees and makes", "Training images.", path))
+  timings["report"] = time.monotonic() - begin
+  for shown in tables:
+    console.print(report.rich_table(shown._replace(note="")))
+  sentences = [*lead.sentences, *verdicts.values()]
+  for sentence in [*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences]:
+    print(sentence)
+  texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in tables]
+  notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
+  notes += [PRETRAINING_NOTE] if outcome.lines else []
+  records.write_rows(directory / "summary.jsonl", map(report.to_json, summary))
+  records.write_text(directory / "tables.md", "\n".join([*texts, *notes]) + "\n")
+  page = pages.write_html(
+    directory,
+    title,
+    cli.command(experiment),
+    {**config, **rows[0]["settings"]},
+    rows,
+    summary,
+    figures,
+    timings,
+    tables=tables,
+    lead=lead.sentences,
+  )
+  print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
+  print(f"Report: {page}")
+
+
+def by_labels(
+  heading: str,
+  summary: "Sequence[report.Entry]",
+  verdicts: Mapping[int, str],
+  note: str,
+  folder: Path,
+  label_names: Mapping[int, str],
+  baseline: str,
+) -> Lead:
+  """A table of the methods for each number of labels, their dots, and the curve of frozen encoders."""
+  from sslx import report
+  from sslx.report import figures
+  from sslx.report.pages import Figure
+
+  tables = []
+  for labels in sorted({entry.labels for entry in summary}):
+    verdict = f"{verdicts[labels]} " if labels in verdicts else ""
+    name = label_names.get(labels, f"{labels:,} labels")
+    tables.append(report.Table(f"{heading}, {name}", report.methods_cells(summary, labels), verdict + note))
+  dots, path = figures.method_dots(summary), folder / "methods.png"
+  shown = [Figure(heading, f"Test {summary[0].score.name} by mode; whiskers are one standard deviation.", path)]
+  figures.save(dots, path)
+  curve = figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])
+  if curve is not None:
+    name = summary[0].score.name.capitalize()
+    shown.append(Figure(f"{heading}: frozen encoders", f"{name} against labels.", folder / "labels.png"))
+    figures.save(curve, folder / "labels.png")
+  return Lead(tables, [note], shown)
+
+
+def with_short_names(rows: Sequence[Row]) -> list[Row]:
+  """The rows; those of several data sets with `digits` for `npz:/data/digits.npz`, which is a column's name then."""
+  full = dict.fromkeys(row["dataset"] for row in rows)
+  short = {name: short_name(name) for name in full}
+  if len(full) == 1 or len(set(short.values())) < len(full):
+    return list(rows)
+  return [{**row, "dataset": short[row["dataset"]]} for row in rows]
+
+
+def short_name(dataset: str) -> str:
+  """`digits` of `npz:/data/digits.npz`."""
+  return Path(dataset.partition(":")[2]).stem or dataset
+
+
+def scored(summary: "Sequence[report.Entry]") -> str:
+  """`Test accuracy in percent.`: what the numbers of a table are, for the beginning of its note."""
+  score = summary[0].score
+  unit = {"%": " in percent", "": ""}.get(score.unit, f" in {score.unit}")
+  return f"Test {score.name}{unit}."
+
+
+UNTRAINED = "The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`."
+PRETRAINING_NOTE = (
+  "loss: mean over the last steps of pretraining; held-out loss and pretext metrics: at its end, on training images that "
+  "it did not train on; knn accuracy: of those by their labels, each by its 20 nearest others. squared error: of "
+  "reconstructions of test images, per pixel in [0, 1]. "
+  "active: fraction of the code's units above 1% of the largest. images/s: median while pretraining."
+)

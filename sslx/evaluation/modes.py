@@ -1,0 +1,93 @@
+"""MODES: every way to use labels, by name. A new mode is one file here and one line in this table.
+
+All modes are compared on the same label subsets, with the same architecture and, where a network answers, the same number
+of parameters. `evaluate` trains them, then reads the test split once.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sslx import options
+from sslx.evaluation import finetune, heads, knn, propagation, self_train
+from sslx.evaluation.bench import Mode
+from sslx.types import UserError
+
+CLASSES = ("classification",)
+CONTROLS = ("raw", "random")  # in every table
+
+MODES: dict[str, Mode] = {
+  "raw": Mode("raw", CLASSES, heads.fitted("raw"), "a linear head on the signal itself", whole=False),
+  "random": Mode("random", CLASSES, heads.fitted("random"), "the same on a frozen, untrained encoder"),
+  "scratch": Mode(
+    "random", CLASSES, finetune.scratch, "encoder and head trained from random weights", trains_encoder=True
+  ),
+  "frozen": Mode("pretrained", CLASSES, heads.fitted("pretrained"), "a linear head on the frozen pretrained encoder"),
+  "last": Mode(
+    "pretrained", CLASSES, finetune.last, "head and the last K blocks of the pretrained encoder",
+    "K", finetune.last_blocks, trains_encoder=True,
+  ),
+  "full": Mode(
+    "pretrained", CLASSES, finetune.full, "everything, started at the pretrained weights", trains_encoder=True
+  ),
+  "knn": Mode(
+    "pretrained", CLASSES, knn.knn, "K nearest neighbours in the frozen features (no head at all)",
+    "K", knn.check, whole=False,
+  ),
+  "propagate": Mode(
+    "pretrained", CLASSES, propagation.spreading("pretrained"),
+    "the labels spread over the neighbour graph of all training images' frozen features; cmn: the class frequencies are "
+    "taken as known",
+    "[cmn]", propagation.check, whole=False, control="raw+propagate",
+  ),
+  "raw+propagate": Mode(
+    "raw", CLASSES, propagation.spreading("raw"), "the same over the signals themselves",
+    "[cmn]", propagation.check, whole=False,
+  ),
+  "self_train": Mode(
+    "pretrained", CLASSES, self_train.self_trained("pretrained"),
+    "everything, started at the pretrained weights and trained on all training images with the labels that propagate gives "
+    "them, then with its own sure answers; the labels are spread anew over the graph of the features that this made, for the "
+    "next round and, after the last, as the answer",
+    trains_encoder=True, control="raw+self_train",
+  ),
+  "raw+self_train": Mode(
+    "raw", CLASSES, self_train.self_trained("raw"), "the same from random weights and the labels of raw+propagate",
+    trains_encoder=True,
+  ),
+}  # fmt: skip
+
+
+def mode(text: str) -> Mode:
+  """The mode that a text such as `last:2` names. KeyError where there is none."""
+  return MODES[text.partition(":")[0]]
+
+
+def controls(modes: Iterable[str]) -> tuple[str, ...]:
+  """The modes that a table of `modes` needs to be honest: raw, random, and what raw signals alone give where all training
+  examples are learnt from.
+  """
+  twins = [(mode(text).control, text.partition(":")[1:]) for text in modes]
+  return (*CONTROLS, *dict.fromkeys(f"{name}{''.join(rest)}" for name, rest in twins if name))
+
+
+def check_modes(modes: Iterable[str], block_names: Sequence[str], task: str = "classification") -> tuple[str, ...]:
+  """The modes, without repetition.
+
+  Raises:
+    UserError: an unknown one, last:K beyond the encoder, or one that cannot do the task.
+  """
+  modes = tuple(dict.fromkeys(m.strip() for m in modes if m.strip()))
+  if not modes:
+    raise UserError("--modes=: name at least one mode, such as --modes=scratch,frozen,last:1,full.")
+  for text in modes:
+    name, colon, argument = text.partition(":")
+    kind = MODES.get(name)
+    try:
+      if kind is None or bool(colon) != bool(argument) or (argument and not kind.argument):
+        raise ValueError(text)
+      kind.check(argument, tuple(block_names))
+    except ValueError:
+      known = [f"{n}:{m.argument}" if m.argument.isalpha() else n for n, m in MODES.items()]
+      raise UserError(f"--modes={text}: no such mode.{options.nearest(text, known)}") from None
+    if task not in kind.tasks:
+      raise UserError(f"--modes={text}: does not do {task}; it does {', '.join(kind.tasks)}.")
+  return modes

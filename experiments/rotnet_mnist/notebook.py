@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sslx.evaluation.recipe import Recipe
 from sslx.types import UserError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx.report import statistics
-from sslx.report.statistics import Entry
+from sslx.report.statistics import RIGHT_ANSWERS, Entry
 from sslx.report.tables import Cells
 from sslx.types import Score
 
@@ -27,7 +27,7 @@ class Needed(NamedTuple):
   least: int
   """The fewest labels that the baseline was trained on."""
   most: int
-  score: Score = Score()
+  score: Score = RIGHT_ANSWERS
 
 
 def labels_to_reach(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sslx.report import statistics
-from sslx.report.statistics import Entry
+from sslx.report.statistics import RIGHT_ANSWERS, Entry
 from sslx.types import Score
 
 
@@ -26,7 +26,7 @@ class Standing(NamedTuple):
   low: float | None
   """Where its 95% interval begins; None for the best, or where nothing is known."""
   high: float | None
-  score: Score = Score()
+  score: Score = RIGHT_ANSWERS
 
   @property
   def level(self) -> bool:
@@ -52,7 +52,7 @@ def _behind(entry: Entry, best: Entry, test_examples: int) -> tuple[float, float
     differences = [a - b for a, b in pairs]
     return sum(differences) / len(pairs), *statistics.t_interval(differences)
   difference = entry.mean - best.mean
-  if entry.score != Score():  # no share of right answers: its spread over test examples is not known
+  if entry.score != RIGHT_ANSWERS:  # no share of right answers: its spread over test examples is not known
     return difference, None, None
   variance = sum(p * (1 - p) / test_examples for p in (entry.mean, best.mean))
   return difference, difference - 1.96 * math.sqrt(variance), difference + 1.96 * math.sqrt(variance)
@@ -78,10 +78,10 @@ def _standing_text(standing: Standing) -> str:
   return f"{standing.name} ({text})"
 
 
-def note(score: Score = Score()) -> str:
+def note(score: Score = RIGHT_ANSWERS) -> str:
   """What "no measurable difference" means in `reading`."""
   unit = f", in {score.difference}," if score.difference else ""
-  drawing = "the interval is that of drawing the test examples" if score == Score() else "there is no interval"
+  drawing = "the interval is that of drawing the test examples" if score == RIGHT_ANSWERS else "there is no interval"
   return (
     f"No measurable difference: the 95% interval of the difference to the best{unit} includes zero. It is paired by label "
     f"subset; where all labels are used there is one training of each, and {drawing}. The best is the best of this table, "

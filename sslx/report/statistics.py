@@ -1,6 +1,6 @@
 """Rows of results, summarised: means, spreads, and differences to a baseline with their intervals.
 
-A row holds the value of its task's score, say "test_accuracy", and under "score" how that score is told: its name, its unit
+A row holds the value of its task's score, as test_NAME, and under "score" how that score is told: its name, its unit
 and its direction. Every number that a table, a figure or a sentence shows is written by the functions here.
 """
 
@@ -22,6 +22,7 @@ REFERENCES = {
   "raw+propagate:cmn": "the same with class-mass normalisation",
   "raw+self_train": "self-training from random weights and labels propagated over raw pixels",
 }  # the rows that keep it honest
+RIGHT_ANSWERS = Score()  # their share: the score of rows that do not name theirs
 
 
 class Entry(NamedTuple):
@@ -60,7 +61,7 @@ class Entry(NamedTuple):
   """Mean over the subsets, None where it was not recorded."""
   runs: int
   """How many seeds of pretraining there are among the rows."""
-  score: Score = Score()
+  score: Score = RIGHT_ANSWERS
 
 
 def to_json(entry: Entry) -> Row:
@@ -79,8 +80,8 @@ def from_json(row: Mapping[str, Any]) -> Entry:
 
 
 def score_of(row: Mapping[str, Any]) -> Score:
-  """How the row's score is told. A row that is older than scores holds an accuracy."""
-  return Score(**row["score"]) if row.get("score") else Score()
+  """How the row's score is told. A row that is older than scores holds the share of right answers."""
+  return Score(**row["score"]) if row.get("score") else RIGHT_ANSWERS
 
 
 def value_of(row: Mapping[str, Any]) -> Any:
@@ -90,7 +91,7 @@ def value_of(row: Mapping[str, Any]) -> Any:
 
 def shared_score(summary: Sequence[Entry]) -> Score:
   """The one score of a summary."""
-  return summary[0].score if summary else Score()
+  return summary[0].score if summary else RIGHT_ANSWERS
 
 
 def decimals(score: Score) -> int:
@@ -118,13 +119,13 @@ def change_quantity(score: Score, difference: float) -> str:
   return f"{change(score, difference)} {score.difference}".rstrip()
 
 
-def interval(low: float, high: float, score: Score = Score()) -> str:
+def interval(low: float, high: float, score: Score = RIGHT_ANSWERS) -> str:
   """`[+1.9, +4.3]`: an interval of a difference."""
   return f"[{change(score, low)}, {change(score, high)}]"
 
 
 def heading(score: Score) -> str:
-  """`accuracy %`: what stands above a column of scores."""
+  """`mIoU %`: what stands above a column of scores."""
   return f"{score.name} {score.unit}".rstrip()
 
 
@@ -134,7 +135,7 @@ def goodness(score: Score, value: float) -> float:
 
 
 def outcome(score: Score, low: float, high: float) -> str:
-  """"better", "worse" or "level", by the 95% interval of a difference."""
+  """ "better", "worse" or "level", by the 95% interval of a difference."""
   if low <= 0 <= high:
     return "level"
   return "better" if (low > 0) == score.higher_is_better else "worse"
@@ -170,7 +171,7 @@ def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> l
   families = unique(key[:3] for key in groups)
   modes = unique(key[4] for key in groups)
   order = sorted(groups, key=lambda key: (families.index(key[:3]), key[3], modes.index(key[4])))
-  return [_entry(key, groups, baseline, score or Score()) for key in order]
+  return [_entry(key, groups, baseline, score or RIGHT_ANSWERS) for key in order]
 
 
 def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], baseline: str, score: Score) -> Entry:
@@ -181,23 +182,30 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
   last = list(rows.values())[-1]
   total, trainable = last.get("parameters_total"), last.get("parameters_trainable")
   seconds = [row["seconds"] for row in rows.values() if row.get("seconds") is not None]
+  method, dataset, encoder, labels, mode = key
+  low, high = t_interval(differences)
   return Entry(
-    *key,
-    len(values),
-    list(values),
-    list(values.values()),
-    float(np.mean(list(values.values()))),
-    float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
-    baseline,
-    len(differences),
-    float(np.mean(differences)) if differences else None,
-    *t_interval(differences),
-    total,
-    trainable,
-    None if total is None or trainable is None else total - trainable,
-    float(np.mean(seconds)) if seconds else None,
-    len({row.get("seed") for row in rows.values()}),
-    score,
+    method=method,
+    dataset=dataset,
+    encoder=encoder,
+    labels=labels,
+    mode=mode,
+    n=len(values),
+    seeds=list(values),
+    values=list(values.values()),
+    mean=float(np.mean(list(values.values()))),
+    std=float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
+    baseline=baseline,
+    pairs=len(differences),
+    difference=float(np.mean(differences)) if differences else None,
+    low=low,
+    high=high,
+    parameters_total=total,
+    parameters_trainable=trainable,
+    parameters_frozen=None if total is None or trainable is None else total - trainable,
+    seconds=float(np.mean(seconds)) if seconds else None,
+    runs=len({row.get("seed") for row in rows.values()}),
+    score=score,
   )
 
 
@@ -211,7 +219,7 @@ def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
   return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def gain(differences: Sequence[float], score: Score = Score()) -> tuple[str, float, float]:
+def gain(differences: Sequence[float], score: Score = RIGHT_ANSWERS) -> tuple[str, float, float]:
   """("+5.7 points [+4.9, +6.5]", 0.049, 0.065): the mean of differences between scores, two at least, and its 95%
   interval by Student's t.
   """

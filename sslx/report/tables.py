@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sslx.report import statistics
-from sslx.report.statistics import KEYS, Entry
+from sslx.report.statistics import KEYS, RIGHT_ANSWERS, Entry
 from sslx.types import Score
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Table(NamedTuple):
 PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
 
 
-def results_note(score: Score = Score()) -> str:
+def results_note(score: Score = RIGHT_ANSWERS) -> str:
   """What the numbers of a table of results are."""
   unit = f", in {score.difference}" if score.difference else ""
   return (
@@ -40,7 +40,7 @@ def results_note(score: Score = Score()) -> str:
   )
 
 
-def curve_note(score: Score = Score(), baseline: str = "scratch") -> str:
+def curve_note(score: Score = RIGHT_ANSWERS, baseline: str = "scratch") -> str:
   """What the numbers and arrows of `methods_cells` and `curve_cells` are."""
   unit = {"%": " in percent", "": ""}.get(score.unit, f" in {score.unit}")
   return (
@@ -51,7 +51,7 @@ def curve_note(score: Score = Score(), baseline: str = "scratch") -> str:
 
 def direction(score: Score) -> str:
   """A sentence, after a space, where the reader would take it the wrong way; else empty."""
-  return "" if score.higher_is_better else f" Of {score.name}, less is better."
+  return "" if score.higher_is_better else f" A lower {score.name} is better."
 
 
 def results_table(summary: Sequence[Entry]) -> Table:

@@ -25,7 +25,7 @@ class LazyArray:
 
   shape: tuple[int, ...]
   fetch: Callable[[np.ndarray], np.ndarray]  # i64[B] in [0, N) -> [B,...]
-  dtype: np.dtype = np.dtype(np.uint8)  # noqa: RUF009  a value that never changes
+  dtype: np.dtype = np.dtype(np.uint8)
 
   @property
   def ndim(self) -> int:

@@ -4,30 +4,51 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslx import report
-from sslx.report import pages
+from sslx.report import pages, statistics, tables
+from sslx.report.statistics import Entry
+from sslx.types import Score
 
 
 class Ranked(NamedTuple):
   """A line of a leaderboard: an entry of `summarise`, and where it comes from."""
 
-  entry: report.Row
-  method: str  # as it is called there
+  entry: Entry
+  method: str
+  """As it is called there."""
   features: str
-  run: str  # the run's name
-  link: str | None  # to its report, relative to the page
+  run: str
+  """The run's name."""
+  link: str | None
+  """To its report, relative to the page."""
   command: str
   commits: str
-  date: str  # sorts as text
-  more: int = 0  # further runs with this very line
+  date: str
+  """Sorts as text."""
+  more: int = 0
+  """Further runs with this very line."""
 
 
 class Board(NamedTuple):
-  """A leaderboard: lines that may be compared."""
+  """A leaderboard: lines that may be compared, all of one score."""
 
   title: str
   note: str
   lines: Sequence[Ranked]
+
+  @property
+  def score(self) -> Score:
+    """What its lines are ordered by."""
+    return statistics.shared_score([line.entry for line in self.lines])
+
+
+class Header(NamedTuple):
+  """What stands above a column."""
+
+  text: str
+  numeric: bool = False
+  """Whether numbers stand below it."""
+  sort: str = ""
+  """The direction that the page is sorted in by this column at first: "ascending", "descending", or not by it."""
 
 
 class Cell(NamedTuple):
@@ -37,44 +58,41 @@ class Cell(NamedTuple):
   value: float | None = None
 
 
-RANKED = (  # header, whether numbers stand below it
-  ("method", False),
-  ("mode", False),
-  ("encoder", False),
-  ("features", False),
-  ("accuracy %", True),
-  ("n", True),
-  ("vs scratch [95% CI]", True),
-  ("trainable", True),
-  ("total", True),
-  ("seconds", True),
-  ("date", False),
-  ("commit", False),
-)
+def headers(score: Score) -> list[Header]:
+  """One for each of a line's cells."""
+  order = "descending" if score.higher_is_better else "ascending"
+  return [
+    *map(Header, ("method", "mode", "encoder", "features")),
+    Header(statistics.heading(score), True, order),
+    *(Header(text, True) for text in ("n", "vs scratch [95% CI]", "trainable", "total", "seconds")),
+    *map(Header, ("date", "commit")),
+  ]
 
 
-def mark(entry: report.Row) -> str:
+def mark(entry: Entry) -> str:
   """`reference` for raw pixels, a random encoder and their kin, `baseline` for what the others are held against."""
-  return "reference" if entry["mode"] in report.REFERENCES else "baseline" if entry["mode"] == entry["baseline"] else ""
+  return "reference" if entry.mode in statistics.REFERENCES else "baseline" if entry.mode == entry.baseline else ""
 
 
 def ranked(lines: Iterable[Ranked]) -> list[Ranked]:
-  """Highest mean accuracy first."""
-  return sorted(lines, key=lambda line: -line.entry["mean"])
+  """Lines in the order of a leaderboard: the best mean first."""
+  return sorted(lines, key=lambda line: -statistics.goodness(line.entry.score, line.entry.mean))
 
 
 def ranked_sentence(board: Board) -> str:
   """The best line of a leaderboard in words: `mnist, 100 labels: 94.4 ± 0.8%: simclr frozen, conv, +11.2 ...`."""
   line = ranked(board.lines)[0]
-  entry = line.entry
-  what = " ".join(word for word in (line.method, entry["mode"]) if word)
-  where = f", {entry['encoder']}" if entry["encoder"] else ""
-  difference = (
-    f", {report.difference_text(entry)} points against {entry['baseline']}" if entry["difference"] is not None else ""
-  )
+  entry, score = line.entry, line.entry.score
+  what = " ".join(word for word in (line.method, entry.mode) if word)
+  where = f", {entry.encoder}" if entry.encoder else ""
+  difference = ""
+  if entry.difference is not None:
+    units = f" {score.difference}" if score.difference else ""
+    difference = f", {tables.difference_text(entry)}{units} against {entry.baseline}"
   marked = f" ({mark(entry)})" if mark(entry) else ""
   count = f"{len(board.lines)} line" + ("" if len(board.lines) == 1 else "s")
-  return f"{board.title}: {report.accuracy_text(entry)}%: {what}{marked}{where}{difference}; best of {count}."
+  unit = score.unit if score.unit in ("%", "") else f" {score.unit}"
+  return f"{board.title}: {tables.score_text(entry)}{unit}: {what}{marked}{where}{difference}; best of {count}."
 
 
 def write_index(path: Path, title: str, command: str, boards: Sequence[Board], left_out: Sequence[str]) -> Path:
@@ -90,36 +108,46 @@ def write_index(path: Path, title: str, command: str, boards: Sequence[Board], l
   values = {
     "title": title,
     "command": command,
-    "headers": RANKED,
-    "sorted": "accuracy %",
     "boards": [
-      (b.title, b.note, [(line, mark(line.entry), _ranked_cells(line)) for line in ranked(b.lines)]) for b in boards
+      {
+        "title": board.title,
+        "note": board.note,
+        "headers": headers(board.score),
+        "lines": [(line, mark(line.entry), _cells(line)) for line in ranked(board.lines)],
+      }
+      for board in boards
     ],
-    "note": RANKED_NOTE,
+    "note": note([board.score for board in boards]),
     "left_out": left_out,
   }
   return pages.write_page(path, "index.html.jinja", values)
 
 
-RANKED_NOTE = (
-  "Test accuracy: mean ± sample standard deviation over n labelled subsets. Difference: to the same run's own scratch, "
-  "paired by subset, with its 95% interval by Student's t, in points. Seconds: of training on the labels, mean over "
-  "subsets. Date: when the run's results.jsonl was last written. The first of many lines is partly luck: an interval "
-  "covers the choice of labelled subsets alone, and is unadjusted for the number of comparisons."
-)
+def note(scores: Iterable[Score]) -> str:
+  """What the numbers of leaderboards of these scores are."""
+  scores = statistics.unique(scores)
+  names = ", ".join(score.name for score in scores)
+  units = " or ".join(statistics.unique(score.difference for score in scores if score.difference))
+  directions = "".join(map(tables.direction, scores))
+  return (
+    f"Test {names}: mean ± sample standard deviation over n labelled subsets.{directions} Difference: to the same run's own "
+    f"scratch, paired by subset, with its 95% interval by Student's t{f', in {units}' if units else ''}. Seconds: of "
+    "training on the labels, mean over subsets. Date: when the run's results.jsonl was last written. The first of many "
+    "lines is partly luck: an interval covers the choice of labelled subsets alone, and is unadjusted for the number of "
+    "comparisons."
+  )
 
 
-def _ranked_cells(line: Ranked) -> list[Cell]:
-  """One for each of RANKED."""
+def _cells(line: Ranked) -> list[Cell]:
+  """One for each of `headers`."""
   entry = line.entry
-  numbers = [Cell("" if n is None else f"{n:,}", n) for n in (entry["parameters_trainable"], entry["parameters_total"])]
+  counts = (entry.parameters_trainable, entry.parameters_total)
   return [
-    *(Cell(text) for text in (line.method, entry["mode"], entry["encoder"], line.features)),
-    Cell(report.accuracy_text(entry), entry["mean"]),
-    Cell(str(entry["n"]), entry["n"]),
-    Cell(report.difference_text(entry), entry["difference"]),
-    *numbers,
-    Cell("" if entry["seconds"] is None else f"{entry['seconds']:.1f}", entry["seconds"]),
-    Cell(line.date),
-    Cell(line.commits),
+    *map(Cell, (line.method, entry.mode, entry.encoder, line.features)),
+    Cell(tables.score_text(entry), entry.mean),
+    Cell(str(entry.n), entry.n),
+    Cell(tables.difference_text(entry), entry.difference),
+    *(Cell("" if count is None else f"{count:,}", count) for count in counts),
+    Cell("" if entry.seconds is None else f"{entry.seconds:.1f}", entry.seconds),
+    *map(Cell, (line.date, line.commits)),
   ]

@@ -5,11 +5,43 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sslx import report
-from sslx.report import records
+from sslx.report import records, sentences, statistics, tables
+from sslx.report.statistics import Entry
+from sslx.report.tables import Cells, Table
 from sslx.types import UserError
+
+
+class Figure(NamedTuple):
+  """A picture of a page."""
+
+  title: str
+  caption: str
+  path: str | os.PathLike[str]
+  """Of a PNG or GIF."""
+
+
+class Link(NamedTuple):
+  """A link of a page."""
+
+  file: str
+  """Beside the page."""
+  name: str
+  what: str
+  """What it leads to, in words."""
+
+
+class Picture(NamedTuple):
+  """A figure as a page holds it."""
+
+  title: str
+  caption: str
+  data: str
+  """A data URI."""
+  width: int
+  """In pixels, so that the page does not jump while it loads."""
+  height: int
 
 
 def write_html(
@@ -18,10 +50,10 @@ def write_html(
   command: str,
   config: Mapping[str, Any],
   rows: Sequence[Mapping[str, Any]],
-  summary: Sequence[report.Row],
-  figures: Sequence[tuple[str, str, str | os.PathLike[str]]],
+  summary: Sequence[Entry],
+  figures: Sequence[Figure],
   timings: Mapping[str, float],
-  tables: Sequence[tuple[str, report.Cells, str]] = (),
+  first: Sequence[Table] = (),
   lead: Sequence[str] = (),
 ) -> Path:
   """Writes `run_dir`/report.html, one self-contained page, atomically, and returns its path.
@@ -35,30 +67,27 @@ def write_html(
     config: setting -> value.
     rows: what `read_rows` returned.
     summary: what `summarise` made of them.
-    figures: (title, caption, PNG path); a path is taken as given, or else relative to `run_dir`.
+    figures: a path is taken as given, or else relative to `run_dir`.
     timings: phase -> seconds.
-    tables: further tables, shown first: (title, (headers, rows of text), note).
-    lead: sentences that stand before everything where there are `tables`.
+    first: further tables, shown before the others.
+    lead: sentences that stand before everything where there are tables in `first`.
 
   Raises:
-    UserError: a figure that is missing or no PNG.
+    UserError: a figure that is missing or no picture.
   """
   run_dir = Path(run_dir)
   values = {
     "title": title,
     "subtitle": _subtitle(rows),
     "command": command,
-    "comparisons": [sentence.rpartition(": ") for sentence in report.comparisons(summary)],
-    "doubts": report.doubts(summary),
-    "caveats": report.caveats(summary),
-    "tables": tables,
-    "best": [sentence.rpartition(": ") for sentence in [*lead, *report.best(summary)]] if tables else [],
-    "results": report.results_cells(summary),
-    "results_note": report.RESULTS_NOTE,
-    "parameters": report.parameters_cells(summary),
-    "parameters_note": report.PARAMETERS_NOTE,
+    "comparisons": [sentence.rpartition(": ") for sentence in sentences.comparisons(summary)],
+    "doubts": sentences.doubts(summary),
+    "caveats": sentences.caveats(summary),
+    "first": first,
+    "best": [sentence.rpartition(": ") for sentence in [*lead, *sentences.best(summary)]] if first else [],
+    "results": _results(summary),
     "timings": _timing_cells(timings),
-    "figures": [(name, caption, *_data_uri(run_dir, path)) for name, caption, path in figures],
+    "figures": [_picture(run_dir, figure) for figure in figures],
     "config": [(name, _text(value)) for name, value in config.items()],
     "provenance": _provenance_cells(rows),
     "rows": _row_cells(rows),
@@ -72,8 +101,8 @@ def write_gallery(
   subtitle: str,
   command: str,
   facts: Mapping[str, Any],
-  links: Sequence[tuple[str, str, str]],
-  figures: Sequence[tuple[str, str, str | os.PathLike[str]]],
+  links: Sequence[Link],
+  figures: Sequence[Figure],
   left_out: Sequence[str],
 ) -> Path:
   """Writes a self-contained page of figures, atomically, and returns its path.
@@ -84,8 +113,8 @@ def write_gallery(
     subtitle: below it.
     command: the command line that made it.
     facts: name -> value, a table at the top.
-    links: (file beside the page, its name, what it is).
-    figures: (title, caption, path of a PNG or GIF).
+    links: to files beside the page.
+    figures: in the order of the page.
     left_out: sentences that say what could not be drawn, and why.
 
   Raises:
@@ -97,7 +126,7 @@ def write_gallery(
     "command": command,
     "facts": [(name, _text(value)) for name, value in facts.items()],
     "links": links,
-    "figures": [(name, caption, *_data_uri(path.parent, figure)) for name, caption, figure in figures],
+    "figures": [_picture(path.parent, figure) for figure in figures],
     "left_out": left_out,
   }
   return write_page(path, "gallery.html.jinja", values)
@@ -114,10 +143,20 @@ def write_page(path: Path, template: str, values: Mapping[str, Any]) -> Path:
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  environment.filters["numeric"] = report.numeric
+  environment.filters["numeric"] = tables.numeric
   page = environment.get_template(template).render(values)
   records.write_text(path, page)
   return path
+
+
+def _results(summary: Sequence[Entry]) -> list[Table]:
+  if not summary:
+    return []
+  note = tables.results_note(statistics.shared_score(summary))
+  return [
+    Table("Results", tables.results_cells(summary), note),
+    Table("Parameters", tables.parameters_cells(summary), tables.PARAMETERS_NOTE),
+  ]
 
 
 def _subtitle(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -153,34 +192,35 @@ def _duration(seconds: float) -> str:
   return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _data_uri(run_dir: Path, path: str | os.PathLike[str]) -> tuple[str, int, int]:
-  """(data URI, width, height) of a PNG or GIF; the sizes, in pixels, keep the page from jumping while it loads."""
-  given = Path(path)
-  found = given if given.exists() else run_dir / given
-  if not found.exists():
-    raise UserError(f"{given}: no such figure; draw it before writing the page")
-  data = found.read_bytes()
+def _picture(folder: Path, figure: Figure) -> Picture:
+  path = Path(figure.path)
+  path = path if path.exists() else folder / path
+  if not path.exists():
+    raise UserError(f"{figure.path}: no such figure; draw it before writing the page")
+  data = path.read_bytes()
   if data[:6] == b"GIF89a":
-    width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    return "data:image/gif;base64," + base64.b64encode(data).decode(), width, height
-  if not data.startswith(b"\x89PNG\r\n\x1a\n"):
-    raise UserError(f"{found}: not a PNG file")
-  width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-  return "data:image/png;base64," + base64.b64encode(data).decode(), width, height
+    kind, width, height = "gif", int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+  elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+    kind, width, height = "png", int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+  else:
+    raise UserError(f"{path}: not a PNG file, nor a GIF")
+  text = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+  return Picture(figure.title, figure.caption, text, width, height)
 
 
-def _row_cells(rows: Sequence[Mapping[str, Any]]) -> report.Cells:
-  """Every classifier, one line each."""
-  varying = [key for key in report.KEYS[:3] if len({str(row.get(key, "")) for row in rows}) > 1]
-  headers = [*varying, "labels", "mode", "subset seed", "accuracy %", "seconds", "chosen"]
-  cells = []
+def _row_cells(rows: Sequence[Mapping[str, Any]]) -> Cells:
+  """Every predictor, one line each."""
+  score = statistics.score_of(rows[0]) if rows else statistics.shared_score([])
+  varying = [key for key in statistics.KEYS[:3] if len({str(row.get(key, "")) for row in rows}) > 1]
+  headers = [*varying, "labels", "mode", "subset seed", statistics.heading(score), "seconds", "chosen"]
+  lines = []
   for row in rows:
     names = [str(row.get(key, "")) for key in varying]
     seconds = "" if row.get("seconds") is None else f"{row['seconds']:.1f}"
     chosen = ", ".join(f"{name}={_text(value)}" for name, value in (row.get("chosen") or {}).items())
-    accuracy = f"{100 * row['test_accuracy']:.2f}"
-    cells.append([*names, f"{row['labels']:,}", row["mode"], str(row["subset_seed"]), accuracy, seconds, chosen])
-  return headers, cells
+    value = f"{score.factor * statistics.value_of(row):.{statistics.decimals(score) + 1}f}"  # one more than a mean has
+    lines.append([*names, f"{row['labels']:,}", row["mode"], str(row["subset_seed"]), value, seconds, chosen])
+  return Cells(headers, lines)
 
 
 def _text(value: Any) -> str:

@@ -1,13 +1,14 @@
 """Results as JSONL rows, safe against a kill, and what produced them.
 
-A run directory holds `results.jsonl` (one row per trained classifier), `summary.jsonl` (one per line of its tables),
+A run directory holds `results.jsonl` (one row per trained predictor), `summary.jsonl` (one per line of its tables),
 `metrics.jsonl` (of pretraining), `figures/*.png` and `report.html`.
 """
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,11 +48,28 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
   """Writes a file in UTF-8, whole or not at all; makes its folder."""
+  write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+  """Writes a file, whole or not at all; makes its folder."""
+  with writing(path) as temporary:
+    temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
+  """A temporary path in the folder of `path`, which is made. What is written there takes the place of `path` at the end;
+  after an exception it is deleted, and `path` is as it was.
+  """
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  temporary.write_text(text, encoding="utf-8")
-  os.replace(temporary, path)
+  try:
+    yield temporary
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:
@@ -79,6 +97,11 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     elif number != lines[-1][0]:
       raise UserError(f"{path}: line {number} is not a JSON object; remove or mend that line")
   return rows
+
+
+def examples_per_second(row: Mapping[str, Any]) -> float | None:
+  """The speed in a row of metrics.jsonl or of a benchmark; older rows, of images alone, call it images_per_second."""
+  return row.get("examples_per_second", row.get("images_per_second"))
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -161,7 +184,7 @@ def provenance() -> Row:
 def _git() -> str | None:
   import subprocess
 
-  package = Path(__file__).resolve().parent
+  package = Path(__file__).resolve().parents[1]  # sslx
 
   def git(*arguments: str) -> str:
     command = ["git", "--no-optional-locks", "-C", str(package), *arguments]

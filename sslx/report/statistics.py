@@ -1,0 +1,282 @@
+"""Rows of results, summarised: means, spreads, and differences to a baseline with their intervals.
+
+A row holds the value of its task's score, as test_NAME, and under "score" how that score is told: its name, its unit
+and its direction. Every number that a table, a figure or a sentence shows is written by the functions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sslx.report.records import Row
+from sslx.types import Score, UserError
+
+KEYS = ("method", "dataset", "encoder", "labels", "mode")
+REFERENCES = {
+  "raw": "a probe on the raw pixels",
+  "random": "a frozen untrained encoder",
+  "raw+propagate": "label propagation over raw pixels",
+  "raw+propagate:cmn": "the same with class-mass normalisation",
+  "raw+self_train": "self-training from random weights and labels propagated over raw pixels",
+}  # the rows that keep it honest
+RIGHT_ANSWERS = Score()  # their share: the score of rows that do not name theirs
+
+
+class Entry(NamedTuple):
+  """One line of a summary: the rows of one method, data set, encoder, number of labels and mode."""
+
+  method: str
+  dataset: str
+  encoder: str
+  labels: int
+  mode: str
+  n: int
+  """Number of labelled subsets."""
+  seeds: list[int]
+  """Those of the subsets."""
+  values: list[float]
+  """The score on each of them, before it is multiplied by the score's factor."""
+  mean: float
+  std: float | None
+  """Sample standard deviation (ddof=1) of the values; None for one value."""
+  baseline: str
+  """The mode that `difference` is taken to."""
+  pairs: int
+  """How many subsets the baseline has too."""
+  difference: float | None
+  """Mean of (value - the baseline's value) over these subsets; None where there are none."""
+  low: float | None
+  """Where the two-sided 95% interval of the difference begins, by Student's t with pairs - 1 degrees of freedom
+  (Student, "The probable error of a mean", 1908); None for fewer than two pairs."""
+  high: float | None
+  """Where it ends."""
+  parameters_total: int | None
+  """Counts of parameters are those of the last row, None where they were not recorded."""
+  parameters_trainable: int | None
+  parameters_frozen: int | None
+  seconds: float | None
+  """Mean over the subsets, None where it was not recorded."""
+  runs: int
+  """How many seeds of pretraining there are among the rows."""
+  score: Score = RIGHT_ANSWERS
+
+
+def to_json(entry: Entry) -> Row:
+  """A row of summary.jsonl; `from_json` reads it."""
+  return {**entry._asdict(), "score": entry.score._asdict()}
+
+
+def from_json(row: Mapping[str, Any]) -> Entry:
+  """The entry that `to_json`, or a program before scores had names, wrote."""
+  values = {"accuracies" if name == "values" and name not in row else name: name for name in Entry._fields}
+  kept = {name: row[key] for key, name in values.items() if key in row}
+  return Entry(**{**kept, "score": score_of(row)})
+
+
+# ---- the score of a row ----------------------------------------------------------------------------------------------
+
+
+def score_of(row: Mapping[str, Any]) -> Score:
+  """How the row's score is told. A row that is older than scores holds the share of right answers."""
+  return Score(**row["score"]) if row.get("score") else RIGHT_ANSWERS
+
+
+def value_of(row: Mapping[str, Any]) -> Any:
+  """The score of a row of results on the test split; None where it has none."""
+  return row.get(f"test_{score_of(row).name}")
+
+
+def shared_score(summary: Sequence[Entry]) -> Score:
+  """The one score of a summary."""
+  return summary[0].score if summary else RIGHT_ANSWERS
+
+
+def decimals(score: Score) -> int:
+  """How many are written: one where a score is multiplied to be in its unit, as percents are, else three."""
+  return 1 if score.factor >= 10 else 3
+
+
+def number(score: Score, value: float) -> str:
+  """`86.3`: a score in its unit."""
+  return f"{score.factor * value:.{decimals(score)}f}"
+
+
+def quantity(score: Score, value: float) -> str:
+  """`86.3%`, `21.000 dB`: a score with its unit."""
+  return f"{number(score, value)}{'' if score.unit == '%' else ' '}{score.unit}".rstrip()
+
+
+def change(score: Score, difference: float) -> str:
+  """`+3.1`: a difference between two scores."""
+  return f"{score.factor * difference:+.{decimals(score)}f}"
+
+
+def change_quantity(score: Score, difference: float) -> str:
+  """`+3.1 points`: a difference between two scores with its unit."""
+  return f"{change(score, difference)} {score.difference}".rstrip()
+
+
+def interval(low: float, high: float, score: Score = RIGHT_ANSWERS) -> str:
+  """`[+1.9, +4.3]`: an interval of a difference."""
+  return f"[{change(score, low)}, {change(score, high)}]"
+
+
+def heading(score: Score) -> str:
+  """`mIoU %`: what stands above a column of scores."""
+  return f"{score.name} {score.unit}".rstrip()
+
+
+def goodness(score: Score, value: float) -> float:
+  """Larger where the score is better."""
+  return value if score.higher_is_better else -value
+
+
+def outcome(score: Score, low: float, high: float) -> str:
+  """ "better", "worse" or "level", by the 95% interval of a difference."""
+  if low <= 0 <= high:
+    return "level"
+  return "better" if (low > 0) == score.higher_is_better else "worse"
+
+
+# ---- summary ---------------------------------------------------------------------------------------------------------
+
+
+def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> list[Entry]:
+  """One entry per (method, dataset, encoder, labels, mode): labels ascending, the rest in the order first seen.
+
+  Of rows that share all of these and the seed of their subset, the last counts. The baseline of an entry is the one of the
+  same dataset, labels and encoder, and of the same method where there is one.
+
+  Raises:
+    UserError: a row without mode, labels, subset_seed or a finite score, or rows of different scores.
+  """
+  groups: dict[tuple, dict[int, Mapping[str, Any]]] = {}
+  score: Score | None = None
+  for place, row in enumerate(rows, 1):
+    told = score_of(row)
+    score = score or told
+    if told != score:
+      raise UserError(
+        f"results row {place}: its score is {heading(told)}, that of the rows before it {heading(score)}; summarise the rows "
+        "of each score by themselves."
+      )
+    for name in ("mode", "labels", "subset_seed", f"test_{score.name}"):
+      if row.get(name) is None or row[name] != row[name]:
+        raise UserError(f"results row {place}: {name} is missing; was it written by another program?")
+    key = tuple(row.get(name, "") for name in KEYS)
+    groups.setdefault(key, {})[row["subset_seed"]] = row
+  families = unique(key[:3] for key in groups)
+  modes = unique(key[4] for key in groups)
+  order = sorted(groups, key=lambda key: (families.index(key[:3]), key[3], modes.index(key[4])))
+  return [_entry(key, groups, baseline, score or RIGHT_ANSWERS) for key in order]
+
+
+def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], baseline: str, score: Score) -> Entry:
+  rows = groups[key]
+  values = {seed: float(value_of(rows[seed])) for seed in sorted(rows)}
+  other = groups.get(reference(groups, key, baseline), {}) if key[4] != baseline else {}
+  differences = [value - float(value_of(other[seed])) for seed, value in values.items() if seed in other]
+  last = list(rows.values())[-1]
+  total, trainable = last.get("parameters_total"), last.get("parameters_trainable")
+  seconds = [row["seconds"] for row in rows.values() if row.get("seconds") is not None]
+  method, dataset, encoder, labels, mode = key
+  low, high = t_interval(differences)
+  return Entry(
+    method=method,
+    dataset=dataset,
+    encoder=encoder,
+    labels=labels,
+    mode=mode,
+    n=len(values),
+    seeds=list(values),
+    values=list(values.values()),
+    mean=float(np.mean(list(values.values()))),
+    std=float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None,
+    baseline=baseline,
+    pairs=len(differences),
+    difference=float(np.mean(differences)) if differences else None,
+    low=low,
+    high=high,
+    parameters_total=total,
+    parameters_trainable=trainable,
+    parameters_frozen=None if total is None or trainable is None else total - trainable,
+    seconds=float(np.mean(seconds)) if seconds else None,
+    runs=len({row.get("seed") for row in rows.values()}),
+    score=score,
+  )
+
+
+def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+  """The two-sided 95% interval of the mean of `values` by Student's t; (None, None) of fewer than two."""
+  from scipy.stats import t
+
+  if len(values) < 2:
+    return None, None
+  half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+  return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def gain(differences: Sequence[float], score: Score = RIGHT_ANSWERS) -> tuple[str, float, float]:
+  """("+5.7 points [+4.9, +6.5]", 0.049, 0.065): the mean of differences between scores, two at least, and its 95%
+  interval by Student's t.
+  """
+  low, high = t_interval(differences)
+  assert low is not None
+  assert high is not None
+  return f"{change_quantity(score, float(np.mean(differences)))} {interval(low, high, score)}", low, high
+
+
+def binomial_interval(right: int, of: int) -> tuple[float, float]:
+  """The 95% interval of a share of right answers of which `of` test examples are a sample (Wilson, "Probable inference,
+  the law of succession, and statistical inference", 1927).
+  """
+  from scipy.stats import binomtest
+
+  share = binomtest(right, of).proportion_ci(0.95, "wilson")
+  return float(share.low), float(share.high)
+
+
+# ---- entries among others --------------------------------------------------------------------------------------------
+
+
+def key_of(entry: Entry) -> tuple:
+  """What tells an entry of a summary from the others."""
+  return tuple(getattr(entry, name) for name in KEYS)
+
+
+def reference(keys: Iterable[tuple], key: tuple, mode: str) -> tuple:
+  """The key of `mode` that `key` may be held against. Neither `scratch`, `raw` nor `random` depends on the pretext, so
+  another method's will do; raw pixels do not depend on the encoder either. () if there is none.
+  """
+  method, dataset, encoder, labels, _ = key
+  fits = [k for k in keys if (k[1], k[3], k[4]) == (dataset, labels, mode) and (k[2] == encoder or mode[:3] == "raw")]
+  return min(fits, key=lambda k: (k[0] != method, k[2] != encoder), default=())
+
+
+def judged(summary: Iterable[Entry]) -> list[Entry]:
+  """The entries that are held against the baseline: neither it nor one of REFERENCES."""
+  return [entry for entry in summary if entry.mode not in (entry.baseline, *REFERENCES)]
+
+
+def varying(summary: Sequence[Entry]) -> list[str]:
+  """Which of method, dataset and encoder differ between entries: these need a column, the others a title."""
+  return [key for key in KEYS[:3] if len({getattr(entry, key) for entry in summary}) > 1]
+
+
+def name_of(entry: Entry, summary: Sequence[Entry]) -> str:
+  """What sets an entry apart from the others, and its mode: `simclr frozen`."""
+  parts = [str(getattr(entry, key)) for key in [*varying(summary), "mode"]]
+  return " ".join(part for part in parts if part != "none")
+
+
+def labels_text(labels: int) -> str:
+  """`1 label`, `1,000 labels`."""
+  return f"{labels:,} label" + ("" if labels == 1 else "s")
+
+
+def unique(values: Iterable[Any]) -> list[Any]:
+  """Each once, in the order first seen."""
+  return list(dict.fromkeys(values))

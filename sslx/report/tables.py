@@ -1,0 +1,207 @@
+"""Tables of results: their cells as text, for the terminal, for Markdown and for pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sslx.report import statistics
+from sslx.report.statistics import KEYS, RIGHT_ANSWERS, Entry
+from sslx.types import Score
+
+if TYPE_CHECKING:
+  from rich.table import Table as RichTable
+
+
+class Cells(NamedTuple):
+  """The text of a table."""
+
+  headers: list[str]
+  rows: list[list[str]]
+
+
+class Table(NamedTuple):
+  """A table, what stands above it, and what stands below it."""
+
+  title: str
+  cells: Cells
+  note: str = ""
+
+
+PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
+
+
+def results_note(score: Score = RIGHT_ANSWERS) -> str:
+  """What the numbers of a table of results are."""
+  unit = f", in {score.difference}" if score.difference else ""
+  return (
+    f"Test {score.name}: mean ± sample standard deviation over labelled subsets (seeds). Difference: paired by subset, with "
+    f"its 95% interval by Student's t{unit}.{direction(score)}"
+  )
+
+
+def curve_note(score: Score = RIGHT_ANSWERS, baseline: str = "scratch") -> str:
+  """What the numbers and arrows of `methods_cells` and `curve_cells` are."""
+  unit = {"%": " in percent", "": ""}.get(score.unit, f" in {score.unit}")
+  return (
+    f"Test {score.name}{unit}, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference to "
+    f"{baseline}, paired by subset, lies above (below) zero.{direction(score)}"
+  )
+
+
+def direction(score: Score) -> str:
+  """A sentence, after a space, where the reader would take it the wrong way; else empty."""
+  return "" if score.higher_is_better else f" A lower {score.name} is better."
+
+
+def results_table(summary: Sequence[Entry]) -> Table:
+  """The scores in their unit, `86.3 ± 1.0`, and differences, `+3.1 [+1.9, +4.3]`."""
+  score = statistics.shared_score(summary)
+  return Table(f"Test {score.name}{_shared(summary)}", results_cells(summary), results_note(score))
+
+
+def parameters_table(summary: Sequence[Entry]) -> Table:
+  """The parameters, all, trainable and frozen, of each mode."""
+  return Table(f"Parameters{_shared(summary)}", parameters_cells(summary), PARAMETERS_NOTE)
+
+
+def rich_table(table: Table) -> RichTable:
+  """For the terminal; the note stands below it."""
+  from rich import box
+  from rich.table import Table as RichTable
+  from rich.text import Text
+
+  drawn = RichTable(
+    title=Text(table.title),
+    caption=Text(table.note) if table.note else None,
+    box=box.SIMPLE_HEAD,
+    padding=(0, 1, 0, 0),
+    pad_edge=False,
+    title_justify="left",
+  )
+  drawn.caption_justify = "left"
+  for header, is_number in zip(table.cells.headers, numeric(table.cells), strict=True):
+    justify = "right" if is_number else "left"
+    drawn.add_column(Text(header), justify=justify, overflow="fold", no_wrap=not is_number)
+  for row in table.cells.rows:
+    drawn.add_row(*map(Text, row))  # Text: a name like [red] is a name, not markup
+  return drawn
+
+
+def markdown(cells: Cells) -> str:
+  """A GitHub-flavoured Markdown table that ends in a newline."""
+  from io import StringIO
+
+  from rich import box
+  from rich.console import Console
+  from rich.table import Table as RichTable
+  from rich.text import Text
+
+  def cell(value: Any) -> Text:  # a pipe or a line break in a name would end the cell
+    return Text(str(value).replace("|", "\\|").replace("\n", " "))
+
+  drawn = RichTable(box=box.MARKDOWN)
+  for header, is_number in zip(cells.headers, numeric(cells), strict=True):
+    drawn.add_column(cell(header), justify="right" if is_number else "left")
+  for row in cells.rows:
+    drawn.add_row(*map(cell, row))
+  text = StringIO()
+  Console(file=text, width=10_000, color_system=None).print(drawn)
+  return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines()) + "\n"
+
+
+def numeric(cells: Cells) -> list[bool]:
+  """Which columns hold numbers, and are set flush right."""
+  columns = [[row[column] for row in cells.rows if row[column]] for column in range(len(cells.headers))]
+  return [bool(column) and all(cell[0].isdigit() or cell[0] in "+-" for cell in column) for column in columns]
+
+
+def results_cells(summary: Sequence[Entry]) -> Cells:
+  """One line an entry: what it is, its score, and its difference to the baseline with its interval."""
+  names = statistics.varying(summary)
+  baseline = summary[0].baseline if summary else "baseline"
+  score = statistics.heading(statistics.shared_score(summary))
+  headers = [*names, "labels", "mode", score, f"vs {baseline} [95% CI]", "seeds", "seconds"]
+  rows = []
+  for entry in summary:
+    seconds = "" if entry.seconds is None else f"{entry.seconds:.1f}"
+    what = [*(str(getattr(entry, name)) for name in names), f"{entry.labels:,}", str(entry.mode)]
+    rows.append([*what, score_text(entry), difference_text(entry), str(entry.n), seconds])
+  return Cells(headers, rows)
+
+
+def parameters_cells(summary: Sequence[Entry]) -> Cells:
+  """One line a mode: its parameters, all, trainable and frozen; the same for every number of labels."""
+  names = statistics.varying(summary)
+  rows = []
+  for entry in summary:
+    total, trainable = entry.parameters_total, entry.parameters_trainable
+    share = f"{100 * trainable / total:.1f}%" if total and trainable is not None else ""
+    counts = ["" if count is None else f"{count:,}" for count in (total, trainable, entry.parameters_frozen)]
+    rows.append([*(str(getattr(entry, name)) for name in names), str(entry.mode), *counts, share])
+  headers = [*names, "mode", "total", "trainable", "frozen", "trainable share"]
+  return Cells(headers, [list(row) for row in statistics.unique(map(tuple, rows))])
+
+
+def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
+  """One line a method at one number of labels, a column a mode: `86.3 ± 1.0`.
+
+  An arrow says that the 95% interval of the difference to the baseline, paired by subset, lies above (↑) or below (↓)
+  zero. Entries of the method "none" are the references: raw pixels and the random encoder stand in the column of the
+  frozen encoders, scratch in that of `full`, from which they differ in nothing but the pretraining. Of several data
+  sets, each has columns of its own: `digits frozen`.
+  """
+  entries = [entry for entry in summary if entry.labels == labels]
+  several = "dataset" in statistics.varying(summary)
+
+  def column(entry: Entry, mode: str) -> str:
+    return f"{entry.dataset} {mode}" if several else mode
+
+  modes = statistics.unique(column(entry, entry.mode) for entry in entries if entry.method != "none")
+  scratch = [column(e, "full") for e in entries if (e.method, e.mode) == ("none", e.baseline)]
+  modes += [name for name in scratch if modes and name not in modes]
+  lines: dict[str, dict[str, str]] = {}
+  for entry in entries:
+    name, mode = entry.method, entry.mode
+    if name == "none":
+      name = "raw pixels" if mode.startswith("raw") else "no pretraining"
+      mode = "full" if mode == entry.baseline else mode.partition("+")[2] or "frozen"
+    lines.setdefault(name, {})[column(entry, mode)] = _marked(entry)
+  return Cells(["method", *modes], [[name, *(line.get(mode, "") for mode in modes)] for name, line in lines.items()])
+
+
+def curve_cells(summary: Sequence[Entry]) -> Cells:
+  """One line a mode (of each method), a column a number of labels; see `methods_cells` for the arrows."""
+  counts = sorted({entry.labels for entry in summary})
+  cells = {(statistics.name_of(entry, summary), entry.labels): _marked(entry) for entry in summary}
+  names = statistics.unique(name for name, _ in cells)
+  headers = ["mode", *(f"{count:,} labels" for count in counts)]
+  return Cells(headers, [[name, *(cells.get((name, count), "") for count in counts)] for name in names])
+
+
+def score_text(entry: Entry) -> str:
+  """`86.3 ± 1.0`, in the score's unit."""
+  spread = "" if entry.std is None else f" ± {statistics.number(entry.score, entry.std)}"
+  return statistics.number(entry.score, entry.mean) + spread
+
+
+def difference_text(entry: Entry) -> str:
+  """`+3.1 [+1.9, +4.3]`; empty where there is nothing to compare with."""
+  text = "" if entry.difference is None else statistics.change(entry.score, entry.difference)
+  if entry.low is not None and entry.high is not None:
+    text += f" {statistics.interval(entry.low, entry.high, entry.score)}"
+  return text + (f" ({entry.pairs} pairs)" if entry.pairs not in (0, entry.n) else "")
+
+
+def _marked(entry: Entry) -> str:
+  arrow = ""
+  if entry.low is not None and entry.high is not None and entry.method != "none":
+    arrow = " ↑" if entry.low > 0 else " ↓" if entry.high < 0 else ""
+  return score_text(entry) + arrow
+
+
+def _shared(summary: Sequence[Entry]) -> str:
+  """` (simclr, mnist)`: what the entries have in common."""
+  shared = [key for key in KEYS[:3] if key not in statistics.varying(summary)] if summary else []
+  names = [str(getattr(summary[0], key)) for key in shared if getattr(summary[0], key)]
+  return f" ({', '.join(names)})" if names else ""

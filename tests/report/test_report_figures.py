@@ -1,0 +1,91 @@
+"""sslx.report.figures: what a figure shows of known rows, and that its file is a picture."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from report_rows import FROZEN, SCRATCH, rows
+
+from sslx import report
+from sslx.report import figures
+from sslx.report.figures import curves
+
+
+def saved(fig, folder):
+  with Image.open(figures.save(fig, folder / "figures" / "one.png")) as image:
+    image.load()
+    assert 50 <= image.width <= 3000
+    assert 30 <= image.height <= 3000
+    pixels = np.asarray(image.convert("L"))
+  assert pixels.min() < 200 < pixels.max()  # not blank
+  assert [p.name for p in (folder / "figures").iterdir()] == ["one.png"]
+
+
+def test_loss_curve(tmp_path):
+  metrics = [{"step": s, "loss": 1 / (s + 1), "psnr": s, "note": "x", "odd": None} for s in range(100)]
+  fig = figures.loss_curve([*metrics, {"step": 99, "loss": 5.0, "images_per_second": 1e4}])
+  assert [ax.get_title("left") for ax in fig.axes] == ["loss", "psnr", "examples per second"]
+  assert fig.axes[0].lines[0].get_ydata()[-1] == 5.0  # the resumed run's
+  saved(fig, tmp_path)
+  held = [{"step": 10 * s, "heldout_loss": 2.0 + s, "heldout_psnr": 3.0, "heldout_only": 1.0} for s in range(5)]
+  fig = figures.loss_curve([*metrics, *held])
+  assert [ax.get_title("left") for ax in fig.axes] == ["loss", "psnr", "heldout only"]
+  assert fig.axes[0].lines[-1].get_ydata().tolist() == [2.0, 3.0, 4.0, 5.0, 6.0]
+  saved(fig, tmp_path)
+  figures.loss_curve([])
+
+
+def test_running_mean():
+  values = np.arange(50.0)
+  smooth = curves.running_mean(values, 10)
+  np.testing.assert_allclose(smooth[:-5], values[:-5])  # a slope is not bent
+  np.testing.assert_allclose(smooth[-1], values[-6:].mean())
+  np.testing.assert_allclose(curves.running_mean(np.full(9, 2.0), 5), 2.0)
+
+
+def test_score_bars_and_label_curve(tmp_path):
+  few = rows(10, raw=[0.4, 0.5], scratch=[0.5, 0.5], frozen=[0.6])
+  summary = report.summarise(few + rows(100, scratch=SCRATCH, **{"$a$ last:1": FROZEN}))
+  saved(figures.score_bars(summary), tmp_path)
+  fig = figures.label_curve(summary)
+  assert [text.get_text() for text in fig.axes[0].get_xticklabels()] == ["10", "100"]
+  saved(fig, tmp_path)
+  assert figures.label_curve(report.summarise(few)) is None
+  saved(figures.score_bars(report.summarise(rows(frozen=[0.9]))), tmp_path)  # no baseline, no spread
+  saved(figures.score_bars(report.summarise(rows(frozen=[1.0, 1.0], scratch=[0.0, 0.0]))), tmp_path)
+  figures.score_bars([])
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28, 1), (12, 8, 8), (1, 32, 48, 3)])
+def test_picture_rows(tmp_path, shape):
+  images = np.random.default_rng(0).normal(0.5, 1, shape)
+  saved(figures.picture_rows({"clean": images, "a_long $title$ over lines": jnp.asarray(images)}), tmp_path)
+
+
+def test_picture_rows_refuses_other_shapes_and_takes_none():
+  with pytest.raises(ValueError, match="clean: images of shape"):
+    figures.picture_rows({"clean": np.zeros((2, 8, 8, 2))})
+  figures.picture_rows({})
+
+
+def test_predictions_mark_right_and_wrong_in_words(tmp_path):
+  images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
+  fig = figures.predictions(images, [0, 1, 1], [0, 0, 1], ["cat", "dog"], [0.9, 0.6, 1.0])
+  shown = [ax.get_xlabel() for ax in fig.axes[:3]]
+  assert shown == ["✓ cat (90%)\n", "✗ cat (60%)\ntrue: dog", "✓ dog (100%)\n"]
+  saved(fig, tmp_path)
+  saved(figures.predictions(images, [0, 1, 1], [0, 0, 1], ["a rather long name", "$x$"]), tmp_path)
+
+
+def test_confusion_counts_and_picture(tmp_path):
+  labels, predicted = [0, 0, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0]
+  counts = figures.confusion_counts(labels, predicted, 3)
+  np.testing.assert_array_equal(counts, [[2, 1, 0], [1, 2, 0], [0, 0, 0]])
+  fig = figures.confusion(jnp.asarray(labels), jnp.asarray(predicted), ["a", "b", "c"])
+  ax = fig.axes[0]
+  assert {t.get_position(): t.get_text() for t in ax.texts} == {(0, 0): "2", (1, 0): "1", (0, 1): "1", (1, 1): "2"}
+  assert ax.get_title("left") == "accuracy: 66.7% of 6"
+  np.testing.assert_allclose(ax.images[0].get_array()[0], [2 / 3, 1 / 3, 0])
+  saved(fig, tmp_path)
+  many = figures.confusion(np.arange(60), np.arange(60), [str(i) for i in range(60)])
+  assert not many.axes[0].texts

@@ -27,7 +27,7 @@ flags.DEFINE_bool("smoke_runs", False, "Keep the rows of --smoke runs: their num
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx.evaluation.finetune import Recipe
+  from sslx.evaluation.recipe import Recipe
   from sslx.report import index, leaderboard
 
   folder = Path(FLAGS.runs)
@@ -46,7 +46,7 @@ def main() -> None:
       "--smoke_runs keeps those of --smoke runs" if smoke else "run an experiment first, such as experiments.low_label"
     )
     raise UserError(f"--runs={folder}: no results below it; {cure}.")
-  defaults = Recipe()._asdict()
+  defaults = Recipe().to_json()
   lines = [line for run, rows in kept.items() if rows for line in index.lines(folder, run, rows, defaults)]
   boards = index.boards(lines)
   for board in boards:

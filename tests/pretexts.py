@@ -29,10 +29,12 @@ def prepared(raw: np.ndarray) -> np.ndarray:
   return np.asarray(raw, np.float32) / np.float32(255)
 
 
-def build(method: str, encoder: str, hp: dict[str, Any] | None = None, classes: int = 3) -> Pretext:
-  """The method on the encoder of such a text, with a task of `classes` classes."""
+def build(
+  method: str, encoder: str, hp: dict[str, Any] | None = None, classes: int = 3, reading: str = "flatten"
+) -> Pretext:
+  """The method on the encoder of such a text; with a task of `classes` classes and a reading where it reads targets."""
   task = TASKS["classification"]([str(i) for i in range(classes)])
-  return pretext.build(method, nn.build(encoder), hp or {}, task)
+  return pretext.build(method, nn.build(encoder), hp or {}, task, reading)
 
 
 def jitted(method: Pretext) -> Pretext:

@@ -1,16 +1,37 @@
 """Fixtures, quick compilation, and groups: the tests compile hundreds of tiny functions and run each a few times."""
 
+import getpass
+import hashlib
 import os
+import platform
+import tempfile
+from importlib.metadata import version
 from pathlib import Path
+
+
+def compiled_programs() -> str:
+  """A folder of compiled programs for this user, jaxlib and processor: no other may read them."""
+  info = Path("/proc/cpuinfo")
+  lines = info.read_text().splitlines() if info.exists() else []
+  features = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+  key = repr((platform.machine(), platform.processor(), version("jaxlib"), features))
+  name = f"sslx-tests-{getpass.getuser()}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+  return str(Path(tempfile.gettempdir()) / name)
+
 
 # Before jax is imported. Convolutions and matrix products are library calls and stay what they are.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+# Processes of one run share what they compile, and so do runs: set JAX_COMPILATION_CACHE_DIR to choose another folder.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", compiled_programs())
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import numpy as np
 import pytest
 
 from sslx.data import Dataset, Split
+from sslx.data.types import image_classes
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +60,7 @@ def toy() -> Dataset:
         images[i, :, where, 0] += 170
     return Split(images.clip(0, 255).astype(np.uint8), labels)
 
-  return Dataset("toy", ("row", "column", "cross"), split(240), split(90))
+  return image_classes("toy", ("row", "column", "cross"), split(240), split(90))
 
 
 @pytest.fixture(scope="session")
@@ -48,21 +69,21 @@ def toy_npz(toy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
   path = tmp_path_factory.mktemp("toy") / "toy.npz"
   np.savez(
     path,
-    train_images=toy.train.images,
-    train_labels=toy.train.labels,
-    test_images=toy.test.images,
-    test_labels=toy.test.labels,
+    train_images=toy.train.x,
+    train_labels=toy.train.y,
+    test_images=toy.test.x,
+    test_labels=toy.test.y,
   )
   return f"npz:{path}"
 
 
-def group(item) -> str:
+def group(item: pytest.Item) -> str:
   """What shares compiled functions: a method's contract, else a file."""
   method = getattr(item, "callspec", None) and item.callspec.params.get("method")
   return f"{item.path.name}-{method}" if item.path.name == "test_contract.py" and method else item.path.name
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
   """With several processes (-n), a group runs in one of them."""
   for item in items:
     item.add_marker(pytest.mark.xdist_group(group(item)))

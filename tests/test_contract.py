@@ -3,7 +3,6 @@
 import functools
 import inspect
 import re
-import sys
 import types
 import typing
 
@@ -12,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from pretexts import PREPARE, build, features, pixels, prepared
 
 from sslx import nn, options
-from sslx.training import loop as train
-from sslx.pretext import METHODS, build
+from sslx.pretext import METHODS
+from sslx.training import step as training
 from sslx.types import Pretext, TrainState, UserError
 
 ENCODERS = ("conv:widths=6,norm=batch", "mlp:widths=16,code=8")
@@ -32,7 +32,7 @@ def suitable(method: str, encoder: str) -> str:
   """`encoder`, or a small one of the kind that the method needs: it refuses others in one line that names the flag."""
   kind = METHODS[method].encoder.partition(":")[0]
   try:
-    build(method, nn.build(encoder), "flatten", CLASSES, {})
+    build(method, encoder, classes=CLASSES)
   except UserError as error:
     if f"--method={method}" in str(error) and f"--encoder={kind}" in str(error):
       return OF_ITS_KIND[kind]
@@ -40,14 +40,14 @@ def suitable(method: str, encoder: str) -> str:
   return encoder
 
 
-def make(method: str, encoder: str, features: str = "flatten") -> Pretext:
-  return build(method, nn.build(suitable(method, encoder)), features, CLASSES, {})
+def make(method: str, encoder: str, reading: str = "flatten") -> Pretext:
+  return build(method, suitable(method, encoder), classes=CLASSES, reading=reading)
 
 
 def make_batch(n: int, height: int, width: int, channels: int, seed: int = 0) -> dict[str, np.ndarray]:
-  rng = np.random.default_rng(seed)
-  image = rng.integers(0, 256, (n, height, width, channels), dtype=np.uint8)
-  return {"image": image, "label": rng.integers(0, CLASSES, n, dtype=np.int32)}
+  """Prepared images and classes."""
+  y = np.random.default_rng(seed + 1).integers(0, CLASSES, n, dtype=np.int32)
+  return {"x": prepared(pixels(n, height, width, channels, seed)), "y": y}
 
 
 def shapes(tree):
@@ -99,7 +99,7 @@ class Case:
     self.init = jax.jit(self.pretext.init)
     self.transform = jax.jit(self.pretext.transform)
     self.grad = jax.jit(jax.value_and_grad(self.pretext.loss, has_aux=True))
-    self.encode = jax.jit(self.pretext.encode)
+    self.update = jax.jit(self.pretext.update)
 
   @functools.cached_property
   def fresh(self):
@@ -123,7 +123,7 @@ class Case:
     """[(state, what `graded` is in that state)]: at the start, and long after where a method has phases: what they
     train, they train together.
     """
-    late = copy(self.pretext.update(self.params, self.state, jnp.asarray(10**6, jnp.int32)))
+    late = copy(self.update(self.params, self.state, jnp.asarray(10**6, jnp.int32)))
     if all(np.array_equal(leaf, leaves(self.state)[name]) for name, leaf in leaves(late).items()):
       return [(self.state, self.graded)]
     return [
@@ -131,9 +131,8 @@ class Case:
       (late, jax.device_get(self.grad(self.params, late, self.key, self.view))),
     ]
 
-  def features(self, image, params=None, state=None):
-    params, state = self.params if params is None else params, self.state if state is None else state
-    return np.asarray(self.encode(params, state, image))
+  def features(self, x, params=None, state=None) -> np.ndarray:
+    return features(self.spec, self.params if params is None else params, self.state if state is None else state, x)
 
 
 get_case = functools.cache(lambda method, encoder=ENCODERS[0]: Case(method, encoder))
@@ -155,7 +154,7 @@ def test_init_shapes(case):
   assert isinstance(params, dict)
   assert isinstance(state, dict)
   assert shapes((params["encoder"], state["encoder"])) == shapes(
-    jax.eval_shape(functools.partial(nn.init, nn.build(case.spec)), case.key, case.batch["image"].astype(np.float32))
+    jax.eval_shape(functools.partial(nn.init, nn.build(case.spec)), case.key, case.batch["x"])
   )
   assert bool(state["encoder"]) == ("batch" in case.spec)
   assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
@@ -190,8 +189,8 @@ def test_loss_and_gradients(case):
 @each_method
 def test_gradient_matches_finite_difference(method):
   """Along a random direction: a stray stop_gradient, or a loss that is not what is differentiated, shows here."""
-  if "sg(" in str(sys.modules[METHODS[method].factory.__module__].__doc__):
-    pytest.skip("its equation stops gradients with sg(...); its own tests check where")
+  if METHODS[method].stops_gradients:
+    pytest.skip("its equation stops gradients; its own tests check where")
   case, rng = get_case(method, ENCODERS[1]), np.random.default_rng(5)  # batch statistics amplify kinks of the relu
   (_, _), grads = case.graded
   direction = jax.tree.map(lambda p: rng.standard_normal(p.shape).astype(np.float32), case.params)
@@ -223,9 +222,9 @@ def test_transform(method):
     return unequal.reshape(-1, B).any(0), unequal.reshape(B, -1).any(1)
 
   # What happens to an image does not depend on the others in the batch.
-  image = case.batch["image"].copy()
-  image[2] = 255 - image[2]
-  changed = leaves(case.transform(case.key, {**case.batch, "image": image}))
+  x = case.batch["x"].copy()
+  x[2] = 1 - x[2]
+  changed = leaves(case.transform(case.key, {**case.batch, "x": x}))
   allowed = np.arange(B) == 2
   for name, leaf in view.items():
     assert any(not np.any(d & ~allowed) for d in differs(leaf, changed[name])), name
@@ -243,32 +242,23 @@ def test_transform(method):
   for name in stochastic:  # with one of a few keys: on images this small two may be cut at the same place by chance
     assert any(different(one[name]) for one in drawn), name
 
-  # Raw bytes and floats are the same images.
-  floats = {**case.batch, "image": case.batch["image"].astype(np.float32) / 255}
-  for name, leaf in leaves(jax.jit(case.pretext.transform)(case.key, floats)).items():
-    np.testing.assert_allclose(leaf, view[name], atol=1e-5, err_msg=name)
-
 
 @each_method
 @each_encoder
-def test_encode(case):
-  image = case.batch["image"]
-  z = case.features(image)
+def test_features(case):
+  """What a method leaves behind is read by `nn.Representation`, which gets the encoder's params and statistics alone."""
+  raw = pixels(B, *case.batch["x"].shape[1:])
+  z = case.features(raw)
   assert z.dtype == np.float32
   assert z.shape[0] == B
   assert z.ndim == 2
   assert np.isfinite(z).all()
   assert z.std(0).max() > 0
-  np.testing.assert_array_equal(case.features(image), z)
-  # evaluation mode: the other images of the batch do not matter, nor its size, nor u8 or float
-  np.testing.assert_allclose(case.features(np.concatenate([image[:1], 255 - image[1:]]))[0], z[0], rtol=1e-5, atol=1e-5)
-  np.testing.assert_allclose(case.features(image[3:4].astype(np.float32) / 255)[0], z[3], rtol=1e-4, atol=1e-5)
-  # what a checkpoint of the encoder restores is all that encode reads: no head, no other state
-  params = {role: p if role == "encoder" else jax.tree.map(lambda x: x + 1, p) for role, p in case.params.items()}
-  np.testing.assert_array_equal(case.features(image, params=params), z)
+  # evaluation mode: the other images of the batch do not matter
+  np.testing.assert_allclose(case.features(np.concatenate([raw[:1], 255 - raw[1:]]))[0], z[0], rtol=1e-5, atol=1e-5)
   if case.state["encoder"]:
     moved = jax.tree.map(lambda s: s + 1, case.state)
-    assert np.abs(case.features(image, state=moved) - z).max() > 1e-3
+    assert np.abs(case.features(raw, state=moved) - z).max() > 1e-3
 
 
 @each_method
@@ -291,22 +281,23 @@ def test_train_step(method):
   params, state, key = case.params, case.state, jax.random.key(11)
   device = jax.tree.map(jnp.array, (params, state))
   ts = TrainState(jnp.zeros((), jnp.int32), jax.random.key(11), *device, tx.init(params))
-  data = {name: jnp.asarray(np.concatenate([a, a])) for name, a in case.batch.items()}
+  raw = np.concatenate([pixels(B, *case.batch["x"].shape[1:])] * 2)
+  data = {"x": jnp.asarray(raw), "y": jnp.asarray(np.concatenate([case.batch["y"]] * 2))}
   indices = np.array([9, 1, 7, 3, 5], np.int32)
-  batch = {name: np.asarray(array)[indices] for name, array in data.items()}
-  step = train.make_train_step(case.pretext, tx)
+  batch = {"x": prepared(raw[indices]), "y": np.asarray(data["y"])[indices]}
+  step = training.make_train_step(case.pretext, tx, PREPARE)
   touched = {name for _, (_, grads) in case.moments[1:] for name, g in leaves(grads).items() if np.any(g)}
   for i in range(2):
     transform_key, loss_key = jax.random.split(jax.random.fold_in(key, i))
     (loss, (state, metrics)), grads = case.grad(params, state, loss_key, case.transform(transform_key, batch))
     touched |= {name for name, g in leaves(grads).items() if np.any(g)}
     params = jax.tree.map(lambda p, g: p - np.float32(RATE) * np.asarray(g), params, grads)
-    state = case.pretext.update(params, state, jnp.asarray(i, jnp.int32))
+    state = case.update(params, state, jnp.asarray(i, jnp.int32))
     old = ts
-    ts, got = step(ts, data, indices)
+    ts, measured = step(ts, data, indices[None])
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
-    assert set(got) == {"loss", *metrics}
-    np.testing.assert_allclose(got["loss"], loss, rtol=1e-4)
+    assert set(measured) == {"loss", *metrics}
+    np.testing.assert_allclose(measured["loss"], [loss], rtol=1e-4)
     assert int(ts.step) == i + 1
     for mine, its in ((params, ts.params), (state, ts.state)):
       its = leaves(copy(its))
@@ -338,10 +329,10 @@ def test_show(method):
   assert pictures
   for title, image in pictures.items():
     assert isinstance(title, str)
-    assert image.shape == case.batch["image"].shape, title
+    assert image.shape == case.batch["x"].shape, title
     assert image.min() >= 0, title
     assert image.max() <= 1, title
-  originals = [image for image in pictures.values() if np.allclose(image, case.batch["image"] / 255.0, atol=1e-6)]
+  originals = [image for image in pictures.values() if np.allclose(image, case.batch["x"], atol=1e-6)]
   assert originals  # what it is compared with
 
 
@@ -376,21 +367,20 @@ def test_sizes(method, size, encoder):
   loss, (after, _) = jax.eval_shape(pretext.loss, params, state, key, view)
   assert loss.shape == ()
   assert shapes(after) == shapes(state)
-  z = jax.eval_shape(pretext.encode, params, state, batch["image"])
-  assert z.shape[0] == 7
-  assert z.shape[1] > 0
   if pretext.show:
     assert {p.shape for p in jax.eval_shape(pretext.show, params, state, key, batch).values()} == {(7, *size)}
 
 
 @each_method
-def test_features_are_read_as_asked(method):
-  pretext = make(method, "conv:widths=4-8", "block1:grid2+block2:pool")
-  widths = (4, 8) if suitable(method, "conv:widths=4-8") == "conv:widths=4-8" else (8, 8)
-  batch = make_batch(2, 12, 12, 1)
-  batch = make_batch(2, 12, 12, 3) if "colour" in refusal(pretext, batch) else batch
-  params, state = jax.eval_shape(pretext.init, jax.random.key(0), batch)
-  assert jax.eval_shape(pretext.encode, params, state, batch["image"]).shape == (2, 4 * widths[0] + widths[1])
+@pytest.mark.parametrize("encoder", ["conv:widths=4-8", "mlp:widths=8-8"])
+def test_a_method_that_reads_features_reads_them_as_asked(method, encoder):
+  """Of supervised training: the width of its head. The others get no reading at all."""
+  if not METHODS[method].labels:
+    assert "features" not in inspect.signature(METHODS[method].factory).parameters
+    return
+  reading = "block1:grid2+block2:pool" if encoder.startswith("conv") else "dense1+dense2"
+  params, _ = jax.eval_shape(make(method, encoder, reading).init, jax.random.key(0), make_batch(2, 12, 12, 1))
+  assert params["head"]["Dense_0"]["kernel"].shape == ({"conv": 4 * 4 + 8, "mlp": 8 + 8}[encoder[:4].strip(":")], CLASSES)
 
 
 @each_method
@@ -399,7 +389,9 @@ def test_documented(method):
   assert factory.__doc__
   doc = inspect.getmodule(factory).__doc__
   assert doc
-  if "num_classes" not in options.parameters(factory):  # the supervised baseline is nobody's paper
+  if "sg(" in doc:
+    assert METHODS[method].stops_gradients
+  if not METHODS[method].labels:  # the supervised baseline is nobody's paper
     assert re.search(r"[A-Z]\w+.*\b(19|20)\d\d\b", doc, re.DOTALL), "cite authors and year"
   assert re.search(r"^ +L\w* = ", doc, re.MULTILINE), "give the equation"
 
@@ -409,12 +401,10 @@ def test_hyper_parameters(method):
   factory = METHODS[method].factory
   for name, p in options.parameters(factory).items():
     assert p.annotation is not p.empty, name
-    if p.default is p.empty:
-      assert name == "num_classes", f"{name} needs a default: build gives num_classes only"
-      continue
+    assert p.default is not p.empty, f"{name} needs a default"
     assert has_type(p.default, p.annotation), f"{name}={p.default!r} is not {p.annotation}"
-  texts = [line.split("  ")[1] for line in options.describe(factory).splitlines() if "taken from" not in line]
-  defaults = {n: p.default for n, p in options.parameters(factory).items() if p.default is not p.empty}
+  texts = [line.split("  ")[1] for line in options.describe(factory).splitlines()]
+  defaults = {n: p.default for n, p in options.parameters(factory).items()}
   parsed = options.parse(factory, [t for t in texts if t != "(none)"], "--hp")
   assert parsed == defaults
   assert {n: type(v) for n, v in parsed.items()} == {n: type(v) for n, v in defaults.items()}

@@ -254,8 +254,10 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
 }  # fmt: skip
 
 
+@functools.lru_cache(maxsize=64)
 def build(spec: str, precision: Precision = "float32") -> Encoder:
-  """An encoder from its text: `conv`, or `conv:widths=16-32-64,code=32`.
+  """An encoder from its text: `conv`, or `conv:widths=16-32-64,code=32`. The same text gives the same object, so that
+  what was compiled for it is used again.
 
   precision: bfloat16 multiplies and keeps activations in half the bits, forward and backward, see `apply`.
 

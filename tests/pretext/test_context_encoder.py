@@ -7,28 +7,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pretexts import KEY, build, jitted, pixels, prepared
 
 from sslx import nn
-from sslx.training import masks, run as pretraining
 from sslx.nn.context import ChannelwiseDense
-from sslx.pretext import build
 from sslx.pretext.context_encoder import hole_and_region as traced
+from sslx.training import masks, run
+from sslx.training.config import Config
 from sslx.types import UserError
 
-KEY = jax.random.key(0)
 SPEC = "conv:widths=4-6"
 
 
 def images(n=3, height=12, width=10, channels=2, seed=0):
-  return np.random.default_rng(seed).integers(0, 256, (n, height, width, channels), dtype=np.uint8)
+  return prepared(pixels(n, height, width, channels, seed))
 
 
 @functools.cache
 def case(spec=SPEC, **hp):
-  pretext = build("context_encoder", nn.build(spec), "flatten", 3, hp)
-  batch = {"image": images()}
-  params, state = jax.jit(pretext.init)(KEY, batch)
-  return pretext, params, state, jax.device_get(jax.jit(pretext.transform)(KEY, batch))
+  pretext = jitted(build("context_encoder", spec, hp))
+  batch = {"x": images()}
+  params, state = pretext.init(KEY, batch)
+  return pretext, params, state, jax.device_get(pretext.transform(KEY, batch))
 
 
 def hole_and_region(*arguments):
@@ -62,7 +62,7 @@ def test_region_is_the_hole_and_a_band_around_it(size, fraction, band, hole, reg
 
 
 def test_the_hole_has_the_mean_colour_of_what_is_visible():
-  image, filled = images().astype(np.float32) / 255, case()[3]["image"]
+  image, filled = images(), case()[3]["x"]
   hidden, _ = hole_and_region(image.shape[1:], 0.25, 1)
   np.testing.assert_allclose(filled[:, ~hidden[..., 0]], image[:, ~hidden[..., 0]], atol=1e-6)
   for b in range(3):
@@ -74,15 +74,14 @@ def test_the_hole_has_the_mean_colour_of_what_is_visible():
 def test_hidden_pixels_reach_the_target_only():
   pretext, params, state, view = case()
   hidden, _ = hole_and_region((12, 10, 2), 0.25, 1)
-  changed = {"image": np.where(hidden, 255 - images(), images())}
-  other = jax.device_get(jax.jit(pretext.transform)(KEY, changed))
-  np.testing.assert_array_equal(other["image"], view["image"])
+  changed = {"x": np.where(hidden, 1 - images(), images())}
+  other = jax.device_get(pretext.transform(KEY, changed))
+  np.testing.assert_array_equal(other["x"], view["x"])
   assert np.any(other["target"] != view["target"])
   assert pretext.show
-  show = jax.jit(pretext.show)
-  rows, others = show(params, state, KEY, {"image": images()}), show(params, state, KEY, changed)
+  rows, others = (pretext.show(params, state, KEY, b) for b in ({"x": images()}, changed))
   np.testing.assert_array_equal(rows["predicted"], others["predicted"])
-  np.testing.assert_array_equal(rows["with a hole"], view["image"])
+  np.testing.assert_array_equal(rows["with a hole"], view["x"])
   np.testing.assert_allclose(np.where(hidden, 0, rows["predicted"]), np.where(hidden, 0, rows["original"]))
   assert np.abs(np.where(hidden, rows["predicted"] - rows["original"], 0)).max() > 0.1
 
@@ -136,7 +135,7 @@ def pieces(hp, params, state, view):
   """fake, real and hidden of the region, from the pictures' code path written out."""
   encoder = nn.build(SPEC)
   hidden, (rows, columns) = hole_and_region((12, 10, 2), 0.25, hp.get("band", 1))
-  code = nn.apply(encoder, params["encoder"], state["encoder"], view["image"], train=True)[0]["block2"]
+  code = nn.apply(encoder, params["encoder"], state["encoder"], view["x"], train=True)[0]["block2"]
   shape = (rows.stop - rows.start, columns.stop - columns.start, 2)
   net = nn.ContextDecoder(nn.ConvDecoder(shape, (6, 4)))
   fake = jax.nn.sigmoid(nn.apply(net, params["decoder"], {}, code)[0])
@@ -207,7 +206,8 @@ def test_without_an_adversary_the_generator_ignores_it():
 
 def test_the_discriminator_learns_at_a_rate_of_its_own():
   pretext, params, state, view = case(discriminator_rate=0.01)
-  tx, plain = (pretraining.optimizer(p, {"learning_rate": 1e-3}, 10) for p in (pretext, pretext._replace(rates=None)))
+  config = Config(optimizer="adamw", learning_rate=1e-3)
+  tx, plain = (run.optimizer(p, config, 10) for p in (pretext, pretext._replace(rates=None)))
   grads = jax.grad(lambda p: pretext.loss(p, state, KEY, view)[0])(params)
 
   def updates(tx) -> Any:
@@ -232,4 +232,4 @@ def test_the_discriminator_learns_at_a_rate_of_its_own():
 )
 def test_bad_hyper_parameters(hp, message):
   with pytest.raises(UserError, match=message):
-    build("context_encoder", nn.build(SPEC), "flatten", 3, hp)
+    build("context_encoder", SPEC, hp)

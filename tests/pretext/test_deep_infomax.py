@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pretexts import KEY, assert_trees, build, pixels, prepared, trained
 
 from sslx import losses, nn
-from sslx.training import run as pretraining, loop as train
-from sslx.pretext import build
 from sslx.pretext.families import common
+from sslx.training import run
+from sslx.training.config import Config
 from sslx.types import UserError
 
-KEY = jax.random.key(0)
 SPEC = "conv:widths=4-6"  # 8x7 pixels -> 4x4x4 -> 2x2x6
 FLAT = "mlp:widths=6,code=3"
 SMALL = {"summary": (7, 5), "score": (6, 3), "discriminator": (4,)}
@@ -35,13 +35,13 @@ def some_scores(n=4, places=3, seed=0):
 
 
 def make_batch(n=B, seed=0):
-  return {"image": np.random.default_rng(seed).integers(0, 256, (n, 8, 7, 1), dtype=np.uint8)}
+  return {"x": prepared(pixels(n, 8, 7, 1, seed))}
 
 
 @functools.cache
 def case(spec=SPEC, **hp):
   """(pretext, params, state, view) at a generic point, the same for roles that two cases share."""
-  pretext = build("deep_infomax", nn.build(spec), "flatten", 3, {**SMALL, **hp})
+  pretext = build("deep_infomax", spec, {**SMALL, **hp})
   shapes, state = jax.eval_shape(pretext.init, KEY, make_batch())
   params = {}
   for role, tree in shapes.items():
@@ -56,18 +56,14 @@ def jitted(loss):
 
 
 def value(made, params=None, key=KEY, image=None):
-  pretext, own, state, view = made
+  pretext, drawn, state, view = made
   return jitted(pretext.loss)(
-    own if params is None else params, state, key, view if image is None else {"image": image}
+    drawn if params is None else params, state, key, view if image is None else {"x": image}
   )
 
 
 def nonzero(tree):
   return any(np.any(leaf) for leaf in jax.tree.leaves(tree))
-
-
-def assert_trees(a, b, **tolerance):
-  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
 # losses
@@ -149,7 +145,7 @@ def test_sides_of_an_adversary_get_their_own_gradient_only():
 def outputs_of(spec):
   """Every block's output, of the encoder in `case`."""
   _, params, _, view = case(spec)
-  return jax.jit(lambda p, x: nn.apply(nn.build(spec), p, {}, x)[0])(params["encoder"], view["image"])
+  return jax.jit(lambda p, x: nn.apply(nn.build(spec), p, {}, x)[0])(params["encoder"], view["x"])
 
 
 def projector(params, x):
@@ -209,7 +205,7 @@ def test_encoder_and_discriminator_learn_from_their_own_terms():
 
   def prior(params, discriminator):
     """The prior's term, and what D learns from, without a stopped gradient."""
-    outputs, _ = nn.apply(nn.build(FLAT), params["encoder"], {}, view["image"])
+    outputs, _ = nn.apply(nn.build(FLAT), params["encoder"], {}, view["x"])
     y, _ = nn.apply(nn.Projector(SMALL["summary"]), params["summary"], {}, common.last(outputs))
     judge = lambda v: nn.apply(nn.Projector((4, 1)), discriminator, {}, v)[0]  # noqa: E731
     on_noise, on_fake = judge(jax.random.uniform(KEY, y.shape)), judge(jax.nn.sigmoid(y))
@@ -250,7 +246,7 @@ def test_a_weight_of_zero_removes_its_term():
 
 def test_images_are_told_apart_in_any_order():
   made = case(alpha=1.0, gamma=0.0)
-  image = made[3]["image"]
+  image = made[3]["x"]
   np.testing.assert_allclose(value(made, image=image[np.array([2, 0, 3, 1])])[0], value(made)[0], rtol=1e-5)
   same = value(made, image=jnp.repeat(image[:1], B, 0))[0]
   np.testing.assert_allclose(same, 2 * np.log(B), rtol=1e-5)  # equal images cannot be told apart, whatever the scores
@@ -277,13 +273,9 @@ def test_the_map_is_the_block_asked_for(spec, hp, block, places):
 
 @pytest.mark.parametrize("hp", [{}, {"estimator": "jsd", "alpha": 1.0}], ids=str)
 def test_pairs_are_learnt(hp, toy):
-  pretext = build("deep_infomax", nn.build("conv:widths=4-8"), "flatten", 3, hp)
-  tx = pretraining.optimizer(pretext, {"learning_rate": 1e-2}, 60)
-  ts = train.make_init(pretext, tx)(KEY, {"image": toy.train.images[:1]})
-  rows, data = [], {"image": toy.train.images}
-  train.fit(
-    ts, train.make_train_step(pretext, tx), data, steps=60, batch_size=40, seed=0, log=rows.append, log_every=10
-  )
+  pretext = build("deep_infomax", "conv:widths=4-8", hp)
+  tx = run.optimizer(pretext, Config(optimizer="adamw", learning_rate=1e-2), 60)
+  rows = trained(pretext, tx, toy.train.x, steps=60, batch_size=40, log_every=10)
   for name in ("global", "local") if hp else ("local",):
     first, last = rows[0][f"{name}_pair_accuracy"], rows[-1][f"{name}_pair_accuracy"]
     assert last > max(first + 0.04, 3 / 40), (name, first, last)  # chance is 1/40
@@ -308,4 +300,4 @@ def test_the_discriminator_learns_at_a_rate_of_its_own():
 )
 def test_bad_hyper_parameters(hp, message):
   with pytest.raises(UserError, match=message):
-    build("deep_infomax", nn.build(SPEC), "flatten", 3, hp)
+    build("deep_infomax", SPEC, hp)

@@ -1,44 +1,33 @@
-"""Colourisation, split-brain autoencoder and its encoder: losses by hand, what each half sees, where gradients go."""
-
-import functools
+"""Colourisation and split-brain autoencoder: losses by hand, what each half sees, where gradients go."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from pretexts import KEY, apply, build, features, make, pixels, prepared
 
 from sslx import nn
-from sslx.interpret import first_filters
 from sslx.ops import color
-from sslx.pretext import build
-from sslx.pretext.colorize import class_weights, shrink
+from sslx.pretext.families.colour import class_weights, shrink
 from sslx.types import UserError
 
-KEY = jax.random.key(0)
 CONV, SPLIT = "conv:widths=4-6", "split:widths=4-6,norm=batch"
 
 
 def images(n=5, height=9, width=10, channels=3, seed=0):
-  return np.random.default_rng(seed).integers(0, 256, (n, height, width, channels), dtype=np.uint8)
-
-
-@functools.cache
-def make(method, encoder, features="flatten", **hp):
-  """The method, jitted."""
-  pretext = build(method, nn.build(encoder), features, 3, hp)
-  return pretext._replace(**{n: jax.jit(getattr(pretext, n)) for n in ("init", "loss", "transform", "encode", "show")})
+  return prepared(pixels(n, height, width, channels, seed))
 
 
 def start(method, encoder, **hp):
   """(method, params, state, view)"""
-  pretext, batch = make(method, encoder, **hp), {"image": images()}
+  pretext, batch = make(method, encoder, **hp), {"x": images()}
   return pretext, *pretext.init(KEY, batch), pretext.transform(KEY, batch)
 
 
 def raw_prediction(encoder, params, image, size, outputs):
-  code = nn.apply(nn.build(encoder), params["encoder"], {}, image)[0]["block2"]
-  return np.float64(nn.apply(nn.PixelDecoder((*size, outputs)), params["decoder"], {}, code)[0])
+  code = apply(nn.build(encoder), params["encoder"], {}, image)[0]["block2"]
+  return np.float64(apply(nn.PixelDecoder((*size, outputs)), params["decoder"], {}, code)[0])
 
 
 # colorize
@@ -61,7 +50,7 @@ def test_classification_loss_equals_a_naive_loop(uniform):
   q = len(bins)
   np.testing.assert_allclose(state["prior"]["ab"], 1 / q)
   value, (after, metrics) = pretext.loss(params, state, KEY, view)
-  raw = raw_prediction(CONV, params, view["image"], (3, 3), q).reshape(-1, q)
+  raw = raw_prediction(CONV, params, view["x"], (3, 3), q).reshape(-1, q)
   ab = np.float64(color.rgb_to_lab(view["target"]))[..., 1:].reshape(-1, 2)
   z = np.zeros((len(ab), q))
   for row, colour in zip(z, ab, strict=True):
@@ -87,7 +76,7 @@ def test_l2_loss_equals_a_naive_one():
   assert state["prior"] == {}
   value, (_, metrics) = pretext.loss(params, state, KEY, view)
   ab = np.float64(color.rgb_to_lab(view["target"]))[..., 1:]
-  guess = 110 * raw_prediction(CONV, params, view["image"], (3, 3), 2)
+  guess = 110 * raw_prediction(CONV, params, view["x"], (3, 3), 2)
   np.testing.assert_allclose(value, (((guess - ab) / 110) ** 2).mean(), rtol=1e-4)
   np.testing.assert_allclose(metrics["ab_error"], np.sqrt(((guess - ab) ** 2).sum(-1).mean()), rtol=1e-4)
   cells = [[np.argmin(((x - color.ab_bins()) ** 2).sum(1)) for x in y.reshape(-1, 2)] for y in (guess, ab)]
@@ -99,7 +88,7 @@ def test_l2_loss_equals_a_naive_one():
 
 def test_prior_becomes_the_frequencies_of_the_training_images():
   pretext, params, state, view = start("colorize", CONV)
-  others = pretext.transform(KEY, {"image": images(seed=1) // 2})
+  others = pretext.transform(KEY, {"x": images(seed=1) / 2})
   frequencies = [  # of either batch: what it adds to a sum that is all but nothing
     np.asarray(
       pretext.loss(params, {**state, "prior": {"ab": np.full(261, 1e-9, np.float32)}}, KEY, v)[1][0]["prior"]["ab"]
@@ -117,16 +106,16 @@ def test_prior_becomes_the_frequencies_of_the_training_images():
 def test_the_encoder_sees_no_colour_while_training():
   pretext = make("colorize", CONV)
   image = images()
-  grey = np.asarray(color.grey(image / np.float32(255)))
+  grey = np.asarray(color.grey(image))
   for channel in range(3):
-    seen = pretext.transform(KEY, {"image": image})["image"][..., channel]
+    seen = pretext.transform(KEY, {"x": image})["x"][..., channel]
     np.testing.assert_allclose(seen, grey[..., 0], atol=1e-6)
-  np.testing.assert_allclose(pretext.transform(KEY, {"image": grey})["image"], grey, atol=1e-5)
+  np.testing.assert_allclose(pretext.transform(KEY, {"x": grey})["x"], grey, atol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4])
 def test_shrink_averages_and_rounds_up(factor):
-  image = images(height=11, width=8) / np.float32(255)
+  image = images(height=11, width=8)
   small = np.asarray(shrink(image, factor))
   assert small.shape == (5, -(-11 // factor), -(-8 // factor), 3)
   assert small.min() >= 0
@@ -139,11 +128,11 @@ def test_shrink_averages_and_rounds_up(factor):
 def test_colours_as_predicted_have_the_lightness_of_the_original():
   pretext, params, state, _ = start("colorize", CONV, loss="l2")
   image = np.full((2, 9, 10, 3), 0.5, np.float32) * np.linspace(0.7, 1, 9, dtype=np.float32)[:, None, None]
-  shown = pretext.show(params, state, KEY, {"image": image})
+  shown = pretext.show(params, state, KEY, {"x": image})
   np.testing.assert_array_equal(shown["original"], image)
   last = {"kernel": 0 * params["decoder"]["Conv_1"]["kernel"], "bias": jnp.float32([0.2, -0.1])}
   tinted = {**params, "decoder": {**params["decoder"], "Conv_1": last}}
-  lab = color.rgb_to_lab(pretext.show(tinted, state, KEY, {"image": image})["colours as predicted"])
+  lab = color.rgb_to_lab(pretext.show(tinted, state, KEY, {"x": image})["colours as predicted"])
   np.testing.assert_allclose(lab[..., 1:], np.broadcast_to([22, -11], lab[..., 1:].shape), atol=1e-2)
   np.testing.assert_allclose(lab[..., 0], color.rgb_to_lab(image)[..., 0], atol=1e-2)
 
@@ -151,11 +140,9 @@ def test_colours_as_predicted_have_the_lightness_of_the_original():
 def colour_by_lightness(n=32):
   """Halves: dark ones red, light ones of a pale blue. Which half is light differs between images."""
   rng = np.random.default_rng(0)
-  image = np.empty((n, 8, 8, 3), np.uint8)
   light = np.arange(8)[None, :] < rng.integers(2, 7, (n, 1))
   light = np.where(rng.random((n, 1)) < 0.5, light, ~light)[:, None, :, None]
-  image[:] = np.where(light, [150, 190, 250], [110, 20, 30])
-  return image
+  return prepared(np.where(light, [150, 190, 250], [110, 20, 30]) + np.zeros((n, 8, 8, 3)))
 
 
 @pytest.mark.parametrize("loss", ["classification", "l2"])
@@ -165,7 +152,7 @@ def colour_by_lightness(n=32):
 def test_it_learns_colours_that_lightness_tells(method, encoder, loss):
   """And, with both halves of the brain, lightness that colour tells."""
   pretext = make(method, encoder, loss=loss, shrinking=1)
-  batch = {"image": colour_by_lightness()}
+  batch = {"x": colour_by_lightness()}
   params, state = pretext.init(KEY, batch)
   view, tx = pretext.transform(KEY, batch), optax.adam(0.02)
   opt = tx.init(params)
@@ -186,7 +173,7 @@ def test_it_learns_colours_that_lightness_tells(method, encoder, loss):
   guess = pretext.show(params, state, KEY, batch)[
     "colours as predicted" if method == "colorize" else "ab predicted from L*"
   ]
-  assert np.abs(guess - batch["image"] / 255).mean() < 0.1
+  assert np.abs(guess - batch["x"]).mean() < 0.1
 
 
 @pytest.mark.parametrize(("method", "encoder"), [("colorize", CONV), ("split_brain", SPLIT)])
@@ -209,63 +196,10 @@ def test_bad_hyper_parameters(method, encoder, hp):
 
 @pytest.mark.parametrize(("method", "encoder"), [("colorize", CONV), ("split_brain", SPLIT)])
 def test_grey_images_are_refused(method, encoder):
-  pretext = build(method, nn.build(encoder), "flatten", 3, {})
+  pretext = build(method, encoder, {})
   for use in (pretext.init, pretext.transform):
     with pytest.raises(UserError, match=f"--method={method}: needs images in colour"):
-      use(KEY, {"image": images(channels=1)})
-
-
-# the encoder of two halves
-
-
-def test_split_is_two_encoders_of_half_the_width():
-  encoder, image = nn.build("split:widths=6-10,kernel=5-3"), images() / np.float32(255)
-  params, _ = nn.init(encoder, KEY, image)
-  out = nn.apply(encoder, params, {}, image)[0]
-  lab = np.asarray(color.rgb_to_lab(image))
-  alone = nn.build("conv:widths=3-5,kernel=5-3")
-  for half, (name, x) in enumerate({"L": lab[..., :1] / 50 - 1, "ab": lab[..., 1:] / 50}.items()):
-    own = {block: params[block][name] for block in params}
-    expected = nn.apply(alone, own, {}, x)[0]
-    for block, width in (("block1", 3), ("block2", 5)):
-      assert out[block].shape[-1] == 2 * width
-      np.testing.assert_allclose(out[block][..., half * width :][..., :width], expected[block], rtol=1e-4, atol=1e-5)
-    assert {p.shape for p in jax.tree.leaves(own)} == {p.shape for p in jax.tree.leaves(nn.init(alone, KEY, x)[0])}
-  assert set(params["block1"]) == {"L", "ab"}
-
-
-@pytest.mark.parametrize("norm", ["none", "group", "batch"])
-def test_a_half_is_blind_for_what_the_other_sees(norm):
-  encoder = nn.build(f"split:widths=8-12,norm={norm}")
-  lab = np.float32([60, 0, 0]) + np.random.default_rng(3).uniform(-8, 8, (4, 9, 7, 3)).astype(np.float32)
-  other_colour, other_light = lab.copy(), lab.copy()
-  other_colour[..., 1:] = lab[::-1, ..., 1:]
-  other_light[..., :1] = lab[::-1, ..., :1]
-  rgb = {"as it is": lab, "other colour": other_colour, "other light": other_light}
-  rgb = {name: np.asarray(color.lab_to_rgb(x)) for name, x in rgb.items()}
-  for x, want in zip(rgb.values(), (lab, other_colour, other_light), strict=True):
-    np.testing.assert_allclose(color.rgb_to_lab(x), want, atol=1e-2)  # all within the gamut: nothing was clipped
-  params, stats = nn.init(encoder, KEY, rgb["as it is"])
-  for train in (False, True):
-    every = {name: nn.apply(encoder, params, stats, x, train=train)[0] for name, x in rgb.items()}
-    for half, same, different in (("1", "other colour", "other light"), ("2", "other light", "other colour")):
-      for block in encoder.block_names:
-        z = nn.read(every["as it is"], f"{block}@{half}")
-        np.testing.assert_allclose(nn.read(every[same], f"{block}@{half}"), z, atol=2e-3)
-        assert np.abs(nn.read(every[different], f"{block}@{half}") - z).max() > 0.05
-
-
-def test_first_filters_of_two_halves():
-  params, _ = nn.init(nn.build("split:widths=6-4,kernel=5"), KEY, images() / np.float32(255))
-  kernel = params["block1"]["L"]["Conv_0"]["kernel"]
-  np.testing.assert_array_equal(first_filters(params, "block1", (9, 10, 3)), np.moveaxis(kernel, -1, 0))
-
-
-def test_split_refuses():
-  with pytest.raises(UserError, match=r"--encoder=split:widths=4-5: must be even"):
-    nn.build("split:widths=4-5")
-  with pytest.raises(UserError, match=r"--encoder=split: needs images in colour \(3 channels, not 1\)"):
-    nn.init(nn.build("split"), KEY, images(channels=1) / np.float32(255))
+      use(KEY, {"x": images(channels=1)})
 
 
 # split-brain
@@ -293,13 +227,13 @@ def test_no_gradient_crosses_from_one_half_to_the_other(loss):
 
 
 def test_changing_ab_leaves_the_features_of_the_lightness_half():
-  image = images() / np.float32(255)
+  image = images()
   grey = np.asarray(color.grey(image))
-  pretext, params, state, _ = start("split_brain", SPLIT)
-  both = [np.asarray(pretext.encode(params, state, x)).reshape(5, 3, 3, 6) for x in (image, grey)]
+  _, params, state, _ = start("split_brain", SPLIT)
+  both = [features(SPLIT, params, state, x).reshape(5, 3, 3, 6) for x in (image, grey)]
   np.testing.assert_allclose(both[0][..., :3], both[1][..., :3], atol=1e-3)
   assert np.abs(both[0][..., 3:] - both[1][..., 3:]).max() > 0.05
-  half = [make("split_brain", SPLIT, f"flatten@{i}").encode(params, state, image) for i in (1, 2)]
+  half = [features(SPLIT, params, state, image, f"flatten@{i}") for i in (1, 2)]
   np.testing.assert_array_equal(half[0], both[0][..., :3].reshape(5, -1))
   np.testing.assert_array_equal(half[1], both[0][..., 3:].reshape(5, -1))
 

@@ -6,27 +6,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pretexts import KEY, apply, build, features, jitted, pixels, prepared
 
 from sslx import nn
 from sslx.ops.patches import patchify
-from sslx.pretext import build
 from sslx.pretext.mae import visible
 from sslx.types import UserError
 
-KEY = jax.random.key(0)
 SPEC = "vit:width=8,depth=2,heads=2,patch=3"
 
 
 def images(n=6, height=9, width=7, channels=2, seed=0):
-  return np.random.default_rng(seed).integers(0, 256, (n, height, width, channels), dtype=np.uint8)
+  return prepared(pixels(n, height, width, channels, seed))
 
 
 @functools.cache
 def case(size=(9, 7, 2), **hp):
-  pretext = build("mae", nn.build(SPEC), "flatten", 3, {"decoder_width": 8, **hp})
-  batch = {"image": images(6, *size)}
-  params, state = jax.jit(pretext.init)(KEY, batch)
-  return pretext, params, state, jax.device_get(jax.jit(pretext.transform)(KEY, batch))
+  pretext = jitted(build("mae", SPEC, {"decoder_width": 8, **hp}))
+  batch = {"x": images(6, *size)}
+  params, state = pretext.init(KEY, batch)
+  return pretext, params, state, jax.device_get(pretext.transform(KEY, batch))
 
 
 def hidden_patches(view, ratio=0.5):
@@ -49,9 +48,9 @@ def test_exact_count_of_visible_patches(patches, ratio, expected):
 
 
 def test_every_image_draws_its_own_mask_uniformly():
-  pretext = build("mae", nn.build(SPEC), "flatten", 3, {})
+  pretext = build("mae", SPEC, {})
   n = 4000
-  order = np.asarray(jax.jit(pretext.transform)(KEY, {"image": np.zeros((n, 9, 7, 1), np.uint8)})["order"])
+  order = np.asarray(jax.jit(pretext.transform)(KEY, {"x": np.zeros((n, 9, 7, 1), np.float32)})["order"])
   assert order.shape == (n, 9)
   np.testing.assert_array_equal(np.sort(order, 1), np.broadcast_to(np.arange(9), (n, 9)))
   share = np.stack([np.bincount(order[:, i], minlength=9) for i in range(9)]) / n  # [place in the order, patch]
@@ -66,10 +65,10 @@ def test_loss_is_its_equation(norm_pixels, size):
   hidden, is_hidden = hidden_patches(view)
   keep = view["order"][:, : 9 - hidden.shape[1]]
   encoder = nn.build(SPEC)
-  tokens = nn.apply(encoder, params["encoder"], {}, view["image"], keep)[0]["block2"]
+  tokens = apply(encoder, params["encoder"], {}, view["x"], keep)[0]["block2"]
   module = nn.MaskedDecoder((3, 3), 9 * size[2], 8, 1)
-  predicted = np.asarray(nn.apply(module, params["decoder"], {}, tokens, view["order"])[0])
-  patches = np.asarray(patchify(view["image"], 3)).reshape(6, 9, -1)
+  predicted = np.asarray(apply(module, params["decoder"], {}, tokens, view["order"])[0])
+  patches = np.asarray(patchify(view["x"], 3)).reshape(6, 9, -1)
   errors, squares = [], []
   for b in range(6):
     for j, place in enumerate(hidden[b]):
@@ -80,7 +79,7 @@ def test_loss_is_its_equation(norm_pixels, size):
       errors += list((predicted[b, j] - target) ** 2)
       squares += list((predicted[b, j] - target) ** 2 * scale**2)
   assert len(errors) == is_hidden.sum() * 9 * size[2]
-  loss, (_, metrics) = jax.jit(pretext.loss)(params, state, KEY, view)
+  loss, (_, metrics) = pretext.loss(params, state, KEY, view)
   assert loss == pytest.approx(np.mean(errors), rel=1e-4)
   assert metrics["psnr"] == pytest.approx(-10 * np.log10(np.mean(squares)), rel=1e-4)
 
@@ -92,14 +91,14 @@ def test_hidden_pixels_are_targets_only():
   """
   pretext, params, state, view = case((9, 6, 1))  # no border that repeats
   hidden = as_pixels(hidden_patches(view)[1], (3, 2), 3, (9, 6))[0, ..., 0].reshape(-1)
-  others = view["image"][1:]
+  others = view["x"][1:]
 
   def loss(first):
     image = jnp.concatenate([first.reshape(1, 9, 6, 1), others])
-    return pretext.loss(params, state, KEY, {**view, "image": image})[0]
+    return pretext.loss(params, state, KEY, {**view, "x": image})[0]
 
-  hessian = np.asarray(jax.jit(jax.jacfwd(jax.grad(loss)))(view["image"][0].reshape(-1)))
-  n = hidden.sum() * len(view["image"])
+  hessian = np.asarray(jax.jit(jax.jacfwd(jax.grad(loss)))(view["x"][0].reshape(-1)))
+  n = hidden.sum() * len(view["x"])
   np.testing.assert_allclose(hessian[np.ix_(hidden, hidden)], np.eye(hidden.sum()) * 2 / n, atol=1e-6)
   assert np.abs(hessian[np.ix_(~hidden, ~hidden)]).max() > 1e-6  # visible ones do reach it
 
@@ -107,12 +106,12 @@ def test_hidden_pixels_are_targets_only():
 @pytest.mark.parametrize("size", [(9, 7, 2), (28, 28, 1), (32, 32, 3)])
 def test_pictures(size):
   pretext, params, state, _ = case(size)
-  batch = {"image": images(6, *size)}
+  batch = {"x": images(6, *size)}
   view = pretext.transform(KEY, batch)
   assert pretext.show
-  rows = jax.device_get(jax.jit(pretext.show)(params, state, KEY, batch))
+  rows = jax.device_get(pretext.show(params, state, KEY, batch))
   original, seen, predicted = (rows[title] for title in ("original", "visible to the encoder", "predicted"))
-  np.testing.assert_allclose(original, batch["image"] / 255.0, atol=1e-6)
+  np.testing.assert_allclose(original, batch["x"], atol=1e-6)
   grid = (-(-size[0] // 3), -(-size[1] // 3))
   hidden = as_pixels(hidden_patches(jax.device_get(view))[1], grid, 3, size)
   np.testing.assert_allclose(seen, np.where(hidden, 0.5, original), atol=1e-6)
@@ -126,10 +125,10 @@ def test_pictures_of_standardised_patches_have_the_true_colours():
     **params,
     "decoder": {**params["decoder"], "pixels": jax.tree.map(jnp.zeros_like, params["decoder"]["pixels"])},
   }
-  batch = {"image": images()}
+  batch = {"x": images()}
   assert pretext.show
-  predicted = jax.jit(pretext.show)(params, state, KEY, batch)["predicted"]
-  patches = np.asarray(patchify(view["image"], 3)).reshape(6, 9, -1)
+  predicted = pretext.show(params, state, KEY, batch)["predicted"]
+  patches = np.asarray(patchify(view["x"], 3)).reshape(6, 9, -1)
   got = np.asarray(patchify(predicted, 3)).reshape(6, 9, -1)
   for b, places in enumerate(hidden_patches(view)[0]):
     for place in places:
@@ -137,16 +136,15 @@ def test_pictures_of_standardised_patches_have_the_true_colours():
 
 
 def test_probes_see_the_whole_image():
-  pretext, params, state, view = case()
-  encoder = nn.build(SPEC)
-  expected = nn.apply(encoder, params["encoder"], {}, view["image"])[0]["block2"].reshape(6, -1)
-  np.testing.assert_allclose(pretext.encode(params, state, jnp.asarray(images())), expected, atol=1e-5)
+  _, params, state, view = case()
+  expected = apply(nn.build(SPEC), params["encoder"], {}, view["x"])[0]["block2"].reshape(6, -1)
+  np.testing.assert_allclose(features(SPEC, params, state, pixels(6, 9, 7, 2)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("spec", ["conv:widths=4", "mlp:widths=8", "resnet18"])
 def test_encoders_without_patches_are_refused(spec):
   with pytest.raises(UserError, match=r"--method=mae: .* use --encoder=vit"):
-    build("mae", nn.build(spec), "flatten", 3, {})
+    build("mae", spec, {})
 
 
 @pytest.mark.parametrize(
@@ -154,10 +152,10 @@ def test_encoders_without_patches_are_refused(spec):
 )
 def test_bad_hyper_parameters(hp):
   with pytest.raises(UserError, match=f"--hp={next(iter(hp))}="):
-    build("mae", nn.build("vit"), "flatten", 3, hp)
+    build("mae", "vit", hp)
 
 
 def test_one_patch_is_refused():
-  pretext = build("mae", nn.build("vit"), "flatten", 3, {})
+  pretext = build("mae", "vit", {})
   with pytest.raises(UserError, match=r"--encoder=vit:patch="):
-    jax.eval_shape(pretext.init, KEY, {"image": images(1, 4, 4)})
+    jax.eval_shape(pretext.init, KEY, {"x": images(1, 4, 4)})

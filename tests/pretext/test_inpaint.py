@@ -7,47 +7,37 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from pretexts import KEY, PREPARE, build, make, pixels, prepared
 
-from sslx import losses, nn
-from sslx.training import loop as train
+from sslx import losses
 from sslx.ops.holes import HOLES
-from sslx.pretext import build
 from sslx.pretext.inpaint import fill
 from sslx.pretext.super_resolution import area_average
+from sslx.training import step
 from sslx.types import UserError
 
-KEY = jax.random.key(0)
 TINY = "mlp:widths=6,code=4"
 
 
-@functools.cache
-def make(method, encoder=TINY, **hp):
-  """The method, jitted."""
-  pretext = build(method, nn.build(encoder), "flatten", 3, hp)
-  return pretext._replace(**{n: jax.jit(getattr(pretext, n)) for n in ("init", "loss", "transform", "encode", "show")})
-
-
 def make_batch(n=6, height=8, width=6, channels=3, seed=0):
-  rng = np.random.default_rng(seed)
-  return {"image": rng.integers(0, 256, (n, height, width, channels), dtype=np.uint8)}
+  return {"x": prepared(pixels(n, height, width, channels, seed))}
 
 
 def toys(n=256, size=12, seed=0):
-  """A bright square of side 5 somewhere on grey: what is hidden or blurred of it can be told from the rest."""
+  """A bright square of side 5 somewhere on grey, raw: what is hidden or blurred of it can be told from the rest."""
   rng = np.random.default_rng(seed)
   image = np.full((n, size, size, 1), 60, np.uint8)
   for one, (top, left) in zip(image, rng.integers(0, size - 4, (n, 2)), strict=True):
     one[top : top + 5, left : left + 5] = 220
-  return {"image": image}
+  return {"x": image}
 
 
 def train_on(pretext, batch, steps):
   """Metrics after some steps of Adam, on images that it did not train on."""
   tx = optax.adam(3e-3)
-  step, ts = train.make_train_step(pretext, tx), train.make_init(pretext, tx)(KEY, batch)
-  for _ in range(steps):
-    ts, _ = step(ts, batch, None)
-  other = toys(seed=1)
+  ts = step.make_init(pretext, tx, PREPARE)(KEY, batch)
+  ts, _ = step.make_train_step(pretext, tx, PREPARE)(ts, batch, np.tile(np.arange(len(batch["x"])), (steps, 1)))
+  other = {"x": PREPARE(toys(seed=1)["x"])}
   return pretext.loss(ts.params, ts.state, KEY, pretext.transform(KEY, other))[1][1]
 
 
@@ -146,19 +136,15 @@ def test_fill_is_the_mean_of_what_is_visible():
 
 
 @pytest.mark.parametrize("hole", HOLES)
-def test_hidden_pixels_reach_neither_input_nor_encoder(hole):
-  pretext, batch = make("inpaint", hole=hole), make_batch()
+def test_hidden_pixels_do_not_reach_what_is_encoded(hole):
+  pretext, batch = make("inpaint", TINY, hole=hole), make_batch()
   view = pretext.transform(KEY, batch)
-  other = np.where(view["hidden"], 255 - batch["image"], batch["image"])
-  assert (other != batch["image"]).any()
-  changed = pretext.transform(KEY, {"image": other})
+  other = np.where(view["hidden"], 1 - batch["x"], batch["x"])
+  assert (other != batch["x"]).any()
+  changed = pretext.transform(KEY, {"x": other})
   np.testing.assert_array_equal(changed["hidden"], view["hidden"])
-  np.testing.assert_array_equal(changed["image"], view["image"])
-  params, state = pretext.init(KEY, batch)
-  np.testing.assert_array_equal(
-    pretext.encode(params, state, changed["image"]), pretext.encode(params, state, view["image"])
-  )
-  np.testing.assert_allclose(changed["target"], other / np.float32(255), rtol=1e-6)  # only what is predicted changed
+  np.testing.assert_array_equal(changed["x"], view["x"])
+  np.testing.assert_allclose(changed["target"], other, rtol=1e-6)  # only what is predicted changed
 
 
 @pytest.mark.parametrize("region", ["hole", "whole"])
@@ -166,7 +152,7 @@ def test_hidden_pixels_reach_neither_input_nor_encoder(hole):
 def test_loss_region(region, pair):
   """With a decoder that is its bias: the loss written out, and a gradient in the hole's pixels only."""
   output, loss = pair
-  pretext = make("inpaint", region=region, output=output, loss=loss, decoder_widths=None)
+  pretext = make("inpaint", TINY, region=region, output=output, loss=loss, decoder_widths=None)
   batch = make_batch()
   params, state = pretext.init(KEY, batch)
   raw = np.random.default_rng(1).standard_normal((8, 6, 3)).astype(np.float32)
@@ -179,7 +165,7 @@ def test_loss_region(region, pair):
   value, _ = pretext.loss(params, state, KEY, view)
   gradient = np.asarray(grads["decoder"]["Dense_0"]["bias"]).reshape(8, 6, 3)
 
-  clean, mask = batch["image"] / 255.0, np.asarray(view["hidden"])[..., 0]
+  clean, mask = batch["x"], np.asarray(view["hidden"])[..., 0]
   out = 1 / (1 + np.exp(-raw)) if output == "sigmoid" else raw
   each = np.square(out - clean) if loss == "mse" else -clean * np.log(out) - (1 - clean) * np.log(1 - out)
   where = mask if region == "hole" else np.ones_like(mask)
@@ -187,7 +173,7 @@ def test_loss_region(region, pair):
   assert value == pytest.approx(expected, rel=1e-5)
   error = np.mean([e[m].mean() for e, m in zip(np.square(out - clean), where, strict=True)])
   assert metrics["psnr"] == pytest.approx(-10 * np.log10(error), rel=1e-4)
-  filled = np.square(np.asarray(view["image"]) - clean)
+  filled = np.square(np.asarray(view["x"]) - clean)
   error = np.mean([e[m].mean() for e, m in zip(filled, where, strict=True)])
   assert metrics["fill_psnr"] == pytest.approx(-10 * np.log10(error), rel=1e-4)
 
@@ -195,7 +181,7 @@ def test_loss_region(region, pair):
 
 
 def test_gradient_of_the_predictions_is_zero_outside_the_hole():
-  pretext = make("inpaint", hole="right", decoder_widths=None)
+  pretext = make("inpaint", TINY, hole="right", decoder_widths=None)
   batch = make_batch()
   params, state = pretext.init(KEY, batch)
   grads = jax.grad(lambda p: pretext.loss(p, state, KEY, pretext.transform(KEY, batch))[0])(params)
@@ -205,12 +191,12 @@ def test_gradient_of_the_predictions_is_zero_outside_the_hole():
 
 
 def test_show_keeps_what_is_visible():
-  pretext, batch = make("inpaint", hole="bottom"), make_batch()
+  pretext, batch = make("inpaint", TINY, hole="bottom"), make_batch()
   params, state = pretext.init(KEY, batch)
   assert pretext.show
   pictures = {title: np.asarray(p) for title, p in pretext.show(params, state, KEY, batch).items()}
   original, seen, inpainted = (pictures[t] for t in ("original", "hole filled with the mean", "inpainted"))
-  np.testing.assert_allclose(original, batch["image"] / 255.0, atol=1e-6)
+  np.testing.assert_allclose(original, batch["x"], atol=1e-6)
   np.testing.assert_array_equal(inpainted[:, :4], original[:, :4])
   assert (seen[:, 4:] == seen[:, 4:5, :1]).all()  # one colour
   assert (inpainted[:, 4:] != original[:, 4:]).mean() > 0.9
@@ -220,7 +206,7 @@ def test_show_keeps_what_is_visible():
 def test_fraction_is_checked():
   for fraction in (0.0, 1.0, -1.0, float("nan")):
     with pytest.raises(UserError, match=r"--hp=fraction=.*must be in \(0, 1\)"):
-      build("inpaint", nn.build(TINY), "flatten", 3, {"fraction": fraction})
+      build("inpaint", TINY, {"fraction": fraction})
 
 
 def test_inpainting_beats_the_mean_fill():
@@ -271,15 +257,15 @@ def cubic(small, size):
 @pytest.mark.parametrize("size", [(8, 12), (9, 7)], ids=str)
 def test_bicubic_baseline(factor, size):
   """The encoder's input and its psnr, computed with numpy."""
-  pretext, batch = make("super_resolution", factor=factor), make_batch(3, *size)
-  clean = batch["image"] / 255.0
+  pretext, batch = make("super_resolution", TINY, factor=factor), make_batch(3, *size)
+  clean = batch["x"]
   rows, columns = overlaps(size[0], factor), overlaps(size[1], factor)
   expected = []
   for image in clean:
     small = np.einsum("ih,jw,hwc->ijc", rows, columns, image)
     expected.append(np.clip(cubic(cubic(small, size[0]).swapaxes(0, 1), size[1]).swapaxes(0, 1), 0, 1))
   view = pretext.transform(KEY, batch)
-  np.testing.assert_allclose(view["image"], expected, atol=1e-5)
+  np.testing.assert_allclose(view["x"], expected, atol=1e-5)
   np.testing.assert_allclose(view["target"], clean, atol=1e-6)
   params, state = pretext.init(KEY, batch)
   _, (_, metrics) = pretext.loss(params, state, KEY, view)
@@ -294,9 +280,9 @@ def test_psnr():
 
 
 def test_a_flat_image_loses_nothing():
-  pretext = make("super_resolution")
-  view = pretext.transform(KEY, {"image": np.full((2, 9, 7, 3), 51, np.uint8)})
-  np.testing.assert_allclose(view["image"], 0.2, atol=1e-6)
+  pretext = make("super_resolution", TINY)
+  view = pretext.transform(KEY, {"x": np.full((2, 9, 7, 3), 0.2, np.float32)})
+  np.testing.assert_allclose(view["x"], 0.2, atol=1e-6)
 
 
 def test_super_resolution_beats_bicubic():
@@ -307,7 +293,7 @@ def test_super_resolution_beats_bicubic():
 @pytest.mark.parametrize("activation", ["linear", "sigmoid"])
 def test_residual(activation):
   """A decoder that says "nothing is missing" has the psnr of the bicubic image; any other that of what it restores."""
-  pretext = make("super_resolution", residual=True, output=activation, loss="mse")
+  pretext = make("super_resolution", TINY, residual=True, output=activation, loss="mse")
   batch = make_batch(4, 8, 9)
   params, state = pretext.init(KEY, batch)
   view = pretext.transform(KEY, batch)
@@ -319,17 +305,17 @@ def test_residual(activation):
   _, (_, metrics) = pretext.loss({**params, "decoder": silent}, state, KEY, view)
   assert metrics["psnr"] == pytest.approx(float(metrics["bicubic_psnr"]), abs=1e-3)
   shown = pretext.show({**params, "decoder": silent}, state, KEY, batch)
-  np.testing.assert_allclose(shown["restored"], view["image"], atol=1e-6)
+  np.testing.assert_allclose(shown["restored"], view["x"], atol=1e-6)
   silent[last]["bias"] = silent[last]["bias"] + 0.01 * (1 if activation == "linear" else 4)  # a sigmoid's slope is 1/4
   _, (_, metrics) = pretext.loss({**params, "decoder": silent}, state, KEY, view)
-  error = np.square(np.asarray(view["image"]) + 0.02 - np.asarray(view["clean"])).mean()
+  error = np.square(np.asarray(view["x"]) + 0.02 - np.asarray(view["clean"])).mean()
   assert metrics["psnr"] == pytest.approx(-10 * np.log10(error), abs=2e-3)
 
 
 def test_factor_is_checked():
   for factor in (1, 3, 8):
     with pytest.raises(UserError, match=rf"--hp=factor={factor}: must be 2 or 4"):
-      build("super_resolution", nn.build(TINY), "flatten", 3, {"factor": factor})
+      build("super_resolution", TINY, {"factor": factor})
 
 
 # what the autoencoders log
@@ -338,7 +324,7 @@ def test_factor_is_checked():
 def test_psnr_of_a_weighted_loss_is_that_of_the_weighted_mean():
   """Emphasis (denoise, alpha and beta) does not change the unit: weights are divided by their mean."""
   batch = make_batch()
-  pretext = make("denoise", noise="gaussian", alpha=5.0, beta=5.0, output="linear", loss="mse")
+  pretext = make("denoise", TINY, noise="gaussian", alpha=5.0, beta=5.0, output="linear", loss="mse")
   params, state = pretext.init(KEY, batch)
   value, (_, metrics) = pretext.loss(params, state, KEY, pretext.transform(KEY, batch))
   assert metrics["psnr"] == pytest.approx(-10 * np.log10(value / 5), rel=1e-4)

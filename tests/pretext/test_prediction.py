@@ -7,27 +7,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pretexts import KEY, apply, build, init, jitted, pixels, prepared, trained
 
 from sslx import losses, nn
-from sslx.training import optim, loop as train
 from sslx.ops import tiles as ops
-from sslx.pretext import build
 from sslx.pretext.families import prediction as patches
+from sslx.training import optim
 from sslx.types import UserError
 
-KEY = jax.random.key(0)
 TINY = "conv:widths=4"
 SMALL = {"width": 5, "depth": 1}
 
 
 @functools.cache
 def make(method, encoder=TINY, **hp):
-  pretext = build(method, nn.build(encoder), "flatten", 3, {**SMALL, **hp})
-  return pretext._replace(**{n: jax.jit(getattr(pretext, n)) for n in ("init", "loss", "transform", "show")})
+  return jitted(build(method, encoder, {**SMALL, **hp}))
 
 
 def make_batch(n=3, height=9, width=11, channels=1, seed=0):
-  return {"image": np.random.default_rng(seed).integers(1, 256, (n, height, width, channels), dtype=np.uint8)}
+  return {"x": prepared(pixels(n, height, width, channels, seed, least=1))}
 
 
 def normal(*shape, seed=0):
@@ -44,7 +42,7 @@ def perturbed(tree, seed=0):
 
 
 def test_patches_overlap_by_half_and_fill_the_image():
-  image = make_batch(4, 14, 17, 2)["image"]
+  image = make_batch(4, 14, 17, 2)["x"]
   where = ops.overlapping(image.shape[1:3], 6)
   corners = np.asarray(ops.draw_corners(KEY, 4, where))
   tiles = np.asarray(ops.cut(image, corners, where.size)).reshape(4, 3, 4, 6, 6, 2)
@@ -84,8 +82,8 @@ def test_patches_suit_images_of_any_size(parts):
 def test_context_is_causal(net, reach):
   """The Jacobian of row i in row j is exactly zero for j > i, and not for j <= i, as far as it reaches."""
   z = normal(1, 4, 3, 2)
-  params = perturbed(nn.init(net, KEY, z)[0])
-  jacobian = np.abs(jax.jit(jax.jacrev(lambda z: nn.apply(net, params, {}, z)[0]))(z))[0, ..., 0, :, :, :]
+  params = perturbed(init(net, KEY, z)[0])
+  jacobian = np.abs(jax.jit(jax.jacrev(lambda z: apply(net, params, {}, z)[0]))(z))[0, ..., 0, :, :, :]
   rows, columns = jacobian.sum((1, 2, 4, 5)), jacobian.sum((0, 2, 3, 5))  # [r,c,D',r,c,D]
   expected = np.tril(np.ones((4, 4), bool)) & ~np.tril(np.ones((4, 4), bool), -reach - 1)
   np.testing.assert_array_equal(rows > 0, expected)
@@ -95,9 +93,9 @@ def test_context_is_causal(net, reach):
 def test_predictions_by_step():
   z = normal(2, 4, 3, 2)
   net = nn.RowPredictor(nn.ConvContext(5, 1), 1, 9, 6)
-  params = perturbed(nn.init(net, KEY, z)[0])
-  context = nn.apply(net.context, params["context"], {}, z)[0]
-  predictions = nn.apply(net, params, {}, z)[0]
+  params = perturbed(init(net, KEY, z)[0])
+  context = apply(net.context, params["context"], {}, z)[0]
+  predictions = apply(net, params, {}, z)[0]
   assert list(predictions) == [1, 2, 3]  # as many as there are rows
   for k, got in predictions.items():
     assert got.shape == (2, 4 - k, 3, 6)
@@ -106,8 +104,8 @@ def test_predictions_by_step():
   assert len({p["kernel"].tobytes() for n, p in params.items() if n.startswith("after")}) == 3
   for (first, last), expected in {(2, 3): [2, 3], (2, 2): [2], (4, 6): [3], (1, 1): [1]}.items():
     net = nn.RowPredictor(nn.ConvContext(5, 1), first, last)
-    fresh, _ = nn.init(net, KEY, z)
-    predictions = nn.apply(net, fresh, {}, z)[0]
+    fresh, _ = init(net, KEY, z)
+    predictions = apply(net, fresh, {}, z)[0]
     assert list(predictions) == expected
     assert all(p.shape[-1] == 2 for p in predictions.values())  # as wide as z
     assert not any(np.any(p) for p in predictions.values())
@@ -115,14 +113,14 @@ def test_predictions_by_step():
 
 @pytest.mark.parametrize("kind", ["conv:widths=6", "split:widths=6"])
 def test_layer_norm_is_over_all_of_an_image(kind):
-  x = make_batch(3, 5, 6, 3)["image"].astype(np.float32) / 255
-  shapes = [jax.tree.map(jnp.shape, nn.init(nn.build(f"{kind},norm={norm}"), KEY, x)[0]) for norm in ("layer", "group")]
+  x = make_batch(3, 5, 6, 3)["x"]
+  shapes = [jax.tree.map(jnp.shape, init(nn.build(f"{kind},norm={norm}"), KEY, x)[0]) for norm in ("layer", "group")]
   assert shapes[0] == shapes[1]
   if kind.startswith("split"):
     return
   encoder = nn.build(f"{kind},down=none,norm=layer")
-  params = perturbed(nn.init(encoder, KEY, x)[0])["block1"]
-  got = nn.apply(encoder, {"block1": params}, {}, x)[0]["block1"]
+  params = perturbed(init(encoder, KEY, x)[0])["block1"]
+  got = apply(encoder, {"block1": params}, {}, x)[0]["block1"]
   y = jax.lax.conv_general_dilated(
     x, params["Conv_0"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
   )
@@ -190,14 +188,14 @@ def z_grid(params, view):
   """z [B,r,c,D], patch by patch."""
   tiles = np.asarray(view["patches"])
   encoder = nn.build(TINY)
-  one = jax.jit(lambda patch: nn.apply(encoder, params["encoder"], {}, patch[None])[0]["block1"][0].mean((0, 1)))
+  one = jax.jit(lambda patch: apply(encoder, params["encoder"], {}, patch[None])[0]["block1"][0].mean((0, 1)))
   return np.stack([[[one(p) for p in row] for row in rows] for rows in tiles])
 
 
 def naive(z, target, net, params, ks):
   """Mean over k of the mean over pairs, and the shares of right picks by k: grids [B,r,c,...], downwards."""
   b, r, c, _ = z.shape
-  context = np.asarray(nn.apply(net, params["context"], {}, z)[0])
+  context = np.asarray(apply(net, params["context"], {}, z)[0])
   values, shares = [], []
   for k in ks:
     terms, right = [], []
@@ -251,8 +249,8 @@ def test_patches_do_not_see_each_other_in_the_encoder():
   """Whatever the last row becomes, in training mode and with normalisation the z of the others stay."""
   encoder = nn.build("conv:widths=4,norm=layer")
   tiles = np.asarray(make("cpc", patch=4).transform(KEY, make_batch(1))["patches"])[0]
-  params, _ = nn.init(encoder, KEY, tiles[0])
-  run = jax.jit(lambda x: nn.apply(encoder, params, {}, x, train=True)[0]["block1"])
+  params, _ = init(encoder, KEY, tiles[0])
+  run = jax.jit(lambda x: apply(encoder, params, {}, x, train=True)[0]["block1"])
   before = np.asarray(run(tiles.reshape(-1, 4, 4, 1))).reshape(*tiles.shape[:2], -1)
   tiles = np.concatenate([tiles[:-1], 1 - tiles[-1:]])
   after = np.asarray(run(tiles.reshape(-1, 4, 4, 1))).reshape(before.shape)
@@ -277,13 +275,13 @@ def test_pictures_show_true_patches_in_their_places():
 
 def test_each_patch_draws_its_own_view():
   """A constant image has equal patches: their views differ, all of them, and those of `cpc` do not."""
-  grey = {"image": np.full((2, 12, 12, 1), 90, np.uint8)}
+  grey = {"x": prepared(np.full((2, 12, 12, 1), 90))}
   tiles = np.asarray(make("cpc_v2").transform(KEY, grey)["patches"])
   count = int(np.prod(tiles.shape[:3]))
   assert len(np.unique(tiles.reshape(count, -1), axis=0)) == count
   tiles = np.asarray(make("cpc").transform(KEY, grey)["patches"])
   assert np.ptp(tiles) == 0
-  colour = {"image": np.broadcast_to(np.array([200, 120, 40], np.uint8), (2, 12, 12, 3)).copy()}
+  colour = {"x": prepared(np.broadcast_to([200, 120, 40], (2, 12, 12, 3)))}
   still = "photos:crop=1,flip=0,jitter=0,grey=0"
   tiles = np.asarray(make("cpc_v2", views=still).transform(KEY, colour)["patches"]).reshape(count, -1, 3)
   kept = np.isclose(tiles.mean(1)[:, :, None] * 255, [200, 120, 40], atol=1).any(1).argmax(1)
@@ -299,7 +297,7 @@ def test_each_patch_draws_its_own_view():
 @pytest.mark.parametrize("encoder", ["mlp", "conv:code=4", "conv:norm=batch", "resnet18"])
 def test_encoders_that_do_not_fit_are_refused(method, encoder):
   with pytest.raises(UserError, match=f"--method={method}: .*--encoder=conv") as refused:
-    build(method, nn.build(encoder), "flatten", 3, {})
+    build(method, encoder, {})
   assert "\n" not in str(refused.value)
 
 
@@ -315,7 +313,7 @@ def test_bad_hyper_parameters(hp):
   for method in ("cpc", "cpc_v2"):
     if method == "cpc_v2" or not {"target", "views"} & set(hp):
       with pytest.raises(UserError, match=f"^--hp={next(iter(hp))}="):
-        build(method, nn.build(TINY), "flatten", 3, hp)
+        build(method, TINY, hp)
 
 
 def test_images_too_small_are_refused():
@@ -334,12 +332,6 @@ def test_images_too_small_are_refused():
 @pytest.mark.parametrize(("method", "hp"), [("cpc", {"context": "gru"}), ("cpc_v2", {})])
 def test_patches_are_told_better_than_by_chance(method, hp, toy):
   pretext = make(method, "conv:widths=8,norm=layer", width=16, steps=2, **hp)
-  tx = optim.optimizer(1e-2)
-  ts = train.make_init(pretext, tx)(KEY, {"image": toy.train.images[:1]})
-  rows = []
-  train.fit(
-    ts, train.make_train_step(pretext, tx), {"image": toy.train.images}, steps=40, batch_size=16, seed=0,
-    log=rows.append, log_every=10,
-  )  # fmt: skip
+  rows = trained(pretext, optim.optimizer(1e-2), toy.train.x, steps=40, batch_size=16, log_every=10)
   assert rows[-1]["loss"] < -np.log(rows[-1]["chance"]) - 0.3
   assert rows[-1]["next_patch_accuracy"] > 3 * rows[-1]["chance"]

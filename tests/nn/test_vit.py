@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sslx import nn
-from sslx.training import masks
 from sslx.nn.vit import MaskedDecoder, PatchEmbed, TransformerBlock, positions
 from sslx.ops.patches import patchify, unpatchify
+from sslx.training import masks
 from sslx.types import UserError
 
 KEY = jax.random.key(0)

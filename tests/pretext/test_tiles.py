@@ -1,33 +1,25 @@
 """Jigsaw puzzles and context prediction: tiles, orders, places, and that every tile is read by one encoder."""
 
-import functools
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pretexts import KEY, make, pixels, prepared
 
 from sslx import nn
 from sslx.ops import tiles as ops
-from sslx.pretext import build
-from sslx.pretext.families import tiles as tiling
 from sslx.pretext.context_prediction import PLACES
+from sslx.pretext.families import tiles as tiling
 from sslx.pretext.jigsaw import permutation_set
 from sslx.types import UserError
 
-KEY = jax.random.key(0)
 TINY = "mlp:widths=6,code=4"
 
 
-@functools.cache
-def make(method, encoder=TINY, **hp):
-  pretext = build(method, nn.build(encoder), "flatten", 3, hp)
-  return pretext._replace(**{n: jax.jit(getattr(pretext, n)) for n in ("init", "loss", "transform", "show")})
-
-
 def make_batch(n=6, height=14, width=17, channels=1, seed=0):
-  return {"image": np.random.default_rng(seed).integers(1, 256, (n, height, width, channels), dtype=np.uint8)}
+  return {"x": prepared(pixels(n, height, width, channels, seed, least=1))}
 
 
 def perturbed(tree, seed=0):
@@ -89,7 +81,7 @@ def test_corners_are_drawn_for_every_tile_of_every_image_and_take_every_value():
 
 
 def test_cut_and_place_are_inverse():
-  image = make_batch(channels=3)["image"].astype(np.float32)
+  image = make_batch(channels=3)["x"]
   where = ops.layout(image.shape[1:3], 3, 0.9, 0.6, 0.6)
   assert max(where.jitter) > 0
   corners = np.asarray(ops.draw_corners(KEY, len(image), where))
@@ -113,8 +105,8 @@ def test_cut_and_place_are_inverse():
 )
 def test_images_too_small_are_refused(method, hp):
   with pytest.raises(UserError, match=r"images of 4x9 are too small for 3x3 tiles; use --image_size"):
-    make(method, **hp).transform(KEY, make_batch(height=4, width=9))
-  assert make(method, **hp).transform(KEY, make_batch(height=5, width=12))["tiles"].shape[2:4] == (1, 2)
+    make(method, TINY, **hp).transform(KEY, make_batch(height=4, width=9))
+  assert make(method, TINY, **hp).transform(KEY, make_batch(height=5, width=12))["tiles"].shape[2:4] == (1, 2)
 
 
 def test_standardise():
@@ -208,7 +200,7 @@ def cross_entropy(logits, label):
 
 @pytest.mark.parametrize("standardise", [False, True])
 def test_jigsaw_shuffles_tiles_and_asks_for_the_index_of_their_order(standardise):
-  pretext, batch = make("jigsaw", grid=3, permutations=7, width=5, hidden=8, standardise=standardise), make_batch()
+  pretext, batch = make("jigsaw", TINY, grid=3, permutations=7, width=5, hidden=8, standardise=standardise), make_batch()
   params, state = perturbed(pretext.init(KEY, batch)[0]), {"encoder": {}}
   view = jax.device_get(pretext.transform(KEY, batch))
   assert view["tiles"].shape[:2] == (6, 9)
@@ -217,7 +209,7 @@ def test_jigsaw_shuffles_tiles_and_asks_for_the_index_of_their_order(standardise
     for label in labels:
       shuffled = np.stack([tiles[orders[label][i]] for i in range(9)])
       shuffled = np.asarray(ops.standardise(shuffled)) if standardise else shuffled
-      logits = head(params, tile_features(params, shuffled, batch["image"].shape[1:]).reshape(-1))
+      logits = head(params, tile_features(params, shuffled, batch["x"].shape[1:]).reshape(-1))
       expected.append(cross_entropy(logits, label))
       right.append(logits.argmax() == label)
   value, (_, metrics) = pretext.loss(params, state, KEY, view)
@@ -226,7 +218,7 @@ def test_jigsaw_shuffles_tiles_and_asks_for_the_index_of_their_order(standardise
 
 
 def test_jigsaw_labels_are_drawn_for_every_image_and_cover_the_set():
-  label = np.asarray(make("jigsaw", grid=2, permutations=24, puzzles=3).transform(KEY, make_batch(800))["label"])
+  label = np.asarray(make("jigsaw", TINY, grid=2, permutations=24, puzzles=3).transform(KEY, make_batch(800))["label"])
   assert label.shape == (800, 3)
   counts = np.bincount(label.ravel(), minlength=24)
   assert len(counts) == 24
@@ -237,7 +229,7 @@ def test_jigsaw_labels_are_drawn_for_every_image_and_cover_the_set():
 @pytest.mark.parametrize("grid", [2, 3])
 def test_solving_with_the_right_order_restores_the_image(grid):
   """A head that always answers `guess` puts the tiles back where that was the order, and leaves them where it is 0."""
-  pretext, batch, guess = make("jigsaw", grid=grid, permutations=4, crop=1.0, jitter=0.0), make_batch(24), 3
+  pretext, batch, guess = make("jigsaw", TINY, grid=grid, permutations=4, crop=1.0, jitter=0.0), make_batch(24), 3
   params, state = pretext.init(KEY, batch)
   for answer in (0, guess):
     bias = params["head"]["Dense_1"]["bias"].at[:].set(0).at[answer].set(1e6)
@@ -267,7 +259,7 @@ def test_unfit_options_are_refused_before_training():
     ("context_prediction", {"zoom": 0}, "--hp=zoom=0: must be at least 1"),
   ):
     with pytest.raises(UserError, match=message):
-      make(method, **hp)
+      make(method, TINY, **hp)
   with pytest.raises(
     UserError, match=r"--encoder: its last block has no output for tiles of 3x3 pixels; use --hp=zoom=2"
   ):
@@ -286,12 +278,12 @@ def test_classes_are_the_offsets_around_the_centre():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_context_prediction_is_its_equation(channels):
-  pretext, batch = make("context_prediction", width=5, hidden=8), make_batch(channels=channels)
+  pretext, batch = make("context_prediction", TINY, width=5, hidden=8), make_batch(channels=channels)
   params, state = perturbed(pretext.init(KEY, batch)[0]), {"encoder": {}}
   view = jax.device_get(pretext.transform(KEY, batch))
   expected, swapped, right = [], [], []
   for tiles in view["tiles"]:
-    f = tile_features(params, tiles, batch["image"].shape[1:])
+    f = tile_features(params, tiles, batch["x"].shape[1:])
     for label, place in enumerate((0, 1, 2, 3, 5, 6, 7, 8)):
       logits = head(params, np.concatenate([f[4], f[place]]))
       expected.append(cross_entropy(logits, label))
@@ -323,18 +315,18 @@ def test_colour_guard_keeps_one_channel_of_each_tile():
 
 def test_colour_guard_is_in_the_view_and_can_be_left_out():
   batch = make_batch(channels=3)
-  image = batch["image"] / np.float32(255)
+  image = batch["x"]
   where = ops.layout(image.shape[1:3], 3, 1.0, 0.5, 0.0)
   assert where.jitter == (0, 0)
   cut = ops.cut(image, jnp.tile(where.first, (6, 1, 1)), where.size)
-  plain = make("context_prediction", crop=1.0, jitter=0.0, drop_colour=False).transform(KEY, batch)["tiles"]
+  plain = make("context_prediction", TINY, crop=1.0, jitter=0.0, drop_colour=False).transform(KEY, batch)["tiles"]
   np.testing.assert_allclose(plain, cut, atol=1e-6)
-  guarded = make("context_prediction", crop=1.0, jitter=0.0).transform(KEY, batch)["tiles"]
+  guarded = make("context_prediction", TINY, crop=1.0, jitter=0.0).transform(KEY, batch)["tiles"]
   assert (np.isclose(guarded, cut, atol=1e-6).all((2, 3)).sum(-1) == 1).all()
 
 
 def test_context_pictures_show_the_neighbour_at_its_place_and_where_it_is_guessed():
-  pretext, batch = make("context_prediction", crop=1.0, jitter=0.0), make_batch(40)
+  pretext, batch = make("context_prediction", TINY, crop=1.0, jitter=0.0), make_batch(40)
   params, state = pretext.init(KEY, batch)
   bias = params["head"]["Dense_1"]["bias"].at[2].set(1e6)  # always: top right
   params["head"]["Dense_1"]["bias"] = bias

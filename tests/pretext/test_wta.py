@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pretexts import KEY, apply, build, features, jitted, pixels, prepared
 
 from sslx import nn
 from sslx.ops.sparsity import lifetime, spatial, winners
-from sslx.pretext import METHODS, build
+from sslx.pretext import METHODS
 from sslx.types import UserError
-
-KEY = jax.random.key(0)
 
 
 def codes(shape, kind="normal", seed=0):
@@ -86,21 +85,21 @@ def test_spatial_keeps_one_place_of_a_map(kind):
 
 
 def loss_of(method, encoder, image, **hp):
-  """(pretext, params, state, view, the jitted loss) on images u8."""
-  pretext = build(method, nn.build(encoder), "flatten", 3, hp)
-  params, state = jax.jit(pretext.init)(KEY, {"image": image})
-  view = pretext.transform(KEY, {"image": image})
+  """(pretext, params, state, view, the loss of params) on such images."""
+  pretext = jitted(build(method, encoder, hp))
+  params, state = pretext.init(KEY, {"x": image})
+  view = pretext.transform(KEY, {"x": image})
   return pretext, params, state, view, lambda params: pretext.loss(params, state, KEY, view)[0]
 
 
 def images(n, height=8, width=6, seed=0):
-  return np.random.default_rng(seed).integers(0, 256, (n, height, width, 1), dtype=np.uint8)
+  return prepared(pixels(n, height, width, 1, seed))
 
 
 def test_wta_is_its_equation():
   image = images(30)
   _, params, _, view, loss = loss_of("wta", "mlp:widths=12,code=0", image, rate=0.1)
-  x = np.asarray(view["image"]).reshape(30, -1)
+  x = np.asarray(view["x"]).reshape(30, -1)
   layers = params["encoder"]["dense1"]["Dense_0"], params["decoder"]["Dense_0"]
 
   def expected(layers):
@@ -119,7 +118,7 @@ def test_conv_wta_draws_one_kernel_for_every_winner():
   """The reconstruction is the bias and, for each map and each of its k samples, its kernel at its place."""
   image = images(10, 9, 9)
   pretext, params, state, view, loss = loss_of("conv_wta", "conv:widths=3-4,down=none", image, rate=0.2)
-  h = np.asarray(nn.apply(nn.build("conv:widths=3-4,down=none"), params["encoder"], {}, view["image"])[0]["block2"])
+  h = np.asarray(apply(nn.build("conv:widths=3-4,down=none"), params["encoder"], {}, view["x"])[0]["block2"])
   won = naive_lifetime(h, 0.2) & naive_spatial(h)
   assert (won.sum((0, 1, 2)) == 2).all()
   layer = jax.tree.map(np.asarray, params["decoder"]["ConvTranspose_0"])
@@ -129,7 +128,7 @@ def test_conv_wta_draws_one_kernel_for_every_winner():
     stamp = layer["kernel"][::-1, ::-1, unit, 0]
     canvas[sample, row : row + 11, column : column + 11] += h[sample, row, column, unit] * stamp
   drawn = canvas[:, 5:-5, 5:-5, None] + layer["bias"]
-  np.testing.assert_allclose(loss(params), np.square(drawn - view["image"]).mean(), rtol=1e-4)
+  np.testing.assert_allclose(loss(params), np.square(drawn - view["x"]).mean(), rtol=1e-4)
   active = pretext.loss(params, state, KEY, view)[1][1]["active"]
   np.testing.assert_allclose(active, (won & (h != 0)).mean(), rtol=1e-5)
 
@@ -139,13 +138,13 @@ def test_no_sparsity_at_evaluation(method, encoder):
   image = images(10)
   pretext, params, state, _, _ = loss_of(method, encoder, image)
   block = nn.build(encoder).block_names[-1]
-  h = np.asarray(nn.apply(nn.build(encoder), params["encoder"], {}, image / np.float32(255))[0][block])
-  np.testing.assert_allclose(pretext.encode(params, state, image), h.reshape(10, -1), rtol=1e-5, atol=1e-6)
-  shown = pretext.show(params, state, KEY, {"image": image})
+  h = np.asarray(apply(nn.build(encoder), params["encoder"], {}, image)[0][block])
+  np.testing.assert_allclose(features(encoder, params, state, image), h.reshape(10, -1), rtol=1e-5, atol=1e-6)
+  shown = pretext.show(params, state, KEY, {"x": image})
   drawn = pretext.decode(params, state, h, image.shape[1:])
   np.testing.assert_allclose(shown["reconstruction"], drawn, atol=1e-5)
   # and each image alone: nothing reads the batch
-  alone = np.concatenate([pretext.encode(params, state, image[i : i + 1]) for i in range(3)])
+  alone = np.concatenate([features(encoder, params, state, image[i : i + 1]) for i in range(3)])
   np.testing.assert_allclose(alone, h[:3].reshape(3, -1), rtol=1e-5, atol=1e-6)
 
 

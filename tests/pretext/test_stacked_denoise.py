@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pretexts import PREPARE, apply, init, jitted, pixels, prepared
 
 from sslx import nn
-from sslx.training import checkpoint, optim, loop as train
 from sslx.ops.corrupt import masking
 from sslx.pretext.stacked_denoise import layer_decoder, stacked_denoise
+from sslx.training import checkpoint, loop, optim, step
+from sslx.training.hooks import log_to
 from sslx.types import UserError
 
 CONV, MLP = "conv:widths=4-6,norm=batch,code=5", "mlp:widths=12-9,code=4"
@@ -19,9 +21,9 @@ KEY = jax.random.key(3)
 def make(spec, size=(9, 7, 2), n=6, **hp):
   """(encoder, pretext, parameters away from their start, state, view)."""
   encoder = nn.build(spec)
-  pretext = stacked_denoise(encoder, layer_steps=STEPS, **hp)
+  pretext = jitted(stacked_denoise(encoder, layer_steps=STEPS, **hp))
   rng = np.random.default_rng(0)
-  batch = {"image": rng.integers(0, 256, (n, *size), dtype=np.uint8)}
+  batch = {"x": prepared(pixels(n, *size))}
   params, state = pretext.init(KEY, batch)
   params = jax.tree.map(lambda p: p + 0.1 * rng.standard_normal(p.shape).astype(np.float32), params)
   state["encoder"] = jax.tree.map(lambda s: s + rng.random(s.shape).astype(np.float32), state["encoder"])
@@ -117,7 +119,7 @@ def test_a_blocks_input_is_clean_and_in_evaluation_mode():
   restored = jax.lax.conv_transpose(z, back["kernel"], (2, 2), "SAME")[:, :5, :4] + back["bias"]
   np.testing.assert_allclose(value, jnp.square(restored - h).mean(), rtol=1e-4)
 
-  other = {**view, "image": 1 - view["image"]}
+  other = {**view, "x": 1 - view["x"]}
   assert float(loss(params, at(state, STEPS), KEY, other)[0]) == float(value)
   assert float(loss(params, state, KEY, other)[0]) != float(loss(params, state, KEY, view)[0])
   assert float(loss(params, at(state, STEPS), jax.random.key(4), view)[0]) != float(value)  # fresh noise
@@ -142,7 +144,7 @@ def test_the_phases_of_an_mlp_written_out(output, loss):
       return np.square(raw - target).mean()
     return (np.maximum(raw, 0) - raw * target + np.log1p(np.exp(-np.abs(raw)))).mean()
 
-  noisy, clean = np.asarray(view["image"]), np.asarray(view["target"])
+  noisy, clean = np.asarray(view["x"]), np.asarray(view["target"])
   h1 = up("dense1", clean)
   h2 = up("dense2", h1)
   masked1, masked2 = (np.where(masking(KEY, jnp.asarray(h, jnp.float32), 0.25)[1], 0, h) for h in (h1, h2))
@@ -165,18 +167,18 @@ def test_the_phases_of_an_mlp_written_out(output, loss):
 
 def test_transform_masks_and_keeps_the_target_clean():
   pretext = stacked_denoise(nn.build(MLP), level=0.3)
-  image = np.full((50, 20, 20, 1), 200, np.uint8)
-  view = pretext.transform(KEY, {"image": image})
+  image = prepared(np.full((50, 20, 20, 1), 200))
+  view = pretext.transform(KEY, {"x": image})
   np.testing.assert_array_equal(view["target"], np.float32(200) / np.float32(255))
-  assert set(np.unique(view["image"])) == {0, np.float32(200) / np.float32(255)}
-  assert (view["image"] == 0).mean() == pytest.approx(0.3, abs=0.01)
+  assert set(np.unique(view["x"])) == {0, np.float32(200) / np.float32(255)}
+  assert (view["x"] == 0).mean() == pytest.approx(0.3, abs=0.01)
 
 
 def test_the_encoder_starts_as_any_other():
   encoder = nn.build(CONV)
-  batch = {"image": np.zeros((1, 9, 7, 2), np.uint8)}
-  params, state = stacked_denoise(encoder).init(KEY, batch)
-  expected = nn.init(encoder, jax.random.split(KEY)[0], np.zeros((1, 9, 7, 2), np.float32))
+  batch = {"x": np.zeros((1, 9, 7, 2), np.float32)}
+  params, state = jax.jit(stacked_denoise(encoder).init)(KEY, batch)
+  expected = init(encoder, jax.random.split(KEY)[0], np.zeros((1, 9, 7, 2), np.float32))
   assert same((params["encoder"], state["encoder"]), expected)
 
 
@@ -188,8 +190,8 @@ def test_the_encoder_starts_as_any_other():
 def test_a_layer_decoder_reaches_every_position(code, target):
   module = layer_decoder(code, target)
   z = np.ones((2, *code), np.float32)
-  params, _ = nn.init(module, KEY, z)
-  back = nn.apply(module, jax.tree.map(jnp.ones_like, params), {}, z)[0] - 1  # less the bias
+  params, _ = init(module, KEY, z)
+  back = apply(module, jax.tree.map(jnp.ones_like, params), {}, z)[0] - 1  # less the bias
   assert back.reshape(2, -1).shape == (2, np.prod(target))
   assert (back > 0).all()
 
@@ -197,14 +199,15 @@ def test_a_layer_decoder_reaches_every_position(code, target):
 def test_a_resumed_run_is_the_same_run(tmp_path, toy):
   """Killed at step 3, inside phase 2: the checkpoint carries the phase."""
   pretext = stacked_denoise(nn.build("conv:widths=3-4,norm=batch"), layer_steps=2)
-  tx, data = optim.optimizer(optim.cosine(1e-2, 6)), {"image": toy.train.images}
-  init, step, rows = train.make_init(pretext, tx), train.make_train_step(pretext, tx), []
+  tx, data = optim.optimizer(optim.cosine(1e-2, 6)), {"x": toy.train.x}
+  fresh, train_step, rows = step.make_init(pretext, tx, PREPARE), step.make_train_step(pretext, tx, PREPARE), []
 
   def start():
-    return init(jax.random.key(0), {"image": toy.train.images[:1]})
+    return fresh(jax.random.key(0), {"x": toy.train.x[:1]})
 
   def fit(ts, steps):
-    return train.fit(ts, step, data, steps=steps, batch_size=20, seed=1, log=rows.append, log_every=1)
+    how = loop.Loop(steps=steps, batch_size=20, seed=1, log_every=1)
+    return loop.fit(ts, train_step, data, how, [log_to(rows.append)])
 
   whole = fit(start(), 6)
   assert [row["phase"] for row in rows] == [1, 1, 2, 2, 3, 3]

@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pretexts import KEY, assert_trees, build, pixels, prepared
 
 from sslx import losses, nn
-from sslx.pretext import build
 from sslx.types import UserError
 
-KEY = jax.random.key(0)
 TINY = "mlp:widths=8,code=5"
 K, B, QUEUE = 7, 6, 15
 HEAD = {"projector": (6, 4), "prototypes": K, "views": "digits:degrees=10"}
@@ -24,14 +23,14 @@ def with_queue(method):
 @functools.cache
 def start(method):
   """(fresh params, state, view) that fit all settings below."""
-  pretext = build(method, nn.build(TINY), "flatten", 3, {**HEAD, **with_queue(method)})
-  batch = {"image": np.random.default_rng(0).integers(0, 256, (B, 8, 8, 1), dtype=np.uint8)}
+  pretext = build(method, TINY, {**HEAD, **with_queue(method)})
+  batch = {"x": prepared(pixels(B, 8, 8, 1))}
   params, state = jax.device_get(jax.jit(pretext.init)(KEY, batch))
   return params, state, jax.device_get(jax.jit(pretext.transform)(KEY, batch))
 
 
 def make(method, **hp):
-  return build(method, nn.build(TINY), "flatten", 3, {**HEAD, **hp})
+  return build(method, TINY, {**HEAD, **hp})
 
 
 @functools.cache
@@ -53,11 +52,6 @@ def embed(params, state, view):
   both = jnp.concatenate([view["view1"], view["view2"]])
   code = nn.apply(nn.build(TINY), params["encoder"], {}, both)[0]["code"]
   return nn.apply(nn.Projector((6, 4), True), params["projector"], state["projector"], code, train=True)
-
-
-def assert_trees(a, b, **tolerance):
-  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-    np.testing.assert_allclose(x, y, **tolerance)
 
 
 def unit(z):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from sslx import nn
-from sslx.training import masks
 from sslx.nn import features
 from sslx.nn.encoders import ConvBlock, ResidualBlocks
 from sslx.pretext import build
+from sslx.training import masks
 from sslx.types import UserError
 
 KEY = jax.random.key(0)

@@ -1,0 +1,78 @@
+"""What the tests of methods share: batches, methods with compiled functions, features, and trees compared."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from sslx import nn, pretext
+from sslx.modalities import MODALITIES
+from sslx.tasks import TASKS
+from sslx.training import loop, step
+from sslx.training.hooks import log_to
+from sslx.types import Pretext
+
+KEY = jax.random.key(0)
+PREPARE = MODALITIES["image"].prepare
+JITTED = ("init", "loss", "transform", "update", "show")
+
+
+def pixels(n: int, height: int, width: int, channels: int, seed: int = 0, least: int = 0) -> np.ndarray:
+  """Random raw images, u8 [n,height,width,channels]."""
+  return np.random.default_rng(seed).integers(least, 256, (n, height, width, channels), dtype=np.uint8)
+
+
+def prepared(raw: np.ndarray) -> np.ndarray:
+  """Raw images as methods get them."""
+  return np.asarray(raw, np.float32) / np.float32(255)
+
+
+def build(
+  method: str, encoder: str, hp: dict[str, Any] | None = None, classes: int = 3, reading: str = "flatten"
+) -> Pretext:
+  """The method on the encoder of such a text; with a task of `classes` classes and a reading where it reads targets."""
+  task = TASKS["classification"]([str(i) for i in range(classes)])
+  return pretext.build(method, nn.build(encoder), hp or {}, task, reading)
+
+
+def jitted(method: Pretext) -> Pretext:
+  """The method with its functions compiled as a whole: operation by operation, each is a compilation of its own."""
+  functions: dict[str, Any] = {name: getattr(method, name) for name in JITTED}
+  compiled = {name: jax.jit(function) for name, function in functions.items() if function}
+  if method.decode:
+    compiled["decode"] = jax.jit(method.decode, static_argnums=3)  # the shape of one x
+  return method._replace(**compiled)
+
+
+@functools.cache
+def make(method: str, encoder: str, **hp: Any) -> Pretext:
+  """`build`, compiled, once for each combination."""
+  return jitted(build(method, encoder, hp))
+
+
+def features(encoder: str, params: dict, state: dict, raw: Any, reading: str = "flatten") -> np.ndarray:
+  """Of raw images, through the one door."""
+  return np.asarray(nn.Representation(nn.build(encoder), reading, params["encoder"], state["encoder"], PREPARE)(raw))
+
+
+def trained(
+  method: Pretext, tx: optax.GradientTransformation, raw: np.ndarray, steps: int, batch_size: int, log_every: int
+) -> list[dict[str, Any]]:
+  """The log of a run on raw images: a row every `log_every` steps."""
+  rows: list[dict[str, Any]] = []
+  ts = step.make_init(method, tx, PREPARE)(KEY, {"x": raw[:1]})
+  how = loop.Loop(steps=steps, batch_size=batch_size, seed=0, log_every=log_every)
+  loop.fit(ts, step.make_train_step(method, tx, PREPARE), {"x": raw}, how, [log_to(rows.append)])
+  return rows
+
+
+init = jax.jit(nn.init, static_argnums=0)
+apply = jax.jit(nn.apply, static_argnums=0, static_argnames="train")
+
+
+def assert_trees(a: Any, b: Any, **tolerance: float) -> None:
+  """Leaf by leaf, in the order of their names."""
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_allclose(x, y, **tolerance)

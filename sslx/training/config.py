@@ -112,6 +112,8 @@ class Config:
     if self.watch < 0:
       raise UserError(f"--watch={self.watch}: a number of training images, 0 for none.")
     object.__setattr__(self, "x_shape", tuple(self.x_shape))
+    hp = {name: tuple(value) if isinstance(value, list) else value for name, value in self.hp.items()}
+    object.__setattr__(self, "hp", hp)  # JSON has no tuples
 
   def resolved(self, dataset: "Dataset") -> "Config":
     """All that determines the run on `dataset`: no None where the method has a default, and the data's own facts.

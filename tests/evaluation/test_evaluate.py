@@ -7,56 +7,51 @@ import numpy as np
 import pytest
 
 from sslx import nn
-from sslx.evaluation import compare, finetune, probe, propagation
-from sslx.data import Split
+from sslx.data import Dataset, Split
+from sslx.evaluation import evaluate, features, finetune, propagation, self_train
+from sslx.evaluation.bench import Bench, Case, Predictor, draw
+from sslx.evaluation.modes import MODES, check_modes, controls, mode
+from sslx.evaluation.recipe import Recipe
+from sslx.tasks import TASKS
+from sslx.tasks.linear import Linear, identity
 from sslx.types import UserError
 
-ENCODER, MODES = (
-  "conv:widths=4-6",
-  (
-    "raw",
-    "random",
-    "scratch",
-    "frozen",
-    "last:1",
-    "full",
-    "knn:3",
-    "propagate",
-    "raw+propagate:cmn",
-    "self_train",
-    "raw+self_train",
-  ),
-)
-ENCODE = finetune.encode_fn(nn.build(ENCODER), "flatten")
-RECIPE = finetune.Recipe(steps=4, batch_size=8, learning_rates=(1e-3, 1e-2), folds=2, self_train_epochs=0.5)
+ENCODER = "conv:widths=4-6"
+ASKED = (
+  "raw", "random", "scratch", "frozen", "last:1", "full", "knn:3", "propagate", "raw+propagate:cmn", "self_train",
+  "raw+self_train",
+)  # fmt: skip
+RECIPE = Recipe(steps=4, batch_size=8, learning_rates=(1e-3, 1e-2), folds=2, self_train_epochs=0.5)
 
 
-def run(dataset, sizes=(12, 30), seeds=2, heldout=0, modes=MODES):
-  encoder = nn.build(ENCODER)
-  labelled = compare.draw(dataset.train.labels, sizes, seeds, heldout)
-  tasks = [compare.Task(m, n, s) for m in modes for n in sizes for s in range(seeds)]
-  pretrained = finetune.make_init_encoder(encoder, dataset.image_shape)(7)
-  trained = compare.train_classifiers(
-    tasks, dataset, labelled, encoder, "flatten", ENCODE, pretrained, RECIPE, 0, lambda line: None
-  )
-  return encoder, labelled, trained
+def pretrained(dataset: Dataset, seed: int = 7) -> nn.Representation:
+  like = nn.Representation(nn.build(ENCODER), "flatten", {}, {}, dataset.modality.prepare)
+  return features.random(like, dataset)(seed)
+
+
+def bench_of(dataset, sizes=(12, 30), seeds=2, heldout=0, recipe=RECIPE) -> Bench:
+  return Bench(dataset, draw(dataset, sizes, seeds, heldout), pretrained(dataset), recipe, 0)
+
+
+def cases_of(bench: Bench, modes=ASKED) -> list[Case]:
+  return [Case(m, n, s) for m in modes for s, sizes in bench.labelled.subsets.items() for n in sizes]
 
 
 @pytest.fixture(scope="module")
-def result(toy):
-  return run(toy)
+def trained(toy):
+  bench = bench_of(toy)
+  return evaluate.train(bench, cases_of(bench))
 
 
-def test_every_mode_has_the_same_parameters(result, toy):
-  _, _, trained = result
-  assert len(trained) == len(MODES) * 4
-  total = {t.mode: c.classifier.total for t, c in trained.items()}
-  trainable = {t.mode: c.classifier.trainable for t, c in trained.items()}
-  assert len({total[m] for m in ("random", "scratch", "frozen", "last:1", "full", "self_train")}) == 1
+def test_every_mode_has_the_same_parameters(trained):
+  assert len(trained) == len(ASKED) * 4
+  total = {case.mode: t.predictor.total for case, t in trained.items()}
+  trainable = {case.mode: t.predictor.trainable for case, t in trained.items()}
+  whole = [name for name in ASKED if mode(name).whole]
+  assert {"random", "scratch", "frozen", "last:1", "full", "self_train", "raw+self_train"} == set(whole)
+  assert len({total[m] for m in whole}) == 1
   head = 3 * 3 * 6 * 3 + 3
-  assert (
-    trainable["scratch"] == trainable["full"] == trainable["self_train"] == total["full"] == total["raw+self_train"]
-  )
+  assert trainable["scratch"] == trainable["full"] == trainable["self_train"] == total["full"]
   assert trainable["frozen"] == trainable["random"] == head
   assert trainable["raw"] == total["raw"] == 12 * 12 * 3 + 3
   assert head < trainable["last:1"] < total["full"]
@@ -66,117 +61,218 @@ def test_every_mode_has_the_same_parameters(result, toy):
 
 @pytest.mark.parametrize("heldout", [0, 30])
 def test_no_other_label_is_read(toy, heldout):
-  sizes = (12,)
-  _, labelled, clean = run(toy, sizes, 1, heldout)
+  bench = bench_of(toy, (12,), 1, heldout)
+  labelled = bench.labelled
+  cases = cases_of(bench)
   allowed = np.union1d(labelled.subsets[0][12], [] if labelled.heldout is None else labelled.heldout).astype(int)
-  poisoned = np.full_like(toy.train.labels, -(10**6))
-  poisoned[allowed] = toy.train.labels[allowed]
-  encoder = nn.build(ENCODER)
-  pretrained = finetune.make_init_encoder(encoder, toy.image_shape)(7)
-  other = dataclasses.replace(toy, train=Split(toy.train.images, poisoned))
-  trained = compare.train_classifiers(
-    list(clean), other, labelled, encoder, "flatten", ENCODE, pretrained, RECIPE, 0, lambda line: None
-  )
-  before = compare.logits(clean, ENCODE, toy.test)
-  after = compare.logits(trained, ENCODE, toy.test)
-  for task in clean:
-    np.testing.assert_array_equal(before[task], after[task], err_msg=str(task))
+  poisoned = np.full_like(toy.train.y, -(10**6))
+  poisoned[allowed] = toy.train.y[allowed]
+  other = dataclasses.replace(bench, dataset=dataclasses.replace(toy, train=Split(toy.train.x, poisoned)), memory={})
+  before, after = (evaluate.test(evaluate.train(b, cases), toy.test, toy.task) for b in (bench, other))
+  for case in cases:
+    np.testing.assert_array_equal(before[case].outputs, after[case].outputs, err_msg=str(case))
 
 
-def test_training_never_touches_the_test_split(toy, result):
-  class Forbidden:
-    shape = toy.test.images.shape
+class Forbidden:
+  """A test split that must not be read."""
 
-    def __len__(self):
-      return self.shape[0]
+  shape = (90, 12, 12, 1)
 
-    def __getitem__(self, index):
-      raise AssertionError("the test split was read")
+  def __len__(self):
+    return self.shape[0]
 
-  _, _, trained = result
-  _, _, again = run(dataclasses.replace(toy, test=Split(Forbidden(), Forbidden())))
-  for task in trained:
-    a, b = trained[task].classifier.head, again[task].classifier.head
+  def __getitem__(self, index):
+    raise AssertionError("the test split was read")
+
+
+def test_training_never_touches_the_test_split(toy, trained):
+  bench = bench_of(dataclasses.replace(toy, test=Split(Forbidden(), Forbidden())))
+  again = evaluate.train(bench, cases_of(bench))
+  for case in trained:
+    a, b = trained[case].predictor.head, again[case].predictor.head
+    a, b = (h.belief if isinstance(h, propagation.Propagated) else h for h in (a, b))
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
       np.testing.assert_array_equal(x, y)
 
 
-def test_predictions_are_those_of_the_classifier(toy, result):
-  encoder, _, trained = result
-  logits = compare.logits(trained, ENCODE, toy.test)
-  images = toy.test.images[:5].astype(np.float32) / 255
-  for task, (classifier, _) in trained.items():
-    tree = classifier.encoder
-    features = images.reshape(5, -1)
-    if tree is not None:
-      features = np.asarray(nn.encode(encoder, "flatten", tree["params"], tree["stats"], images))
-    np.testing.assert_allclose(logits[task][:5], classifier.head.logits(features), rtol=2e-4, atol=2e-4)
+def test_outputs_and_scores_are_those_of_the_predictor(toy, trained):
+  scored = evaluate.test(trained, toy.test, toy.task)
+  x = toy.test.x[:5]
+  for case, (predictor, _) in trained.items():
+    represent = predictor.represent
+    prepared = x.astype(np.float32) / 255
+    expected = prepared.reshape(5, -1)
+    if represent.params:
+      blocks, _ = nn.apply(represent.encoder, represent.params, represent.stats, prepared)
+      expected = np.asarray(blocks["block2"]).reshape(5, -1)
+    np.testing.assert_allclose(represent(x), expected, rtol=1e-5, atol=1e-5)
+    outputs = predictor.head.outputs(expected)
+    np.testing.assert_allclose(scored[case].outputs[:5], outputs, rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(predictor.outputs(x), outputs, rtol=2e-4, atol=2e-4)
+    right = (scored[case].outputs.argmax(1) == toy.test.y).mean()
+    assert scored[case].scores == {"accuracy": right}
+
+
+def test_the_score_is_the_tasks_and_so_is_its_direction(toy):
+  """With a task whose first score is an error, the learning rate with the lowest is chosen, and the rows tell the error."""
+  error = toy.task._replace(
+    score=toy.task.score._replace(name="error", higher_is_better=False),
+    scores=lambda logits, y: {"error": (logits.argmax(-1) != y).mean()},
+  )
+  recipe = Recipe(steps=30, batch_size=8, learning_rates=(1e-9, 1e-2), folds=2)
+  for task in (toy.task, error):
+    bench = bench_of(dataclasses.replace(toy, task=task), (60,), 1, recipe=recipe)
+    scored = evaluate.evaluate(bench, cases_of(bench, ("scratch", "frozen")))
+    for case, each in scored.items():
+      assert list(each.scores) == [task.score.name]
+      if case.mode == "scratch":
+        assert each.predictor.head.chosen["learning_rate"] == 1e-2  # the other one learns nothing
+        assert f"validation_{task.score.name}" in each.predictor.head.chosen
 
 
 def test_scratch_starts_anew_for_each_subset_and_full_from_the_pretrained(toy):
-  encoder = nn.build(ENCODER)
-  labelled = compare.draw(toy.train.labels, (12,), 2, 0)
-  pretrained = finetune.make_init_encoder(encoder, toy.image_shape)(7)
-  tasks = [compare.Task(m, 12, s) for m in ("scratch", "full") for s in (0, 1)]
-  recipe = finetune.Recipe(steps=1, batch_size=8, learning_rates=(1e-30,), weight_decay=0.0)
-  trained = compare.train_classifiers(
-    tasks, toy, labelled, encoder, "flatten", ENCODE, pretrained, recipe, 0, lambda line: None
-  )
-  kernel = lambda t: np.asarray(trained[t].classifier.encoder["params"]["block1"]["Conv_0"]["kernel"])  # noqa: E731
-  np.testing.assert_array_equal(kernel(tasks[2]), pretrained["params"]["block1"]["Conv_0"]["kernel"])
-  np.testing.assert_array_equal(kernel(tasks[2]), kernel(tasks[3]))
-  assert not np.array_equal(kernel(tasks[0]), kernel(tasks[1]))
-  assert not np.array_equal(kernel(tasks[0]), kernel(tasks[2]))
+  recipe = Recipe(steps=1, batch_size=8, learning_rates=(1e-30,), weight_decay=0.0)
+  bench = bench_of(toy, (12,), 2, recipe=recipe)
+  cases = [Case(m, 12, s) for m in ("scratch", "full") for s in (0, 1)]
+  trained = evaluate.train(bench, cases)
+  kernel = lambda p: np.asarray(nn.only_layer(p.represent.params["block1"])["kernel"])  # noqa: E731
+  scratch, other, full, again = (kernel(trained[case].predictor) for case in cases)
+  np.testing.assert_array_equal(full, nn.only_layer(bench.pretrained.params["block1"])["kernel"])
+  np.testing.assert_array_equal(full, again)
+  assert not np.array_equal(scratch, other)
+  assert not np.array_equal(scratch, full)
 
 
 def test_held_out_rows_are_in_no_subset(toy):
-  labelled = compare.draw(toy.train.labels, (12, 150), 3, 60)
+  labelled = draw(toy, (12, 150), 3, 60)
+  assert labelled.heldout is not None
   assert len(labelled.heldout) == 60
   for by_size in labelled.subsets.values():
     assert not np.intersect1d(by_size[150], labelled.heldout).size
     assert np.isin(by_size[12], by_size[150]).all()
   with pytest.raises(UserError, match="heldout:240"):
-    compare.draw(toy.train.labels, (12,), 1, 240)
+    draw(toy, (12,), 1, 240)
+
+
+def test_what_is_computed_once_is_no_cases_own_time(toy):
+  bench = bench_of(toy)
+  made = []
+
+  def slow():
+    made.append(bench.shared_seconds)
+    return bench.once("inner", lambda: 1)
+
+  assert [bench.once("outer", slow) for _ in range(3)] == [1, 1, 1]
+  assert len(made) == 1
+  assert bench.shared_seconds > 0
+  rows = bench.labelled.of([Case("frozen", 12, 1)])
+  assert {seed: list(sizes) for seed, sizes in rows.subsets.items()} == {1: [12]}
+  np.testing.assert_array_equal(rows.rows(), np.sort(bench.labelled.subsets[1][12]))
+
+
+# ---- the table of modes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_every_mode_keeps_its_contract(name, toy):
+  """Names of tasks that exist; a control that reads raw signals; a fit that gives outputs for every class."""
+  entry = MODES[name]
+  assert entry.tasks
+  assert set(entry.tasks) <= TASKS.keys()
+  assert entry.help
+  assert entry.reads == "raw" or not name.startswith("raw")
+  if entry.control:
+    assert MODES[entry.control].reads == "raw"
+  argument = {"K": "2", "": ""}.get(entry.argument, "")
+  bench = bench_of(toy, (12,), 1, recipe=Recipe(steps=1, self_train_epochs=0.1, self_train_rounds=1))
+  before = [np.array(leaf) for leaf in jax.tree.leaves(bench.pretrained.params)]
+  predictor = entry.fit(bench, Case(f"{name}{':' if argument else ''}{argument}", 12, 0))
+  assert isinstance(predictor, Predictor)
+  outputs = predictor.outputs(toy.test.x[:4])
+  assert outputs.shape == (4, 3)
+  assert np.isfinite(outputs).all()
+  assert 0 <= predictor.trainable <= predictor.total
+  assert predictor.head.chosen is not None
+  if not entry.trains_encoder:
+    assert predictor.represent is bench.source(entry.reads)
+  for a, b in zip(before, jax.tree.leaves(bench.pretrained.params), strict=True):
+    np.testing.assert_array_equal(a, b)  # the next case starts from the same weights
+
+
+def test_a_new_mode_is_one_line(toy, monkeypatch):
+  def fit(bench, case):
+    outputs = np.arange(bench.task.outputs, dtype=np.float32)
+    represent = bench.source("raw")
+    d = int(np.prod(bench.dataset.x_shape))
+    head = Linear(np.zeros((d, 3), np.float32), outputs, identity(d), {"always": case.argument})
+    return Predictor(represent, head, 0, 0)
+
+  constant = MODES["raw"]._replace(fit=fit, argument="[text]", whole=False)
+  monkeypatch.setitem(MODES, "constant", constant)
+  assert check_modes(["constant:x"], ("a",)) == ("constant:x",)
+  bench = bench_of(toy, (12,), 1)
+  (scored,) = evaluate.evaluate(bench, [Case("constant:x", 12, 0)]).values()
+  assert scored.scores["accuracy"] == pytest.approx(1 / 3)
+  assert scored.predictor.head.chosen == {"always": "x"}
 
 
 def test_modes_are_checked():
   blocks = ("a", "b")
-  assert compare.check_modes(["full", "frozen", "full", " last:2"], blocks) == ("full", "frozen", "last:2")
-  assert compare.controls(("frozen", "propagate:cmn")) == ("raw", "random", "raw+propagate:cmn")
+  assert check_modes(["full", "frozen", "full", " last:2"], blocks) == ("full", "frozen", "last:2")
+  assert controls(("frozen", "propagate:cmn")) == ("raw", "random", "raw+propagate:cmn")
+  assert controls(("self_train", "propagate", "self_train")) == ("raw", "random", "raw+self_train", "raw+propagate")
   for bad, message in [
     ("frozn", "frozen"),
     ("last:3", "2 blocks"),
+    ("last:0", "2 blocks"),
+    ("last:x", "no such mode"),
+    ("last", "no such mode"),
     ("knn:0", "no such mode"),
+    ("frozen:2", "no such mode"),
+    ("propagate:x", "no such mode"),
+    ("propagate:", "no such mode"),
     ("propagte", "'propagate'"),
     ("", "at least one"),
   ]:
     with pytest.raises(UserError, match=message):
-      compare.check_modes([bad], blocks)
+      check_modes([bad], blocks)
+  with pytest.raises(UserError, match="frozen: does not do detection; it does classification"):
+    check_modes(["frozen"], blocks, "detection")
 
 
-def test_each_round_of_self_training_spreads_the_labels_over_what_the_last_one_learnt(toy):
-  encoder, calls = nn.build(ENCODER), []
-  trees = [finetune.make_init_encoder(encoder, toy.image_shape)(seed) for seed in range(4)]
-  rows = np.arange(9)
+def test_each_round_of_self_training_spreads_the_labels_over_what_the_last_one_learnt(toy, monkeypatch):
+  starts, calls = [pretrained(toy, seed) for seed in range(4)], []
+  recipe = Recipe(self_train_rounds=3)
+  bench = Bench(toy, draw(toy, (9,), 5, 0), starts[0], recipe, 0)
+  case = Case("self_train", 9, 4)
+  rows = bench.labelled.subsets[4][9]
 
-  def graph_of(tree):
-    return propagation.graph(probe.extract(finetune.features_of(tree, ENCODE), toy.train.images))
+  def graph_of(represent):
+    return propagation.graph(features.extract(represent, toy.train.x))
 
-  def tune(tree, images, rows, labels, spread, seed, title):
-    calls.append((tree, spread.belief, seed, title))
-    np.testing.assert_array_equal(labels, toy.train.labels[rows])
-    head = probe.Linear(np.zeros((54, 3)), np.zeros(3), probe.identity(54), {"teacher_sure": 0.5})
-    return finetune.Classifier(trees[len(calls)], head, 1, 2)
+  def train(start, x, rows, y, labels, seed, title):
+    calls.append((start, labels.belief, seed, title))
+    np.testing.assert_array_equal(y, toy.train.y[rows])
+    head = Linear(np.zeros((54, 3)), np.zeros(3), identity(54), {"teacher_sure": 0.5})
+    return Predictor(starts[len(calls)], head, 1, 2)
 
-  fit = compare._self_trainer(tune, lambda task: trees[0], lambda which: graph_of(trees[0]), ENCODE, toy, 3)
-  classifier = fit(compare.Task("self_train", 9, 4), rows)
-  beliefs = [propagation.propagate(graph_of(tree), rows, toy.train.labels[rows], 3).belief for tree in trees]
-  assert [tree is trees[0] for tree, *_ in calls] == [True] * 3
+  monkeypatch.setattr(self_train, "make_self_train", lambda *a: train)
+  predictor = MODES["self_train"].fit(bench, case)
+  beliefs = [propagation.propagate(graph_of(s), rows, toy.train.y[rows], 3).belief for s in starts]
+  assert [start is starts[0] for start, *_ in calls] == [True] * 3
   for (_, given, seed, title), belief in zip(calls, beliefs, strict=False):
     np.testing.assert_array_equal(given, belief)
     assert seed == 4
     assert "subset 5, round" in title
-  np.testing.assert_array_equal(classifier.head.belief, beliefs[3])  # the answer is the last graph's
-  assert classifier.encoder is trees[3]
-  assert (classifier.trainable, classifier.total) == (1, 2)
-  assert (classifier.head.chosen["teacher_sure"], classifier.head.chosen["rounds"]) == (0.5, 3)
+  np.testing.assert_array_equal(predictor.head.belief, beliefs[3])  # the answer is the last graph's
+  assert predictor.represent is starts[3]
+  assert (predictor.trainable, predictor.total) == (1, 2)
+  assert (predictor.head.chosen["teacher_sure"], predictor.head.chosen["rounds"]) == (0.5, 3)
+
+
+def test_last_blocks():
+  blocks = ("a", "b", "c")
+  assert finetune.last_blocks("2", blocks) == ("b", "c")
+  for bad in ("0", "4"):
+    with pytest.raises(UserError, match="--modes=last"):
+      finetune.last_blocks(bad, blocks)

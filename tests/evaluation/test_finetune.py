@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from sslx import nn
-from sslx.evaluation import finetune
-from sslx.training import masks, optim, loop as train
+from sslx.evaluation import features, finetune
+from sslx.evaluation.recipe import Recipe
 from sslx.pretext.supervised import supervised
+from sslx.training import masks, optim
+from sslx.training.step import make_init, make_train_step, prepared
 from sslx.types import UserError
 
-RECIPE = finetune.Recipe(steps=6, batch_size=8, weight_decay=0.1)
+RECIPE = Recipe(steps=6, batch_size=8, weight_decay=0.1)
 
 
 def tree_equal(a, b) -> bool:
@@ -22,38 +24,36 @@ def tree_equal(a, b) -> bool:
 @pytest.mark.parametrize(("mode", "moved"), [("last:1", {"block3"}), ("last:2", {"block2", "block3"}), ("full", None)])
 def test_only_the_named_blocks_move(toy, norm, mode, moved):
   encoder = nn.build(f"conv:widths=4-4-6,norm={norm}")
-  before = finetune.make_init_encoder(encoder, (12, 12, 1))(0)
-  before["stats"] = jax.tree.map(lambda s: s + 0.1, before["stats"])
-  before = jax.tree.map(np.array, before)
-  blocks = masks.trained_blocks(mode, encoder.block_names)
-  run = finetune.make_finetune(encoder, "flatten", 3, blocks, RECIPE, finetune.encode_fn(encoder, "flatten"))
-  after = run(before, toy.train.images[:24], toy.train.labels[:24], 0)
+  prepare = toy.modality.prepare
+  before = features.random(nn.Representation(encoder, "flatten", {}, {}, prepare), toy)(0)
+  before = before.holding(*jax.tree.map(np.array, (before.params, jax.tree.map(lambda s: s + 0.1, before.stats))))
+  blocks = encoder.block_names if mode == "full" else finetune.last_blocks(mode[-1], encoder.block_names)
+  train = finetune.make_finetune(encoder, "flatten", toy.task, blocks, RECIPE, prepare)
+  after = train(before, toy.train.x[:24], toy.train.y[:24], 0)
   for block in encoder.block_names:
     expected = moved is None or block in moved
-    same = tree_equal(before["params"][block], after.encoder["params"][block])
+    same = tree_equal(before.params[block], after.represent.params[block])
     assert same != expected, block
     if norm == "batch":
-      assert tree_equal(before["stats"][block], after.encoder["stats"][block]) != expected, block
+      assert tree_equal(before.stats[block], after.represent.stats[block]) != expected, block
   assert not np.array_equal(after.head.weight, np.zeros_like(after.head.weight))
 
 
 def test_a_frozen_encoder_has_no_gradients_and_no_optimiser_state(toy):
-  encoder = nn.build("conv:widths=8-16-16,norm=none")
-  batch = {"image": toy.train.images[:32], "label": toy.train.labels[:32]}
+  encoder, prepare = nn.build("conv:widths=8-16-16,norm=none"), toy.modality.prepare
+  batch = {"x": toy.train.x[:32], "y": toy.train.y[:32]}
 
   def flops_and_state(blocks):
-    pretext = supervised(encoder, "flatten", blocks, num_classes=3)
-    params = jax.eval_shape(lambda: pretext.init(jax.random.key(0), batch))[0]
+    pretext = supervised(encoder, toy.task, "flatten", blocks)
+    params = jax.eval_shape(pretext.init, jax.random.key(0), prepared(batch, prepare))[0]
     tx = optim.freeze(optim.optimizer(1e-3), masks.trainable(params, blocks))
-    ts = train.make_init(pretext, tx)(jax.random.key(0), batch)
-    step = train.make_train_step(pretext, tx).lower(ts, batch, None).compile()
+    ts = make_init(pretext, tx, prepare)(jax.random.key(0), batch)
+    step = make_train_step(pretext, tx, prepare).lower(ts, batch, np.arange(32, dtype=np.int32)[None]).compile()
     return step.cost_analysis()["flops"], sum(leaf.size for leaf in jax.tree.leaves(ts.opt_state))
 
-  pretext = supervised(encoder, "flatten", (), num_classes=3)
-  params, state = pretext.init(jax.random.key(0), batch)
-  forward = jax.jit(
-    lambda p: pretext.loss(p, state, jax.random.key(0), {**batch, "image": jnp.ones((32, 12, 12, 1))})[0]
-  )
+  pretext = supervised(encoder, toy.task, "flatten", ())
+  params, state = jax.jit(pretext.init)(jax.random.key(0), prepared(batch, prepare))
+  forward = jax.jit(lambda p: pretext.loss(p, state, jax.random.key(0), {**batch, "x": jnp.ones((32, 12, 12, 1))})[0])
   forward_flops = forward.lower(params).compile().cost_analysis()["flops"]
   frozen, frozen_state = flops_and_state(())
   everything, full_state = flops_and_state(encoder.block_names)
@@ -73,17 +73,34 @@ def test_masks_refuse_what_matches_nothing():
   assert masks.count(params, masks.matching(params, ["head/*"])) == 6
 
 
-def test_modes_name_blocks():
-  blocks = ("a", "b", "c")
-  assert masks.trained_blocks("scratch", blocks) == blocks
-  assert masks.trained_blocks("frozen", blocks) == ()
-  assert masks.trained_blocks("last:2", blocks) == ("b", "c")
-  for bad in ("last:0", "last:4", "last:x", "last", "half"):
-    with pytest.raises(UserError, match="--modes"):
-      masks.trained_blocks(bad, blocks)
-
-
 def test_cosine_schedule_end_points():
   schedule = optim.cosine(2.0, 100, warmup=10)
   np.testing.assert_allclose([schedule(i) for i in (0, 5, 10, 55, 100)], [0, 1, 2, 1, 0], atol=1e-6)
   np.testing.assert_allclose(optim.cosine(2.0, 100)(0), 2.0)
+
+
+def test_a_recipe_is_checked_and_comes_back_from_a_row():
+  recipe = Recipe(steps=3, learning_rates=(1e-3, 1e-2), head="gradient")
+  row = {"features": "flatten", "labels_crc32": 5, **recipe.to_json()}
+  assert Recipe.read(row) == recipe
+  assert Recipe.read({"steps": 3}) == Recipe(steps=3)  # a row that is older than the other fields
+  for bad, message in [
+    ({"steps": 0}, "--finetune_steps=0: must be positive"),
+    ({"learning_rates": ()}, "--finetune_learning_rates="),
+    ({"learning_rates": (-1.0,)}, "--finetune_learning_rates=-1: expected positive"),
+    ({"optimizer": "adam"}, "--optimizer=adam: unknown"),
+    ({"self_train_rounds": 0}, "--self_train_rounds=0"),
+  ]:
+    with pytest.raises(UserError, match=message):
+      Recipe(**bad)
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_patience_ends_training_and_says_how_far_it_came(toy, patience):
+  """With a rate at which nothing changes, no epoch is above the first."""
+  recipe = Recipe(steps=40, batch_size=8, learning_rates=(1e-60,), weight_decay=0.0, patience=patience, shuffle=False)
+  encoder, prepare = nn.build("conv:widths=4"), toy.modality.prepare
+  start = features.random(nn.Representation(encoder, "flatten", {}, {}, prepare), toy)(0)
+  train = finetune.make_finetune(encoder, "flatten", toy.task, (), recipe, prepare)
+  predictor = train(start, toy.train.x[:24], toy.train.y[:24], 0)
+  assert predictor.head.chosen["steps"] == 3 * (1 + patience)

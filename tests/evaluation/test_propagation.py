@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sslx.evaluation import propagation
+from sslx.tasks.linear import unit
 from sslx.types import UserError
 
 
@@ -58,7 +59,7 @@ def test_propagation_is_the_iteration_written_out(class_mass):
 
 def test_plain_similarity_is_the_cosine():
   x = features(30) + 1
-  cosine = propagation.unit(x) @ propagation.unit(x).T - 2 * np.eye(30)
+  cosine = unit(x) @ unit(x).T - 2 * np.eye(30)
   index = propagation.graph(x, 3, plain=True)
   expected = np.zeros((30, 30), bool)
   for i in range(30):
@@ -71,7 +72,7 @@ def test_plain_similarity_is_the_cosine():
 def test_similarity_is_along_the_principal_axes(monkeypatch):
   x = features(60, 8) * np.arange(1, 9) @ features(8, 8, 1) + 5
   space = propagation.principal(x)
-  whole = propagation.unit(half_whitened(x))
+  whole = unit(half_whitened(x))
   np.testing.assert_allclose(space(x) @ space(x).T, whole @ whole.T, rtol=1e-3, atol=1e-3)
   projected = (x - space.mean) @ space.basis
   covariance = projected.T @ projected / 60
@@ -94,15 +95,27 @@ def test_one_label_is_enough_for_an_island():
   names = np.array([2, 0, 3, 1])
   assert (head.belief.argmax(1) == names[truth]).all()
   test = (centres[truth] + 0.05 * rng.standard_normal((100, 6))).astype(np.float32)
-  assert (head.predict(test) == names[truth]).all()
+  assert (head.outputs(test).argmax(1) == names[truth]).all()
   # inductive: an image's answer does not depend on the others that are asked about
-  np.testing.assert_array_equal(head.logits(test[:3]), head.logits(test)[:3])
+  np.testing.assert_array_equal(head.outputs(test[:3]), head.outputs(test)[:3])
   # an island without a label has nothing to say, and says so with finite numbers
   silent = propagation.propagate(near, np.array([0]), np.array([2]), 4)
   assert np.all(silent.belief[25:] == 0)
-  assert np.isfinite(silent.logits(test)).all()
+  assert np.isfinite(silent.outputs(test)).all()
 
 
 def test_too_few_images():
   with pytest.raises(UserError, match="more than 10 training images"):
     propagation.graph(features(10))
+
+
+def test_neighbours_of_the_same_features_are_found_once(monkeypatch):
+  x, queries, calls = features(30), features(9, seed=2), []
+  near, real = propagation.graph(x, 3), propagation.nearest
+  monkeypatch.setattr(propagation, "nearest", lambda *a: calls.append(a) or real(*a))
+  heads = [propagation.propagate(near, np.array([0, 1]), np.array(y), 2) for y in ([0, 1], [1, 0])]
+  first, second = (head.outputs(queries) for head in heads)
+  assert len(calls) == 1
+  np.testing.assert_array_equal(first, second[:, ::-1])
+  np.testing.assert_array_equal(heads[0].outputs(queries.copy()), first)
+  assert len(calls) == 2  # other features, though equal ones

@@ -4,23 +4,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import sparse
 
 from sslx import nn
-from sslx.evaluation import finetune, propagation
-from sslx.evaluation.self_training import self_training
+from sslx.evaluation import features, propagation
+from sslx.evaluation.recipe import Recipe
+from sslx.evaluation.self_train import make_self_train, self_training
+from sslx.tasks import TASKS
 
 SPEC, K, STEPS = "conv:widths=4,norm=batch", 3, 40
+TASK = TASKS["classification"]("abc")
 
 
 def make(**given):
-  return self_training(nn.build(SPEC), "flatten", num_classes=K, steps=STEPS, **given)
+  return self_training(nn.build(SPEC), TASK, "flatten", steps=STEPS, **given)
 
 
 def make_batch(n: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
   rng = np.random.default_rng(seed)
   return {
-    "image": rng.integers(0, 256, (n, 8, 8, 1), dtype=np.uint8),
-    "label": rng.integers(0, K, n, dtype=np.int32),
+    "x": rng.integers(0, 256, (n, 8, 8, 1), dtype=np.uint8) / np.float32(255),
+    "y": rng.integers(0, K, n, dtype=np.int32),
     "told": np.arange(n) != 3,
     "known": np.arange(n) < 2,
   }
@@ -49,12 +53,12 @@ def log_softmax(params, stats, image, train):
 def test_loss_is_its_equation(done):
   _, params, state, view = at(done)
   student = np.asarray(log_softmax(params, state["encoder"], view["view"], True))
-  teacher = np.exp(np.asarray(log_softmax(state["teacher"], state["encoder"], view["image"], False)))
+  teacher = np.exp(np.asarray(log_softmax(state["teacher"], state["encoder"], view["x"], False)))
   threshold = float(np.median(teacher[2:].max(1)))
   pretext, terms, r = make(threshold=threshold), [], done / STEPS
   sure = 0
   for i in range(6):
-    known, label = view["known"][i], view["label"][i]
+    known, label = view["known"][i], view["y"][i]
     own = label if known else teacher[i].argmax()
     counts = bool(known or teacher[i].max() >= threshold)
     sure += counts
@@ -87,27 +91,27 @@ def test_the_teacher_is_a_moving_average_and_steps_are_counted():
 
 def test_views_are_of_the_image_and_the_teacher_sees_the_image():
   *_, view = at(0)
-  np.testing.assert_allclose(view["image"], make_batch()["image"] / 255, atol=1e-6)
-  assert np.abs(view["view"] - view["image"]).mean() > 0.01
+  np.testing.assert_allclose(view["x"], make_batch()["x"], atol=1e-6)
+  assert np.abs(view["view"] - view["x"]).mean() > 0.01
 
 
 def test_it_mends_labels_that_were_spread_wrongly(toy):
   """A fifth of the labels wrong and not sure of themselves; three labels a class known."""
   rng = np.random.default_rng(0)
-  truth, encoder = toy.train.labels, nn.build("conv:widths=8-16,norm=group")
+  truth, encoder, prepare = toy.train.y, nn.build("conv:widths=8-16,norm=group"), toy.modality.prepare
   given = np.where(rng.random(240) < 0.2, (truth + 1) % 3, truth)
   belief = np.full((240, 3), 0.1, np.float32)
   belief[np.arange(240), given] = 0.8
   nowhere = np.zeros((240, 1), np.float32)
-  spread = propagation.Propagated(propagation.principal(nowhere), nowhere, belief, 1, {})
-  recipe = finetune.Recipe(self_train_epochs=40, self_train_batch_size=32, self_train_learning_rate=3e-3)
-  encode = finetune.encode_fn(encoder, "flatten")
-  run = finetune.make_self_train(encoder, "flatten", 3, recipe, encode)
-  tree, rows = finetune.make_init_encoder(encoder, toy.image_shape)(0), np.arange(9)
-  before = jax.tree.map(np.array, tree)
-  classifier = run(tree, toy.train.images, rows, truth[rows], spread, 0)
-  answers = finetune.predict(encode, classifier, toy.train.images).argmax(1)
+  islands = propagation.Graph(propagation.principal(nowhere), nowhere, sparse.csr_array((240, 240)), 1)
+  spread = propagation.Propagated(islands, belief, {})
+  recipe = Recipe(self_train_epochs=40, self_train_batch_size=32, self_train_learning_rate=3e-3)
+  train = make_self_train(encoder, "flatten", toy.task, recipe, prepare)
+  start, rows = features.random(nn.Representation(encoder, "flatten", {}, {}, prepare), toy)(0), np.arange(9)
+  before = jax.tree.map(np.array, start.params)
+  predictor = train(start, toy.train.x, rows, truth[rows], spread, 0)
+  answers = predictor.outputs(toy.train.x).argmax(1)
   assert (answers == truth).mean() > 0.9 > (given == truth).mean() + 0.05
-  for a, b in zip(*map(jax.tree.leaves, (before, tree)), strict=True):
+  for a, b in zip(*map(jax.tree.leaves, (before, start.params)), strict=True):
     np.testing.assert_array_equal(a, b)  # the pretrained weights stay for the next subset
-  assert set(classifier.head.chosen) == {"teacher_sure", "teacher_agrees"}
+  assert set(predictor.head.chosen) == {"teacher_sure", "teacher_agrees"}

@@ -9,17 +9,25 @@ import pytest
 
 import sslx
 from sslx import nn
-from sslx.training import checkpoint, optim, loop as train
+from sslx.modalities import MODALITIES
 from sslx.pretext import build
+from sslx.tasks import TASKS
+from sslx.training import checkpoint, optim
+from sslx.training.config import Config
+from sslx.training.run import Meta
+from sslx.training.step import make_init
 from sslx.types import UserError
 
-META = {"encoder": "conv:widths=4-6,norm=batch", "features": "flatten", "image_shape": [12, 12, 1]}
+ENCODER = "conv:widths=4-6,norm=batch"
+CONFIG = Config(method="denoise", encoder=ENCODER, x_shape=(12, 12, 1))
+META = Meta(CONFIG, "flatten", "image", "classification", ("a", "b", "c")).to_json()
+PREPARE = MODALITIES["image"].prepare
 
 
-def make(encoder=META["encoder"], seed=0):
-  pretext = build("denoise", nn.build(encoder), "flatten", 3, {})
+def make(encoder=ENCODER, seed=0):
+  pretext = build("denoise", nn.build(encoder), {}, TASKS["classification"]("abc"))
   tx = optim.optimizer(optim.cosine(1e-3, 10))
-  return train.make_init(pretext, tx)(jax.random.key(seed), {"image": np.zeros((1, 12, 12, 1), np.uint8)})
+  return make_init(pretext, tx, PREPARE)(jax.random.key(seed), {"x": np.zeros((1, 12, 12, 1), np.uint8)})
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +134,8 @@ def test_another_architecture_is_refused(tmp_path, fresh):
 def test_the_encoder_restores_alone(tmp_path, fresh):
   checkpoint.save(tmp_path / "checkpoints", at(fresh, 1), META)
   images = np.random.default_rng(0).integers(0, 255, (5, 12, 12, 1), np.uint8)
-  encoder = nn.build(META["encoder"])
-  expected = nn.encode(
-    encoder, "flatten", fresh.params["encoder"], fresh.state["encoder"], images.astype(np.float32) / 255
-  )
+  params, stats = fresh.params["encoder"], fresh.state["encoder"]
+  expected = nn.Representation(nn.build(ENCODER), "flatten", params, stats, PREPARE)(images)
   for place in (tmp_path, tmp_path / "checkpoints", tmp_path / "checkpoints" / "1"):
     encode, meta = sslx.load_encoder(place)
     np.testing.assert_allclose(encode(images), expected, rtol=1e-5, atol=1e-6)

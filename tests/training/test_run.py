@@ -1,4 +1,6 @@
-"""What is held out of pretraining to watch it: never trained on, always the same, and watching changes nothing."""
+"""What is held out of pretraining to watch it: never trained on, always the same, and watching changes nothing. How a run
+is trained, and restored.
+"""
 
 import dataclasses
 
@@ -6,10 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from sslx import nn
-from sslx.training import checkpoint, run as pretraining, loop as train
-from sslx.data import Dataset, LazyImages, Split
-from sslx.pretext import build
+from sslx.data import Dataset, LazyArray, Split
+from sslx.data.types import image_classes
+from sslx.training import checkpoint, hooks, run
+from sslx.training.config import Config
+from sslx.training.watch import make_watch
 from sslx.types import UserError
 
 SPEC = "conv:widths=4-6,norm=batch"
@@ -22,9 +25,13 @@ def numbered(n: int, first: int = 0) -> np.ndarray:
 
 
 def plan_of(dataset: Dataset, method: str = "denoise", watch: int = 1000, **given):
-  config = pretraining.configuration(method, dataset, {}, SPEC, epochs=2, batch_size=16, watch=watch, **given)
-  pretext = build(method, nn.build(SPEC), "flatten", dataset.num_classes, {})
-  return pretraining.plan(pretext, config, "flatten", dataset)
+  config = Config(method=method, encoder=SPEC, epochs=2, batch_size=16, watch=watch, **given)
+  return run.plan(config, dataset, "flatten")
+
+
+def fit(plan, ts, log=None, log_every=50, **how):
+  """`run.run` with a hook that logs."""
+  return run.run(plan, ts, [hooks.log_to(log)] if log else [], log_every=log_every, **how)
 
 
 def ids(images) -> list[int]:
@@ -34,49 +41,49 @@ def ids(images) -> list[int]:
 @pytest.mark.parametrize("lazy", [False, True])
 def test_what_is_watched_is_not_trained_on(lazy):
   images = numbered(120)
-  shown = LazyImages(images.shape, lambda rows: images[rows]) if lazy else images
+  shown = LazyArray(images.shape, lambda rows: images[rows]) if lazy else images
   split = Split(shown, np.arange(120, dtype=np.int32) % 2)
-  dataset = Dataset("numbered", ("a", "b"), split, split)
+  dataset = image_classes("numbered", ("a", "b"), split, split)
   plan = plan_of(dataset)
-  held = ids(plan.watched["image"])
+  held = ids(plan.watched["x"])
   assert len(held) == 12  # at most a tenth
-  assert isinstance(plan.data["image"], LazyImages) == lazy
-  assert sorted(ids(plan.data["image"]) + held) == list(range(120))
+  assert isinstance(plan.data["x"], LazyArray) == lazy
+  assert sorted(ids(plan.data["x"]) + held) == list(range(120))
   assert held != list(range(12))  # files are often sorted by class
-  assert ids(plan_of(dataset, "autoencode", seed=3).watched["image"]) == held
-  assert len(plan_of(dataset, watch=5).watched["image"]) == 5
+  assert ids(plan_of(dataset, "autoencode", seed=3).watched["x"]) == held
+  assert len(plan_of(dataset, watch=5).watched["x"]) == 5
   nothing = plan_of(dataset, watch=0)
   assert nothing.watched == {}
-  assert nothing.data["image"] is shown
+  assert nothing.data["x"] is shown
   labelled = plan_of(dataset, "supervised")  # labels go with their images
   for part in (labelled.data, labelled.watched):
-    assert [i % 2 for i in ids(part["image"])] == part["label"].tolist()
+    assert [i % 2 for i in ids(part["x"])] == part["y"].tolist()
   more = dataclasses.replace(dataset, unlabeled=Split(numbered(40, 120), None))
   plan = plan_of(more)  # images without labels are all trained on
-  assert ids(plan.watched["image"]) == held
-  assert sorted(ids(plan.data["image"]) + held) == list(range(160))
+  assert ids(plan.watched["x"]) == held
+  assert sorted(ids(plan.data["x"]) + held) == list(range(160))
 
 
 def test_watching_is_the_training_loss_on_held_out_images(toy):
   plan = plan_of(toy)
-  ts = pretraining.start(plan)
-  watch = train.make_watch(plan.pretext, plan.watched, 10)
-  assert len(plan.watched["image"]) == 24
+  ts = run.start(plan)
+  watch = make_watch(plan.pretext, plan.modality.prepare, plan.watched, 10)
+  assert len(plan.watched["x"]) == 24
   expected = []
   for i, key in enumerate(jax.random.split(jax.random.key(0), 2)):  # the last 4 are left out
     one, two = jax.random.split(key)
-    view = plan.pretext.transform(one, {"image": plan.watched["image"][10 * i : 10 * i + 10]})
+    view = plan.pretext.transform(one, {"x": plan.modality.prepare(plan.watched["x"][10 * i : 10 * i + 10])})
     expected.append(float(plan.pretext.loss(ts.params, ts.state, two, view)[0]))
   found = watch(ts)
   assert float(found["loss"]) == pytest.approx(np.mean(expected), rel=1e-4)
   assert float(found["loss"]) == float(watch(ts)["loss"])  # the same noise again
-  assert train.make_watch(plan.pretext, plan.watched, 100)(ts)["loss"] > 0  # fewer images than a batch
+  assert make_watch(plan.pretext, plan.modality.prepare, plan.watched, 100)(ts)["loss"] > 0  # fewer images than a batch
 
 
 def test_watching_changes_no_bit_and_says_what_it_saw(toy):
   plan, rows, plain = plan_of(toy, "rotation"), [], []
-  watched = pretraining.run(plan, pretraining.start(plan), log=rows.append, log_every=2)
-  alone = pretraining.run(plan._replace(watched={}), pretraining.start(plan), log=plain.append, log_every=2)
+  watched = fit(plan, run.start(plan), log=rows.append, log_every=2)
+  alone = fit(plan._replace(watched={}), run.start(plan), log=plain.append, log_every=2)
   for a, b in zip(jax.tree.leaves(watched.params), jax.tree.leaves(alone.params), strict=True):
     np.testing.assert_array_equal(a, b)
   assert plan.steps == 2 * (216 // 16)
@@ -86,18 +93,12 @@ def test_watching_changes_no_bit_and_says_what_it_saw(toy):
   assert [row["loss"] for row in rows] == [row["loss"] for row in plain]
 
 
-def test_watching_about_so_often(toy):
-  plan, rows = plan_of(toy), []
-  pretraining.run(plan, pretraining.start(plan), log=rows.append, log_every=2, watches=3)
-  assert [row["step"] for row in rows if "heldout_loss" in row] == [8, 16, 24, 26]
-
-
 def test_pictures_come_in_the_methods_order(toy):
   plan = plan_of(toy)
-  ts = pretraining.start(plan)
-  pictures = pretraining.pictures(plan.pretext, ts.params, ts.state, jax.random.key(0), {"image": toy.train.images[:2]})
+  ts = run.start(plan)
+  pictures = run.pictures(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(0), {"x": toy.train.x[:2]})
   assert list(pictures) == ["clean", "noisy", "restored"]
-  np.testing.assert_allclose(pictures["clean"], toy.train.images[:2] / 255, atol=1e-6)
+  np.testing.assert_allclose(pictures["clean"], toy.train.x[:2] / 255, atol=1e-6)
 
 
 def test_a_collapse_is_said_once(toy, capsys):
@@ -107,10 +108,10 @@ def test_a_collapse_is_said_once(toy, capsys):
     value, (state, metrics) = plan.pretext.loss(params, state, key, view)
     return value, (state, {**metrics, "embedding_std": metrics["embedding_std"] * 0 + 0.02})
 
-  pretraining.run(plan, pretraining.start(plan), log=rows.append, log_every=5)
+  fit(plan, run.start(plan), log=rows.append, log_every=5)
   assert "collapsed" not in capsys.readouterr().err
   collapsed = plan._replace(pretext=plan.pretext._replace(loss=point))
-  pretraining.run(collapsed, pretraining.start(plan), log=rows.append, log_every=5)
+  fit(collapsed, run.start(plan), log=rows.append, log_every=5)
   assert capsys.readouterr().err.count("at step 5 all images have nearly the same embedding (spread 0.020") == 1
   assert len(rows) > 4  # all of them reach the log
 
@@ -118,16 +119,6 @@ def test_a_collapse_is_said_once(toy, capsys):
 # optimisers and large batches
 
 HOW = {"optimizer": "lars", "weight_decay": 1e-6, "warmup_epochs": 1.0, "accumulate": 2, "precision": "bfloat16"}
-
-
-def test_the_configuration_says_how_a_run_is_trained(toy):
-  config = pretraining.configuration("simclr", toy, {}, SPEC, batch_size=64, **HOW)
-  assert HOW.items() <= config.items()
-  assert config["learning_rate"] == pytest.approx(0.3 * 64 / 256)  # simclr's own is that of adamw
-  assert pretraining.configuration("simclr", toy, {}, SPEC, learning_rate=2.0, **HOW)["learning_rate"] == 2.0
-  default = pretraining.configuration("simclr", toy, {}, SPEC)
-  assert pretraining.BEFORE.items() <= default.items()
-  assert default["learning_rate"] == 2e-3
 
 
 @pytest.mark.parametrize(
@@ -148,27 +139,26 @@ def test_how_a_run_cannot_be_trained(given, message, toy):
 
 
 def test_the_batch_that_splits_is_the_one_that_fits_the_data(toy):
-  config = pretraining.configuration("denoise", toy, {}, SPEC, batch_size=500, accumulate=27)
-  pretext = build("denoise", nn.build(SPEC), "flatten", 3, {})
-  assert pretraining.plan(pretext, config, "flatten", toy).batch_size == 216  # 27 * 8
+  config = Config(method="denoise", encoder=SPEC, batch_size=500, accumulate=27)
+  assert run.plan(config, toy, "flatten").batch_size == 216  # 27 * 8
   with pytest.raises(UserError, match="--accumulate=25: a batch of 216 images"):
-    pretraining.plan(pretext, {**config, "accumulate": 25}, "flatten", toy)
+    run.plan(dataclasses.replace(config, accumulate=25), toy, "flatten")
 
 
 @pytest.mark.parametrize(("given", "rise"), [({}, 2), ({"warmup_epochs": 0.0}, 0), ({"warmup_epochs": 0.5}, 6)])
 def test_warm_up_in_epochs(given, rise, toy, monkeypatch):
   """26 steps, 13 an epoch; a tenth of them where nothing is said, at most 100."""
   asked = []
-  monkeypatch.setattr(pretraining.optim, "cosine", lambda *a: asked.append(a) or 1e-3)
+  monkeypatch.setattr(run.optim, "cosine", lambda *a: asked.append(a) or 1e-3)
   plan = plan_of(toy, learning_rate=0.5, **given)
   assert asked == [(0.5, 26, rise)]
-  pretraining.optimizer(plan.pretext, plan.meta["config"], 5000, 13)
+  run.optimizer(plan.pretext, plan.config, 5000, 13)
   assert asked[1] == (0.5, 5000, 100 if not given else rise)
 
 
 def test_the_optimiser_is_the_configurations(toy, monkeypatch):
   made = []
-  monkeypatch.setattr(pretraining.optim, "optimizer", lambda schedule, *a: made.append(a))
+  monkeypatch.setattr(run.optim, "optimizer", lambda schedule, *a: made.append(a))
   plan_of(toy, **HOW)
   plan_of(toy)
   assert made == [("lars", 1e-6), ("adamw", 1e-4)]
@@ -178,43 +168,50 @@ def test_a_run_is_watched_in_parts(toy):
   """As training computes the loss: of contrastive methods it grows with the batch."""
   rows = []
   plan = plan_of(toy, "simclr", accumulate=4, learning_rate=1e-9)
-  pretraining.run(plan, pretraining.start(plan), log=rows.append)
+  fit(plan, run.start(plan), log=rows.append)
   assert rows[-1]["heldout_loss"] < np.log(2 * 4 - 1) + 0.5 < np.log(2 * 16 - 1) - 0.5
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd", "lars"])
 def test_runs_are_restored_with_their_optimiser(kind, toy, tmp_path):
   plan = plan_of(toy, **{**HOW, "optimizer": kind})
-  ts = pretraining.start(plan)
+  ts = run.start(plan)
   folder = tmp_path / "checkpoints"
-  checkpoint.save(folder, ts, plan.meta)
-  pretext, back, _ = pretraining.restore(tmp_path)
+  checkpoint.save(folder, ts, plan.meta.to_json())
+  restored = run.restore(tmp_path)
+  pretext, back = restored.pretext, restored.train_state
   for a, b in zip(*(jax.tree.leaves(t._replace(key=jax.random.key_data(t.key))) for t in (ts, back)), strict=True):
     np.testing.assert_array_equal(a, b)
-  assert "bf16" in str(jax.make_jaxpr(pretext.loss)(ts.params, ts.state, ts.key, {"image": X, "target": X}))
+  assert "bf16" in str(jax.make_jaxpr(pretext.loss)(ts.params, ts.state, ts.key, {"x": X, "target": X}))
 
 
-def test_a_run_that_does_not_say_how_it_was_trained_is_restored(toy, tmp_path):
+def test_a_run_of_sslx_01_is_restored(toy, tmp_path):
+  """Its checkpoint said nothing of modality and task, and of the configuration less than today's does."""
   plan = plan_of(toy)
-  config = {name: value for name, value in plan.meta["config"].items() if name not in pretraining.BEFORE}
-  assert len(config) == len(plan.meta["config"]) - 5
-  old = pretraining.plan(plan.pretext, config, "flatten", toy)
-  ts = pretraining.start(old)
-  checkpoint.save(tmp_path / "checkpoints", ts, old.meta)
-  pretext, back, _ = pretraining.restore(tmp_path)
-  assert jax.tree.structure(back) == jax.tree.structure(ts)
-  assert "bf16" not in str(jax.make_jaxpr(pretext.loss)(ts.params, ts.state, ts.key, {"image": X, "target": X}))
+  ts, config = run.start(plan), plan.config.to_json()
+  names = {"x_shape": "image_shape", "examples": "images", "watch": "watched"}
+  gone = ("version", "x_dtype", "optimizer", "weight_decay", "warmup_epochs", "accumulate", "precision", "schedule",
+          "shuffle", "variant")  # fmt: skip
+  old = {names.get(name, name): value for name, value in config.items() if name not in gone}
+  meta = {
+    "encoder": SPEC, "features": "flatten", "image_shape": [12, 12, 1], "method": "denoise", "config": old,
+    "class_names": list(toy.task.names),
+  }  # fmt: skip
+  checkpoint.save(tmp_path / "checkpoints", ts, meta)
+  restored = run.restore(tmp_path)
+  assert jax.tree.structure(restored.train_state) == jax.tree.structure(ts)
+  assert restored.meta.config == plan.config
+  assert restored.meta._replace(step=None) == plan.meta
+  loss = restored.pretext.loss
+  assert "bf16" not in str(jax.make_jaxpr(loss)(ts.params, ts.state, ts.key, {"x": X, "target": X}))
 
 
 def test_bfloat16_learns_about_the_same(toy):
   losses = {}
   for precision in ("float32", "bfloat16"):
-    config = pretraining.configuration(
-      "autoencode", toy, {}, SPEC, epochs=4, batch_size=16, learning_rate=1e-2, precision=precision
-    )
-    pretext = build("autoencode", nn.build(SPEC, precision), "flatten", 3, {})
-    plan, rows = pretraining.plan(pretext, config, "flatten", toy), []
-    ts = pretraining.run(plan, pretraining.start(plan), log=rows.append)
+    settings = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-2, "precision": precision}
+    plan, rows = run.plan(Config(method="autoencode", encoder=SPEC, **settings), toy, "flatten"), []
+    ts = fit(plan, run.start(plan), log=rows.append)
     assert {leaf.dtype for leaf in jax.tree.leaves((ts.params, ts.state))} == {np.dtype("float32")}
     losses[precision] = rows[-1]["heldout_loss"]
   assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)

@@ -1,0 +1,73 @@
+"""The configuration of a run: defaults of the method, facts of the data, JSON and back, and what older versions wrote."""
+
+import dataclasses
+import json
+
+import pytest
+
+from sslx import options
+from sslx.training.config import Config
+from sslx.types import UserError
+
+SPEC = "conv:widths=4-6,norm=batch"
+HOW = {"optimizer": "lars", "weight_decay": 1e-6, "warmup_epochs": 1.0, "accumulate": 2, "precision": "bfloat16"}
+
+
+def resolved(toy, method: str = "simclr", **given) -> Config:
+  return Config(method=method, encoder=SPEC, **given).resolved(toy)
+
+
+def test_it_says_how_a_run_is_trained(toy):
+  config = resolved(toy, batch_size=64, **HOW)
+  assert HOW.items() <= dataclasses.asdict(config).items()
+  assert config.learning_rate == pytest.approx(0.3 * 64 / 256)  # simclr's own is that of adamw
+  assert resolved(toy, learning_rate=2.0, **HOW).learning_rate == 2.0
+  default = resolved(toy)
+  assert (default.optimizer, default.weight_decay, default.warmup_epochs) == ("adamw", 1e-4, None)
+  assert (default.accumulate, default.precision, default.learning_rate) == (1, "float32", 2e-3)
+
+
+def test_it_holds_what_the_data_are(toy):
+  config = resolved(toy)
+  assert (config.x_shape, config.x_dtype, config.examples, config.watch) == ((12, 12, 1), "uint8", 240, 24)
+  other = dataclasses.replace(toy, train=dataclasses.replace(toy.train, x=255 - toy.train.x))
+  assert resolved(other).data_crc32 != config.data_crc32
+  assert resolved(toy, features="pool").features is None  # only the probes read it
+  assert resolved(toy, "supervised", features="pool").features == "pool"
+
+
+def test_json_and_back(toy):
+  for config in (resolved(toy), resolved(toy, **HOW), resolved(toy, hp={"projector": (4, 3)}), Config(method="mae")):
+    saved = json.loads(json.dumps(config.to_json()))
+    assert Config.read(saved).to_json() == saved == config.to_json()
+
+
+def test_what_sslx_01_wrote_is_the_same_run(toy):
+  config = resolved(toy)
+  saved = config.to_json()
+  names = {"x_shape": "image_shape", "examples": "images", "watch": "watched"}
+  kept = ("method", "hp", "dataset", "encoder", "features", "epochs", "batch_size", "learning_rate", "seed", "smoke",
+          "data_crc32", *names)  # fmt: skip
+  old = {names.get(name, name): saved[name] for name in kept}
+  assert Config.read(old).to_json() == saved
+  late = Config.read({**old, "labels": "one row late", "schedule": "constant", "shuffle": False})
+  assert (late.variant, late.schedule, late.shuffle) == ("one row late", "constant", False)
+
+
+def test_what_a_newer_sslx_wrote_is_refused(toy):
+  with pytest.raises(UserError, match="wings: unknown here; it was written by a newer sslx"):
+    Config.read({**resolved(toy).to_json(), "wings": 2})
+
+
+def test_every_setting_has_a_help_and_facts_have_none():
+  settings = {one.name for one in options.settings(Config)}
+  facts = {"x_shape", "x_dtype", "examples", "data_crc32", "smoke", "variant", "version"}
+  assert settings | facts == {field.name for field in dataclasses.fields(Config)}
+  assert all(one.help[0].isupper() or one.name == "dataset" for one in options.settings(Config))
+
+
+def test_hyper_parameters_are_checked_and_completed(toy):
+  assert resolved(toy, "denoise", hp={"level": 0.25}).hp["level"] == 0.25
+  assert resolved(toy, "denoise").hp["level"] == 0.5
+  with pytest.raises(UserError, match=r"--hp=levl=1: .*Did you mean 'level'"):
+    resolved(toy, "denoise", hp={"levl": 1})

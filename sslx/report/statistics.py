@@ -156,11 +156,11 @@ def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> l
   groups: dict[tuple, dict[int, Mapping[str, Any]]] = {}
   score: Score | None = None
   for place, row in enumerate(rows, 1):
-    told = score_of(row)
-    score = score or told
-    if told != score:
+    other = score_of(row)
+    score = score or other
+    if other != score:
       raise UserError(
-        f"results row {place}: its score is {heading(told)}, that of the rows before it {heading(score)}; summarise the rows "
+        f"results row {place}: its score is {heading(other)}, that of the rows before it {heading(score)}; summarise the rows "
         "of each score by themselves."
       )
     for name in ("mode", "labels", "subset_seed", f"test_{score.name}"):

@@ -9,8 +9,12 @@ import pytest
 
 from experiments import interpret, pretrain
 from experiments.shared import cli
-from sslx.compile import jit
+from sslx import nn
+from sslx.interpret import walks
+from sslx.training import checkpoint
+from sslx.training import run as training
 
+SMOKE_STEPS = 6  # of pretraining with --smoke
 MAINS = {"interpret": interpret.main, "pretrain": pretrain.main}
 
 
@@ -36,19 +40,17 @@ def runs(toy_npz, tmp_path_factory):
 
 
 def test_restored_method_is_the_pretrained_one(runs):
-  from sslx.training import checkpoint
-
-  run = cli.restore_pretext(runs["low"])
-  tree, meta = checkpoint.restore_encoder(runs["low"])
+  run = training.restore(runs["low"])
+  tree, saved = checkpoint.restore_encoder(runs["low"])
   jax.tree.map(np.testing.assert_array_equal, run.params["encoder"], tree["params"])
-  assert run.meta["step"] == meta["step"] == cli.SMOKE_STEPS
-  assert run.meta["config"]["hp"]["level"] == 0.1
+  assert run.meta.step == training.Meta.read(saved).step == SMOKE_STEPS
+  assert run.meta.config.hp["level"] == 0.1
   assert run.pretext.decode
-  picture = jit(lambda code: run.pretext.decode(run.params, run.state, code, (12, 12, 1)))(np.zeros((1, 4), np.float32))
-  wanted = jax.nn.sigmoid(run.params["decoder"]["Dense_0"]["bias"])
+  picture = walks.decoder(run.pretext.decode, run.params, run.state, (12, 12, 1))(np.zeros((1, 4), np.float32))
+  wanted = jax.nn.sigmoid(nn.only_layer(run.params["decoder"])["bias"])
   np.testing.assert_allclose(np.ravel(picture), wanted, atol=1e-6)
-  one = cli.restore_pretext(runs["low"] / "checkpoints" / str(meta["step"]))
-  jax.tree.map(np.testing.assert_array_equal, run.params, one.params)
+  same = training.restore(runs["low"] / "checkpoints" / str(run.meta.step))
+  jax.tree.map(np.testing.assert_array_equal, run.params, same.params)
 
 
 def drawn(out: Path) -> tuple[set[str], str]:

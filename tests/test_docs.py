@@ -128,6 +128,14 @@ def test_every_page_is_in_the_menu(built):
   assert {path.stem for path in built.glob("*.md")} - {"index"} <= menu
 
 
+def test_modules_of_the_api_exist():
+  names = pages.modules_of_api()
+  assert {"types", "nn", "training.step", "report.statistics"} <= set(names)
+  assert len(set(names)) == len(names)
+  for name in names:
+    assert importlib.util.find_spec(f"sslx.{name}"), name
+
+
 def test_links_of_the_site_lead_to_files(built):
   count = 0
   for path in built.rglob("*.md"):
@@ -241,7 +249,7 @@ def test_pictures_are_copied_small(tmp_path, monkeypatch):
   make_run(tmp_path / "runs/e", method="moco", dataset="fashion_mnist")
   make_run(tmp_path / "runs/f", experiment="freezing", figure="blocks")
   make_run(tmp_path / "runs/g", experiment="compare", figure="labels")  # not the one that is shown
-  assert {name: path.parents[1].name for name, path in make_pictures.found(tmp_path / "runs").items()} == {
+  assert {name: path.parents[1].name for name, path in make_pictures.newest(tmp_path / "runs").items()} == {
     "denoise": "a", "freezing": "f", "vae": "c"
   }  # fmt: skip
   monkeypatch.setattr(make_pictures, "FOLDER", tmp_path / "pictures")

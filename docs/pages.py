@@ -2,9 +2,10 @@
 
     python docs/pages.py            # into docs/_build/source; ./launch.sh docs then builds docs/_build/html
 
-The pages stay plain Markdown whose links work where they lie; here links between them become links of the site. A method's
-page is made of what is there already: the docstrings of its module and factory, METHODS, its line in methods.md, what the
-other pages say of it, and its rows in the tables between their results markers. No text is kept twice.
+The pages stay plain Markdown whose links work where they lie; here links between them become links of the site. A
+method's page is made of what is there already: the docstrings of its module and factory, METHODS, its line in
+methods.md, what the other pages say of it, and its rows in the tables between their results markers. No text is kept
+twice.
 """
 
 import inspect

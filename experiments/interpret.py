@@ -4,9 +4,9 @@
     python -m experiments.interpret --checkpoint=DIR --dims=3,7 --dataset=fashion_mnist
     python -m experiments.interpret --checkpoint=DIR --compare=DIR2,DIR3      # their first-layer filters side by side
 
-Pictures, an animated walk, sliders.html (move a unit of the code, and the decoded picture follows) and report.html, which
-shows them all, go to a directory of their own below --out. Training images only: test images are read for results alone.
-A method without a decoder gets whatever needs none. t-SNE needs the extra sslx[maps].
+Pictures, an animated walk, sliders.html (move a unit of the code, and the decoded picture follows) and report.html,
+which shows them all, go to a directory of their own below --out. Training images only: test images are read for results
+alone. A method without a decoder gets whatever needs none. t-SNE needs the extra sslx[maps].
 """
 
 from pathlib import Path

@@ -168,17 +168,17 @@ def test_links_are_moved_and_code_is_left_alone():
 
 
 def test_rows_of_a_method():
-  found = pages.tables("docs/predictive.md", PAGE)
-  assert [(t.section, t.title) for t in found] == [
+  tables = pages.tables("docs/predictive.md", PAGE)
+  assert [(t.section, t.title) for t in tables] == [
     ("mnist, --encoder=conv", "Methods, 100 labels"),
     ("mnist, --encoder=conv", "Methods: pretraining"),
     ("rotation on digits, --features=pool", ""),
     ("blocks of rotation, mnist, --encoder=conv", "Blocks, 100 labels"),
   ]
-  assert [t.command.partition(";")[0] for t in found[:3:2]] == [
+  assert [t.command.partition(";")[0] for t in tables[:3:2]] == [
     "`python -m experiments.compare --x`", "`python -m experiments.low_label --method=rotation`"
   ]  # fmt: skip
-  assert [pages.rows_of("rotation", t) for t in found] == [
+  assert [pages.rows_of("rotation", t) for t in tables] == [
     [
       ["method", "frozen", "full"],
       ["raw pixels", "76.4 ± 2.5", ""],
@@ -189,11 +189,11 @@ def test_rows_of_a_method():
     [["labels", "mode", "accuracy %"], ["100", "frozen", "70.0 ± 1.0"]],
     [["method", "random"], ["block1", "79.8"]],
   ]
-  assert [bool(pages.rows_of("jigsaw", t)) for t in found] == [True, True, False, False]
-  assert not any(pages.rows_of("mae", t) for t in found)
+  assert [bool(pages.rows_of("jigsaw", t)) for t in tables] == [True, True, False, False]
+  assert not any(pages.rows_of("mae", t) for t in tables)
   note = "Test accuracy in percent. ↑ (↓): above (below)."
-  assert note in pages.results("jigsaw", found)
-  assert note not in pages.results("rotation", found)  # it has no arrow
+  assert note in pages.results("jigsaw", tables)
+  assert note not in pages.results("rotation", tables)  # it has no arrow
 
 
 def test_a_method_without_results_says_so():
@@ -214,8 +214,8 @@ def test_known_numbers_stand_on_the_pages(built):
   """Of pages whose tables are written by experiments.readme_table: the very rows."""
   text = (built / "methods/inpaint.md").read_text()
   for page in ("README.md", "docs/predictive.md"):
-    found = [pages.rows_of("inpaint", table) for table in pages.tables(page, pages.read(page))]
-    rows = [row for table in found for row in table[1:]]
+    parts = [pages.rows_of("inpaint", table) for table in pages.tables(page, pages.read(page))]
+    rows = [row for table in parts for row in table[1:]]
     assert rows
     for row in rows:
       assert "| " + " | ".join(row) + " |" in text

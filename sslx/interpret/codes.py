@@ -1,7 +1,7 @@
 """Codes: how the units of an encoder's last block are used.
 
-A code is what the last block puts out: [N,D], or [N,h,w,D] of an encoder that ends in maps. Its units are its D numbers, or
-its D maps. A unit's amplitude in an example is its value, or its map's value of largest magnitude.
+A code is what the last block puts out: [N,D], or [N,h,w,D] of an encoder that ends in maps. Its units are its D
+numbers, or its D maps. A unit's amplitude in an example is its value, or its map's value of largest magnitude.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,7 +64,8 @@ def statistics(amplitude: np.ndarray, maps: bool = False) -> Statistics:
 
   Active: a magnitude above a tenth of the code's scale, so that it means something for codes that are never exactly 0.
   Lifetime sparsity: (1 - mean(|r|)^2 / mean(r^2)) / (1 - 1/N), 0 where all images excite a unit alike and 1 where a
-  single one does (Vinje, Gallant: Sparse Coding and Decorrelation in Primary Visual Cortex During Natural Vision, 2000).
+  single one does (Vinje, Gallant: Sparse Coding and Decorrelation in Primary Visual Cortex During Natural Vision,
+  2000).
   """
   r = np.abs(amplitude.astype(np.float64))
   scale = float(np.percentile(r[r > 0], 99)) if (r > 0).any() else 0.0

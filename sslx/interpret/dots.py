@@ -19,8 +19,8 @@ def black_dots(images: np.ndarray, made: np.ndarray) -> np.ndarray:
 
 
 def dead_pixels(images: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """(bool [H,W,C], bool [H,W,C]): pixels that are 0 in every reconstruction though bright in an image; all that are bright
-  in an image.
+  """(bool [H,W,C], bool [H,W,C]): pixels that are 0 in every reconstruction though bright in an image; all that are
+  bright in an image.
 
   A linear output that is cut at 0 is 0 there where a relu output would be, and a relu output that is 0 for every image
   has no gradient in any.
@@ -30,6 +30,6 @@ def dead_pixels(images: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def dead_units(activity: np.ndarray) -> int:
-  """How many units of a layer, [N,D] over N images, hardly change: a relu unit that is never active, a stuck sigmoid."""
+  """How many units of a layer, [N,D] over N images, hardly change, as relus that are never active."""
   spread = np.ptp(activity, axis=0)
   return int((spread <= LIVELY * spread.max()).sum())

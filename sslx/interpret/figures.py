@@ -109,7 +109,8 @@ def neighbours(queries: Any, nearest: Any, same: Any, names: Sequence[Sequence[s
 
 
 def code_statistics(stats: Statistics, values: np.ndarray) -> Figure:
-  """Four panels: the code's values, and per unit how often it is active and how selective; per image how many are active.
+  """Four panels: the code's values, and per unit how often it is active and how selective; per image how many are
+  active.
 
   Args:
     stats: what `sslx.interpret.statistics` returns.
@@ -194,7 +195,8 @@ def save_gif(images: np.ndarray, path: Path) -> Path:
 
 
 def mosaic(rows: Sequence[Sequence[np.ndarray]], gap: int | None = None, below: int | None = None) -> np.ndarray:
-  """Images of one shape, [h,w] or [h,w,3], in rows -> one image with white gaps: nan in grey, which is drawn as nothing.
+  """Images of one shape, [h,w] or [h,w,3], in rows -> one image with white gaps: nan in grey, which is drawn as
+  nothing.
 
   gap: pixels between columns, and between rows unless `below` says otherwise; default a tenth of the width.
   """

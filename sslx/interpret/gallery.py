@@ -1,4 +1,4 @@
-"""The gallery of a pretrained method: every figure of what it learnt, the page of sliders, and the page that shows them."""
+"""The gallery of a pretrained method: every figure of what it learnt, and the pages that show them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -115,7 +115,7 @@ def _save(seen: Seen, figure: Any, name: str, title: str, caption: str) -> Figur
 
 
 def reconstructions(seen: Seen) -> Iterator[Figure]:
-  """Originals and what the decoder makes of their codes; what the method sees and makes, where that is something else."""
+  """Originals and what the decoder makes of their codes; then what the method sees and makes, where it differs."""
   assert seen.decode
   originals = seen.images[:500]
   decoded = seen.decode(seen.codes[:500])
@@ -143,13 +143,16 @@ def strips(seen: Seen) -> Iterator[Figure]:
   rows, spatial = starts(seen, STARTS), seen.codes.ndim == 4
   dims = list(seen.dims) or codes.widest(seen.stats, WALKED)
   how = (
-    "a map of the code is scaled so that its strongest value becomes the number below (a silent one is set at the place "
-    "where it is strongest on average)"
+    "a map of the code is scaled so that its strongest value becomes the number below (a silent one is set at the "
+    "place where it is strongest on average)"
     if spatial
     else "a unit of the code is set to the number below"
   )
   ends = "from silence" if spatial else "from the 1st"
-  caption = f"Each row starts from one image: {how}, {ends} to the 99th percentile over the images, and decoded; all else stays."
+  caption = (
+    f"Each row starts from one image: {how}, {ends} to the 99th percentile over the images, and decoded; all else "
+    "stays."
+  )
   for page in range(0, len(dims), PER_FIGURE):
     groups = [_strip(seen, unit, rows) for unit in dims[page : page + PER_FIGURE]]
     name = "walks" if len(dims) <= PER_FIGURE else f"walks_{page // PER_FIGURE + 1}"

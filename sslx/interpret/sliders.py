@@ -28,8 +28,8 @@ Layer = dict[str, Any]
 {"op": "dense", "kernel": f32[in,out], "bias": f32[out], "shape": the output as [h,w,c]},
 {"op": "resize", "size": [h,w]}: repeats or drops pixels,
 {"op": "conv", "kernel": f32[kh,kw,in,out], "bias": f32[out], "stride": [sy,sx], "before": [py,px], "size": [h,w]}: the
-  input with stride-1 zeros between its pixels, correlated with the kernel; output pixel 0 sees input pixel 0 under kernel
-  place `before`; the first h rows and w columns. A transposed convolution, or with stride 1 a plain one.
+  input with stride-1 zeros between its pixels, correlated with the kernel; output pixel 0 sees input pixel 0 under
+  kernel place `before`; the first h rows and w columns. A transposed convolution, or with stride 1 a plain one.
 """
 
 

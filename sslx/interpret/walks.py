@@ -1,7 +1,8 @@
 """Walks through a code, and what a decoder makes of them.
 
-Setting a unit to an amplitude a: a number becomes a; a map is scaled so that its largest magnitude becomes a, which keeps
-where the image has it. A map that is silent in the image gets a at the one place where it is strongest on average.
+Setting a unit to an amplitude a: a number becomes a; a map is scaled so that its largest magnitude becomes a, which
+keeps where the image has it. A map that is silent in the image gets a at the one place where it is strongest on
+average.
 """
 
 from collections.abc import Callable, Sequence

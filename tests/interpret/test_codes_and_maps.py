@@ -36,9 +36,9 @@ def test_statistics_of_known_units():
 
 def test_sparsity_does_not_depend_on_the_scale_of_the_code():
   r = np.random.default_rng(0).exponential(size=(200, 6)) * (np.random.default_rng(1).random((200, 6)) < 0.3)
-  one, other = pure.statistics(r.astype(np.float32)), pure.statistics((37 * r).astype(np.float32))
-  np.testing.assert_allclose(one.sparsity, other.sparsity, rtol=1e-5)
-  np.testing.assert_array_equal(one.activity, other.activity)
+  stats, other = pure.statistics(r.astype(np.float32)), pure.statistics((37 * r).astype(np.float32))
+  np.testing.assert_allclose(stats.sparsity, other.sparsity, rtol=1e-5)
+  np.testing.assert_array_equal(stats.activity, other.activity)
 
 
 def test_walks_along_maps_begin_at_silence():

@@ -32,10 +32,10 @@ def seen(folder, method="autoencode", spec="mlp:widths=9,code=4", hp=None, class
   stats = interpret.statistics(interpret.amplitudes(codes), codes.ndim == 4)
   decode = walks.decoder(pretext.decode, params, state, (8, 7, 1)) if pretext.decode else None
   labels = np.arange(count) % 3 if classes else None
-  said = []
+  lines = []
   given = gallery.Seen(
-    method, "toy", spec, encoder.block_names, params, images, labels, NAMES, {}, codes, np.asarray(representation(images)),
-    stats, [], decode, 0, folder, said.append,
+    method, "toy", spec, encoder.block_names, params, images, labels, NAMES, {}, codes,
+    np.asarray(representation(images)), stats, [], decode, 0, folder, lines.append,
   )  # fmt: skip
   return given._replace(**changes)
 

@@ -25,7 +25,7 @@ def call(name: str, *arguments: str) -> int:
 @pytest.fixture(scope="module")
 def runs(toy_npz, tmp_path_factory):
   """Tiny pretrained runs by name."""
-  out, found = tmp_path_factory.mktemp("runs"), {}
+  out, directories = tmp_path_factory.mktemp("runs"), {}
   makes = {
     "low": ["--method=denoise", "--encoder=mlp:widths=9,code=4", "--hp=level=0.1", "--hp=decoder_widths=none"],
     "high": ["--method=denoise", "--encoder=mlp:widths=9,code=4", "--hp=level=0.6", "--hp=decoder_widths=none"],
@@ -35,8 +35,8 @@ def runs(toy_npz, tmp_path_factory):
   for name, arguments in makes.items():
     folder = out / name
     assert call("pretrain", f"--dataset={toy_npz}", "--smoke", f"--out={folder}", *arguments) == 0
-    (found[name],) = folder.iterdir()
-  return found
+    (directories[name],) = folder.iterdir()
+  return directories
 
 
 def test_restored_method_is_the_pretrained_one(runs):

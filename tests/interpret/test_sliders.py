@@ -36,7 +36,7 @@ CASES = {  # name: (encoder, hyper-parameters, image shape)
 
 @functools.cache
 def small(case: str):
-  """(encoder, params, images f32 [6,...], codes, decode, image shape) of an untrained autoencoder with larger weights."""
+  """(encoder, params, images f32 [6,...], codes, decode, image shape) of an untrained autoencoder, weights enlarged."""
   spec, hp, shape = CASES[case]
   encoder = nn.build(spec)
   pretext = build("autoencode", encoder, hp, TASKS["classification"](("a", "b")))
@@ -120,10 +120,10 @@ def write(case: str, path: Path, whole: bool = True):
   output = CASES[case][1].get("output", "sigmoid")
   how = sliders.write_page(path, "<b>Title", "Subtitle", decode, layers, output, images, codes, units, stats, places)
   page = path.read_text()
-  found = re.search(r'<script type="application/json" id="model">(.*?)</script>', page, re.DOTALL)
-  assert found
+  packed = re.search(r'<script type="application/json" id="model">(.*?)</script>', page, re.DOTALL)
+  assert packed
   assert "<b>Title" not in page
-  return json.loads(found[1]), codes, units, stats, places, decode, how
+  return json.loads(packed[1]), codes, units, stats, places, decode, how
 
 
 def test_frames_where_the_decoder_cannot_be_exported(tmp_path):
@@ -163,8 +163,10 @@ def test_the_pages_javascript_decodes_the_same(case, tmp_path):
     f"""{script[1]}
 const model = JSON.parse(require("fs").readFileSync({json.dumps(str(tmp_path / "model.json"))}));
 const codes = unpack(model.codes), n = codes.length / model.count, out = [];
-for (let b = 0; b < model.count; b++)
-  out.push([...decode(model.layers.map(load), model.output, {{ data: codes.slice(b * n, b * n + n), shape: model.code }})]);
+for (let b = 0; b < model.count; b++) {{
+  const code = {{ data: codes.slice(b * n, b * n + n), shape: model.code }};
+  out.push([...decode(model.layers.map(load), model.output, code)]);
+}}
 console.log(JSON.stringify(out));
 """
   )
@@ -198,9 +200,9 @@ document.body.dataset.seen = JSON.stringify(seen);
 """
   seen = np.array(seen_by_browser(page, script, tmp_path / "profile")).reshape(4, *model["shape"])
   first, second = ((units[k], [ends[k]], places[units[k]]) for k in (0, 1))
-  one = pure.set_unit(codes[1], *first)[0]
-  two = pure.set_unit(one if whole else codes[1], *second)[0]  # frames: one slider at a time
-  wanted = decode(np.stack([codes[1], one, two, codes[1]]))
+  first_moved = pure.set_unit(codes[1], *first)[0]
+  both_moved = pure.set_unit(first_moved if whole else codes[1], *second)[0]  # frames: one slider at a time
+  wanted = decode(np.stack([codes[1], first_moved, both_moved, codes[1]]))
   assert np.abs(wanted[0] - wanted[1]).max() > 0.02  # the sliders do something
   assert np.abs(wanted[1] - wanted[2]).max() > 0.02
   assert np.abs(seen / 255 - wanted).max() <= 1 / 255

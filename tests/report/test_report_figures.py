@@ -50,13 +50,13 @@ def test_running_mean():
 
 
 def test_score_bars_and_label_curve(tmp_path):
-  few = rows(10, raw=[0.4, 0.5], scratch=[0.5, 0.5], frozen=[0.6])
-  summary = report.summarise(few + rows(100, scratch=SCRATCH, **{"$a$ last:1": FROZEN}))
+  ten = rows(10, raw=[0.4, 0.5], scratch=[0.5, 0.5], frozen=[0.6])
+  summary = report.summarise(ten + rows(100, scratch=SCRATCH, **{"$a$ last:1": FROZEN}))
   saved(figures.score_bars(summary), tmp_path)
   fig = figures.label_curve(summary)
   assert [text.get_text() for text in fig.axes[0].get_xticklabels()] == ["10", "100"]
   saved(fig, tmp_path)
-  assert figures.label_curve(report.summarise(few)) is None
+  assert figures.label_curve(report.summarise(ten)) is None
   saved(figures.score_bars(report.summarise(rows(frozen=[0.9]))), tmp_path)  # no baseline, no spread
   saved(figures.score_bars(report.summarise(rows(frozen=[1.0, 1.0], scratch=[0.0, 0.0]))), tmp_path)
   figures.score_bars([])

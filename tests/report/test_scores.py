@@ -1,4 +1,4 @@
-"""sslx.report on a score that is no accuracy, and of which a lower one is better: names, units and directions turn round."""
+"""sslx.report on a score that is no accuracy, and of which a lower one is better."""
 
 import math
 
@@ -93,8 +93,8 @@ def test_tables_name_the_score_and_keep_the_meaning_of_arrows(summary):
   assert [cells[1].rpartition(" ")[2] for cells in report.curve_cells(summary).rows][1:3] == ["↓", "↑"]  # as numbers go
   assert "lies above (below) zero. A lower error is better." in report.curve_note(ERROR)
   assert report.curve_note() == (
-    "Test accuracy in percent, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference to "
-    "scratch, paired by subset, lies above (below) zero."
+    "Test accuracy in percent, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference "
+    "to scratch, paired by subset, lies above (below) zero."
   )
 
 

@@ -11,57 +11,61 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from sslx import report
+from sslx.report import Cells, pages_of_docs
+from sslx.report.records import examples_per_second
 
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
-Rows = Sequence[dict[str, Any]]
+BEGIN, END = pages_of_docs.markers("results")
 
 
 def rates(result: dict[str, Any], unit: str) -> list[str]:
   """Models x frameworks: median rate, spread, and the ratio of sslx to the fastest peer of each kind of settings."""
-  table = Table("model", "batch", "framework", f"{unit} a second", "[lowest, highest]", "of the floor", title="")
-  said = []
+  headers = ["model", "batch", "framework", f"{unit} a second", "[lowest, highest]", "of the floor"]
+  lines, sentences = [], []
   for model, batch in dict.fromkeys((r.get("model", ""), r["batch_size"]) for r in result["rows"]):
     rows = [r for r in result["rows"] if (r.get("model", ""), r["batch_size"]) == (model, batch)]
     flops = next((r["flops"] for r in rows if "flops" in r), None)
     floor = result["matmul_flops_per_second"] / flops * batch if flops else None
     for row in rows:
       low, high = row["spread"]
-      share = f"{100 * row['images_per_second'] / floor:.0f} %" if floor else ""
-      name, rate = row["framework"], f"{row['images_per_second']:,.0f}"
-      table.add_row(model, str(batch), name, rate, f"[{low:,.0f}, {high:,.0f}]", share)
+      share = f"{100 * _rate(row) / floor:.0f} %" if floor else ""
+      name, rate = row["framework"], f"{_rate(row):,.0f}"
+      lines.append([model, str(batch), name, rate, f"[{low:,.0f}, {high:,.0f}]", share])
     ours = next((r for r in rows if r["framework"] == "sslx"), None)
     name = f"{model}, batch {batch}" if model else f"batch {batch}"
     for kind, wanted in (("default settings", False), ("our allocator", True)):
       peers = [r for r in rows if r is not ours and ("our allocator" in r["framework"]) is wanted]
       if ours and peers:
-        best = max(peers, key=lambda r: r["images_per_second"])
-        ratio = ours["images_per_second"] / best["images_per_second"]
-        said.append(f"- {name}: {ratio:.2f}x the fastest peer with {kind} ({best['framework'].split(',')[0]}).")
-  return [report.markdown(table), "", *said]
+        fastest = max(peers, key=_rate)
+        ratio = _rate(ours) / _rate(fastest)
+        sentences.append(f"- {name}: {ratio:.2f}x the fastest peer with {kind} ({fastest['framework'].split(',')[0]}).")
+  return [report.markdown(Cells(headers, lines)), "", *sentences]
+
+
+def _rate(row: dict[str, Any]) -> float:
+  rate = examples_per_second(row)
+  assert rate is not None
+  return rate
 
 
 def low_label(result: dict[str, Any]) -> list[str]:
   """Seconds of each phase."""
   phases = list(dict.fromkeys(name for row in result["rows"] for name in row["phases"]))
-  table = Table("arguments", *phases, "whole command", "peak memory (MiB)", title="")
+  lines = []
   for row in result["rows"]:
     seconds = [f"{row['phases'].get(name, 0):.0f}" for name in phases]
-    table.add_row(
-      " ".join(row["arguments"]) or "(defaults)", *seconds, f"{row['whole command']:.1f}", str(row["peak_mib"])
-    )
-  return [report.markdown(table)]
+    arguments = " ".join(row["arguments"]) or "(defaults)"
+    lines.append([arguments, *seconds, f"{row['whole command']:.1f}", str(row["peak_mib"])])
+  return [report.markdown(Cells(["arguments", *phases, "whole command", "peak memory (MiB)"], lines))]
 
 
 def memory(result: dict[str, Any]) -> list[str]:
   """Growth with images and labels."""
-  table = Table("images", "labels", "seconds", "peak memory (MiB)", title="")
-  for row in result["rows"]:
-    cells = (f"{row['images']:,}", f"{row['labels']:,}", f"{row['whole command']:.1f}", str(row["peak_mib"]))
-    table.add_row(*cells)
-  return [report.markdown(table)]
+  lines = [
+    [f"{row['images']:,}", f"{row['labels']:,}", f"{row['whole command']:.1f}", str(row["peak_mib"])]
+    for row in result["rows"]
+  ]
+  return [report.markdown(Cells(["images", "labels", "seconds", "peak memory (MiB)"], lines))]
 
 
 SECTIONS = {
@@ -87,8 +91,7 @@ def main(paths: Sequence[str]) -> None:
     if "matmul_flops_per_second" in result:
       where += f"; float32 matrix product {result['matmul_flops_per_second'] / 1e9:.0f} GFLOP/s"
     lines += [f"### {title}", "", *write(result), "", f"{where}.", ""]
-  before, _, rest = readme.read_text().partition(BEGIN)
-  readme.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"{END}{rest.partition(END)[2]}")
+  pages_of_docs.put(readme, "results", "\n".join(lines))
 
 
 if __name__ == "__main__":

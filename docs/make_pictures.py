@@ -20,7 +20,7 @@ WIDTH = 900  # pixels, at most
 COMPARISONS = {"compare": "methods", "freezing": "blocks", "data_efficiency": "labels"}  # experiment -> its figure
 
 
-def found(runs: Path) -> dict[str, Path]:
+def newest(runs: Path) -> dict[str, Path]:
   """{method or experiment: its picture} of the runs below a folder; those of --smoke are left out."""
   known: dict[str, tuple[float, float, Path]] = {}
   for path in runs.rglob("config.json"):
@@ -29,8 +29,8 @@ def found(runs: Path) -> dict[str, Path]:
     picture = path.parent / f"figures/{COMPARISONS.get(name, 'pretext')}.png"
     if config.get("dataset") != DATASET or config.get("smoke") or not picture.exists():
       continue
-    mine = (config.get("epochs", 0.0), picture.stat().st_mtime, picture)
-    known[name] = max(mine, known.get(name, mine))
+    candidate = (config.get("epochs") or 0.0, picture.stat().st_mtime, picture)
+    known[name] = max(candidate, known.get(name, candidate))
   return {name: known[name][2] for name in sorted(known)}
 
 
@@ -52,7 +52,7 @@ def shrunk(picture: Path) -> bytes:
 
 def main(runs: Path) -> None:
   """Writes the pictures of the runs below a folder, and says which."""
-  pictures = found(runs)
+  pictures = newest(runs)
   if not pictures:
     raise SystemExit(f"error: {runs}: no run on {DATASET} with figures/pretext.png below it; pretrain on it first.")
   FOLDER.mkdir(exist_ok=True)

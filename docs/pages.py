@@ -2,9 +2,10 @@
 
     python docs/pages.py            # into docs/_build/source; ./launch.sh docs then builds docs/_build/html
 
-The pages stay plain Markdown whose links work where they lie; here links between them become links of the site. A method's
-page is made of what is there already: the docstrings of its module and factory, METHODS, its line in methods.md, what the
-other pages say of it, and its rows in the tables between their results markers. No text is kept twice.
+The pages stay plain Markdown whose links work where they lie; here links between them become links of the site. A
+method's page is made of what is there already: the docstrings of its module and factory, METHODS, its line in
+methods.md, what the other pages say of it, and its rows in the tables between their results markers. No text is kept
+twice.
 """
 
 import inspect
@@ -17,17 +18,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 import sslx
-from experiments.readme_table import BEGIN, END
 from sslx import options
 from sslx.pretext import METHODS
+from sslx.report.pages_of_docs import BEGIN, END
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCES = ("raw pixels", "no pretraining")  # the lines of a table that go along with a method's own
 SITE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 MODULES = (
-  "types", "pretext", "nn", "losses", "views", "memory", "masks", "optim", "train", "probe", "finetune", "compare",
-  "propagation", "pretraining", "checkpoint", "records", "report", "pages",
-)  # fmt: skip
+  "types",
+  "options",
+  "losses",
+  "pretext",
+  "nn",
+  "modalities",
+  "tasks",
+)  # of the API, whole packages among them
+PACKAGES = ("data", "modalities", "tasks", "training", "evaluation", "report", "interpret")  # and each of their modules
 NO_RESULTS = "No table of this project has a row of `{name}` yet. This makes one:"
 
 Cells = list[str]
@@ -91,19 +98,19 @@ def cells(line: str) -> Cells:
 def tables(page: str, text: str) -> list[Table]:
   """The tables between the results markers of a page's text."""
   text = text.partition(BEGIN)[2].partition(END)[0]
-  found = []
+  made = []
   for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
     heading, _, body = section.partition("\n")
     blocks = [block.splitlines() for block in re.split(r"\n\s*\n", body.strip()) if block]
     plain = [" ".join(block) for block in blocks if block[0][0] not in "|-"]
     command = next((text for text in plain if text.startswith("`python ")), "")
-    notes = [block[0] for block in blocks if block[0].startswith("Test accuracy")]
+    notes = [block[0] for block in blocks if block[0].startswith("Test ")]
     for before, block in zip([[], *blocks], blocks, strict=False):
       if block[0].startswith("|"):
         title = before[0] if len(before) == 1 and before[0][0] not in "|-`" else ""
         rows = [cells(line) for line in block]
-        found.append(Table(page, heading.strip(), title, [rows[0], *rows[2:]], notes, command))
-  return found
+        made.append(Table(page, heading.strip(), title, [rows[0], *rows[2:]], notes, command))
+  return made
 
 
 def rows_of(name: str, table: Table) -> list[Cells]:
@@ -119,7 +126,7 @@ def rows_of(name: str, table: Table) -> list[Cells]:
 
 def mentions(name: str, text: str) -> list[str]:
   """What a page's text says of `name` before its results: list items, paragraphs, and lines of tables as sentences."""
-  found, header = [], []
+  sentences, header = [], []
   for block in re.split(r"\n\s*\n", text.partition(BEGIN)[0]):
     lines = block.splitlines()
     if not lines or lines[0].startswith(("#", "    ", "```")):
@@ -127,12 +134,12 @@ def mentions(name: str, text: str) -> list[str]:
     if lines[0].startswith("|"):
       header = cells(lines[0])
       rows = [cells(line) for line in lines[2:]]
-      mine = [row for row in rows if re.search(rf"`{name}`", row[0])]
-      found += ["; ".join(f"{h}: {c}" for h, c in zip(header[1:], row[1:], strict=True) if c) for row in mine]
+      matching = [row for row in rows if re.search(rf"`{name}`", row[0])]
+      sentences += ["; ".join(f"{h}: {c}" for h, c in zip(header[1:], row[1:], strict=True) if c) for row in matching]
       continue
     items = re.split(r"\n(?=- )", block) if lines[0].startswith("- ") else [block]
-    found += [re.sub(r"\s*\n\s*", " ", item.removeprefix("- ")) for item in items if f"`{name}`" in item]
-  return found
+    sentences += [re.sub(r"\s*\n\s*", " ", item.removeprefix("- ")) for item in items if f"`{name}`" in item]
+  return sentences
 
 
 def helps(name: str) -> str:
@@ -187,10 +194,10 @@ def docstring(name: str) -> tuple[str, str]:
   return first, rest.strip("\n")
 
 
-def results(name: str, found: Sequence[Table]) -> list[str]:
+def results(name: str, tables: Sequence[Table]) -> list[str]:
   """The lines of the section on our numbers."""
   lines, sections, notes = [], {}, {}
-  for table in found:
+  for table in tables:
     rows = rows_of(name, table)
     if rows:
       sections.setdefault((table.page, table.section, table.command), []).append((table, rows))
@@ -205,25 +212,25 @@ def results(name: str, found: Sequence[Table]) -> list[str]:
   return [*lines, *(line for note in notes for line in (note, ""))]
 
 
-def method_page(name: str, found: Sequence[Table], pages: Mapping[str, str]) -> str:
+def method_page(name: str, tables: Sequence[Table], pages: Mapping[str, str]) -> str:
   """Markdown of a method's page, whose links are paths from the root of the repository.
 
-  found: all results tables. pages: those of the site.
+  tables: all that hold results. pages: those of the site.
   """
   method = METHODS[name]
   first, rest = docstring(name)
   hyper = options.parameters(method.factory)
   described = dict(re.findall(r"^  (\w+)=(.*)$", options.describe(method.factory), re.MULTILINE))
-  said = []
+  quoted = []
   for page in pages:
     if page.startswith("docs/") and page != "docs/methods.md":
-      said += [f"- {text} ([{title_of(page)}]({page}))" for text in mentions(name, read(page))]
+      quoted += [f"- {text} ([{title_of(page)}]({page}))" for text in mentions(name, read(page))]
   picture = f"docs/pictures/{name}.png"
   seen = "The first training images of MNIST: what the method sees, and what it makes of them after pretraining."
   options_lines = [f"    --hp={key}={described[key]}" for key in hyper]
   parts = [
     [f"# {name}", "", escaped(first), "", escaped(rest)],
-    ["## When it helps", "", f"{helps(name)} ([all methods](docs/methods.md))", "", *said],
+    ["## When it helps", "", f"{helps(name)} ([all methods](docs/methods.md))", "", *quoted],
     [f"![{seen}]({picture})", "", seen] if (ROOT / picture).exists() else [],
     [
       "## Use", "", f"    ./launch.sh experiments.low_label --method={name}", "",
@@ -234,7 +241,7 @@ def method_page(name: str, found: Sequence[Table], pages: Mapping[str, str]) -> 
       ]), "", "Defaults, which the flags of these names override. Hyper-parameters:", "", *options_lines, "",
       escaped(listed(inspect.getdoc(method.factory) or "")),
     ],
-    ["## Our numbers", "", *results(name, found)],
+    ["## Our numbers", "", *results(name, tables)],
   ]  # fmt: skip
   return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -247,10 +254,17 @@ def toctree(caption: str, entries: Sequence[str]) -> str:
   return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""])
 
 
+def modules_of_api() -> list[str]:
+  """What a method, a data set or an evaluation is made of, as names below sslx."""
+  files = [path for package in PACKAGES for path in sorted((ROOT / "sslx" / package).glob("*.py"))]
+  inner = [f"{path.parent.name}.{path.stem}" for path in files if path.stem != "__init__"]
+  return [*MODULES, *inner]
+
+
 def api_page() -> str:
   """The functions of `sslx`, then the modules that a method is made of, by autodoc."""
   functions = [f".. autofunction:: sslx.{name}" for name in sslx.__all__]
-  modules = [f"## sslx.{name}\n\n{rst(f'.. automodule:: sslx.{name}', '   :members:')}" for name in MODULES]
+  modules = [f"## sslx.{name}\n\n{rst(f'.. automodule:: sslx.{name}', '   :members:')}" for name in modules_of_api()]
   return "\n\n".join(["# API", "## In Python", rst(*functions), *modules]) + "\n"
 
 
@@ -281,13 +295,13 @@ def write(target: Path) -> None:
   navigation = toctree("Guides", guides) + toctree("Project", [name for name in others if name != "index"])
   more = {"README.md": navigation, "docs/methods.md": toctree("Methods", [f"methods/{name}" for name in METHODS])}
   with_results = [page for page in files if page == "README.md" or page.startswith("docs/")]
-  found = [table for page in with_results for table in tables(page, read(page))]
+  everything = [table for page in with_results for table in tables(page, read(page))]
   for page in files:
     put(page, read(page), f"\n{more[page]}" if page in more else "")
   for name in METHODS:
     page = f"sslx/pretext/{name}.py"
     up = posixpath.relpath(".", posixpath.dirname(page))
-    text = re.sub(r"\]\((?=docs/|README|benchmarks/)", f"]({up}/", method_page(name, found, pages))
+    text = re.sub(r"\]\((?=docs/|README|benchmarks/)", f"]({up}/", method_page(name, everything, pages))
     put(page, text)
   (target / "api.md").write_text(api_page(), encoding="utf-8")
 

@@ -6,10 +6,10 @@
 Reads every results.jsonl below --runs (default runs) and writes index.html there: offline, with links to the runs' own
 reports, columns that sort and lines that can be filtered. It trains nothing and takes seconds.
 
-A line is a method in one mode of one run: the mean and standard deviation over label subsets, and the difference to that
-run's own scratch with its 95% interval. Raw pixels, random encoders and scratch, which many runs repeat, are marked, and
-shown once where they agree to the last digit. Rows that were tested on other examples, drew or validated on other labels,
-or are of another score, never share a table. Rows of --smoke runs are left out.
+A line is a method in one mode of one run: the mean and standard deviation over label subsets, and the difference to
+that run's own scratch with its 95% interval. Raw pixels, random encoders and scratch, which many runs repeat, are
+marked, and shown once where they agree to the last digit. Rows that were tested on other examples, drew or validated on
+other labels, or are of another score, never share a table. Rows of --smoke runs are left out.
 """
 
 from pathlib import Path

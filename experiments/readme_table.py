@@ -2,7 +2,7 @@
 
     python -m experiments.readme_table runs/denoise-mnist-conv-1a2b3c4d runs/simclr-mnist-conv-5e6f7a8b
     python -m experiments.readme_table --into=docs/autoencoders.md runs/autoencoders-mnist-conv-9a8b7c6d
-    python -m experiments.readme_table --overview runs/one_percent-mnist-mlp-code=10-1a2b3c4d runs/freezing-mnist-conv-5e6f7a8b
+    python -m experiments.readme_table --overview runs/one_percent-mnist-mlp-1a2b3c4d runs/freezing-mnist-conv-5e6f7a8b
 
 Replaces what stands between the lines `<!-- results -->` and `<!-- /results -->`. --overview: one table of runs of the
 published comparisons, a line a method and number of labels, in place of what stands between `<!-- overview -->` and

@@ -128,6 +128,14 @@ def test_every_page_is_in_the_menu(built):
   assert {path.stem for path in built.glob("*.md")} - {"index"} <= menu
 
 
+def test_modules_of_the_api_exist():
+  names = pages.modules_of_api()
+  assert {"types", "nn", "training.step", "report.statistics"} <= set(names)
+  assert len(set(names)) == len(names)
+  for name in names:
+    assert importlib.util.find_spec(f"sslx.{name}"), name
+
+
 def test_links_of_the_site_lead_to_files(built):
   count = 0
   for path in built.rglob("*.md"):
@@ -160,17 +168,17 @@ def test_links_are_moved_and_code_is_left_alone():
 
 
 def test_rows_of_a_method():
-  found = pages.tables("docs/predictive.md", PAGE)
-  assert [(t.section, t.title) for t in found] == [
+  tables = pages.tables("docs/predictive.md", PAGE)
+  assert [(t.section, t.title) for t in tables] == [
     ("mnist, --encoder=conv", "Methods, 100 labels"),
     ("mnist, --encoder=conv", "Methods: pretraining"),
     ("rotation on digits, --features=pool", ""),
     ("blocks of rotation, mnist, --encoder=conv", "Blocks, 100 labels"),
   ]
-  assert [t.command.partition(";")[0] for t in found[:3:2]] == [
+  assert [t.command.partition(";")[0] for t in tables[:3:2]] == [
     "`python -m experiments.compare --x`", "`python -m experiments.low_label --method=rotation`"
   ]  # fmt: skip
-  assert [pages.rows_of("rotation", t) for t in found] == [
+  assert [pages.rows_of("rotation", t) for t in tables] == [
     [
       ["method", "frozen", "full"],
       ["raw pixels", "76.4 ± 2.5", ""],
@@ -181,11 +189,11 @@ def test_rows_of_a_method():
     [["labels", "mode", "accuracy %"], ["100", "frozen", "70.0 ± 1.0"]],
     [["method", "random"], ["block1", "79.8"]],
   ]
-  assert [bool(pages.rows_of("jigsaw", t)) for t in found] == [True, True, False, False]
-  assert not any(pages.rows_of("mae", t) for t in found)
+  assert [bool(pages.rows_of("jigsaw", t)) for t in tables] == [True, True, False, False]
+  assert not any(pages.rows_of("mae", t) for t in tables)
   note = "Test accuracy in percent. ↑ (↓): above (below)."
-  assert note in pages.results("jigsaw", found)
-  assert note not in pages.results("rotation", found)  # it has no arrow
+  assert note in pages.results("jigsaw", tables)
+  assert note not in pages.results("rotation", tables)  # it has no arrow
 
 
 def test_a_method_without_results_says_so():
@@ -206,8 +214,8 @@ def test_known_numbers_stand_on_the_pages(built):
   """Of pages whose tables are written by experiments.readme_table: the very rows."""
   text = (built / "methods/inpaint.md").read_text()
   for page in ("README.md", "docs/predictive.md"):
-    found = [pages.rows_of("inpaint", table) for table in pages.tables(page, pages.read(page))]
-    rows = [row for table in found for row in table[1:]]
+    parts = [pages.rows_of("inpaint", table) for table in pages.tables(page, pages.read(page))]
+    rows = [row for table in parts for row in table[1:]]
     assert rows
     for row in rows:
       assert "| " + " | ".join(row) + " |" in text
@@ -241,7 +249,7 @@ def test_pictures_are_copied_small(tmp_path, monkeypatch):
   make_run(tmp_path / "runs/e", method="moco", dataset="fashion_mnist")
   make_run(tmp_path / "runs/f", experiment="freezing", figure="blocks")
   make_run(tmp_path / "runs/g", experiment="compare", figure="labels")  # not the one that is shown
-  assert {name: path.parents[1].name for name, path in make_pictures.found(tmp_path / "runs").items()} == {
+  assert {name: path.parents[1].name for name, path in make_pictures.newest(tmp_path / "runs").items()} == {
     "denoise": "a", "freezing": "f", "vae": "c"
   }  # fmt: skip
   monkeypatch.setattr(make_pictures, "FOLDER", tmp_path / "pictures")

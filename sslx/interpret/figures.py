@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sslx.report import figures
-from sslx.report.figures import COLOURS, INK, RIGHT, WRONG
+from sslx.report import records
+from sslx.report.figures import style
+from sslx.report.figures.style import COLOURS, INK, RIGHT, WRONG
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
 
-  from sslx.interpret import Statistics
+  from sslx.interpret.codes import Statistics
 
 MOST = 100  # filters in a grid
 GIF_PIXELS = 224  # the longer side of an animation, or the picture's own where that is more
 GIF_MILLISECONDS = 80
+
+
+class Strip(NamedTuple):
+  """Decoded pictures along a walk, from several pictures."""
+
+  title: str
+  starts: np.ndarray
+  """f32 [B,H,W,C]"""
+  walks: np.ndarray
+  """f32 [B,K,H,W,C]"""
+  labels: Sequence[str]
+  """One for each of the K steps."""
 
 
 def filters(groups: Mapping[str, np.ndarray], columns: int = 10, most: int = MOST) -> Figure:
@@ -38,53 +50,49 @@ def filters(groups: Mapping[str, np.ndarray], columns: int = 10, most: int = MOS
   lines = -(-len(groups) // across)
   rows = -(-max(min(len(f), most) for f in groups.values()) // columns)
   inch = 0.66 if across == 1 else 0.42
-  fig = figures._figure(max(3.4, across * (columns * inch + 0.2)), lines * (rows * inch + 0.4))
+  fig = style.figure(max(3.4, across * (columns * inch + 0.2)), lines * (rows * inch + 0.4))
   axes = fig.subplots(lines, across, squeeze=False).ravel()
   for ax in axes[len(groups) :]:
     ax.set_axis_off()
   for ax, (name, group) in zip(axes, groups.items(), strict=False):
     enlarged = max(1, 12 // group.shape[2])  # of small kernels, so that the gaps are small beside them
-    tiles: list = [scaled(one).repeat(enlarged, 0).repeat(enlarged, 1) for one in group[:most]]
+    tiles: list = [scaled(image).repeat(enlarged, 0).repeat(enlarged, 1) for image in group[:most]]
     grid = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
     ax.imshow(mosaic(grid), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-    figures._bare(ax)
-    ax.set_title(figures._escape(name), fontsize=10, loc="left", color=INK)
+    style.bare(ax)
+    ax.set_title(style.escape(name), fontsize=10, loc="left", color=INK)
   return fig
 
 
-def scaled(one: np.ndarray) -> np.ndarray:
+def scaled(image: np.ndarray) -> np.ndarray:
   """A filter [h,w,C] -> [h,w] in [-1, 1], or [h,w,3] in [0, 1] of three channels, 0 at 0.5; see `filters`."""
-  one = one if one.shape[-1] == 3 else one.mean(-1)
-  unit = one / max(float(np.abs(one).max()), 1e-12)
+  image = image if image.shape[-1] == 3 else image.mean(-1)
+  unit = image / max(float(np.abs(image).max()), 1e-12)
   return (1 + unit) / 2 if unit.ndim == 3 else unit
 
 
-def strips(groups: Sequence[tuple[str, np.ndarray, np.ndarray, Sequence[str]]]) -> Figure:
-  """Rows of decoded pictures along a walk, each after the picture that it starts from; a title and ticks a group.
-
-  Args:
-    groups: (title, starts f32 [B,H,W,C], walks f32 [B,K,H,W,C], a label for each of the K steps).
-  """
-  heights = [0.72 * len(walks) + 0.6 for _, _, walks, _ in groups]
-  fig = figures._figure(0.72 * (groups[0][2].shape[1] + 1.6), sum(heights))
+def strips(groups: Sequence[Strip]) -> Figure:
+  """Rows of decoded pictures along a walk, each after the picture that it starts from; a title and ticks a group."""
+  heights = [0.72 * len(group.walks) + 0.6 for group in groups]
+  fig = style.figure(0.72 * (groups[0].walks.shape[1] + 1.6), sum(heights))
   axes = fig.subplots(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
   for ax, (title, starts, walks, labels) in zip(axes, groups, strict=True):
     _led_rows(ax, [[start, *walk] for start, walk in zip(starts, walks, strict=True)], ["start", *labels])
-    ax.set_title(figures._escape(title), fontsize=10, loc="left", color=INK)
+    ax.set_title(style.escape(title), fontsize=10, loc="left", color=INK)
   return fig
 
 
-def neighbours(queries: Any, found: Any, same: Any, names: Sequence[Sequence[str]]) -> Figure:
+def neighbours(queries: Any, nearest: Any, same: Any, names: Sequence[Sequence[str]]) -> Figure:
   """Rows of a query and its nearest neighbours, the classes below, those of another class than the query's in red.
 
   Args:
     queries: u8 or f32 in [0, 1] [Q,H,W,C].
-    found: [Q,K,H,W,C], nearest first.
+    nearest: [Q,K,H,W,C], nearest first.
     same: bool [Q,K]: of the query's class.
     names: [Q][1+K] class names, the query's first; [] where there are no labels.
   """
-  rows = [[query, *row] for query, row in zip(queries, found, strict=True)]
-  fig = figures._figure(0.85 * (len(rows[0]) + 0.6), (1.0 if len(names) else 0.85) * len(rows) + 0.4)
+  rows = [[query, *row] for query, row in zip(queries, nearest, strict=True)]
+  fig = style.figure(0.85 * (len(rows[0]) + 0.6), (1.0 if len(names) else 0.85) * len(rows) + 0.4)
   ax = fig.add_subplot()
   height = rows[0][0].shape[0]
   text = max(5, round(0.24 * height)) if len(names) else None
@@ -95,19 +103,20 @@ def neighbours(queries: Any, found: Any, same: Any, names: Sequence[Sequence[str
     for c, name in enumerate(row):
       colour = INK if c == 0 else RIGHT if same[r][c - 1] else WRONG
       weight = "normal" if c == 0 or same[r][c - 1] else "bold"
-      name = figures._escape(figures._short(name, 11))
+      name = style.escape(style.short(name, 11))
       ax.text(centres[c], y, name, ha="center", va="center", fontsize=7.5, color=colour, fontweight=weight)
   return fig
 
 
 def code_statistics(stats: Statistics, values: np.ndarray) -> Figure:
-  """Four panels: the code's values, and per unit how often it is active and how selective; per image how many are active.
+  """Four panels: the code's values, and per unit how often it is active and how selective; per image how many are
+  active.
 
   Args:
     stats: what `sslx.interpret.statistics` returns.
     values: f32 [any], a sample of the code's numbers.
   """
-  fig = figures._figure(9, 6)
+  fig = style.figure(9, 6)
   axes = fig.subplots(2, 2).ravel()
   units = len(stats.std)
   marks = {"color": COLOURS[0], "zorder": 2}
@@ -129,7 +138,7 @@ def code_statistics(stats: Statistics, values: np.ndarray) -> Figure:
 
 
 def _panel(ax: Axes, title: str, x: str, y: str) -> None:
-  figures._plain_axes(ax, "y")
+  style.plain_axes(ax, "y")
   ax.set_title(title, fontsize=11, loc="left")
   ax.set_xlabel(x, fontsize=9)
   ax.set_ylabel(y, fontsize=9)
@@ -147,7 +156,7 @@ def class_maps(maps: Mapping[str, np.ndarray], labels: np.ndarray | None, class_
   from matplotlib import colormaps
   from matplotlib.patheffects import withStroke
 
-  fig = figures._figure(5.6 * len(maps), 5.4)
+  fig = style.figure(5.6 * len(maps), 5.4)
   classes = len(class_names)
   palette = colormaps["tab10" if classes <= 10 else "tab20" if classes <= 20 else "turbo"]
   colours = palette(np.arange(classes) if classes <= 20 else np.linspace(0, 1, classes))
@@ -158,14 +167,14 @@ def class_maps(maps: Mapping[str, np.ndarray], labels: np.ndarray | None, class_
     if labels is not None and classes <= 20:
       for k in np.unique(labels):
         x, y = np.median(points[labels == k], 0)
-        name = figures._escape(figures._short(class_names[k]))
+        name = style.escape(style.short(class_names[k]))
         dark = 0.7 * colours[k][:3]  # pale ones could not be read as text
         ax.text(
           x, y, name, ha="center", va="center", fontsize=11, fontweight="bold", color=dark,
           path_effects=[withStroke(linewidth=3, foreground="white")],
         )  # fmt: skip
-    figures._bare(ax, "#c4cad1")
-    ax.set_title(figures._escape(title), fontsize=11, loc="left")
+    style.bare(ax, "#c4cad1")
+    ax.set_title(style.escape(title), fontsize=11, loc="left")
   return fig
 
 
@@ -176,12 +185,9 @@ def save_gif(images: np.ndarray, path: Path) -> Path:
   factor = max(1, round(GIF_PIXELS / max(images.shape[1:3])))
   pixels = np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8).repeat(factor, 1).repeat(factor, 2)
   frames = [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in pixels]
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  frames[0].save(
-    temporary, "GIF", save_all=True, append_images=frames[1:], duration=GIF_MILLISECONDS, loop=0, optimize=False
-  )
-  os.replace(temporary, path)
+  timing: dict[str, Any] = {"duration": GIF_MILLISECONDS, "loop": 0, "optimize": False}
+  with records.writing(path) as temporary:
+    frames[0].save(temporary, "GIF", save_all=True, append_images=frames[1:], **timing)
   return path
 
 
@@ -189,7 +195,8 @@ def save_gif(images: np.ndarray, path: Path) -> Path:
 
 
 def mosaic(rows: Sequence[Sequence[np.ndarray]], gap: int | None = None, below: int | None = None) -> np.ndarray:
-  """Images of one shape, [h,w] or [h,w,3], in rows -> one image with white gaps: nan in grey, which is drawn as nothing.
+  """Images of one shape, [h,w] or [h,w,3], in rows -> one image with white gaps: nan in grey, which is drawn as
+  nothing.
 
   gap: pixels between columns, and between rows unless `below` says otherwise; default a tenth of the width.
   """
@@ -207,13 +214,13 @@ def mosaic(rows: Sequence[Sequence[np.ndarray]], gap: int | None = None, below: 
 def _led_rows(ax: Axes, rows: list, ticks: Sequence[str], below: int | None = None) -> list[float]:
   """Draws rows of pictures, u8 or in [0, 1], the first of each a little apart; returns the columns' centres."""
   rows = [[np.asarray(image, np.float32) / (255 if image.dtype == np.uint8 else 1) for image in row] for row in rows]
-  rows = [[np.clip(figures._image(image), 0, 1) for image in row] for row in rows]
+  rows = [[np.clip(style.picture(image), 0, 1) for image in row] for row in rows]
   width = rows[0][0].shape[1]
   gap, space = max(1, width // 10), max(2, width // 2)
   first, rest = (mosaic([row[part] for row in rows], gap, below) for part in (slice(1), slice(1, None)))
   empty = np.full((len(first), space, *first.shape[2:]), 1 if first.ndim == 3 else np.nan, np.float32)
   ax.imshow(np.concatenate([first, empty, rest], 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-  figures._bare(ax)
+  style.bare(ax)
   centres = [(width - 1) / 2, *((width - 1) / 2 + width + space + c * (width + gap) for c in range(len(rows[0]) - 1))]
   ax.set_xticks(centres, ticks, fontsize=8)
   ax.tick_params(length=0, pad=2)

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sslx.interpret import Decode, Statistics, amplitudes, set_unit
+from sslx import nn
+from sslx.interpret.codes import Statistics, amplitudes
+from sslx.interpret.walks import Decode, set_unit
 from sslx.report import pages
 
 LIMIT = 8 << 20  # bytes of weights and codes, or of frames, that a page may hold (a third more in base64)
@@ -26,8 +28,8 @@ Layer = dict[str, Any]
 {"op": "dense", "kernel": f32[in,out], "bias": f32[out], "shape": the output as [h,w,c]},
 {"op": "resize", "size": [h,w]}: repeats or drops pixels,
 {"op": "conv", "kernel": f32[kh,kw,in,out], "bias": f32[out], "stride": [sy,sx], "before": [py,px], "size": [h,w]}: the
-  input with stride-1 zeros between its pixels, correlated with the kernel; output pixel 0 sees input pixel 0 under kernel
-  place `before`; the first h rows and w columns. A transposed convolution, or with stride 1 a plain one.
+  input with stride-1 zeros between its pixels, correlated with the kernel; output pixel 0 sees input pixel 0 under
+  kernel place `before`; the first h rows and w columns. A transposed convolution, or with stride 1 a plain one.
 """
 
 
@@ -42,7 +44,7 @@ def export(
   """
   decoder, names = params.get("decoder") or {}, set(params.get("decoder") or {})
   if names and names == {f"bias{i}" for i in range(len(names))} and len(names) == len(block_names):
-    kernels = [np.asarray(params["encoder"][name]["Dense_0"]["kernel"]).T for name in reversed(block_names)]
+    kernels = [np.asarray(nn.only_layer(params["encoder"][name])["kernel"]).T for name in reversed(block_names)]
     return _dense([(kernel, np.asarray(decoder[f"bias{i}"])) for i, kernel in enumerate(kernels)], image_shape)
   dense = _numbered(decoder, "Dense")
   if len(dense) == len(names) > 0:
@@ -56,8 +58,8 @@ def export(
 
 def _numbered(decoder: Mapping[str, Any], kind: str) -> list[Weights]:
   """(kernel, bias) of flax's KIND_0, KIND_1 ..."""
-  found = [decoder[f"{kind}_{i}"] for i in range(len(decoder)) if f"{kind}_{i}" in decoder]
-  return [(np.asarray(layer["kernel"]), np.asarray(layer["bias"])) for layer in found]
+  layers = [decoder[f"{kind}_{i}"] for i in range(len(decoder)) if f"{kind}_{i}" in decoder]
+  return [(np.asarray(layer["kernel"]), np.asarray(layer["bias"])) for layer in layers]
 
 
 def _dense(weights: Sequence[Weights], image_shape: Sequence[int]) -> list[Layer]:
@@ -188,11 +190,11 @@ def write_page(
     decode: the method's decoder.
     layers: what `export` made of it, or None where that is not `faithful`.
     output: what `faithful` returned.
-    images: u8 [B,H,W,C], the start images.
+    images: f32 [B,H,W,C] in [0, 1], the start images.
     codes: f32 [B,...], theirs.
     units: which get a slider.
     stats: of the code; a slider goes from a unit's 1st to its 99th percentile, further where a start image is beyond.
-    places: see `sslx.interpret.places`.
+    places: see `sslx.interpret.codes.places`.
   """
   size = (
     sum(layer[name].nbytes for layer in layers or [] for name in ("kernel", "bias") if name in layer) + codes.nbytes
@@ -208,8 +210,8 @@ def write_page(
       f"The page holds pictures decoded beforehand, since {reason}: one slider at a time, the others at their start."
     )
   units = list(units)
-  own = amplitudes(codes)[:, units]
-  ranges = np.stack([np.minimum(stats.low[units], own.min(0)), np.maximum(stats.high[units], own.max(0))], 1)
+  begins = amplitudes(codes)[:, units]
+  ranges = np.stack([np.minimum(stats.low[units], begins.min(0)), np.maximum(stats.high[units], begins.max(0))], 1)
   if "layers" not in model:
     each = int(images[0].size) * FRAME_STEPS
     images, codes = images[: max(1, LIMIT // (each * 8))], codes[: max(1, LIMIT // (each * 8))]  # for 8 units at least
@@ -227,9 +229,9 @@ def write_page(
     "code": [1] * (4 - codes.ndim) + list(codes.shape[1:]),
     "units": [
       {"unit": int(unit), "low": float(low), "high": float(high), "place": int(places[unit]), "starts": column.tolist()}
-      for unit, (low, high), column in zip(units, ranges, own.T, strict=False)
+      for unit, (low, high), column in zip(units, ranges, begins.T, strict=False)
     ],
-    "images": _pack(images),
+    "images": _pack(_bytes(images)),
     "kind": "map" if codes.ndim == 4 else "unit",
     "count": len(images),
   }

@@ -1,8 +1,8 @@
 """Which results of many runs may stand in one leaderboard: the runs below a folder are read, split and put together.
 
-A line is a method in one mode of one run: the mean and standard deviation over label subsets, and the difference to that
-run's own baseline. Rows that were tested on other examples, drew or validated on other labels, or are of another score,
-never share a table.
+A line is a method in one mode of one run: the mean and standard deviation over label subsets, and the difference to
+that run's own baseline. Rows that were tested on other examples, drew or validated on other labels, or are of another
+score, never share a table.
 """
 
 import json
@@ -84,8 +84,8 @@ def settings_of(row: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
 
 
 def families(rows: Sequence[Row], defaults: Mapping[str, Any]) -> list[list[Row]]:
-  """The rows split into sets that were made alike: same experiment, settings and score, one pretraining of each method, or
-  one for each labelled subset.
+  """The rows split into sets that were made alike: same experiment, settings and score, one pretraining of each method,
+  or one for each labelled subset.
 
   Rows without pretraining, the references of a comparison of methods, are in every family of their settings.
   """
@@ -174,6 +174,6 @@ def _titled(place: Place, places: Iterable[Place]) -> tuple[str, str]:
   if len({other[:4] for other in alike}) == 1:
     return title, ""
   return title, (
-    f"Checksum of the training and test labels: {split}; --validation={place.validation}. Rows of {place.dataset} with as "
-    "many labels but other splits or another validation are in a table of their own: not comparable."
+    f"Checksum of the training and test labels: {split}; --validation={place.validation}. Rows of {place.dataset} with "
+    "as many labels but other splits or another validation are in a table of their own: not comparable."
   )

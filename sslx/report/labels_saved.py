@@ -33,8 +33,8 @@ class Needed(NamedTuple):
 def labels_to_reach(
   counts: Sequence[float], values: Sequence[float], target: float, higher_is_better: bool = True
 ) -> float:
-  """The number of labels at which a learning curve first reaches `target`, from below where a higher value is better, from
-  above where a lower one is.
+  """The number of labels at which a learning curve first reaches `target`, from below where a higher value is better,
+  from above where a lower one is.
 
   The curve is straight between its points in the logarithm of the labels. counts[0] where it is there from the start
   (fewer may do); inf where it never gets there.

@@ -130,11 +130,11 @@ def note(scores: Iterable[Score]) -> str:
   units = " or ".join(statistics.unique(score.difference for score in scores if score.difference))
   directions = "".join(map(tables.direction, scores))
   return (
-    f"Test {names}: mean ± sample standard deviation over n labelled subsets.{directions} Difference: to the same run's own "
-    f"scratch, paired by subset, with its 95% interval by Student's t{f', in {units}' if units else ''}. Seconds: of "
-    "training on the labels, mean over subsets. Date: when the run's results.jsonl was last written. The first of many "
-    "lines is partly luck: an interval covers the choice of labelled subsets alone, and is unadjusted for the number of "
-    "comparisons."
+    f"Test {names}: mean ± sample standard deviation over n labelled subsets.{directions} Difference: to the same "
+    f"run's own scratch, paired by subset, with its 95% interval by Student's t{f', in {units}' if units else ''}. "
+    "Seconds: of training on the labels, mean over subsets. Date: when the run's results.jsonl was last written. The "
+    "first of many lines is partly luck: an interval covers the choice of labelled subsets alone, and is unadjusted "
+    "for the number of comparisons."
   )
 
 

@@ -32,6 +32,15 @@ class Link(NamedTuple):
   """What it leads to, in words."""
 
 
+class Timing(NamedTuple):
+  """How long a phase took."""
+
+  phase: str
+  duration: str
+  percent: float
+  """Of the sum."""
+
+
 class Picture(NamedTuple):
   """A figure as a page holds it."""
 
@@ -86,7 +95,7 @@ def write_html(
     "first": first,
     "best": [sentence.rpartition(": ") for sentence in [*lead, *sentences.best(summary)]] if first else [],
     "results": _results(summary),
-    "timings": _timing_cells(timings),
+    "timings": _timings(timings),
     "figures": [_picture(run_dir, figure) for figure in figures],
     "config": [(name, _text(value)) for name, value in config.items()],
     "provenance": _provenance_cells(rows),
@@ -178,11 +187,11 @@ def _distinct(rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
   return list(dict.fromkeys(str(row[name]) for row in rows if row.get(name) not in (None, "", "none")))
 
 
-def _timing_cells(timings: Mapping[str, float]) -> list[tuple[str, str, float]]:
-  """(phase, duration, percent of the sum)."""
+def _timings(timings: Mapping[str, float]) -> list[Timing]:
+  """Each phase, and below several of them their sum."""
   total = sum(timings.values())
-  parts = [(name, _duration(s), 100 * s / total if total else 0.0) for name, s in timings.items()]
-  return [*parts, ("total", _duration(total), 100.0)] if len(parts) > 1 else parts
+  parts = [Timing(name, _duration(s), 100 * s / total if total else 0.0) for name, s in timings.items()]
+  return [*parts, Timing("total", _duration(total), 100.0)] if len(parts) > 1 else parts
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What a table says, in words: who wins, by how much, and who cannot be told from the winner. All computed from the rows.
+"""What a table says, in words: who wins, by how much, and who cannot be told from the winner.
 
 Two predictors that were trained on the same label subsets are compared subset by subset, with the 95% interval of
 `sslx.report`. Where there is one subset (all labels are used), there is no spread over subsets; what is known then, of
@@ -83,9 +83,9 @@ def note(score: Score = RIGHT_ANSWERS) -> str:
   unit = f", in {score.difference}," if score.difference else ""
   drawing = "the interval is that of drawing the test examples" if score == RIGHT_ANSWERS else "there is no interval"
   return (
-    f"No measurable difference: the 95% interval of the difference to the best{unit} includes zero. It is paired by label "
-    f"subset; where all labels are used there is one training of each, and {drawing}. The best is the best of this table, "
-    "so its lead is flattered a little; intervals are not adjusted for the number of comparisons."
+    f"No measurable difference: the 95% interval of the difference to the best{unit} includes zero. It is paired by "
+    f"label subset; where all labels are used there is one training of each, and {drawing}. The best is the best of "
+    "this table, so its lead is flattered a little; intervals are not adjusted for the number of comparisons."
   )
 
 
@@ -94,8 +94,8 @@ def method_or_tuning(
 ) -> list[str]:
   """Is the gain of `mode` over scratch the method's, or the hyper-parameters'? One sentence a number of labels.
 
-  fixed, tuned: rows where all modes have one setting, and where each mode chose its own. Gains are paired by subset seed,
-  and so is their change from one to the other.
+  fixed, tuned: rows where all modes have one setting, and where each mode chose its own. Gains are paired by subset
+  seed, and so is their change from one to the other.
   """
 
   def gains(rows: Sequence[Mapping[str, Any]], labels: int) -> dict[int, float]:
@@ -114,8 +114,8 @@ def method_or_tuning(
     texts, *ends = zip(*(statistics.gain(d, score) for d in differences), strict=True)
     intervals = [(low, high) if score.higher_is_better else (-high, -low) for low, high in zip(*ends, strict=True)]
     sentences.append(
-      f"{mode} over scratch at {labels:,} labels: {texts[0]} with one fixed setting for both, {texts[1]} where both are "
-      f"tuned; tuning moves it by {texts[2]}: {_conclusion(*intervals)}."
+      f"{mode} over scratch at {labels:,} labels: {texts[0]} with one fixed setting for both, {texts[1]} where both "
+      f"are tuned; tuning moves it by {texts[2]}: {_conclusion(*intervals)}."
     )
   return sentences
 

@@ -59,8 +59,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
-  """A temporary path in the folder of `path`, which is made. What is written there takes the place of `path` at the end;
-  after an exception it is deleted, and `path` is as it was.
+  """A temporary path in the folder of `path`, which is made. What is written there takes the place of `path` at the
+  end; after an exception it is deleted, and `path` is as it was.
   """
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,8 @@ from sslx.report.statistics import REFERENCES, Entry, name_of, quantity
 
 
 def verdict(summary: Sequence[Entry]) -> list[str]:
-  """Each mode against the baseline, then each mode that raw pixels or a random encoder match, then what the intervals do
-  not cover.
+  """Each mode against the baseline, then each mode that raw pixels or a random encoder match, then what the intervals
+  do not cover.
   """
   return [*comparisons(summary), *doubts(summary), *caveats(summary)]
 
@@ -105,8 +105,8 @@ def caveats(summary: Sequence[Entry]) -> list[str]:
     text = "Each seed has a pretraining run of its own: an interval covers both it and the choice of labelled subsets."
   else:
     text = (
-      "The seeds share one pretraining run: an interval covers the choice of labelled subsets, and the pretraining seed "
-      "is fixed."
+      "The seeds share one pretraining run: an interval covers the choice of labelled subsets, and the pretraining "
+      "seed is fixed."
     )
   several = " Each interval stands for itself, unadjusted for the number of comparisons." if len(compared) > 1 else ""
   return [text + several]

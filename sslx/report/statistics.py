@@ -147,8 +147,8 @@ def outcome(score: Score, low: float, high: float) -> str:
 def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> list[Entry]:
   """One entry per (method, dataset, encoder, labels, mode): labels ascending, the rest in the order first seen.
 
-  Of rows that share all of these and the seed of their subset, the last counts. The baseline of an entry is the one of the
-  same dataset, labels and encoder, and of the same method where there is one.
+  Of rows that share all of these and the seed of their subset, the last counts. The baseline of an entry is the one of
+  the same dataset, labels and encoder, and of the same method where there is one.
 
   Raises:
     UserError: a row without mode, labels, subset_seed or a finite score, or rows of different scores.
@@ -156,12 +156,12 @@ def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> l
   groups: dict[tuple, dict[int, Mapping[str, Any]]] = {}
   score: Score | None = None
   for place, row in enumerate(rows, 1):
-    told = score_of(row)
-    score = score or told
-    if told != score:
+    other = score_of(row)
+    score = score or other
+    if other != score:
       raise UserError(
-        f"results row {place}: its score is {heading(told)}, that of the rows before it {heading(score)}; summarise the rows "
-        "of each score by themselves."
+        f"results row {place}: its score is {heading(other)}, that of the rows before it {heading(score)}; summarise "
+        "the rows of each score by themselves."
       )
     for name in ("mode", "labels", "subset_seed", f"test_{score.name}"):
       if row.get(name) is None or row[name] != row[name]:

@@ -35,8 +35,8 @@ def results_note(score: Score = RIGHT_ANSWERS) -> str:
   """What the numbers of a table of results are."""
   unit = f", in {score.difference}" if score.difference else ""
   return (
-    f"Test {score.name}: mean ± sample standard deviation over labelled subsets (seeds). Difference: paired by subset, with "
-    f"its 95% interval by Student's t{unit}.{direction(score)}"
+    f"Test {score.name}: mean ± sample standard deviation over labelled subsets (seeds). Difference: paired by subset, "
+    f"with its 95% interval by Student's t{unit}.{direction(score)}"
   )
 
 
@@ -44,8 +44,8 @@ def curve_note(score: Score = RIGHT_ANSWERS, baseline: str = "scratch") -> str:
   """What the numbers and arrows of `methods_cells` and `curve_cells` are."""
   unit = {"%": " in percent", "": ""}.get(score.unit, f" in {score.unit}")
   return (
-    f"Test {score.name}{unit}, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference to "
-    f"{baseline}, paired by subset, lies above (below) zero.{direction(score)}"
+    f"Test {score.name}{unit}, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference "
+    f"to {baseline}, paired by subset, lies above (below) zero.{direction(score)}"
   )
 
 

@@ -11,8 +11,8 @@ def row(mode, seed, accuracy, **more):
   counts = {"parameters_total": 1000, "parameters_trainable": 10, "seconds": 2.0}
   made = {"git": "abc1234", "command": "python -m x", "flags": {"smoke": False}, "pretraining": PRETRAINING}
   settings = {"features": "flatten", "validation": "cv", "labels_crc32": 7}
-  own = {"mode": mode, "labels": 100, "subset_seed": seed, "test_accuracy": accuracy}
-  return {**base, **counts, **made, "settings": settings, **own, **more}
+  task = {"mode": mode, "labels": 100, "subset_seed": seed, "test_accuracy": accuracy}
+  return {**base, **counts, **made, "settings": settings, **task, **more}
 
 
 def rows(more=None, **modes):

@@ -8,8 +8,8 @@ def row(mode, seed, accuracy, labels=100, **more):
   base = {"experiment": "few", "method": "denoising", "dataset": "mnist", "encoder": "cnn", "features": 128}
   counts = {"parameters_total": 1000, "parameters_trainable": 10, "seconds": 2.0, "chosen": {"l2": 0.1}}
   about = {"git": "abc1234", "seed": 0, "versions": {"jax": "1"}, "device": "cpu x1", "flags": {}}
-  own = {"mode": mode, "labels": labels, "subset_seed": seed, "test_accuracy": accuracy}
-  return {**base, **counts, **about, **own, **more}
+  task = {"mode": mode, "labels": labels, "subset_seed": seed, "test_accuracy": accuracy}
+  return {**base, **counts, **about, **task, **more}
 
 
 def rows(labels=100, **modes):
@@ -17,5 +17,5 @@ def rows(labels=100, **modes):
 
 
 def entry(summary, mode, labels=100):
-  (found,) = [e for e in summary if e.mode == mode and e.labels == labels]
-  return found
+  (line,) = [e for e in summary if e.mode == mode and e.labels == labels]
+  return line

@@ -31,8 +31,8 @@ def test_damaged_and_empty_runs_are_named_and_skipped(tmp_path, capsys):
   with (tmp_path / "killed/results.jsonl").open("a") as file:
     file.write('{"method": "sim')  # what a kill leaves
   assert call(f"--runs={tmp_path}") == 0
-  *said, best, index = capsys.readouterr().out.splitlines()
-  assert said == [
+  *sentences, best, index = capsys.readouterr().out.splitlines()
+  assert sentences == [
     "Left out broken: line 4 is not a JSON object; remove or mend that line.",
     "Left out empty: its results.jsonl holds no row.",
     "Left out nan: row 1 of its results.jsonl has no sound test_accuracy.",
@@ -41,7 +41,7 @@ def test_damaged_and_empty_runs_are_named_and_skipped(tmp_path, capsys):
   assert best.endswith("best of 3 lines.")
   assert index == f"Index: {tmp_path / 'index.html'}"
   text = html.unescape((tmp_path / "index.html").read_text())
-  for sentence in said:
+  for sentence in sentences:
     assert sentence in text
 
 
@@ -115,10 +115,12 @@ def test_the_browser_sorts_numbers_as_numbers_and_filters(tmp_path):
   page = tmp_path / "index.html"
   script = """
 const seen = {};
-const board = [...document.querySelectorAll(".board")].find((b) => b.querySelector("h2").textContent.startsWith("mnist"));
+const boards = [...document.querySelectorAll(".board")];
+const board = boards.find((b) => b.querySelector("h2").textContent.startsWith("mnist"));
 const head = (name) => [...board.querySelectorAll("th")].find((h) => h.textContent === name);
 const look = () => [...board.querySelectorAll("tbody tr")].filter((r) => !r.hidden).map((r) => r.cells[0].textContent);
-const sorts = () => [...board.querySelectorAll("th[aria-sort]")].map((h) => [h.textContent, h.getAttribute("aria-sort")]);
+const order = (h) => [h.textContent, h.getAttribute("aria-sort")];
+const sorts = () => [...board.querySelectorAll("th[aria-sort]")].map(order);
 seen.first = [look(), sorts()];
 for (const name of ["accuracy %", "trainable", "seconds", "vs scratch [95% CI]", "method"]) {
   seen[name] = [];

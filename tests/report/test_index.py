@@ -11,9 +11,11 @@ HALF = 4.302652729911275 * 0.01 / 3**0.5  # t(0.975, 2 degrees of freedom), sd 0
 DEFAULTS = {"steps": 150, "head": "logistic"}  # of settings that older rows lack
 
 
-def found(folder):
+def indexed(folder):
   runs, left_out = index.gather(folder)
-  return index.boards([line for run, own in runs.items() for line in index.lines(folder, run, own, DEFAULTS)]), left_out
+  return index.boards(
+    [line for run, given in runs.items() for line in index.lines(folder, run, given, DEFAULTS)]
+  ), left_out
 
 
 def by_mode(board):
@@ -21,19 +23,19 @@ def by_mode(board):
 
 
 def test_seeds_with_a_pretraining_of_their_own_are_one_line(tmp_path):
-  own = [r | {"pretraining": PRETRAINING | {"seed": r["subset_seed"]}} for r in rows(scratch=SCRATCH, frozen=FROZEN)]
-  write(tmp_path / "a", own)
-  (board,), _ = found(tmp_path)
+  paired = [r | {"pretraining": PRETRAINING | {"seed": r["subset_seed"]}} for r in rows(scratch=SCRATCH, frozen=FROZEN)]
+  write(tmp_path / "a", paired)
+  (board,), _ = indexed(tmp_path)
   assert {mode: line.entry.n for mode, line in by_mode(board).items()} == {"scratch": 3, "frozen": 3}
   assert len(board.lines) == 2
   write(tmp_path / "b/c", [r | {"pretraining": PRETRAINING | {"seed": s}} for s in (0, 1) for r in rows(frozen=FROZEN)])
-  (board,), _ = found(tmp_path / "b")
+  (board,), _ = indexed(tmp_path / "b")
   assert [line.entry.n for line in board.lines] == [3, 3]  # two pretrainings, each on all subsets
 
 
 def test_known_numbers(tmp_path):
   write(tmp_path / "a", rows(scratch=SCRATCH, frozen=FROZEN))
-  ((board,), left_out) = found(tmp_path)
+  ((board,), left_out) = indexed(tmp_path)
   assert (board.title, board.note, left_out) == ("mnist, 100 labels", "", [])
   line = by_mode(board)["frozen"]
   assert line.entry.mean == pytest.approx(0.83)
@@ -50,7 +52,7 @@ def test_known_numbers(tmp_path):
 def test_the_difference_is_to_the_same_runs_scratch(tmp_path):
   write(tmp_path / "a", rows(scratch=SCRATCH, frozen=FROZEN))
   write(tmp_path / "b", rows({"method": "simclr", "pretraining": {**PRETRAINING, "method": "simclr"}}, frozen=FROZEN))
-  ((board,), _) = found(tmp_path)
+  ((board,), _) = indexed(tmp_path)
   frozen = {line.method: line.entry.difference for line in board.lines if line.entry.mode == "frozen"}
   assert frozen == {"denoise": pytest.approx(0.02), "simclr": None}
 
@@ -62,7 +64,7 @@ def test_other_labels_splits_and_validations_have_tables_of_their_own(tmp_path):
   write(tmp_path / "c", with_settings(given, validation="heldout:50"))
   write(tmp_path / "d", [r | {"labels": 1000} for r in given])
   write(tmp_path / "e", [r | {"dataset": "digits"} for r in given])
-  boards, _ = found(tmp_path)
+  boards, _ = indexed(tmp_path)
   assert {board.title: {line.run for line in board.lines} for board in boards} == {
     "digits, 100 labels": {"e"},
     "mnist, 100 labels, split 00000007": {"a"},
@@ -81,7 +83,7 @@ def test_pretraining_and_settings_are_not_mixed_within_a_run(tmp_path):
   given = rows(none, scratch=SCRATCH, raw=[0.5] * 3) + rows(frozen=FROZEN) + rows(longer, frozen=[0.9, 0.92, 0.91])
   given += with_settings(rows(none, scratch=[0.7] * 3) + rows(frozen=FROZEN), steps=999)
   write(tmp_path / "a", given)
-  ((board,), _) = found(tmp_path)
+  ((board,), _) = indexed(tmp_path)
   lines = sorted((line.entry.mode, round(line.entry.mean, 3), line.entry.difference) for line in board.lines)
   assert lines == [
     ("frozen", 0.83, pytest.approx(0.02)),
@@ -96,7 +98,7 @@ def test_pretraining_and_settings_are_not_mixed_within_a_run(tmp_path):
 def test_rows_older_than_a_setting_have_its_default(tmp_path):
   old = rows(scratch=SCRATCH)
   write(tmp_path / "a", old + with_settings(rows(frozen=FROZEN), **DEFAULTS))
-  ((board,), _) = found(tmp_path)
+  ((board,), _) = indexed(tmp_path)
   assert by_mode(board)["frozen"].entry.difference == pytest.approx(0.02)
 
 
@@ -105,7 +107,7 @@ def test_references_are_marked_and_repeated_ones_shown_once(tmp_path):
   other = {"method": "simclr", "encoder": "mlp", "pretraining": {**PRETRAINING, "method": "simclr"}}
   write(tmp_path / "b", rows(other, raw=[0.5, 0.6], random=[0.6, 0.6], scratch=[0.7, 0.71], frozen=[0.8, 0.8]))
   write(tmp_path / "c", rows({"pretraining": {**PRETRAINING, "epochs": 9}}, random=[0.6, 0.6], frozen=[0.8, 0.8]))
-  ((board,), _) = found(tmp_path)
+  ((board,), _) = indexed(tmp_path)
   lines = [(line.method, line.entry.mode, line.entry.encoder, line.run, line.more) for line in board.lines]
   assert sorted(lines) == [
     ("", "random", "conv", "a", 1),  # that of c; the one of b has another encoder

@@ -32,6 +32,12 @@ def test_loss_curve(tmp_path):
   assert [ax.get_title("left") for ax in fig.axes] == ["loss", "psnr", "heldout only"]
   assert fig.axes[0].lines[-1].get_ydata().tolist() == [2.0, 3.0, 4.0, 5.0, 6.0]
   saved(fig, tmp_path)
+  speeds = [
+    {"step": 1, "images_per_second": 1.0},
+    {"step": 2, "examples_per_second": 2.0},
+  ]  # before and after an update
+  (ax,) = figures.loss_curve(speeds).axes
+  assert ax.lines[0].get_ydata().tolist() == [1.0, 2.0]
   figures.loss_curve([])
 
 
@@ -44,13 +50,13 @@ def test_running_mean():
 
 
 def test_score_bars_and_label_curve(tmp_path):
-  few = rows(10, raw=[0.4, 0.5], scratch=[0.5, 0.5], frozen=[0.6])
-  summary = report.summarise(few + rows(100, scratch=SCRATCH, **{"$a$ last:1": FROZEN}))
+  ten = rows(10, raw=[0.4, 0.5], scratch=[0.5, 0.5], frozen=[0.6])
+  summary = report.summarise(ten + rows(100, scratch=SCRATCH, **{"$a$ last:1": FROZEN}))
   saved(figures.score_bars(summary), tmp_path)
   fig = figures.label_curve(summary)
   assert [text.get_text() for text in fig.axes[0].get_xticklabels()] == ["10", "100"]
   saved(fig, tmp_path)
-  assert figures.label_curve(report.summarise(few)) is None
+  assert figures.label_curve(report.summarise(ten)) is None
   saved(figures.score_bars(report.summarise(rows(frozen=[0.9]))), tmp_path)  # no baseline, no spread
   saved(figures.score_bars(report.summarise(rows(frozen=[1.0, 1.0], scratch=[0.0, 0.0]))), tmp_path)
   figures.score_bars([])
@@ -89,3 +95,13 @@ def test_confusion_counts_and_picture(tmp_path):
   saved(fig, tmp_path)
   many = figures.confusion(np.arange(60), np.arange(60), [str(i) for i in range(60)])
   assert not many.axes[0].texts
+
+
+def test_arrows_of_a_label_curve_end_at_the_plots_edge():
+  summary = report.summarise(rows(10, frozen=[0.5, 0.6]) + rows(100, frozen=[0.7, 0.8]))
+  fig = figures.label_curve(summary, [figures.Span(10, 1e6, 0.55, "never"), figures.Span(10, 40, 0.5, "four times")])
+  assert fig is not None
+  arrows = [text for text in fig.axes[0].texts if text.arrow_patch]
+  assert [(text.xyann, text.xy) for text in arrows] == [
+    ((10, pytest.approx(55)), (100, pytest.approx(55))), ((10, 50), (40, 50))
+  ]  # fmt: skip

@@ -89,3 +89,31 @@ def test_git_is_the_hash_of_this_package_not_of_a_repository_around_it(tmp_path,
   assert records._git().endswith("-dirty")
   monkeypatch.setattr(records, "__file__", str(tmp_path / "venv/sslx/report/records.py"))
   assert records._git() is None
+
+
+# ---- whole files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+  path = tmp_path / "new" / "file"
+  records.write_bytes(path, b"first")
+  assert path.read_bytes() == b"first"
+
+  def fail():
+    with records.writing(path) as temporary:
+      temporary.write_bytes(b"sec")
+      assert path.read_bytes() == b"first"
+      raise OSError("the disk is full")
+
+  with pytest.raises(OSError, match="full"):
+    fail()
+  assert path.read_bytes() == b"first"
+  with pytest.raises(OSError, match="before"), records.writing(path):
+    raise OSError("before anything was written")
+  assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_speeds_of_older_rows_are_read():
+  assert records.examples_per_second({"examples_per_second": 2.0}) == 2.0
+  assert records.examples_per_second({"images_per_second": 3.0}) == 3.0
+  assert records.examples_per_second({}) is None

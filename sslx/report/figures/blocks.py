@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def trained_blocks(summary: Sequence[Entry], depths: Mapping[str, int]) -> Figure:
   """A panel a method, a line a number of labels: the test score against the number of trained blocks, the best of each
-  line filled, with one sample standard deviation either side. Training from scratch stands right of it, hollow, by itself.
+  line filled, with one sample standard deviation either side. Training from scratch stands at the right, hollow.
 
   summary: of `report.summarise`; depths: mode -> its number of trained blocks, in ascending order.
   """

@@ -30,8 +30,9 @@ def build(name: str) -> Callable[[], object]:
     import jax
 
     from sslx import nn, pretext
-    from sslx.training import optim, loop as train
     from sslx.data.batches import step_indices
+    from sslx.training import loop as train
+    from sslx.training import optim
 
     built = pretext.build("simclr", nn.build("conv:widths=32-64-128,norm=group"), "flatten", 10, {})
     tx = optim.optimizer(1e-3)

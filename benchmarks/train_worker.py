@@ -26,7 +26,8 @@ def sslx_step(model: str, images: np.ndarray, labels: np.ndarray) -> Callable[[]
   import jax
 
   from sslx import nn, pretext
-  from sslx.training import optim, loop as train
+  from sslx.training import loop as train
+  from sslx.training import optim
 
   encoder, method, hp, features = SSLX[model]
   built = pretext.build(method, nn.build(encoder), features, 10, hp)

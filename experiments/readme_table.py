@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def published() -> dict[str, Published]:
   """What the experiments repeat: experiment -> the published scores, and which of its conditions the overview shows."""
-  from experiments.one_percent.__main__ import PUBLISHED as one_percent
-  from experiments.rotnet_mnist.notebook import PUBLISHED as rotnet_mnist
+  from experiments.one_percent import PUBLISHED as one_percent
+  from experiments.rotnet_mnist import PUBLISHED as rotnet_mnist
 
   conditions = ("as published", "without errors", "tuned")
   return {"one_percent": Published(one_percent), "rotnet_mnist": Published(rotnet_mnist, conditions)}

@@ -70,8 +70,10 @@ class Score(NamedTuple):
 class Head(Protocol):
   """What reads a task's answer off features."""
 
-  chosen: dict[str, Any]
-  """The hyper-parameters that were chosen for it."""
+  @property
+  def chosen(self) -> dict[str, Any]:
+    """The hyper-parameters that were chosen for it."""
+    ...
 
   @property
   def size(self) -> int:

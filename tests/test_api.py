@@ -1,5 +1,6 @@
 """The Python functions are the experiments' own runs; the notebook and the README's lines do what they say."""
 
+import dataclasses
 import inspect
 import io
 import json
@@ -18,13 +19,16 @@ from PIL import Image
 
 import sslx
 from experiments import low_label, probe
-from experiments.shared import cli as common
-from sslx import options, api as workflow
-from sslx.evaluation import finetune
-from sslx.report import figures
-from sslx.training import checkpoint, progress, loop as train
+from experiments.shared import cli
+from sslx import api, options
 from sslx.data import Dataset, Split
+from sslx.data.types import image_classes
+from sslx.evaluation.recipe import Recipe
 from sslx.pretext import METHODS
+from sslx.report import figures
+from sslx.training import checkpoint, progress
+from sslx.training import run as runs
+from sslx.training.run import Run
 from sslx.types import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,15 +36,15 @@ ENCODER = "conv:widths=4-6,norm=batch"
 
 
 def call(main, *arguments: str) -> None:
-  assert common.run(main, f"experiments.{main.__module__}", ["x", *arguments]) == 0
+  assert cli.run(main, f"experiments.{main.__module__}", ["x", *arguments]) == 0
 
 
-def leaves(model: workflow.Model) -> list[np.ndarray]:
+def leaves(model: Run) -> list[np.ndarray]:
   ts = model.train_state
   return [np.asarray(leaf) for leaf in jax.tree.leaves(ts._replace(key=jax.random.key_data(ts.key)))]
 
 
-def assert_same(a: workflow.Model, b: workflow.Model) -> None:
+def assert_same(a: Run, b: Run) -> None:
   for x, y in zip(leaves(a), leaves(b), strict=True):
     assert x.dtype == y.dtype
     np.testing.assert_array_equal(x, y)
@@ -65,22 +69,21 @@ def run(toy_npz, tmp_path_factory):
 def test_pretrain_is_the_run_of_the_command_line(model, run):
   theirs = sslx.load(run[0])
   assert_same(model, theirs)
-  mine, its = (json.loads(json.dumps(m.meta)) for m in (model, theirs))
-  assert its["config"].pop("smoke") is False
+  mine, its = (m.meta.to_json() for m in (model, theirs))
   assert its["config"].pop("dataset").startswith("npz:")
   assert mine["config"].pop("dataset") == "toy"
   for meta in (mine, its):  # the file has no names for the classes
-    del meta["class_names"]
+    del meta["names"]
   assert mine == its
 
 
 def test_classify_is_the_comparison_of_the_command_line(model, toy, run):
   compared = {(row["mode"], row["subset_seed"]): row for row in run[1]}
   for mode in ("raw", "random", "scratch", "frozen", "last:1", "knn:3"):
-    classifier = sslx.classify(model, toy, 0.1, mode, seed=1, recipe=finetune.Recipe(steps=8))
+    classifier = sslx.classify(model, toy, 0.1, mode, seed=1, recipe=Recipe(steps=8))
     row = compared[mode, 1]
     assert sslx.accuracy(classifier, toy.test) == row["test_accuracy"], mode
-    assert (classifier.trained.trainable, classifier.trained.total) == (
+    assert (classifier.predictor.trainable, classifier.predictor.total) == (
       row["parameters_trainable"],
       row["parameters_total"],
     )
@@ -93,11 +96,11 @@ def test_a_saved_model_comes_back_and_others_read_it(model, toy, toy_npz, tmp_pa
   assert_same(model, back)
   assert back.history == model.history
   assert back.history[-1]["step"] == int(model.train_state.step)
-  assert json.loads(json.dumps(back.meta)) == json.loads(json.dumps(model.meta))
+  assert back.meta._replace(step=None) == model.meta
   assert repr(back) == repr(model)
   encode, meta = sslx.load_encoder(where)
-  images = toy.test.images[:7]
-  np.testing.assert_allclose(encode(images), model.pretext.encode(model.params, model.state, images), atol=1e-5)
+  images = toy.test.x[:7]
+  np.testing.assert_array_equal(encode(images), model.representation()(images))
   assert meta["method"] == "denoise"
   flags = [f"--dataset={toy_npz}", f"--out={tmp_path / 'out'}", "--labels=12", "--seeds=1", "--modes=frozen", "--smoke"]
   call(probe.main, f"--checkpoint={where}", *flags)
@@ -126,21 +129,21 @@ def test_a_failed_save_keeps_what_was_there(model, tmp_path, monkeypatch):
 
 
 def test_a_model_of_another_version_is_refused(model, tmp_path):
-  config = {**model.meta["config"], "hp": {**model.meta["config"]["hp"], "gone": 1}}
-  sslx.save(model._replace(meta={**model.meta, "config": config}), tmp_path)
+  config = dataclasses.replace(model.meta.config, hp={**model.meta.config.hp, "gone": 1})
+  sslx.save(model._replace(meta=model.meta._replace(config=config)), tmp_path)
   with pytest.raises(UserError, match="--hp=gone=1: denoise has no option"):
     sslx.load(tmp_path)
 
 
 def test_what_is_given_stays_as_it_is(model, toy):
   before = [leaf.copy() for leaf in leaves(model)]
-  sslx.classify(model, toy, 12, "full", recipe=finetune.Recipe(steps=2))
+  sslx.classify(model, toy, 12, "full", recipe=Recipe(steps=2))
   for a, b in zip(before, leaves(model), strict=True):
     np.testing.assert_array_equal(a, b)
 
 
 def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys):
-  make, calls = train.make_train_step, []
+  make, calls = runs.make_train_step, []
 
   def interrupting(*arguments):
     step = make(*arguments)
@@ -153,7 +156,7 @@ def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys):
 
     return third_is_the_last
 
-  monkeypatch.setattr(train, "make_train_step", interrupting)
+  monkeypatch.setattr(runs, "make_train_step", interrupting)
   model = sslx.pretrain("autoencode", toy, encoder="mlp:widths=8,code=3", epochs=50, batch_size=40, progress=False)
   assert int(model.train_state.step) == len(calls) == 3
   assert model.history[-1]["step"] == 3
@@ -164,12 +167,12 @@ def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys):
 @pytest.mark.parametrize("mode", ["frozen", "knn:5", "raw"])
 def test_predictions_are_probabilities(model, toy, mode):
   classifier = sslx.classify(model, toy, 60, mode)
-  probability = sslx.predict(classifier, toy.test.images)
+  probability = sslx.predict(classifier, toy.test.x)
   assert probability.shape == (90, 3)
   assert probability.min() >= 0
   np.testing.assert_allclose(probability.sum(1), 1, rtol=1e-5)
-  np.testing.assert_array_equal(probability.argmax(1), classifier.logits(toy.test.images).argmax(1))
-  right = (probability.argmax(1) == toy.test.labels).mean()
+  np.testing.assert_array_equal(probability.argmax(1), classifier.predictor.outputs(toy.test.x).argmax(1))
+  right = (probability.argmax(1) == toy.test.y).mean()
   assert sslx.accuracy(classifier, toy.test) == right > 0.5
 
 
@@ -177,7 +180,7 @@ def test_labels_are_a_number_or_a_fraction(model, toy):
   for labels, n in ((30, 30), (0.1, 24), (1.0, 240), (np.int64(9), 9), (np.float32(0.5), 120)):
     classifier = sslx.classify(model, toy, labels, "knn:1")
     assert len(set(classifier.rows.tolist())) == n
-    counts = np.bincount(toy.train.labels[classifier.rows])
+    counts = np.bincount(toy.train.y[classifier.rows])
     assert counts.max() - counts.min() <= 1
 
 
@@ -216,7 +219,7 @@ def test_bad_input_is_one_line(name, model, toy):
 
 def test_images_of_another_shape_and_missing_labels_are_refused(model, toy):
   small = Split(np.zeros((30, 8, 8, 1), np.uint8), np.arange(30, dtype=np.int32) % 3)
-  other = Dataset("small", toy.class_names, small, small)
+  other = image_classes("small", toy.task.names, small, small)
   classifier = sslx.classify(model, toy, 12)
   for function in (
     lambda: sslx.classify(model, other, 12),
@@ -229,9 +232,9 @@ def test_images_of_another_shape_and_missing_labels_are_refused(model, toy):
   with pytest.raises(UserError, match="denoise has no pictures"):
     sslx.plot_pictures(model._replace(pretext=model.pretext._replace(show=None)), toy)
   with pytest.raises(UserError, match="no labels"):
-    sslx.accuracy(classifier, Split(toy.test.images, None))
+    sslx.accuracy(classifier, Split(toy.test.x, None))
   with pytest.raises(UserError, match="no labels"):
-    sslx.classify(model, Dataset("toy", toy.class_names, Split(toy.train.images, None), toy.test), 12)
+    sslx.classify(model, dataclasses.replace(toy, train=Split(toy.train.x, None)), 12)
 
 
 def test_no_hyper_parameter_has_the_name_of_an_argument():

@@ -1,4 +1,4 @@
-"""Imports point one way (design: types <- nn, ops, losses <- pretext <- train, probe <- experiments), read from the AST."""
+"""Imports point one way (types <- ops, nn, losses <- modalities, tasks <- pretext, data <- training <- evaluation <- api, experiments), read from the AST."""
 
 import ast
 import subprocess
@@ -64,45 +64,44 @@ def test_types_imports_no_sibling():
   assert siblings(ROOT / "sslx/types.py") == set()
 
 
-LOWER = {"nn", "ops", "losses", "masks", "optim", "options", "records", "report", "figures", "progress", "types"}
-
-
 @pytest.mark.parametrize(
   ("part", "allowed"),
   [
-    ("ops", {"types", "ops"}),
-    ("nn", {"types", "nn", "ops", "options"}),
-    ("losses", {"types", "ops"}),
-    ("propagation", {"types", "compile"}),
     ("options", {"types"}),
-    ("masks", {"types"}),
-    ("optim", {"types"}),
-    ("progress", {"types"}),
     ("compile", {"types"}),
-    ("figures", {"types"}),
-    ("records", {"types"}),
-    ("report", {"types", "records"}),
-    ("labels_saved", {"report"}),
-    ("readings", {"report"}),
-    ("pages", {"types", "records", "report"}),
-    ("leaderboard", {"pages", "report"}),
-    ("interpret", {"types"}),
-    ("figures_code", {"types", "figures", "interpret"}),
-    ("decoder_page", {"types", "interpret", "pages"}),
-    ("checkpoint", {"types", "masks"}),
-    ("data", {"types", "data"}),
-    ("pretext", {"types", "nn", "ops", "losses", "options", "pretext", "views", "memory"}),
-    ("memory", {"types"}),
-    ("views", {"types", "ops", "options"}),
-    ("pretraining", {"types", "compile", "nn", "optim", "options", "data", "pretext", "probe", "train", "checkpoint"}),
+    ("ops", {"types", "ops"}),
+    ("losses", {"types", "ops"}),
+    ("nn", {"types", "options", "compile", "ops", "nn"}),
+    ("modalities", {"types", "options", "ops", "modalities"}),
+    ("tasks", {"types", "losses", "tasks"}),
+    ("data", {"types", "modalities", "tasks", "data"}),
+    ("pretext", {"types", "options", "ops", "losses", "nn", "modalities", "pretext"}),
+    ("training", {"types", "options", "compile", "nn", "modalities", "tasks", "data", "pretext", "training"}),
+    ("evaluation", {"types", "options", "compile", "losses", "nn", "modalities", "tasks", "data", "pretext", "training",
+                    "evaluation"}),
+    ("report", {"types", "report"}),
+    ("interpret", {"types", "compile", "nn", "report", "interpret"}),
+    ("api", {"types", "options", "nn", "data", "pretext", "training", "evaluation", "report"}),
   ],
-)
+)  # fmt: skip
 def test_imports_point_one_way(part, allowed):
   assert {name for path in in_part(part) for name in siblings(path)} <= allowed
 
 
-def test_train_does_not_know_the_methods():
-  assert not {n for p in in_part("train", "probe") for n in siblings(p)} & {"pretext", "compare", "finetune"}
+@pytest.mark.parametrize("part", ["training.config", "evaluation.recipe"])
+def test_what_flags_are_made_of_is_light(part):
+  """The flags of --help are made of these modules: what is slow to import, they import inside functions."""
+  (path,) = in_part(part)
+  statements = [s for s in ast.parse(path.read_text()).body if isinstance(s, ast.ImportFrom)]
+  assert {s.module for s in statements if str(s.module).startswith("sslx")} <= {"sslx", "sslx.options", "sslx.types"}
+  assert [alias.name for s in statements if s.module == "sslx" for alias in s.names] == ["options"]
+
+
+def test_families_hold_no_method():
+  """A method is one file of pretext/; what several share is below families/, which imports no method."""
+  methods = {m for m in inside("sslx.pretext") if m.count(".") == 2 and m != "sslx.pretext.families"}
+  for path in in_part("pretext.families"):
+    assert not {m for name in imports(path) for m in methods if (name + ".").startswith(m + ".")}, path
 
 
 def test_nobody_in_the_library_imports_experiments():
@@ -120,7 +119,7 @@ def test_only_data_imports(library):
 
 
 def test_only_checkpoint_imports_orbax():
-  assert having("orbax") == {"sslx.checkpoint"}
+  assert having("orbax") == {"sslx.training.checkpoint"}
 
 
 def test_tensorflow_is_imported_only_where_the_catalogue_prepares_a_set():
@@ -136,7 +135,7 @@ def test_nobody_imports(library):
 
 def test_scikit_learn_is_imported_only_for_maps():
   """Inside a function: it is an extra."""
-  assert having("sklearn") == {"sslx.interpret"}
+  assert having("sklearn") == {"sslx.interpret.maps"}
   assert not having("sklearn", top_level_only=True)
 
 
@@ -148,7 +147,14 @@ def test_every_sslx_import_exists():
 
 
 @pytest.mark.parametrize(
-  "package", ["sslx", "experiments.common", "experiments.interpret", "experiments.low_label", "experiments.pretrain"]
+  "package",
+  [
+    "sslx",
+    "experiments.shared.cli",
+    "experiments.interpret",
+    "experiments.low_label",
+    "experiments.rotnet_mnist.__main__",
+  ],
 )
 def test_import_is_light(package):
   """--help and a mistyped flag answer at once."""

@@ -115,7 +115,7 @@ def write_report(
     summary,
     figures,
     timings,
-    tables=tables,
+    first=tables,
     lead=lead.sentences,
   )
   print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")

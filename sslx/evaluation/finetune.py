@@ -4,7 +4,7 @@ No second trainer: `supervised` is a Pretext, and this is `fit` + given encoder 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -59,6 +59,11 @@ def last_blocks(count: str, block_names: tuple[str, ...]) -> tuple[str, ...]:
     names = ", ".join(block_names)
     raise UserError(f"--modes=last:{count}: this encoder has {len(block_names)} blocks ({names}).")
   return tuple(block_names[-int(count) :])
+
+
+def check_last(argument: str, block_names: Sequence[str]) -> None:
+  """Raises what `last_blocks` does."""
+  last_blocks(argument, tuple(block_names))
 
 
 @functools.lru_cache(maxsize=16)  # scratch and full, and the next method on this encoder, share a compiled step

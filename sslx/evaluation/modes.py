@@ -23,7 +23,7 @@ MODES: dict[str, Mode] = {
   "frozen": Mode("pretrained", CLASSES, heads.fitted("pretrained"), "a linear head on the frozen pretrained encoder"),
   "last": Mode(
     "pretrained", CLASSES, finetune.last, "head and the last K blocks of the pretrained encoder",
-    "K", finetune.last_blocks, trains_encoder=True,
+    "K", finetune.check_last, trains_encoder=True,
   ),
   "full": Mode(
     "pretrained", CLASSES, finetune.full, "everything, started at the pretrained weights", trains_encoder=True

@@ -86,10 +86,12 @@ class Space(NamedTuple):
   penalty: np.ndarray  # f32 [] or [R,1], squared length of the basis' columns: |basis @ W|^2 = sum penalty * W^2
 
   def project(self, features: np.ndarray) -> np.ndarray:
+    """Features f32 [N,D] -> coordinates [N,R]."""
     scaled = self.scaling(features)
     return scaled if self.basis is None else scaled @ self.basis
 
   def lift(self, weight: np.ndarray) -> np.ndarray:
+    """Weights of the coordinates [R,K] -> of the scaled features [D,K]."""
     return weight if self.basis is None else self.basis @ weight
 
 

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+from sslx.ops.image import to_float
 
 from sslx.ops import augment, corrupt
 from sslx.ops.conv import conv_general_dilated
-from sslx.ops.image import to_float
 from sslx.ops.pool import grid_pool, max_pool
 
 KEY = jax.random.key(0)

@@ -57,9 +57,7 @@ def jitted(loss):
 
 def value(made, params=None, key=KEY, image=None):
   pretext, drawn, state, view = made
-  return jitted(pretext.loss)(
-    drawn if params is None else params, state, key, view if image is None else {"x": image}
-  )
+  return jitted(pretext.loss)(drawn if params is None else params, state, key, view if image is None else {"x": image})
 
 
 def nonzero(tree):

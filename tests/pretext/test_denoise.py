@@ -26,7 +26,10 @@ def autoencoder(batch):
 
 def test_denoising_with_equal_weights_is_the_plain_loss_on_the_corrupted_input(batch, autoencoder):
   params, state = autoencoder
-  denoise, plain = make("denoise", TINY, decoder_widths=(6,)), make("autoencode", TINY)  # (6,): the mirrored decoder, as in plain
+  denoise, plain = (
+    make("denoise", TINY, decoder_widths=(6,)),
+    make("autoencode", TINY),
+  )  # (6,): the mirrored decoder, as in plain
   view = denoise.transform(KEY, batch)
   np.testing.assert_allclose(view["target"], batch["x"], atol=1e-6)  # clean
   assert np.abs(view["x"] - view["target"]).max() > 0.5  # the input is not

@@ -200,7 +200,10 @@ def cross_entropy(logits, label):
 
 @pytest.mark.parametrize("standardise", [False, True])
 def test_jigsaw_shuffles_tiles_and_asks_for_the_index_of_their_order(standardise):
-  pretext, batch = make("jigsaw", TINY, grid=3, permutations=7, width=5, hidden=8, standardise=standardise), make_batch()
+  pretext, batch = (
+    make("jigsaw", TINY, grid=3, permutations=7, width=5, hidden=8, standardise=standardise),
+    make_batch(),
+  )
   params, state = perturbed(pretext.init(KEY, batch)[0]), {"encoder": {}}
   view = jax.device_get(pretext.transform(KEY, batch))
   assert view["tiles"].shape[:2] == (6, 9)

@@ -1,9 +1,11 @@
+import dataclasses
 import re
 from typing import Literal
 
 import pytest
 
 from sslx import options
+from sslx.options import setting
 from sslx.types import UserError
 
 
@@ -125,3 +127,49 @@ def test_describe_can_be_typed_back():
 def test_nearest():
   assert options.nearest("simlcr", ["simclr", "denoise"]) == " Did you mean 'simclr'? Known: denoise, simclr."
   assert options.nearest("qqq", {"b": 1, "a": 2}) == " Known: a, b."
+
+
+# settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+  name: str = setting("mnist", "Which one.")
+  rate: float | None = setting(None, "How fast.", flag="learning_rate")
+  hp: dict[str, str] = setting({}, "More; repeatable.", texts=True)
+  kind: Literal["adamw", "sgd"] | None = setting(None, "Of optimiser.")
+  schedule: Literal["cosine", "constant"] = setting("cosine", "Of the rate.", flag=None)
+  shape: tuple[int, ...] = ()
+
+
+def test_settings_are_the_fields_with_a_help_in_order():
+  settings = options.settings(Settings)
+  assert [s.name for s in settings] == ["name", "rate", "hp", "kind", "schedule"]  # a fact is no setting
+  assert [s.flag for s in settings] == ["name", "learning_rate", "hp", "kind", None]
+  assert [s.default for s in settings] == ["mnist", None, {}, None, "cosine"]
+  assert [s.texts for s in settings] == [False, False, True, False, False]
+  assert settings[1].annotation == float | None
+  assert settings[0].help == "Which one."
+
+
+def test_every_instance_has_its_own_dict():
+  one, other = Settings(), Settings()
+  one.hp["a"] = "b"
+  assert other.hp == {}
+  assert options.settings(Settings)[2].default == {}
+
+
+def test_choices_are_checked_by_flag_or_name():
+  options.check_choices(Settings())  # None is what stands for the default
+  options.check_choices(Settings(kind="sgd", schedule="constant"))
+  with pytest.raises(UserError, match=r"^--kind=adam: unknown\. Did you mean 'adamw'\? Known: adamw, sgd\.$"):
+    options.check_choices(Settings(kind="adam"))  # type: ignore
+  with pytest.raises(UserError, match=r"^--schedule=linear: unknown\. Did you mean 'cosine'\? Known: constant, cosine\.$"):
+    options.check_choices(Settings(schedule="linear"))  # type: ignore
+
+
+def test_values_from_python_are_checked_as_texts_are():
+  values = options.check(factory, {"widths": [8, 4], "limit": None, "deep": True}, "--hp")
+  assert values == {"widths": (8, 4), "limit": None, "deep": True}
+  with pytest.raises(UserError, match=r"--hp=count=1\.5: expected integer"):
+    options.check(factory, {"count": 1.5}, "--hp")

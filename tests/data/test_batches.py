@@ -1,17 +1,19 @@
+"""Which examples make up a step, and reading them ahead."""
+
 import itertools
 
 import numpy as np
 import pytest
 
 from sslx.data.batches import epoch_order, step_indices, stream
-from sslx.data.types import LazyImages, in_memory
+from sslx.data.types import LazyArray
 from sslx.types import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (103, 4, 5, 3)).astype(np.uint8)
 
 
 def lazy(images=IMAGES):
-  return LazyImages(images.shape, lambda rows: images[rows])
+  return LazyArray(images.shape, lambda rows: images[rows])
 
 
 def test_epoch_order_is_the_documented_one():
@@ -71,7 +73,7 @@ def test_streaming_keeps_the_order_when_early_batches_are_slow():
     return IMAGES[rows]
 
   indices = [np.array([i], np.int32) for i in range(20)]
-  streamed = list(stream(LazyImages(IMAGES.shape, fetch), indices, num_threads=4))
+  streamed = list(stream(LazyArray(IMAGES.shape, fetch), indices, num_threads=4))
   np.testing.assert_array_equal(streamed, [IMAGES[i] for i in indices])
 
 
@@ -85,26 +87,7 @@ def test_an_unreadable_image_ends_the_stream_with_its_name():
     raise UserError("cat.png: truncated")
 
   with pytest.raises(UserError, match="cat"):
-    list(stream(LazyImages((10, 4, 4, 1), fetch), step_indices(0, 10, 2, 0, 5), num_threads=2))
-
-
-def test_lazy_images_index_like_arrays():
-  images = lazy()
-  assert (len(images), images.shape, images.nbytes, images.dtype) == (103, IMAGES.shape, IMAGES.nbytes, np.uint8)
-  keys = [5, -1, slice(3, 90, 7), slice(None, None, -1), [4, 4, -103], np.array([102, 0], np.int32), np.int64(2), []]
-  for key in keys:
-    expected = IMAGES[key] if not (isinstance(key, list) and not key) else IMAGES[:0]
-    np.testing.assert_array_equal(images[key], expected)
-    assert images[key].shape == expected.shape
-  np.testing.assert_array_equal(np.asarray(images), IMAGES)
-  for key in [103, -104, [0, 103], 1.5, np.zeros((2, 2), int), np.ones(103, bool)]:
-    with pytest.raises(IndexError, match=r"out of range|take an integer"):
-      images[key]
-
-
-def test_in_memory_joins_chunks_in_order():
-  many = np.arange(5000, dtype=np.int64).view(np.uint8).reshape(5000, 2, 4, 1)
-  np.testing.assert_array_equal(in_memory(lazy(many)), many)
+    list(stream(LazyArray((10, 4, 4, 1), fetch), step_indices(0, 10, 2, 0, 5), num_threads=2))
 
 
 def test_two_runs_interleaved_do_not_disturb_each_other():

@@ -21,7 +21,7 @@ from PIL import Image
 
 from sslx import data
 from sslx.data import builders, catalogue
-from sslx.data.types import LazyImages
+from sslx.data.types import LazyArray
 from sslx.types import UserError
 
 RNG = np.random.default_rng(0)
@@ -50,9 +50,9 @@ def load(folder, **kwargs):
 
 
 def check(dataset):
-  np.testing.assert_array_equal(dataset.train.images, IMAGES[..., None])
-  np.testing.assert_array_equal(dataset.test.labels, LABELS)
-  assert dataset.class_names[9] == "Ankle boot"
+  np.testing.assert_array_equal(dataset.train.x, IMAGES[..., None])
+  np.testing.assert_array_equal(dataset.test.y, LABELS)
+  assert dataset.task.names[9] == "Ankle boot"
 
 
 # ---- sslx's own builders
@@ -82,7 +82,7 @@ def test_prepared_records_are_array_record_with_our_features(fashion):
 
 
 def test_labels_of_a_lazy_set_survive_a_bad_cache(fashion):
-  assert isinstance(load(fashion, in_memory_limit=0).train.images, LazyImages)
+  assert isinstance(load(fashion, in_memory_limit=0).train.x, LazyArray)
   cache = fashion / "sslx_fashion_mnist" / "1.0.0" / "sslx-labels-train.npy"
   np.testing.assert_array_equal(np.load(cache), LABELS)
   other = io.BytesIO()
@@ -250,12 +250,12 @@ def prepare(folder, **attributes):
 def test_prepared_sets_are_read_without_tensorflow(tmp_path, attributes, limit):
   prepare(tmp_path, **attributes)
   dataset = data.load("tfds:pets", str(tmp_path), in_memory_limit=limit)
-  assert dataset.class_names == ("cat", "dog")
-  assert dataset.image_shape == (6, 6, 3)
-  assert dataset.train.labels.tolist() == [0, 1] * 5
-  assert dataset.test.images[np.array([3, 1])][:, 0, 0].tolist() == [[60] * 3, [20] * 3]
-  assert isinstance(dataset.train.images, LazyImages) == (limit == 0)
-  assert data.load("tfds:pets:3.0.1", str(tmp_path), image_size=3).image_shape == (3, 3, 3)
+  assert dataset.task.names == ("cat", "dog")
+  assert dataset.x_shape == (6, 6, 3)
+  assert dataset.train.y.tolist() == [0, 1] * 5
+  assert dataset.test.x[np.array([3, 1])][:, 0, 0].tolist() == [[60] * 3, [20] * 3]
+  assert isinstance(dataset.train.x, LazyArray) == (limit == 0)
+  assert data.load("tfds:pets:3.0.1", str(tmp_path), image_size=3).x_shape == (3, 3, 3)
   assert "tensorflow" not in sys.modules or importlib.util.find_spec("tensorflow")
 
 
@@ -266,7 +266,7 @@ def test_prepared_sets_that_do_not_fit(tmp_path):
   prepare(tmp_path / "b", image=tfds.features.Image(shape=(None, None, 3)), sizes=((6, 6), (6, 9)))
   with pytest.raises(UserError, match="vary in size; give --image_size"):
     data.load("tfds:pets", str(tmp_path / "b"))
-  assert data.load("tfds:pets", str(tmp_path / "b"), image_size=5).train.images[1, 0, 0].tolist() == [20] * 3
+  assert data.load("tfds:pets", str(tmp_path / "b"), image_size=5).train.x[1, 0, 0].tolist() == [20] * 3
   prepare(tmp_path / "c", label=tfds.features.Scalar(np.int64), keys=None)
   with pytest.raises(UserError, match="not an image classification set"):
     data.load("tfds:pets", str(tmp_path / "c"))

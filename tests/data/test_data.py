@@ -12,7 +12,7 @@ from PIL import Image
 
 from sslx import data
 from sslx.data.check import checked
-from sslx.data.types import Dataset, LazyImages, Split
+from sslx.data.types import LazyArray, Split, image_classes
 from sslx.types import UserError
 
 # sha256 of the four IDX files' content, as published and as in sslx/data/mnist/README.md
@@ -35,44 +35,44 @@ def mnist(mnist_dir):
 
 def test_mnist_is_mnist(mnist):
   assert mnist.split_sizes == {"train": 60000, "test": 10000}
-  assert mnist.image_shape == (28, 28, 1)
-  assert mnist.class_names == tuple("0123456789")
+  assert mnist.x_shape == (28, 28, 1)
+  assert mnist.task.names == tuple("0123456789")
   assert mnist.unlabeled is None
-  assert mnist.train.images.dtype == np.uint8
-  assert mnist.train.labels.dtype == np.int32
-  assert mnist.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
-  assert np.bincount(mnist.train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-  assert np.bincount(mnist.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+  assert mnist.train.x.dtype == np.uint8
+  assert mnist.train.y.dtype == np.int32
+  assert mnist.train.y[:5].tolist() == [5, 0, 4, 1, 9]
+  assert np.bincount(mnist.train.y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+  assert np.bincount(mnist.test.y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_mnist_is_byte_for_byte_the_original(mnist, part):
   split = getattr(mnist, part)
-  images = struct.pack(">4I", 0x803, *split.images.shape[:3]) + np.ascontiguousarray(split.images).tobytes()
-  labels = struct.pack(">2I", 0x801, len(split.labels)) + split.labels.astype(np.uint8).tobytes()
+  images = struct.pack(">4I", 0x803, *split.x.shape[:3]) + np.ascontiguousarray(split.x).tobytes()
+  labels = struct.pack(">2I", 0x801, len(split.y)) + split.y.astype(np.uint8).tobytes()
   assert (hashlib.sha256(images).hexdigest(), hashlib.sha256(labels).hexdigest()) == SHA256[part]
 
 
 def test_lazy_mnist_reads_the_same_images(mnist, mnist_dir):
   for _ in range(2):  # the second time, labels come from their cache
     lazy = data.load("mnist", mnist_dir, in_memory_limit=10_000_000)
-    assert isinstance(lazy.train.images, LazyImages)
-    assert isinstance(lazy.test.images, np.ndarray)  # 7.8 MB
-    np.testing.assert_array_equal(lazy.train.labels, mnist.train.labels)
+    assert isinstance(lazy.train.x, LazyArray)
+    assert isinstance(lazy.test.x, np.ndarray)  # 7.8 MB
+    np.testing.assert_array_equal(lazy.train.y, mnist.train.y)
     rows = np.array([59999, 0, 5, 5, 31234], np.int32)
-    np.testing.assert_array_equal(lazy.train.images[rows], mnist.train.images[rows])
+    np.testing.assert_array_equal(lazy.train.x[rows], mnist.train.x[rows])
 
 
 def test_image_size_applies_to_any_source(mnist, mnist_dir):
   limit = 60000 * 14 * 14 - 1
   small = data.load("mnist", mnist_dir, image_size=14, in_memory_limit=limit)
-  assert small.image_shape == (14, 14, 1)
-  assert isinstance(small.train.images, LazyImages)
-  assert isinstance(small.test.images, np.ndarray)
+  assert small.x_shape == (14, 14, 1)
+  assert isinstance(small.train.x, LazyArray)
+  assert isinstance(small.test.x, np.ndarray)
   rows = np.array([59999, 0, 7], np.int32)
-  pictures = [Image.fromarray(image[..., 0]) for image in mnist.train.images[rows]]
+  pictures = [Image.fromarray(image[..., 0]) for image in mnist.train.x[rows]]
   expected = [np.asarray(picture.resize((14, 14), Image.Resampling.BILINEAR))[..., None] for picture in pictures]
-  np.testing.assert_array_equal(small.train.images[rows], expected)
+  np.testing.assert_array_equal(small.train.x[rows], expected)
 
 
 def test_no_tensorflow_and_nothing_heavy_at_import(mnist_dir):
@@ -83,7 +83,7 @@ from sslx.data import batches
 from sslx.tasks import subsets
 assert not {{"tensorflow_datasets", "grain", "array_record"}} & set(sys.modules), "imported too early"
 mnist = data.load("mnist", {mnist_dir!r}, in_memory_limit=0)
-next(batches.stream(mnist.train.images, batches.step_indices(0, 60000, 8, 0, 3), 2))
+next(batches.stream(mnist.train.x, batches.step_indices(0, 60000, 8, 0, 3), 2))
 assert "tensorflow_datasets" in sys.modules and "grain" in sys.modules
 assert "tensorflow" not in sys.modules, "TensorFlow was imported"
 """
@@ -152,13 +152,13 @@ def split(n=4, shape=(2, 2, 1), labels=(0, 1, 0, 1)):
 )
 def test_rules_of_every_dataset(change, message):
   good = {"name": "npz:x", "class_names": ("a", "b"), "train": split(), "test": split()}
-  assert checked(Dataset(**good)).num_classes == 2
+  assert checked(image_classes(**good)).task.outputs == 2
   with pytest.raises(UserError, match=f"npz:x: .*{message}"):
-    checked(Dataset(**good | change))
+    checked(image_classes(**good | change))
 
 
 def test_image_size_reconciles_sizes_but_not_channels():
-  dataset = Dataset("npz:x", ("a", "b"), split(), split(shape=(3, 5, 1)))
+  dataset = image_classes("npz:x", ("a", "b"), split(), split(shape=(3, 5, 1)))
   assert checked(dataset, image_size=2) is dataset
   with pytest.raises(UserError, match="number of channels"):
-    checked(Dataset("npz:x", ("a", "b"), split(), split(shape=(2, 2, 3))), image_size=2)
+    checked(image_classes("npz:x", ("a", "b"), split(), split(shape=(2, 2, 3))), image_size=2)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sslx import data
 from sslx.data.idx import read_idx
-from sslx.data.types import LazyImages
+from sslx.data.types import LazyArray
 from sslx.types import UserError
 
 RNG = np.random.default_rng(0)
@@ -37,10 +37,10 @@ def write_idx(folder, images=IMAGES, labels=LABELS, suffix=".gz"):
 @pytest.mark.parametrize("suffix", [".gz", ""])
 def test_idx(tmp_path, suffix):
   dataset = data.load(f"idx:{write_idx(tmp_path, suffix=suffix)}")
-  np.testing.assert_array_equal(dataset.train.images, IMAGES[..., None])
-  np.testing.assert_array_equal(dataset.test.images, IMAGES[::-1, ..., None])
-  assert dataset.test.labels.tolist() == [2, 1, 0, 2, 1, 0]
-  assert dataset.class_names == ("0", "1", "2")
+  np.testing.assert_array_equal(dataset.train.x, IMAGES[..., None])
+  np.testing.assert_array_equal(dataset.test.x, IMAGES[::-1, ..., None])
+  assert dataset.test.y.tolist() == [2, 1, 0, 2, 1, 0]
+  assert dataset.task.names == ("0", "1", "2")
 
 
 def test_colour_idx(tmp_path):
@@ -49,7 +49,7 @@ def test_colour_idx(tmp_path):
   for part in ("train", "t10k"):
     (tmp_path / f"{part}-images-idx3-ubyte.gz").unlink()
     (tmp_path / f"{part}-images-idx4-ubyte").write_bytes(idx_bytes(colour))
-  np.testing.assert_array_equal(data.load(f"idx:{tmp_path}").train.images, colour)
+  np.testing.assert_array_equal(data.load(f"idx:{tmp_path}").train.x, colour)
 
 
 GOOD = idx_bytes(LABELS)
@@ -106,23 +106,23 @@ def test_npz(tmp_path):
   names = np.array(["cat", "dog", "eel"])
   spec = npz(tmp_path, train_images=colour, test_images=colour, unlabeled_images=colour[:2], class_names=names)
   dataset = data.load(spec)
-  assert dataset.image_shape == (9, 7, 3)
+  assert dataset.x_shape == (9, 7, 3)
   assert dataset.split_sizes == {"train": 6, "test": 6, "unlabeled": 2}
-  assert dataset.class_names == ("cat", "dog", "eel")
-  assert dataset.unlabeled.labels is None
-  np.testing.assert_array_equal(dataset.train.images, colour)
-  assert data.load(spec, image_size=4).unlabeled.images.shape == (2, 4, 4, 3)
+  assert dataset.task.names == ("cat", "dog", "eel")
+  assert dataset.unlabeled.y is None
+  np.testing.assert_array_equal(dataset.train.x, colour)
+  assert data.load(spec, image_size=4).unlabeled.x.shape == (2, 4, 4, 3)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_npz_floats_are_rounded(tmp_path, dtype):
   spec = npz(tmp_path, train_images=(IMAGES / 255).astype(dtype), train_labels=LABELS.astype(np.int64)[:, None])
   dataset = data.load(spec)
-  np.testing.assert_array_equal(dataset.train.images, IMAGES[..., None])
+  np.testing.assert_array_equal(dataset.train.x, IMAGES[..., None])
   almost = data.load(npz(tmp_path, train_images=np.full((6, 28, 28), 0.9985, dtype)))  # 254.6 of 255
-  assert almost.train.images.min() == 255
-  assert dataset.train.labels.dtype == np.int32
-  assert dataset.train.labels.shape == (6,)
+  assert almost.train.x.min() == 255
+  assert dataset.train.y.dtype == np.int32
+  assert dataset.train.y.shape == (6,)
 
 
 def with_value(value):
@@ -211,41 +211,41 @@ def test_folder(tmp_path):
   (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
   (tmp_path / "train" / ".hidden").mkdir()
   dataset = data.load(f"folder:{tmp_path}")
-  assert dataset.class_names == ("cat", "dog")
+  assert dataset.task.names == ("cat", "dog")
   assert dataset.split_sizes == {"train": 6, "test": 2, "unlabeled": 2}
-  assert dataset.image_shape == (8, 8, 3)
-  assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
-  assert dataset.train.images[:, 0, 0, 0].tolist() == [0, 10, 20, 100, 110, 120]
-  assert dataset.test.images[:, 0, 0, 0].tolist() == [5, 105]
-  assert sorted(dataset.unlabeled.images[:, 0, 0, 0].tolist()) == [7, 9]
-  assert dataset.unlabeled.labels is None
+  assert dataset.x_shape == (8, 8, 3)
+  assert dataset.train.y.tolist() == [0, 0, 0, 1, 1, 1]
+  assert dataset.train.x[:, 0, 0, 0].tolist() == [0, 10, 20, 100, 110, 120]
+  assert dataset.test.x[:, 0, 0, 0].tolist() == [5, 105]
+  assert sorted(dataset.unlabeled.x[:, 0, 0, 0].tolist()) == [7, 9]
+  assert dataset.unlabeled.y is None
 
 
 def test_a_folder_beyond_the_limit_is_lazy_and_the_same(tmp_path):
   tree(tmp_path)
   memory, lazy = data.load(f"folder:{tmp_path}"), data.load(f"folder:{tmp_path}", in_memory_limit=500)
-  assert isinstance(lazy.train.images, LazyImages)
-  assert isinstance(lazy.test.images, np.ndarray)
-  np.testing.assert_array_equal(lazy.train.images[np.array([4, 0, 4])], memory.train.images[[4, 0, 4]])
+  assert isinstance(lazy.train.x, LazyArray)
+  assert isinstance(lazy.test.x, np.ndarray)
+  np.testing.assert_array_equal(lazy.train.x[np.array([4, 0, 4])], memory.train.x[[4, 0, 4]])
   (tmp_path / "train" / "dog" / "1.png").write_bytes(b"")
   with pytest.raises(UserError, match=r"dog.1\.png: empty file"):
-    lazy.train.images[np.array([4])]
+    lazy.train.x[np.array([4])]
 
 
 def test_grey_stays_grey_until_one_is_coloured(tmp_path):
   tree(tmp_path, grey=True)
-  assert data.load(f"folder:{tmp_path}").image_shape == (8, 8, 1)
+  assert data.load(f"folder:{tmp_path}").x_shape == (8, 8, 1)
   save(tmp_path / "unlabeled" / "a.png", np.full((8, 8, 3), (200, 0, 0), np.uint8))
   dataset = data.load(f"folder:{tmp_path}")
-  assert dataset.image_shape == (8, 8, 3)
-  assert dataset.train.images[4, 0, 0].tolist() == [110, 110, 110]
-  assert dataset.unlabeled.images[0, 0, 0].tolist() == [200, 0, 0]
+  assert dataset.x_shape == (8, 8, 3)
+  assert dataset.train.x[4, 0, 0].tolist() == [110, 110, 110]
+  assert dataset.unlabeled.x[0, 0, 0].tolist() == [200, 0, 0]
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
   tree(tmp_path, grey=True)
   save(tmp_path / "test" / "cat" / "0.png", np.full((8, 8), 0x4321, np.uint16))
-  assert data.load(f"folder:{tmp_path}").test.images[0, 0, 0, 0] == 0x43
+  assert data.load(f"folder:{tmp_path}").test.x[0, 0, 0, 0] == 0x43
 
 
 def test_image_size_scales_the_shorter_side_and_cuts_the_centre(tmp_path):
@@ -256,11 +256,11 @@ def test_image_size_scales_the_shorter_side_and_cuts_the_centre(tmp_path):
   with pytest.raises(UserError, match=r"cat.0\.png is 8x8 but .*dog.0\.png is 10x40.*--image_size"):
     data.load(f"folder:{tmp_path}")
   dataset = data.load(f"folder:{tmp_path}", image_size=10)
-  assert dataset.image_shape == (10, 10, 3)
-  np.testing.assert_array_equal(dataset.test.images[1], np.full((10, 10, 3), 200))
+  assert dataset.x_shape == (10, 10, 3)
+  np.testing.assert_array_equal(dataset.test.x[1], np.full((10, 10, 3), 200))
   half = data.load(f"folder:{tmp_path}", image_size=5)
-  assert half.test.images.shape == (2, 5, 5, 3)
-  assert half.test.images[1, :, 1:-1].min() > 150
+  assert half.test.x.shape == (2, 5, 5, 3)
+  assert half.test.x[1, :, 1:-1].min() > 150
 
 
 def damage(root, what):

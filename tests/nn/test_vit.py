@@ -1,4 +1,4 @@
-"""Patches, positions, attention written out, and what an encoder of patches knows of the ones it does not see."""
+"""Positions, attention written out, and what an encoder of patches knows of the ones it does not see."""
 
 import functools
 import math
@@ -7,19 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pretexts import KEY, apply, init
 
 from sslx import nn
 from sslx.nn.vit import MaskedDecoder, PatchEmbed, TransformerBlock, positions
-from sslx.ops.patches import patchify, unpatchify
+from sslx.ops.patches import patchify
 from sslx.training import masks
 from sslx.types import UserError
 
-KEY = jax.random.key(0)
 SPEC = "vit:width=8,depth=2,heads=2,patch=3"
-
-init = jax.jit(nn.init, static_argnums=0)
-apply = jax.jit(nn.apply, static_argnums=0, static_argnames="train")
-
 
 def images(n=4, height=9, width=7, channels=2, seed=0):
   return np.random.default_rng(seed).uniform(size=(n, height, width, channels)).astype(np.float32)
@@ -48,25 +44,6 @@ def flat(grid):
 
 def picked(grid, keep):
   return np.take_along_axis(flat(grid), keep[..., None], 1)
-
-
-# patches
-
-
-@pytest.mark.parametrize(("size", "patch"), [((9, 7), 3), ((8, 8), 4), ((5, 16), 4), ((3, 2), 5), ((4, 6), 1)])
-def test_patches_are_pieces_of_the_image(size, patch):
-  x = images(2, size[0], size[1], 3)
-  rows, columns = math.ceil(size[0] / patch), math.ceil(size[1] / patch)
-  patches = np.asarray(patchify(jnp.asarray(x), patch))
-  assert patches.shape == (2, rows, columns, patch * patch * 3)
-  padded = x[:, np.minimum(np.arange(rows * patch), size[0] - 1)][
-    :, :, np.minimum(np.arange(columns * patch), size[1] - 1)
-  ]
-  for r in range(rows):
-    for c in range(columns):
-      piece = padded[:, r * patch : (r + 1) * patch, c * patch : (c + 1) * patch]
-      np.testing.assert_array_equal(patches[:, r, c], piece.reshape(2, -1))
-  np.testing.assert_array_equal(unpatchify(jnp.asarray(patches), patch, x.shape[1:]), x)
 
 
 # positions

@@ -1,16 +1,11 @@
-import functools
+"""Augmentation: warps against scipy, ranges of every part, identity at strength 0."""
 
-import flax.linen
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-from sslx.ops.image import to_float
 
-from sslx.ops import augment, corrupt
-from sslx.ops.conv import conv_general_dilated
-from sslx.ops.pool import grid_pool, max_pool
+from sslx.ops import augment
 
 KEY = jax.random.key(0)
 
@@ -18,118 +13,6 @@ KEY = jax.random.key(0)
 def images(n=2, height=6, width=6, channels=1, seed=0):
   return np.random.default_rng(seed).uniform(0.05, 1, (n, height, width, channels)).astype(np.float32)
 
-
-# conversion
-
-
-def test_to_float():
-  x = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-  assert to_float(x).dtype == np.float32
-  np.testing.assert_allclose(np.asarray(to_float(x)).ravel(), np.arange(256) / 255, rtol=1e-6)
-  np.testing.assert_array_equal(to_float(to_float(x)), to_float(x))
-  assert to_float(x.astype(np.float16)).dtype == np.float32
-  np.testing.assert_array_equal(to_float(np.float64([[[[0.5]]]])), 0.5)
-
-
-# pooling
-
-
-@pytest.mark.parametrize("size", [(6, 6), (7, 4), (1, 5)], ids=str)
-@pytest.mark.parametrize("ceil", [False, True])
-def test_max_pool_equals_flax(size, ceil):
-  x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32) - 1.5  # mostly negative: no zero padding
-  reference = functools.partial(
-    flax.linen.max_pool, window_shape=(2, 2), strides=(2, 2), padding="SAME" if ceil else "VALID"
-  )
-  expected = reference(x)
-  np.testing.assert_array_equal(max_pool(x, 2, ceil), expected)
-  weight = np.random.default_rng(1).normal(size=expected.shape).astype(np.float32)
-  got, expected = (
-    jax.jit(jax.grad(lambda x: (max_pool(x, 2, ceil) * weight).sum()))(x),
-    jax.jit(jax.grad(lambda x: (reference(x) * weight).sum()))(x),
-  )
-  np.testing.assert_allclose(got, expected, rtol=1e-6)
-
-
-def test_max_pool_other_windows_and_ties():
-  x = images(2, 9, 9)
-  np.testing.assert_array_equal(max_pool(x, 3), flax.linen.max_pool(x, (3, 3), (3, 3)))
-  grad = jax.grad(lambda x: max_pool(x).sum())(jnp.ones((1, 2, 2, 1)))
-  assert grad.sum() == 1  # to one of the tied, never created or lost
-
-
-@pytest.mark.parametrize("size", [(7, 7), (4, 6), (3, 10), (1, 2)], ids=str)
-@pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_grid_pool_equals_naive_adaptive_pooling(size, n):
-  x = images(2, *size, 3)
-  rows, columns = min(n, size[0]), min(n, size[1])
-  expected = np.zeros((2, rows, columns, 3))
-  for i in range(rows):
-    for j in range(columns):
-      top, bottom = int(np.floor(i * size[0] / rows)), int(np.ceil((i + 1) * size[0] / rows))
-      left, right = int(np.floor(j * size[1] / columns)), int(np.ceil((j + 1) * size[1] / columns))
-      expected[:, i, j] = x[:, top:bottom, left:right].mean((1, 2))
-  np.testing.assert_allclose(grid_pool(x, n), expected, rtol=1e-5)
-
-
-# corruption
-
-
-@pytest.mark.parametrize("name", corrupt.NOISES)
-def test_corruption_is_drawn_from_the_key_for_every_sample(name):
-  x = np.repeat(images(1, 16, 16, 3), 4, 0)
-  noisy, selected = corrupt.NOISES[name](KEY, x, 0.3)
-  assert noisy.shape == selected.shape == x.shape
-  assert noisy.dtype == np.float32
-  assert selected.dtype == bool
-  again, _ = corrupt.NOISES[name](KEY, x, 0.3)
-  np.testing.assert_array_equal(noisy, again)
-  other, _ = corrupt.NOISES[name](jax.random.key(1), x, 0.3)
-  assert np.any(noisy != other)
-  for i in range(1, 4):
-    assert np.any(noisy[0] != noisy[i])
-  assert np.any((noisy != x)[..., 0] != (noisy != x)[..., 1]) or name == "gaussian"  # channels too
-  np.testing.assert_array_equal(corrupt.NOISES[name](KEY, x, 0.0)[0], x)
-  np.testing.assert_array_equal(np.asarray(noisy)[~np.asarray(selected)], x[~np.asarray(selected)])
-
-
-@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
-def test_masking_fraction(level):
-  x = images(8, 28, 28)
-  noisy, selected = map(np.asarray, corrupt.masking(KEY, x, level))
-  sigma = np.sqrt(level * (1 - level) / x.size)
-  assert selected.mean() == pytest.approx(level, abs=4 * sigma)
-  np.testing.assert_array_equal(noisy, np.where(selected, 0, x))
-  assert np.all(corrupt.masking(KEY, x, 1.0)[0] == 0)
-
-
-def test_salt_and_pepper_selects_pixels_that_keep_their_value():
-  x = np.ones((8, 28, 28, 1), np.float32)
-  noisy, selected = map(np.asarray, corrupt.salt_pepper(KEY, x, 0.4))
-  assert selected.mean() == pytest.approx(0.4, abs=0.025)
-  assert set(np.unique(noisy)) == {0, 1}
-  kept = selected & (noisy == x)  # salt on white: selected although unchanged
-  assert kept.sum() / selected.sum() == pytest.approx(0.5, abs=0.04)
-  grey = np.asarray(corrupt.salt_pepper(KEY, 0.5 * x, 0.4)[0])
-  assert (grey == 1).mean() == pytest.approx(0.2, abs=0.02)
-  assert (grey == 0).mean() == pytest.approx(0.2, abs=0.02)
-  np.testing.assert_array_equal(grey != 0.5, selected)
-
-
-def test_gaussian_is_additive_unclipped_and_selects_all():
-  x = images(8, 28, 28)
-  noisy, selected = map(np.asarray, corrupt.gaussian(KEY, x, 0.5))
-  noise = noisy - x
-  assert noise.std() == pytest.approx(0.5, rel=0.03)
-  assert noise.mean() == pytest.approx(0, abs=0.03)
-  assert noisy.min() < 0
-  assert noisy.max() > 1
-  assert selected.all()
-  half = np.asarray(corrupt.gaussian(KEY, x, 0.25)[0]) - x
-  np.testing.assert_allclose(half * 2, noise, atol=1e-5)
-
-
-# augmentation
 
 affine_grid = jax.jit(augment.affine_grid, static_argnums=1)
 
@@ -274,29 +157,3 @@ def test_digit_view():
     one = [0.0] * 6
     one[i] = strong[i]
     assert np.abs(np.asarray(view(KEY, x, *one)) - x).max() > 0.01, f"{name} does nothing"
-
-
-@pytest.mark.parametrize(
-  ("size", "channels", "kernel", "stride", "padding"),
-  [
-    ((14, 14), (8, 16), 3, 1, "SAME"),
-    ((28, 28), (1, 8), 3, 1, "SAME"),
-    ((7, 9), (5, 6), 5, 2, "SAME"),
-    ((9, 8), (3, 4), 2, 1, "VALID"),
-    ((8, 8), (3, 4), 2, 1, "SAME"),
-    ((13, 13), (4, 4), 3, 3, "VALID"),
-  ],
-)
-@pytest.mark.parametrize("batch", [1, 37])
-def test_the_cpu_convolution_equals_xlas_with_both_gradients(size, channels, kernel, stride, padding, batch):
-  x = jax.random.normal(jax.random.key(0), (batch, *size, channels[0]))
-  k = jax.random.normal(jax.random.key(1), (kernel, kernel, *channels))
-  dimensions = ("NHWC", "HWIO", "NHWC")
-
-  def value(convolution):
-    return jax.jit(jax.value_and_grad(lambda x, k: jnp.sin(convolution(x, k)).sum(), (0, 1)))(x, k)
-
-  ours = value(lambda x, k: conv_general_dilated(x, k, (stride, stride), padding))
-  xlas = value(lambda x, k: jax.lax.conv_general_dilated(x, k, (stride, stride), padding, dimension_numbers=dimensions))
-  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(xlas), strict=True):
-    np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5 * float(jnp.abs(b).max()))

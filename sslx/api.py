@@ -84,10 +84,10 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
   Raises:
     UserError: a name, size or hyper-parameter that is not known or does not fit.
   """
-  names = {one.name for one in options.settings(Config)} - {"method", "dataset", "hp"}
-  own = {name: value for name, value in settings.items() if name in names}
+  names = {setting.name for setting in options.settings(Config)} - {"method", "dataset", "hp"}
+  fields = {name: value for name, value in settings.items() if name in names}
   hp = options.check(check(method).factory, {n: v for n, v in settings.items() if n not in names}, "--hp")
-  config = Config(method=method, hp=hp, **own)
+  config = Config(method=method, hp=hp, **fields)
   plan = runs.plan(config, data, config.features or "flatten")
   history: list[dict[str, float]] = []
   stopped: list[TrainState] = []
@@ -104,14 +104,14 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
 
 def _signature(function: Callable[..., Any]) -> None:
   """Writes the settings of `Config` into a function's signature and help, where they are the argument **settings."""
-  given = [one for one in options.settings(Config) if one.name not in ("method", "dataset", "hp")]
+  settings = [s for s in options.settings(Config) if s.name not in ("method", "dataset", "hp")]
   kind = inspect.Parameter.KEYWORD_ONLY
-  own = [inspect.Parameter(one.name, kind, default=one.default, annotation=one.annotation) for one in given]
+  keywords = [inspect.Parameter(s.name, kind, default=s.default, annotation=s.annotation) for s in settings]
   signature = inspect.signature(function)
   *first, rest = signature.parameters.values()
   hp = rest.replace(name="hp")
-  function.__signature__ = signature.replace(parameters=[*first, *own, hp])  # type: ignore[attr-defined]
-  texts = "".join(f"\n      {one.name}: {one.help}" for one in given)
+  function.__signature__ = signature.replace(parameters=[*first, *keywords, hp])  # type: ignore[attr-defined]
+  texts = "".join(f"\n      {s.name}: {s.help}" for s in settings)
   function.__doc__ = (function.__doc__ or "").replace(" SETTINGS", texts)
 
 
@@ -163,12 +163,12 @@ def load_encoder(directory: str | os.PathLike[str]) -> tuple[nn.Representation, 
   tree, saved = checkpoint.restore_encoder(Path(directory))
   meta = Meta.read(saved)
   config = meta.config
-  told = {
+  facts = {
     "method": config.method, "encoder": config.encoder, "features": meta.features, "modality": meta.modality,
     "x_shape": list(config.x_shape), "task": meta.task, "class_names": list(meta.names), "config": config.to_json(),
     "step": meta.step,
   }  # fmt: skip
-  return runs.representation(meta, tree), told
+  return runs.representation(meta, tree), facts
 
 
 def classify(

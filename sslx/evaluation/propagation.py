@@ -108,8 +108,8 @@ def nearest(queries: np.ndarray, bank: np.ndarray, k: int, themselves: bool = Fa
   on_device, out = jnp.asarray(bank), []
   for start in range(0, len(queries), CHUNK):
     rows = queries[start : start + CHUNK]
-    own = np.arange(start, start + len(rows)) if themselves else np.full(len(rows), len(bank))
-    out.append(np.asarray(_most_similar(jnp.asarray(rows), on_device, jnp.asarray(own), k)))
+    forbidden = np.arange(start, start + len(rows)) if themselves else np.full(len(rows), len(bank))
+    out.append(np.asarray(_most_similar(jnp.asarray(rows), on_device, jnp.asarray(forbidden), k)))
   return np.concatenate(out)
 
 
@@ -142,13 +142,13 @@ def propagate(
   """
   given = np.zeros((len(graph.bank), num_classes), np.float32)
   given[rows, labels] = 1
-  found = given
+  spread = given
   for _ in range(ITERATIONS):
-    found = ALPHA * (graph.smooth @ found) + (1 - ALPHA) * given
+    spread = ALPHA * (graph.smooth @ spread) + (1 - ALPHA) * given
   if class_mass:
     share = np.bincount(labels, minlength=num_classes) / len(labels)
-    found = found * (share / np.maximum(found.sum(0), 1e-12)).astype(np.float32)
-  belief = found / np.maximum(found.sum(1, keepdims=True), 1e-30)
+    spread = spread * (share / np.maximum(spread.sum(0), 1e-12)).astype(np.float32)
+  belief = spread / np.maximum(spread.sum(1, keepdims=True), 1e-30)
   chosen = {"k": graph.k, "alpha": ALPHA, "class_mass": class_mass}
   return Propagated(graph, belief.astype(np.float32), chosen)
 

@@ -55,10 +55,10 @@ class Recipe:
   def __post_init__(self) -> None:
     options.check_choices(self)
     object.__setattr__(self, "learning_rates", tuple(self.learning_rates))
-    for one in options.settings(Recipe):
-      value = getattr(self, one.name)
-      if one.name != "weight_decay" and isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
-        raise UserError(f"--{one.flag or one.name}={value:g}: must be positive.")
+    for each in options.settings(Recipe):
+      value = getattr(self, each.name)
+      if each.name != "weight_decay" and isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+        raise UserError(f"--{each.flag or each.name}={value:g}: must be positive.")
     if not self.learning_rates or min(self.learning_rates) <= 0:
       rates = ",".join(f"{rate:g}" for rate in self.learning_rates)
       raise UserError(f"--finetune_learning_rates={rates}: expected positive numbers.")

@@ -75,12 +75,12 @@ def self_training(
     logits, stats = classify(params, state["encoder"], batch["view"], True)
     taught = jax.nn.softmax(classify(state["teacher"], state["encoder"], batch["x"], False)[0])
     known, label = batch["known"], batch["y"]
-    own = jnp.where(known, label, task.decide(taught))
+    target = jnp.where(known, label, task.decide(taught))
     sure = known | (taught.max(1) >= threshold)
     r = state["done"] / steps
-    first, second = losses.cross_entropies(logits, label), losses.cross_entropies(logits, own)
+    first, second = losses.cross_entropies(logits, label), losses.cross_entropies(logits, target)
     value = ((1 - r) * batch["told"] * first + r * sure * second).mean()
-    metrics = {"teacher_sure": sure.mean(), "teacher_agrees": (own == label).mean()}
+    metrics = {"teacher_sure": sure.mean(), "teacher_agrees": (target == label).mean()}
     return value, ({**state, "encoder": stats}, metrics)
 
   def update(params: Params, state: State, step: Array) -> State:

@@ -65,12 +65,12 @@ def restore(directory: Path, template: TrainState, only: int | None = None) -> T
     UserError: checkpoints exist and none is intact, or they are of another architecture.
   """
   plain = _plain(template)
-  found = _newest_intact(
+  intact = _newest_intact(
     directory, "state", ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, plain)), only
   )
-  if found is None:
+  if intact is None:
     return None
-  state = found[0]
+  state = intact[0]
   if jax.tree.map(np.shape, plain) != jax.tree.map(np.shape, state):
     raise UserError(f"{directory}: this checkpoint is of another architecture; use --fresh to start over.")
   ts = TrainState(**jax.tree.map(jax.numpy.asarray, state))
@@ -86,10 +86,10 @@ def restore_encoder(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     UserError: no checkpoint there, or none intact.
   """
   directory, only = locate(directory)
-  found = _newest_intact(directory, "encoder", ocp.args.StandardRestore(), only)
-  if found is None:
+  intact = _newest_intact(directory, "encoder", ocp.args.StandardRestore(), only)
+  if intact is None:
     raise UserError(f"--checkpoint={directory}: no checkpoint in this folder.")
-  return found
+  return intact
 
 
 def locate(directory: Path) -> tuple[Path, int | None]:

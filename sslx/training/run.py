@@ -51,8 +51,9 @@ class Meta(NamedTuple):
   def read(cls, saved: Mapping[str, Any]) -> "Meta":
     """Of `to_json`, or of a checkpoint that an older sslx wrote, when images and classes were all there was."""
     names = saved.get("names", saved.get("class_names"))
-    told = saved.get("modality", "image"), saved.get("task", "classification")
-    return cls(Config.read(saved["config"]), saved["features"], *told, tuple(names or ()), saved.get("step"))
+    modality, task = saved.get("modality", "image"), saved.get("task", "classification")
+    config = Config.read(saved["config"])
+    return cls(config, saved["features"], modality, task, tuple(names or ()), saved.get("step"))
 
   def build_encoder(self, precision: str | None = None) -> nn.Encoder:
     """Its architecture, in the precision of pretraining unless another is given."""
@@ -207,8 +208,8 @@ def run(
   step = make_train_step(plan.pretext, plan.tx, prepare, config.accumulate)
   watching = []
   if plan.watched:
-    own = make_watch(plan.pretext, prepare, plan.watched, part_size(plan.batch_size, config.accumulate))
-    watching = [hooks.watching(joined([own, *watches]), plan.steps, looped.log_every)]
+    watch = make_watch(plan.pretext, prepare, plan.watched, part_size(plan.batch_size, config.accumulate))
+    watching = [hooks.watching(joined([watch, *watches]), plan.steps, looped.log_every)]
   return loop.fit(ts, step, plan.data, looped, [*watching, *beside, _collapse()])
 
 

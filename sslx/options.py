@@ -149,25 +149,25 @@ def setting(default: Any, help: str, flag: str | None = "", texts: bool = False)
 
 def settings(kind: type) -> list[Setting]:
   """The settings of a dataclass, in order; fields that are none are left out."""
-  hints, found = typing.get_type_hints(kind), []
+  hints, all_settings = typing.get_type_hints(kind), []
   for field in dataclasses.fields(kind):
     if "help" in field.metadata:
       default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore
       flag = field.name if field.metadata["flag"] == "" else field.metadata["flag"]
-      found.append(
+      all_settings.append(
         Setting(field.name, flag, hints[field.name], default, field.metadata["help"], field.metadata["texts"])
       )
-  return found
+  return all_settings
 
 
 def check_choices(values: Any) -> None:
   """Raises UserError for a setting of a dataclass that is none of its Literal's values."""
-  for one in settings(type(values)):
-    kinds = typing.get_args(one.annotation) if _is_union(one.annotation) else (one.annotation,)
+  for each in settings(type(values)):
+    kinds = typing.get_args(each.annotation) if _is_union(each.annotation) else (each.annotation,)
     known = [value for kind in kinds if typing.get_origin(kind) is Literal for value in typing.get_args(kind)]
-    value = getattr(values, one.name)
+    value = getattr(values, each.name)
     if known and value is not None and value not in known:
-      raise UserError(f"--{one.flag or one.name}={value}: unknown.{nearest(str(value), known)}")
+      raise UserError(f"--{each.flag or each.name}={value}: unknown.{nearest(str(value), known)}")
 
 
 def _is_union(annotation: Any) -> bool:

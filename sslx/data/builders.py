@@ -110,9 +110,7 @@ def _prepare(cls: type[_Idx], folder: Path, request: Request) -> None:
   splits = read_idx_folder(folder)  # before TFDS sees anything, so that a bad file is told in our own words
   for part, split in splits.items():
     if split.x.shape[1:] != (28, 28, 1):
-      raise UserError(
-        f"{folder}: {part} images are {split.x.shape[1:]}, not (28, 28, 1): this is not {cls.name[5:]}"
-      )
+      raise UserError(f"{folder}: {part} images are {split.x.shape[1:]}, not (28, 28, 1): this is not {cls.name[5:]}")
     assert split.y is not None
     if split.y.max() >= len(cls.CLASS_NAMES):
       raise UserError(f"{folder}: {part} label {split.y.max()} is outside 0..{len(cls.CLASS_NAMES) - 1}")

@@ -56,7 +56,9 @@ class Method(NamedTuple):
 
   def refuses(self, name: str, modality: Modality) -> UserError:
     """That it does not take such data."""
-    return UserError(f"--method={name}: takes {' or '.join(self.modalities)} data, and this data set is {modality.name}.")
+    return UserError(
+      f"--method={name}: takes {' or '.join(self.modalities)} data, and this data set is {modality.name}."
+    )
 
 
 METHODS: dict[str, Method] = {

@@ -120,8 +120,8 @@ def sinkhorn(scores: Array, epsilon: float, iterations: int = 3) -> Array:
 
 def swapped(q1: Array, q2: Array, logits1: Array, logits2: Array) -> Array:
   """Mean cross-entropy [H(q2, p1) + H(q1, p2)] / 2 of two views, p = softmax(logits), all [B,K] (SwAV eq. 2, DINO eq. 3)."""
-  one, two = optax.softmax_cross_entropy(logits1, q2), optax.softmax_cross_entropy(logits2, q1)
-  return (one.mean() + two.mean()) / 2
+  first, second = optax.softmax_cross_entropy(logits1, q2), optax.softmax_cross_entropy(logits2, q1)
+  return (first.mean() + second.mean()) / 2
 
 
 def perplexity(p: Array) -> Array:
@@ -186,13 +186,13 @@ def barlow_twins(z1: Array, z2: Array, off_diagonal: float) -> Array:
 def vicreg(z1: Array, z2: Array, invariance: float, variance: float, covariance: float) -> Array:
   """invariance * mse + variance * hinge(1 - std) + covariance * squared covariances (Bardes et al. 2022, eq. 1 to 6)."""
 
-  def one(z: Array) -> tuple[Array, Array]:
+  def terms(z: Array) -> tuple[Array, Array]:
     centred, (n, d) = z - z.mean(axis=0), z.shape
     std = jnp.sqrt(jnp.square(centred).sum(axis=0) / (n - 1) + 1e-4)
     c = centred.T @ centred / (n - 1)
     return jnp.maximum(1 - std, 0).mean(), (jnp.square(c).sum() - jnp.square(jnp.diagonal(c)).sum()) / d
 
-  (v1, c1), (v2, c2) = one(z1), one(z2)
+  (v1, c1), (v2, c2) = terms(z1), terms(z2)
   return invariance * jnp.square(z1 - z2).mean() + variance * (v1 + v2) + covariance * (c1 + c2)
 
 

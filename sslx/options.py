@@ -80,9 +80,13 @@ def resolve(factory: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
 def _convert(value: str, annotation: Any, where: str) -> Any:
   wanted = _type_name(annotation)
   if _is_union(annotation):
-    if value == "none":
+    kinds = [a for a in typing.get_args(annotation) if a is not types.NoneType]
+    if value == "none" and len(kinds) < len(typing.get_args(annotation)):
       return None
-    annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
+    words = [word for kind in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind)]
+    if value in words:
+      return value
+    annotation = next((a for a in kinds if typing.get_origin(a) is not Literal), kinds[0])
   origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
   if origin is Literal:
     if value not in arguments:
@@ -106,8 +110,8 @@ def _type_name(annotation: Any) -> str:
     return " | ".join(arguments)
   if origin is tuple:
     return "integers joined by -, such as 32-64-128"
-  if origin in (types.UnionType, typing.Union):
-    return " or none".join([_type_name(a) for a in arguments if a is not types.NoneType] + [""])
+  if _is_union(annotation):
+    return " or ".join("none" if a is types.NoneType else _type_name(a) for a in typing.get_args(annotation))
   return {int: "integer", float: "float", bool: "true or false", str: "text"}.get(annotation, str(annotation))
 
 
@@ -149,15 +153,15 @@ def setting(default: Any, help: str, flag: str | None = "", texts: bool = False)
 
 def settings(kind: type) -> list[Setting]:
   """The settings of a dataclass, in order; fields that are none are left out."""
-  hints, found = typing.get_type_hints(kind), []
+  hints, all_settings = typing.get_type_hints(kind), []
   for field in dataclasses.fields(kind):
     if "help" in field.metadata:
       default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore
       flag = field.name if field.metadata["flag"] == "" else field.metadata["flag"]
-      found.append(
+      all_settings.append(
         Setting(field.name, flag, hints[field.name], default, field.metadata["help"], field.metadata["texts"])
       )
-  return found
+  return all_settings
 
 
 def check_choices(values: Any) -> None:

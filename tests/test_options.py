@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import pytest
@@ -136,7 +137,7 @@ def test_nearest():
 class Settings:
   name: str = setting("mnist", "Which one.")
   rate: float | None = setting(None, "How fast.", flag="learning_rate")
-  hp: dict[str, str] = setting({}, "More; repeatable.", texts=True)
+  hp: Mapping[str, str] = setting({}, "More; repeatable.", texts=True)
   kind: Literal["adamw", "sgd"] | None = setting(None, "Of optimiser.")
   schedule: Literal["cosine", "constant"] = setting("cosine", "Of the rate.", flag=None)
   shape: tuple[int, ...] = ()
@@ -154,8 +155,8 @@ def test_settings_are_the_fields_with_a_help_in_order():
 
 def test_every_instance_has_its_own_dict():
   one, other = Settings(), Settings()
-  one.hp["a"] = "b"
-  assert other.hp == {}
+  assert one.hp is not other.hp
+  assert one.hp == other.hp == {}
   assert options.settings(Settings)[2].default == {}
 
 

@@ -1,4 +1,4 @@
-"""Which images make up step k, and a way to have them read ahead: pure functions of the seed."""
+"""Which examples make up step k, and a way to have them read ahead: pure functions of the seed."""
 
 import dataclasses
 import functools
@@ -10,13 +10,13 @@ from sslx.data.types import LazyArray
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
-  """The order, i32[n], in which epoch number `epoch` visits n images."""
+  """The order, i32[n], in which epoch number `epoch` visits n examples."""
   return np.random.default_rng([seed, epoch]).permutation(n).astype(np.int32)
 
 
 @dataclasses.dataclass(frozen=True)
 class StepIndices(Sequence):
-  """Element i is i32[B], the images of step `first_step + i`. Costs one permutation an epoch, whatever its length."""
+  """Element i is i32[B], the examples of step `first_step + i`. Costs one permutation an epoch, whatever its length."""
 
   seed: int
   n: int
@@ -41,11 +41,11 @@ class StepIndices(Sequence):
 def step_indices(
   seed: int, n: int, batch_size: int, first_step: int, last_step: int, shuffle: bool = True
 ) -> StepIndices:
-  """The images of steps first_step .. last_step - 1 as a lazy sequence of i32[B].
+  """The examples of steps first_step .. last_step - 1 as a lazy sequence of i32[B].
 
   Every epoch visits its own `epoch_order` and drops the remainder: n // B steps an epoch, B = min(batch_size, n).
   Step k depends on nothing but (seed, n, batch_size, k), so a run resumed at k sees what the uninterrupted one saw.
-  shuffle: False visits the images in their own order, the same in every epoch.
+  shuffle: False visits the examples in their own order, the same in every epoch.
 
   Raises:
     ValueError: n or batch_size below one, or a negative first_step.
@@ -55,22 +55,22 @@ def step_indices(
   return StepIndices(seed, n, min(batch_size, n), first_step, last_step, shuffle)
 
 
-def stream(images: np.ndarray | LazyArray, indices: Iterable[np.ndarray], num_threads: int) -> Iterator[np.ndarray]:
-  """u8[B,H,W,C] batches `images[i] for i in indices`, in that order, read ahead by grain in `num_threads` threads.
+def stream(x: np.ndarray | LazyArray, indices: Iterable[np.ndarray], num_threads: int) -> Iterator[np.ndarray]:
+  """Batches x[i], [B,...], for i in indices, in that order, read ahead by grain in `num_threads` threads.
 
   Args:
-    images: u8[N,H,W,C], lazy or not.
+    x: [N,...], lazy or not.
     indices: i32[B] arrays; a sequence (as from `step_indices`) is read as it goes, an iterator is listed first.
     num_threads: 0 reads in the calling thread.
 
   Raises:
-    UserError: from within the iteration, if an image cannot be read.
+    UserError: from within the iteration, if an example cannot be read.
   """
   import grain
 
   source = indices if isinstance(indices, Sequence) else list(indices)
   read_ahead = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
-  return iter(grain.MapDataset.source(source).map(lambda i: images[i]).to_iter_dataset(read_ahead))
+  return iter(grain.MapDataset.source(source).map(lambda i: x[i]).to_iter_dataset(read_ahead))
 
 
 @functools.lru_cache(maxsize=4)  # threads reading ahead may straddle two epochs

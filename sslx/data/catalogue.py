@@ -60,17 +60,17 @@ def _names() -> list[str]:
 def _prepared(request: Request) -> Any:  # a TFDS builder, or None
   name, config, version = _parse(request)
   root = Path(request.data_dir) / name
-  found = sorted(_versions(root / config) if config else _versions(root))
-  if not found and not config:
+  prepared = sorted(_versions(root / config) if config else _versions(root))
+  if not prepared and not config:
     configs = sorted(entry.name for entry in root.iterdir() if _versions(entry)) if root.is_dir() else []
     if len(configs) > 1:
       raise UserError(f"{request.spec}: {root} holds several configurations; name one: tfds:{name}/{configs[0]}")
-    found = sorted(_versions(root / configs[0])) if configs else []
+    prepared = sorted(_versions(root / configs[0])) if configs else []
   if version:
-    found = [(key, path) for key, path in found if path.name == version]
-  if not found:
+    prepared = [(key, path) for key, path in prepared if path.name == version]
+  if not prepared:
     return None
-  folder = found[-1][1]
+  folder = prepared[-1][1]
   try:
     builder: Any = tfds.builder_from_directory(folder)
   except (AttributeError, ImportError, TypeError):

@@ -34,12 +34,12 @@ def load_folder(request: Request) -> Dataset:
 
   files, labels = {}, {}
   for part in ("train", "test"):
-    found = [_images(root / part / name) for name in class_names]
-    empty = [name for name, paths in zip(class_names, found, strict=True) if not paths]
+    by_class = [_images(root / part / name) for name in class_names]
+    empty = [name for name, paths in zip(class_names, by_class, strict=True) if not paths]
     if part == "train" and empty:
       raise UserError(f"{root / part / empty[0]}: holds no images ({', '.join(_EXTENSIONS)})")
-    files[part] = [path for paths in found for path in paths]
-    labels[part] = np.repeat(np.arange(len(class_names), dtype=np.int32), [len(paths) for paths in found])
+    files[part] = [path for paths in by_class for path in paths]
+    labels[part] = np.repeat(np.arange(len(class_names), dtype=np.int32), [len(paths) for paths in by_class])
     if not files[part]:
       raise UserError(f"{root / part}: holds no images ({', '.join(_EXTENSIONS)})")
   if (root / "unlabeled").is_dir():
@@ -62,13 +62,13 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _images(folder: Path) -> list[str]:
-  found = []
+  paths = []
   for where, folders, names in os.walk(folder, followlinks=True):
     folders[:] = sorted(name for name in folders if not name.startswith("."))
-    found += [
+    paths += [
       os.path.join(where, name) for name in names if name.lower().endswith(_EXTENSIONS) and not name.startswith(".")
     ]
-  return sorted(found)
+  return sorted(paths)
 
 
 def _common_shape(paths: list[str], image_size: int | None) -> tuple[int, int, int]:

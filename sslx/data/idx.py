@@ -73,14 +73,14 @@ def read_idx_folder(folder: str | Path) -> dict[str, Split]:
   for part, name in (("train", "train"), ("t10k", "test")):
     arrays, paths = [], []
     for what in ("images", "labels"):
-      found = find_idx(folder, part, what)
-      if found is None:
+      place = find_idx(folder, part, what)
+      if place is None:
         expected = f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte.gz"
         raise UserError(
           f"{Path(folder) / expected}: missing; the folder must hold the four IDX files of MNIST's naming"
         )
-      paths.append(found[0])
-      arrays.append(read_idx(*found))
+      paths.append(place[0])
+      arrays.append(read_idx(*place))
     images, labels = arrays
     if len(images) != len(labels):
       raise UserError(f"{paths[0]}: {len(images)} images, but {paths[1].name} holds {len(labels)} labels")

@@ -35,10 +35,10 @@ def digits(
   """
 
   def view(key: Array, x: Array) -> Array:
-    one, two, three = jax.random.split(key, 3)
-    x = augment.digit_view(one, x, degrees, scale, shift, shear, elastic, contrast)
-    x = augment.thickness(two, x, thickness) if thickness else x
-    return augment.erase(three, x, erase) if erase else x
+    keys = jax.random.split(key, 3)
+    x = augment.digit_view(keys[0], x, degrees, scale, shift, shear, elastic, contrast)
+    x = augment.thickness(keys[1], x, thickness) if thickness else x
+    return augment.erase(keys[2], x, erase) if erase else x
 
   return view
 

@@ -43,7 +43,7 @@ def read(outputs: Mapping[str, Array], spec: str) -> Array:
   [B,C], reads the same in every way.
   """
 
-  def one(x: Array, how: str) -> Array:
+  def read_block(x: Array, how: str) -> Array:
     how, _, half = how.partition("@")
     if half:
       middle = x.shape[-1] // 2
@@ -52,4 +52,4 @@ def read(outputs: Mapping[str, Array], spec: str) -> Array:
       x = grid_pool(x, int(re.sub(r"\D", "", how) or 1), jnp.max if how.startswith("max") else jnp.mean)
     return x.reshape(len(x), -1)
 
-  return jnp.concatenate([one(outputs[b], how) for b, how in check_reading(spec, list(outputs))], axis=1)
+  return jnp.concatenate([read_block(outputs[b], how) for b, how in check_reading(spec, list(outputs))], axis=1)

@@ -51,10 +51,10 @@ def warp(x: Array, affine: Array, displacement: Array) -> Array:
   linear = jnp.einsum("bij,jhw->bihw", affine[:, :, :2], grid)
   source = linear + (affine[:, :, 2] * centre)[:, :, None, None] + centre[:, None, None] + displacement
 
-  def one(image: Array, at: Array) -> Array:
+  def warp_image(image: Array, at: Array) -> Array:
     return jax.vmap(lambda channel: map_coordinates(channel, [at[0], at[1]], order=1), -1, -1)(image)
 
-  return jax.vmap(one)(x, source)
+  return jax.vmap(warp_image)(x, source)
 
 
 def intensity(key: Array, x: Array, strength: float) -> Array:

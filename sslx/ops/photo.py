@@ -46,9 +46,7 @@ def rgb_to_hsv(x: Array) -> Array:
   span = value - least
   safe = jnp.where(span > 0, span, 1.0)
   # channels among each other: XLA may compute x anew beside its maximum and round it differently, so that none equals it
-  sector = jnp.where(
-    (r >= g) & (r >= b), (g - b) / safe, jnp.where(g >= b, 2 + (b - r) / safe, 4 + (r - g) / safe)
-  )
+  sector = jnp.where((r >= g) & (r >= b), (g - b) / safe, jnp.where(g >= b, 2 + (b - r) / safe, 4 + (r - g) / safe))
   hue = jnp.where(span > 0, (sector / 6) % 1.0, 0.0)
   return jnp.stack([hue, span / jnp.where(value > 0, value, 1.0), value], axis=-1)
 

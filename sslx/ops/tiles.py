@@ -86,21 +86,21 @@ def draw_corners(key: Array, batch: int, where: Layout) -> Array:
 def cut(image: Array, corners: Array, size: tuple[int, int]) -> Array:
   """[B,H,W,C], corners i32 [B,n,2] -> tiles [B,n,*size,C]."""
 
-  def one(image: Array, corner: Array) -> Array:
+  def cut_one(image: Array, corner: Array) -> Array:
     return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (*size, image.shape[-1]))
 
-  return jax.vmap(jax.vmap(one, (None, 0)))(image, corners)
+  return jax.vmap(jax.vmap(cut_one, (None, 0)))(image, corners)
 
 
 def place(tiles: Array, corners: Array, shape: tuple[int, ...]) -> Array:
   """Tiles [B,n,h,w,C] at corners i32 [B,n,2] of grey images [B,*shape]: the inverse of `cut` where they lie."""
 
-  def one(canvas: Array, tile_corner: tuple[Array, Array]) -> tuple[Array, None]:
+  def place_one(canvas: Array, tile_corner: tuple[Array, Array]) -> tuple[Array, None]:
     tile, corner = tile_corner
     return jax.lax.dynamic_update_slice(canvas, tile, (corner[0], corner[1], 0)), None
 
   empty = jnp.full(shape, 0.5, tiles.dtype)
-  return jax.vmap(lambda tiles, corners: jax.lax.scan(one, empty, (tiles, corners))[0])(tiles, corners)
+  return jax.vmap(lambda tiles, corners: jax.lax.scan(place_one, empty, (tiles, corners))[0])(tiles, corners)
 
 
 def resize(tiles: Array, size: tuple[int, int]) -> Array:

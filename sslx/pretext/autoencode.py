@@ -7,7 +7,7 @@ by layer; here trained at once, see `stacked_denoise` for the former).
 """
 
 from sslx import nn
-from sslx.pretext.families.autoencoder import Decoder, autoencoder
+from sslx.pretext.families.autoencoder import Decoder, Widths, autoencoder
 from sslx.types import Pretext
 
 
@@ -17,7 +17,7 @@ def autoencode(
   output: str = "sigmoid",
   loss: str = "bce",
   decoder: Decoder = "auto",
-  decoder_widths: tuple[int, ...] | None = (),
+  decoder_widths: Widths = "auto",
 ) -> Pretext:
   """Plain autoencoder. output + loss: sigmoid + bce, linear + mse or sigmoid + mse; relu outputs are refused.
 
@@ -25,7 +25,7 @@ def autoencode(
   --encoder=mlp:widths=1000-500-250,code=30 --hp=decoder_widths=250.
 
   decoder: conv, mlp, tied (the transposed weights of a dense encoder), or auto: conv for a convolutional encoder.
-  decoder_widths: widths of the decoder's layers from the code to the image; empty mirrors the encoder; none is a
+  decoder_widths: widths of the decoder's layers from the code to the image; auto mirrors the encoder; none is a
     single linear layer, whose rows (or kernels) are then the images that the code units stand for.
   """
   return autoencoder(encoder, output, loss, decoder, decoder_widths)

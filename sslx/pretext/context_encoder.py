@@ -22,7 +22,7 @@ import numpy as np
 from sslx import losses, nn
 from sslx.ops.holes import HOLES, check_fraction
 from sslx.pretext.families import common
-from sslx.pretext.families.autoencoder import decoder_for
+from sslx.pretext.families.autoencoder import Widths, decoder_for
 from sslx.pretext.inpaint import fill
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
@@ -50,7 +50,7 @@ def context_encoder(
   rec: float = 0.999,
   adv: float = 0.001,
   discriminator_rate: float = 0.1,
-  decoder_widths: tuple[int, ...] = (),
+  decoder_widths: Widths = "auto",
 ) -> Pretext:
   """Context encoder: inpainting of the centre, with an adversary.
 
@@ -58,7 +58,7 @@ def context_encoder(
   band, overlap: pixels of context around the hole that are predicted too, and their weight in the squared error.
   rec, adv: weights of the squared error and of the adversary's opinion; adv=0 leaves a discriminator that nobody fears.
   discriminator_rate: its learning rate as a multiple of the others'.
-  decoder_widths: widths of the decoder's layers from the code to the region; empty mirrors the encoder.
+  decoder_widths: widths of the decoder's layers from the code to the region; auto mirrors the encoder.
   """
   check_fraction(fraction)
   for name, value in {"band": band, "overlap": overlap, "rec": rec, "adv": adv}.items():

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from sslx import nn
 from sslx.nn.encoders import DenseBlock
 from sslx.pretext.families import checks, common
-from sslx.pretext.families.autoencoder import Decoder, autoencoder
+from sslx.pretext.families.autoencoder import Decoder, Widths, autoencoder
 from sslx.types import Array, Params, Pretext, State, UserError
 
 
@@ -34,7 +34,7 @@ def contractive(
   output: str = "sigmoid",
   loss: str = "bce",
   decoder: Decoder = "auto",
-  decoder_widths: tuple[int, ...] | None = (),
+  decoder_widths: Widths = "auto",
 ) -> Pretext:
   """Autoencoder with a penalty on the Jacobian of the code h (the encoder's last block) in the image x.
 
@@ -58,7 +58,7 @@ def contractive(
       "--hp=jacobian=closed: needs one sigmoid layer, --encoder=mlp:widths=1000,code=0,activation=sigmoid; "
       "use jacobian=estimate for other encoders."
     )
-  if decoder == "auto" and dense and decoder_widths == ():
+  if decoder == "auto" and dense and decoder_widths == "auto":
     decoder = "tied"
 
   def estimate(params: Params, state: State, key: Array, image: Array) -> Array:

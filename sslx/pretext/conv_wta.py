@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from sslx import nn
 from sslx.ops.sparsity import lifetime, spatial
 from sslx.pretext.families import checks, common
-from sslx.pretext.families.autoencoder import Decoder, autoencoder
+from sslx.pretext.families.autoencoder import Decoder, Widths, autoencoder
 from sslx.types import Array, Params, Pretext, State
 
 
@@ -26,14 +26,14 @@ def conv_wta(
   output: str = "linear",
   loss: str = "mse",
   decoder: Decoder = "conv",
-  decoder_widths: tuple[int, ...] | None = None,
+  decoder_widths: Widths = None,
 ) -> Pretext:
   """Autoencoder with spatial, then lifetime sparsity on the maps of the encoder's last block.
 
   An encoder that ends in a dense layer has no maps: its units get lifetime sparsity alone, as in `wta`.
 
   rate: fraction of the batch for which every map stays on while training; at least one sample, ties broken.
-  decoder_widths: none: a single linear transposed convolution; empty mirrors the encoder.
+  decoder_widths: none: a single linear transposed convolution; auto mirrors the encoder.
   """
   checks.share(rate=rate)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from sslx import nn
 from sslx.ops.corrupt import NOISES
 from sslx.pretext.autoencode import autoencode
-from sslx.pretext.families.autoencoder import Decoder
+from sslx.pretext.families.autoencoder import Decoder, Widths
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -29,14 +29,14 @@ def denoise(
   output: str = "sigmoid",
   loss: str = "bce",
   decoder: Decoder = "mlp",
-  decoder_widths: tuple[int, ...] | None = (),
+  decoder_widths: Widths = "auto",
 ) -> Pretext:
   """Autoencoder on corrupted inputs with clean targets.
 
   The defaults were chosen on the last 10,000 training images of MNIST and Fashion-MNIST: strong corruption, and a
   decoder that goes through 64 units, so that the encoder is the better part of the reconstruction.
 
-  decoder_widths: widths of the decoder's layers from the code to the image; empty: 64-512 for mlp, else the mirrored
+  decoder_widths: widths of the decoder's layers from the code to the image; auto: 64-512 for mlp, else the mirrored
     encoder; none: a single linear layer.
   level: standard deviation of gaussian noise; fraction of pixels for masking and salt_pepper.
   alpha, beta: weights of the selected and of the other pixels in the loss.
@@ -44,7 +44,7 @@ def denoise(
   if not (level >= 0 and (noise == "gaussian" or level <= 1)):
     limit = "at least 0" if noise == "gaussian" else "in [0, 1]: the fraction of pixels"
     raise UserError(f"--hp=level={level:g}: must be {limit}.")
-  if decoder == "mlp" and decoder_widths == ():
+  if decoder == "mlp" and decoder_widths == "auto":
     decoder_widths = (64, 512)
   plain = autoencode(encoder, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
 

@@ -53,10 +53,10 @@ def dino(
     z1, z2, state = base.project(params, state, view)
     t1, t2, moved = base.project(target["params"], target["state"], view)
     s1, s2 = c.score(params, z1, z2)
-    said1, said2 = c.score(target["params"], t1, t2)
-    q1, q2 = (jax.nn.softmax((said - center) / teacher_temperature) for said in (said1, said2))
+    teacher1, teacher2 = c.score(target["params"], t1, t2)
+    q1, q2 = (jax.nn.softmax((scores - center) / teacher_temperature) for scores in (teacher1, teacher2))
     value = losses.swapped(q1, q2, s1 / temperature, s2 / temperature)
-    center = averages.ema(center, (said1 + said2).mean(axis=0) / 2, center_momentum)
+    center = averages.ema(center, (teacher1 + teacher2).mean(axis=0) / 2, center_momentum)
     metrics = {
       "prototypes_used": losses.perplexity(q1.mean(axis=0)),  # 1: all images the same one
       "teacher_perplexity": losses.perplexity(q1).mean(),  # K: says nothing of any image

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from sslx import losses, nn
 from sslx.ops.holes import HOLES, check_fraction
 from sslx.pretext.autoencode import autoencode
-from sslx.pretext.families.autoencoder import Decoder
+from sslx.pretext.families.autoencoder import Decoder, Widths
 from sslx.types import Array, Batch, Params, Pretext, State
 
 
@@ -35,7 +35,7 @@ def inpaint(
   output: str = "sigmoid",
   loss: str = "bce",
   decoder: Decoder = "mlp",
-  decoder_widths: tuple[int, ...] | None = (),
+  decoder_widths: Widths = "auto",
 ) -> Pretext:
   """Predicts hidden parts of images from the rest. Its psnr is to be held against fill_psnr, that of the filled input.
 
@@ -44,11 +44,11 @@ def inpaint(
   hole: blocks or shapes are random, centre is always the same, bottom and right are predicted from the other side.
   fraction: hidden part of the image; for bottom and right of its height or width.
   region: what the loss (and psnr) is the mean of: the hole of each image, or the whole image.
-  decoder_widths: widths of the decoder's layers from the code to the image; empty: 64-512 for mlp, else the mirrored
+  decoder_widths: widths of the decoder's layers from the code to the image; auto: 64-512 for mlp, else the mirrored
     encoder; none: a single linear layer.
   """
   check_fraction(fraction)
-  if decoder == "mlp" and decoder_widths == ():
+  if decoder == "mlp" and decoder_widths == "auto":
     decoder_widths = (64, 512)
   plain = autoencode(encoder, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
 

@@ -6,7 +6,7 @@ Noroozi, Favaro: Unsupervised Learning of Visual Representations by Solving Jigs
 One encoder f, with one dense layer after it (the paper's fc6), reads every tile on its own. So the tiles are encoded
 once, and their features are handed to the head in several orders: `puzzles` examples for little more than the price of
 one. Tiles stand apart and move at random, as in the paper, or edges that continue would give the answer away. Ours: the
-2x2 puzzle, sizes in proportion to the image, and a choice of standardisation (probes read raw images).
+2x2 puzzle, sizes in proportion to the image, and a choice of standardisation (features are read of images as they are).
 """
 
 import functools

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from sslx import nn
 from sslx.pretext.families import common
-from sslx.pretext.families.autoencoder import Decoder, autoencoder
+from sslx.pretext.families.autoencoder import Decoder, Widths, autoencoder
 from sslx.types import Array, Params, Pretext, State, UserError
 
 ACTIVE = 0.1  # activity above which an activation is counted as active
@@ -44,7 +44,7 @@ def sparse(
   output: str = "sigmoid",
   loss: str = "bce",
   decoder: Decoder = "auto",
-  decoder_widths: tuple[int, ...] | None = (),
+  decoder_widths: Widths = "auto",
 ) -> Pretext:
   """Autoencoder with a penalty on the activity of the code: the output h of the encoder's last block.
 

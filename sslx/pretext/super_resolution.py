@@ -17,7 +17,7 @@ import numpy as np
 
 from sslx import losses, nn
 from sslx.pretext.autoencode import autoencode
-from sslx.pretext.families.autoencoder import Decoder
+from sslx.pretext.families.autoencoder import Decoder, Widths
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -43,7 +43,7 @@ def super_resolution(
   output: str = "sigmoid",
   loss: str = "bce",
   decoder: Decoder = "mlp",
-  decoder_widths: tuple[int, ...] | None = (),
+  decoder_widths: Widths = "auto",
 ) -> Pretext:
   """Restores images that were made `factor` times smaller. Its psnr is to be held against bicubic_psnr, the input's.
 
@@ -51,12 +51,12 @@ def super_resolution(
 
   factor: 2 or 4.
   residual: predict the difference to the bicubic image (halved and shifted into [0, 1], so that every output fits).
-  decoder_widths: widths of the decoder's layers from the code to the image; empty: 512 for mlp, else the mirrored
+  decoder_widths: widths of the decoder's layers from the code to the image; auto: 512 for mlp, else the mirrored
     encoder; none: a single linear layer.
   """
   if factor not in (2, 4):
     raise UserError(f"--hp=factor={factor}: must be 2 or 4.")
-  if decoder == "mlp" and decoder_widths == ():
+  if decoder == "mlp" and decoder_widths == "auto":
     decoder_widths = (512,)
   plain = autoencode(encoder, output=output, loss=loss, decoder=decoder, decoder_widths=decoder_widths)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from sslx import nn
 from sslx.pretext.families import common
-from sslx.pretext.families.autoencoder import Decoder, autoencoder
+from sslx.pretext.families.autoencoder import Decoder, Widths, autoencoder
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 
@@ -36,7 +36,7 @@ def vae(
   output: str = "sigmoid",
   loss: str = "bce",
   decoder: Decoder = "auto",
-  decoder_widths: tuple[int, ...] | None = (),
+  decoder_widths: Widths = "auto",
 ) -> Pretext:
   """Autoencoder whose code is drawn from a posterior: its mean is the encoder's last block, and so are the features.
 

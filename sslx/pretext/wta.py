@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from sslx import nn
 from sslx.ops.sparsity import lifetime
 from sslx.pretext.families import checks, common
-from sslx.pretext.families.autoencoder import Decoder, autoencoder
+from sslx.pretext.families.autoencoder import Decoder, Widths, autoencoder
 from sslx.types import Array, Params, Pretext, State
 
 
@@ -24,12 +24,12 @@ def wta(
   output: str = "linear",
   loss: str = "mse",
   decoder: Decoder = "mlp",
-  decoder_widths: tuple[int, ...] | None = None,
+  decoder_widths: Widths = None,
 ) -> Pretext:
   """Autoencoder with lifetime sparsity on the flattened output of the encoder's last block.
 
   rate: fraction of the batch for which every unit stays on while training; at least one sample, ties broken.
-  decoder_widths: none: a single linear layer, whose rows are the images that the units stand for; empty mirrors the
+  decoder_widths: none: a single linear layer, whose rows are the images that the units stand for; auto mirrors the
     encoder.
   """
   checks.share(rate=rate)

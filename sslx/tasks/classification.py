@@ -70,8 +70,8 @@ def _lbfgs(
     return loss + 0.5 * l2 * float((weighted * theta[:-1]).sum()), grad.ravel().astype(np.float64)
 
   options = {"maxiter": steps, "gtol": 1e-5, "ftol": 1e-9}
-  found = minimize(objective, start.ravel().astype(np.float64), jac=True, method="L-BFGS-B", options=options)
-  return found.x.reshape(start.shape).astype(np.float32)
+  solution = minimize(objective, start.ravel().astype(np.float64), jac=True, method="L-BFGS-B", options=options)
+  return solution.x.reshape(start.shape).astype(np.float32)
 
 
 @few_threads

@@ -86,12 +86,12 @@ class Space(NamedTuple):
   penalty: np.ndarray  # f32 [] or [R,1], squared length of the basis' columns: |basis @ W|^2 = sum penalty * W^2
 
   def project(self, features: np.ndarray) -> np.ndarray:
-    """Features f32 [N,D] -> coordinates [N,R]."""
+    """Features f32 [N,D] in these coordinates, [N,R]."""
     scaled = self.scaling(features)
     return scaled if self.basis is None else scaled @ self.basis
 
   def lift(self, weight: np.ndarray) -> np.ndarray:
-    """Weights of the coordinates [R,K] -> of the scaled features [D,K]."""
+    """Weights [R,K] in these coordinates -> [D,K] of the scaled features."""
     return weight if self.basis is None else self.basis @ weight
 
 
@@ -101,12 +101,12 @@ def make_space(scaling: Scaling, features: np.ndarray) -> Space:
   The Hessian of the cross-entropy is at most X'X / 2N (Boehning, Multinomial logistic regression algorithm, 1992). Where
   that is near the identity, tens of L-BFGS steps do what took hundreds; the minimiser is the same.
   """
-  scaled, one = scaling(features), np.ones((), np.float32)
+  scaled, unchanged = scaling(features), np.ones((), np.float32)
   if scaled.shape[1] > scaled.shape[0]:
     basis = np.linalg.qr(scaled.T.astype(np.float64))[0].astype(np.float32)  # [D,N]
-    return Space(scaling, basis, scaled @ basis, one)
+    return Space(scaling, basis, scaled @ basis, unchanged)
   if features.size < LARGE:
-    return Space(scaling, None, scaled, one)
+    return Space(scaling, None, scaled, unchanged)
   curvature, axes = np.linalg.eigh((scaled.T @ scaled / np.float32(len(scaled))).astype(np.float64))
   penalty = 1 / (np.maximum(curvature, 0) + 2 * SMALLEST_L2)
   basis = (axes * np.sqrt(penalty)).astype(np.float32)

@@ -176,9 +176,13 @@ class Config:
 
 
 def _from_version_1(saved: dict[str, Any]) -> dict[str, Any]:
-  """Before sslx 0.2 images were the only signal, and an entry that was the default might be missing."""
+  """Before sslx 0.2 images were the only signal, an entry that was the default might be missing, and decoder_widths was empty
+  for auto.
+  """
   names = {"image_shape": "x_shape", "images": "examples", "watched": "watch", "labels": "variant"}
-  return {"version": VERSION, "optimizer": "adamw", **{names.get(name, name): value for name, value in saved.items()}}
+  hp = {name: "auto" if (name, value) == ("decoder_widths", []) else value for name, value in saved["hp"].items()}
+  values = {**saved, "hp": hp}
+  return {"version": VERSION, "optimizer": "adamw", **{names.get(name, name): value for name, value in values.items()}}
 
 
 def _plain(value: Any) -> Any:

@@ -10,8 +10,8 @@ from sslx import nn
 
 def decoded(module, z):
   def forward(z):
-    params, _ = init(module, KEY, z)
-    return apply(module, params, {}, z)[0]
+    params, _ = nn.init(module, KEY, z)
+    return nn.apply(module, params, {}, z)[0]
 
   return jax.eval_shape(forward, z).shape
 
@@ -19,7 +19,7 @@ def decoded(module, z):
 @pytest.mark.parametrize("upsample", ["transpose", "resize"])
 def test_conv_decoder_returns_any_size(upsample):
   flat = np.zeros((2, 5), np.float32)
-  for height in range(1, 34):
+  for height in (*range(1, 13), 27, 28, 32, 33):
     shape = (height, 34 - height if height % 3 else height, 1 + 2 * (height % 2))
     start = (-(-shape[0] // 4), -(-shape[1] // 4))
     decoder = nn.ConvDecoder(shape, (6, 4), upsample)

@@ -16,8 +16,8 @@ KEY = jax.random.key(0)
 
 def parameters(module, x):
   """As initialised, and moved away from zeros and ones: a bias of 0 would hide its gradient's part in others."""
-  initial = module.init(KEY, x)
-  return initial, jax.tree.map(lambda a: a + 0.3 * normal(*a.shape, seed=1), initial)
+  initial = jax.jit(module.init)(KEY, x)
+  return initial, jax.tree.map(lambda a: np.asarray(a) + np.float32(0.3) * normal(*a.shape, seed=1), initial)
 
 
 def assert_same_layer(ours, flaxs, x, tolerance=1e-5):
@@ -43,11 +43,11 @@ def test_conv_transpose_of_uneven_sides_equals_flaxs(kernel, strides):
 
 def test_conv_transpose_keeps_bfloat16():
   x, layer = jnp.asarray(normal(2, 4, 3, 3), jnp.bfloat16), layers.ConvTranspose(4, (3, 3), (2, 2))
-  variables = layer.init(KEY, x)
+  variables = jax.jit(layer.init)(KEY, x)
   assert {a.dtype for a in jax.tree.leaves(variables)} == {np.dtype("float32")}
-  y = layer.apply(variables, x)
+  y = jax.jit(layer.apply)(variables, x)
   assert y.dtype == jnp.bfloat16
-  assert_close(np.float32(y), np.asarray(layer.apply(variables, np.float32(x))), 0.02)
+  assert_close(np.float32(y), np.asarray(jax.jit(layer.apply)(variables, np.float32(x))), 0.02)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_group_norm_far_from_zero(offset, groups):
   wide = np.float64(x).reshape(4, 8, 6, groups, -1)
   expected = (wide - wide.mean((1, 2, 4), keepdims=True)) / np.sqrt(wide.var((1, 2, 4), keepdims=True) + 1e-6)
   ours, flaxs = layers.GroupNorm(groups), nn.GroupNorm(groups)
-  variables = ours.init(KEY, x)
-  np.testing.assert_allclose(ours.apply(variables, x), expected.reshape(x.shape), rtol=0, atol=2e-6 * offset**2)
+  variables = jax.jit(ours.init)(KEY, x)
+  np.testing.assert_allclose(jax.jit(ours.apply)(variables, x), expected.reshape(x.shape), rtol=0, atol=2e-6 * offset**2)
   got, reference = (value_and_gradients(lambda x, v: m.apply(v, x), x, variables) for m in (ours, flaxs))
   assert_close(got, reference, 2e-6 * offset**2)
 
@@ -119,7 +119,7 @@ def test_group_norm_of_constant_images(value):
 def test_group_norm_of_constant_images_with_rounding(value):
   """The variance is a rounding error, perhaps negative: the output is still near the bias, and no gradient is NaN."""
   x, layer = np.full((2, 7, 5, 6), value, np.float32), layers.GroupNorm(2)
-  y, dx, dv = value_and_gradients(lambda x, v: layer.apply(v, x), x, layer.init(KEY, x))
+  y, dx, dv = value_and_gradients(lambda x, v: layer.apply(v, x), x, jax.jit(layer.init)(KEY, x))
   np.testing.assert_allclose(y, 0, atol=1e-2)
   assert all(np.isfinite(a).all() for a in jax.tree.leaves((dx, dv)))
 

@@ -25,8 +25,8 @@ def test_max_pool_equals_flax(size, ceil):
   reference = functools.partial(
     flax.linen.max_pool, window_shape=(2, 2), strides=(2, 2), padding="SAME" if ceil else "VALID"
   )
-  expected = reference(x)
-  np.testing.assert_array_equal(max_pool(x, 2, ceil), expected)
+  expected = jax.jit(reference)(x)
+  np.testing.assert_array_equal(jax.jit(max_pool, static_argnums=(1, 2))(x, 2, ceil), expected)
   weight = np.random.default_rng(1).normal(size=expected.shape).astype(np.float32)
   got, expected = (
     jax.jit(jax.grad(lambda x: (max_pool(x, 2, ceil) * weight).sum()))(x),
@@ -37,23 +37,23 @@ def test_max_pool_equals_flax(size, ceil):
 
 def test_max_pool_other_windows_and_ties():
   x = images(2, 9, 9)
-  np.testing.assert_array_equal(max_pool(x, 3), flax.linen.max_pool(x, (3, 3), (3, 3)))
-  grad = jax.grad(lambda x: max_pool(x).sum())(jnp.ones((1, 2, 2, 1)))
+  np.testing.assert_array_equal(jax.jit(max_pool, static_argnums=1)(x, 3), flax.linen.max_pool(x, (3, 3), (3, 3)))
+  grad = jax.jit(jax.grad(lambda x: max_pool(x).sum()))(jnp.ones((1, 2, 2, 1)))
   assert grad.sum() == 1  # to one of the tied, never created or lost
 
 
 @pytest.mark.parametrize("size", [(7, 7), (4, 6), (3, 10), (1, 2)], ids=str)
-@pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_grid_pool_equals_naive_adaptive_pooling(size, n):
-  x = images(2, *size, 3)
-  rows, columns = min(n, size[0]), min(n, size[1])
-  expected = np.zeros((2, rows, columns, 3))
-  for i in range(rows):
-    for j in range(columns):
-      top, bottom = int(np.floor(i * size[0] / rows)), int(np.ceil((i + 1) * size[0] / rows))
-      left, right = int(np.floor(j * size[1] / columns)), int(np.ceil((j + 1) * size[1] / columns))
-      expected[:, i, j] = x[:, top:bottom, left:right].mean((1, 2))
-  np.testing.assert_allclose(grid_pool(x, n), expected, rtol=1e-5)
+def test_grid_pool_equals_naive_adaptive_pooling(size):
+  x, sides = images(2, *size, 3), (1, 2, 3, 5)
+  for n, pooled in zip(sides, jax.jit(lambda x: [grid_pool(x, side) for side in sides])(x), strict=True):
+    rows, columns = min(n, size[0]), min(n, size[1])
+    expected = np.zeros((2, rows, columns, 3))
+    for i in range(rows):
+      for j in range(columns):
+        top, bottom = int(np.floor(i * size[0] / rows)), int(np.ceil((i + 1) * size[0] / rows))
+        left, right = int(np.floor(j * size[1] / columns)), int(np.ceil((j + 1) * size[1] / columns))
+        expected[:, i, j] = x[:, top:bottom, left:right].mean((1, 2))
+    np.testing.assert_allclose(pooled, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("places", [(7,), (3, 10), (4, 5, 3), (2, 3, 2, 3)], ids=str)
@@ -61,7 +61,8 @@ def test_grid_pool_equals_naive_adaptive_pooling(size, n):
 def test_grid_pool_over_places_of_any_rank(places, reduce, naive):
   """Of a sequence [B,T,D], of an image, of a clip [B,T,h,w,D]: near-equal cells along every axis but the outer two."""
   x = np.random.default_rng(0).standard_normal((2, *places, 3)).astype(np.float32)
-  for n in (1, 2, 3, 20):
+  sides = (1, 2, 3, 20)
+  for n, pooled in zip(sides, jax.jit(lambda x: [grid_pool(x, side, reduce) for side in sides])(x), strict=True):
     cells = [min(n, size) for size in places]
     expected = np.zeros((2, *cells, 3))
     for cell in itertools.product(*map(range, cells)):
@@ -69,7 +70,7 @@ def test_grid_pool_over_places_of_any_rank(places, reduce, naive):
         slice(i * size // count, -(-(i + 1) * size // count)) for i, size, count in zip(cell, places, cells, strict=True)
       )
       expected[(slice(None), *cell)] = naive(x[(slice(None), *inside)], axis=tuple(range(1, x.ndim - 1)))
-    np.testing.assert_allclose(grid_pool(x, n, reduce), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pooled, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_pooling_of_values_that_xla_may_compute_twice():

@@ -17,18 +17,28 @@ from sslx.types import Array, Batch, Metrics, Params, Pretext, State, UserError
 
 Shape = tuple[int, ...]
 Decoder = Literal["auto", "conv", "mlp", "tied"]
+Widths = tuple[int, ...] | Literal["auto"] | None
+"""Of a decoder's layers from the code to x: these; auto: the decoder's own, which mirrors the encoder unless a method has better
+ones; none: a single linear layer."""
 Through = Callable[[Params, State, Array, Array, dict[str, Array]], tuple[Array, Array, Metrics]]
 """(params, state, key, images, block outputs) -> (code for the decoder, penalty, metrics), in training mode."""
 
 
 def decoder_for(
-  kind: str, widths: Shape | None, outputs: Mapping[str, Array], image_shape: Shape
+  kind: str, widths: Widths, outputs: Mapping[str, Array], image_shape: Shape
 ) -> nn.ConvDecoder | nn.DictionaryDecoder | nn.MlpDecoder | nn.TiedDecoder:
   """The decoder that fits an encoder's block outputs: its mirror image unless `widths` says otherwise.
 
   kind is conv, mlp, tied (the transposed weights of a dense encoder), or auto: conv where any block is spatial.
-  Halvings in the encoder become doublings in the decoder. widths None: a single linear layer.
+  Halvings in the encoder become doublings in the decoder.
+
+  Raises:
+    UserError: no widths at all, or a tied decoder for an encoder that is not dense.
   """
+  if widths == ():
+    raise UserError(
+      "--hp=decoder_widths=: write auto for the mirrored encoder, none for a single linear layer, or widths."
+    )
   shape = (image_shape[0], image_shape[1], image_shape[2])
   spatial = [o for o in outputs.values() if o.ndim == 4]
   if kind == "tied":
@@ -37,10 +47,10 @@ def decoder_for(
     return nn.TiedDecoder(shape)
   if kind == "mlp" or (kind == "auto" and not spatial):
     mirrored = tuple(o.shape[-1] for o in reversed(list(outputs.values())[:-1]))
-    return nn.MlpDecoder(shape, () if widths is None else widths or mirrored)
+    return nn.MlpDecoder(shape, () if widths is None else mirrored if widths == "auto" else widths)
   if widths is None and common.last(dict(outputs)).ndim == 4:
     return nn.DictionaryDecoder(shape)
-  if not widths:
+  if widths is None or widths == "auto":
     by_height = {o.shape[1]: o.shape[-1] for o in spatial if o.shape[1] < shape[0]}  # width at each resolution
     widths = tuple(by_height[h] for h in sorted(by_height)) or (32,)
   return nn.ConvDecoder(shape, widths)
@@ -63,7 +73,7 @@ def autoencoder(
   output: str,
   loss: str,
   decoder: str,
-  decoder_widths: Shape | None = (),
+  decoder_widths: Widths = "auto",
   through: Through = keep,
   more: Mapping[str, Callable[[Array, dict[str, Array]], dict]] | None = None,
 ) -> Pretext:

@@ -87,7 +87,7 @@ def ab_target(loss: str, uniform: float, temperature: float) -> Target:
 
 
 def in_colour(method: str, image: Array) -> Array:
-  """Float images, or one clear line where they are grey."""
+  """The images as they are. Raises UserError where they are grey."""
   if image.shape[-1] != 3:
     raise UserError(f"--method={method}: needs images in colour, and these have {image.shape[-1]} channel(s), not 3.")
   return image

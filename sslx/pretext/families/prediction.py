@@ -126,11 +126,11 @@ def predict_patches(
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     z, state = encode(params, state, view["patches"], train=True)
-    told = [[losses.identify(*p) for p in predict(params, z, d).values()] for d in directions]
+    results = [[losses.identify(*p) for p in predict(params, z, d).values()] for d in directions]
     # [direction, loss or accuracy]: each a mean over steps
-    value, accuracy = jnp.stack([jnp.asarray(by_step).mean(axis=0) for by_step in told]).mean(axis=0)
+    value, accuracy = jnp.stack([jnp.asarray(by_step).mean(axis=0) for by_step in results]).mean(axis=0)
     metrics = {
-      "next_patch_accuracy": jnp.stack([by_step[0][1] for by_step in told]).mean(),
+      "next_patch_accuracy": jnp.stack([by_step[0][1] for by_step in results]).mean(),
       "patch_accuracy": accuracy,
       "chance": jnp.asarray(1 / z[..., 0].size),
     }

@@ -22,7 +22,7 @@ class Twins(NamedTuple):
   """Roles encoder and projector."""
   transform: Callable[[Array, Batch], View]
   embed: Callable[[Params, State, Array], tuple[Array, State]]
-  """Float images -> embeddings [B,D] and the state after; training mode."""
+  """Images -> embeddings [B,D] and the state after; training mode."""
   project: Callable[[Params, State, View], tuple[Array, Array, State]]
   """-> embeddings z1, z2 [B,D] and the state after; training mode, both views share the batch statistics."""
   show: Callable[[Params, State, Array, Batch], dict[str, Array]]
@@ -43,8 +43,8 @@ def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spe
 
   def transform(key: Array, batch: Batch) -> View:
     image = batch["x"]
-    one, two = jax.random.split(key)
-    return {"view1": view(one, image), "view2": view(two, image)}
+    key1, key2 = jax.random.split(key)
+    return {"view1": view(key1, image), "view2": view(key2, image)}
 
   def embed(params: Params, state: State, image: Array) -> tuple[Array, State]:
     outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], image, train=True)

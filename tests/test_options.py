@@ -165,7 +165,9 @@ def test_choices_are_checked_by_flag_or_name():
   options.check_choices(Settings(kind="sgd", schedule="constant"))
   with pytest.raises(UserError, match=r"^--kind=adam: unknown\. Did you mean 'adamw'\? Known: adamw, sgd\.$"):
     options.check_choices(Settings(kind="adam"))  # type: ignore
-  with pytest.raises(UserError, match=r"^--schedule=linear: unknown\. Did you mean 'cosine'\? Known: constant, cosine\.$"):
+  with pytest.raises(
+    UserError, match=r"^--schedule=linear: unknown\. Did you mean 'cosine'\? Known: constant, cosine\.$"
+  ):
     options.check_choices(Settings(schedule="linear"))  # type: ignore
 
 
@@ -174,3 +176,16 @@ def test_values_from_python_are_checked_as_texts_are():
   assert values == {"widths": (8, 4), "limit": None, "deep": True}
   with pytest.raises(UserError, match=r"--hp=count=1\.5: expected integer"):
     options.check(factory, {"count": 1.5}, "--hp")
+
+
+def test_a_union_takes_its_words_none_and_the_other_kind():
+  def factory(*, widths: tuple[int, ...] | Literal["auto"] | None = "auto", level: float | None = None):
+    raise AssertionError(widths, level)
+
+  read = lambda text: options.parse(factory, [f"widths={text}"], "--hp")["widths"]  # noqa: E731
+  assert [read(text) for text in ("auto", "none", "64-512", "7")] == ["auto", None, (64, 512), (7,)]
+  for value in ("auto", None, (64, 512)):
+    assert options.check(factory, {"widths": value}, "--hp") == {"widths": value}
+  with pytest.raises(UserError, match="expected integers joined by -, such as 32-64-128 or auto or none, not 'wide'"):
+    read("wide")
+  assert "widths=auto" in options.describe(factory)

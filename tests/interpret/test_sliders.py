@@ -41,7 +41,7 @@ def small(case: str):
   encoder = nn.build(spec)
   pretext = build("autoencode", encoder, hp, TASKS["classification"](("a", "b")))
   rng = np.random.default_rng(0)
-  images = np.float32(rng.integers(0, 256, (6, *shape))) / 255
+  images = rng.integers(0, 256, (6, *shape), dtype=np.uint8) / np.float32(255)
   params, state = pretext.init(jax.random.key(1), {"x": images})
   params = jax.tree.map(lambda leaf: 1.5 * leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), params)
   representation = nn.Representation(encoder, "flatten", params["encoder"], state["encoder"], IMAGE.prepare)

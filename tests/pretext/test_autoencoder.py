@@ -87,15 +87,22 @@ def test_decoder_mirrors_the_encoder():
     return {name: shapes[name] for name in encoder.block_names}  # eval_shape sorts
 
   conv = outputs("conv:widths=4-8-16")
-  assert decoder_for("auto", (), conv, shape) == nn.ConvDecoder(shape, (16, 8, 4))
-  assert decoder_for("auto", (), outputs("conv:widths=4-8,code=3"), shape) == nn.ConvDecoder(shape, (8, 4))
-  assert decoder_for("auto", (), outputs("mlp:widths=9-7,code=3"), shape) == nn.MlpDecoder(shape, (7, 9))
-  assert decoder_for("auto", (), outputs("mlp:widths=9-7,code=0"), shape) == nn.MlpDecoder(shape, (9,))
+  assert decoder_for("auto", "auto", conv, shape) == nn.ConvDecoder(shape, (16, 8, 4))
+  assert decoder_for("auto", "auto", outputs("conv:widths=4-8,code=3"), shape) == nn.ConvDecoder(shape, (8, 4))
+  assert decoder_for("auto", "auto", outputs("mlp:widths=9-7,code=3"), shape) == nn.MlpDecoder(shape, (7, 9))
+  assert decoder_for("auto", "auto", outputs("mlp:widths=9-7,code=0"), shape) == nn.MlpDecoder(shape, (9,))
   assert decoder_for("auto", (5, 6), conv, shape) == nn.ConvDecoder(shape, (5, 6))
   assert decoder_for("mlp", (5,), conv, shape) == nn.MlpDecoder(shape, (5,))
-  assert decoder_for("conv", (), outputs("mlp:widths=9"), shape) == nn.ConvDecoder(shape, (32,))
+  assert decoder_for("conv", "auto", outputs("mlp:widths=9"), shape) == nn.ConvDecoder(shape, (32,))
   assert decoder_for("mlp", None, outputs("mlp:widths=9-7,code=3"), shape) == nn.MlpDecoder(shape, ())
   assert decoder_for("auto", None, conv, shape) == nn.DictionaryDecoder(shape)
-  assert decoder_for("tied", (), outputs("mlp:widths=9-7,code=3"), shape) == nn.TiedDecoder(shape)
+  assert decoder_for("tied", "auto", outputs("mlp:widths=9-7,code=3"), shape) == nn.TiedDecoder(shape)
   with pytest.raises(UserError, match="--hp=decoder=tied: needs an encoder of dense layers"):
-    decoder_for("tied", (), conv, shape)
+    decoder_for("tied", "auto", conv, shape)
+
+
+def test_no_widths_at_all_are_refused():
+  """An empty text once meant the mirrored encoder; it says now what to write."""
+  pretext = make("autoencode", "mlp:widths=9,code=3", decoder_widths=())
+  with pytest.raises(UserError, match="--hp=decoder_widths=: write auto .*none .*or widths"):
+    jax.eval_shape(pretext.init, KEY, {"x": np.zeros((1, 8, 8, 1), np.float32)})

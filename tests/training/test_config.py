@@ -71,3 +71,14 @@ def test_hyper_parameters_are_checked_and_completed(toy):
   assert resolved(toy, "denoise").hp["level"] == 0.5
   with pytest.raises(UserError, match=r"--hp=levl=1: .*Did you mean 'level'"):
     resolved(toy, "denoise", hp={"levl": 1})
+
+
+def test_decoder_widths_of_sslx_01_mean_what_they_meant(toy):
+  """There [] mirrored the encoder and null was a single linear layer."""
+  for method, default in (("denoise", "auto"), ("wta", None)):
+    saved = Config(method=method, encoder=SPEC).resolved(toy).to_json()
+    assert saved["hp"]["decoder_widths"] == default
+  old = {name: value for name, value in saved.items() if name != "version"}
+  for before, after in (([], "auto"), (None, None), ([64, 512], [64, 512])):
+    again = Config.read({**old, "hp": {**old["hp"], "decoder_widths": before}})
+    assert again.to_json()["hp"]["decoder_widths"] == after

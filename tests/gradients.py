@@ -1,6 +1,5 @@
 """What the tests of operations share: values with gradients, gradients of gradients, and how close they must be."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -9,8 +9,9 @@ import pytest
 
 import sslx
 from sslx import nn
-from sslx.training import checkpoint, optim, loop as train
 from sslx.pretext import build
+from sslx.training import checkpoint, optim
+from sslx.training import loop as train
 from sslx.types import UserError
 
 META = {"encoder": "conv:widths=4-6,norm=batch", "features": "flatten", "image_shape": [12, 12, 1]}

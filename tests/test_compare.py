@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sslx import nn
-from sslx.evaluation import compare, finetune, probe, propagation
 from sslx.data import Split
+from sslx.evaluation import compare, finetune, probe, propagation
 from sslx.types import UserError
 
 ENCODER, MODES = (

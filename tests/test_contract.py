@@ -380,7 +380,10 @@ def test_a_method_that_reads_features_reads_them_as_asked(method, encoder):
     return
   reading = "block1:grid2+block2:pool" if encoder.startswith("conv") else "dense1+dense2"
   params, _ = jax.eval_shape(make(method, encoder, reading).init, jax.random.key(0), make_batch(2, 12, 12, 1))
-  assert params["head"]["Dense_0"]["kernel"].shape == ({"conv": 4 * 4 + 8, "mlp": 8 + 8}[encoder[:4].strip(":")], CLASSES)
+  assert params["head"]["Dense_0"]["kernel"].shape == (
+    {"conv": 4 * 4 + 8, "mlp": 8 + 8}[encoder[:4].strip(":")],
+    CLASSES,
+  )
 
 
 @each_method

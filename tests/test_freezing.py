@@ -7,8 +7,9 @@ import pytest
 
 from sslx import nn
 from sslx.evaluation import finetune
-from sslx.training import masks, optim, loop as train
 from sslx.pretext.supervised import supervised
+from sslx.training import loop as train
+from sslx.training import masks, optim
 from sslx.types import UserError
 
 RECIPE = finetune.Recipe(steps=6, batch_size=8, weight_decay=0.1)

@@ -16,13 +16,14 @@ from helpers import BROWSER, seen_by_browser
 
 from experiments import interpret, pretrain
 from experiments.shared import cli as common
-from sslx import nn
-from sslx.interpret import sliders as decoder_page, figures as figures_code
-from sslx.report import pages
 from sslx import interpret as pure
+from sslx import nn
 from sslx.compile import jit
+from sslx.interpret import figures as figures_code
+from sslx.interpret import sliders as decoder_page
 from sslx.pretext import build
 from sslx.pretext.families import common as pretext_common
+from sslx.report import pages
 
 MAINS = {"interpret": interpret.main, "pretrain": pretrain.main}
 

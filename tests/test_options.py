@@ -165,7 +165,9 @@ def test_choices_are_checked_by_flag_or_name():
   options.check_choices(Settings(kind="sgd", schedule="constant"))
   with pytest.raises(UserError, match=r"^--kind=adam: unknown\. Did you mean 'adamw'\? Known: adamw, sgd\.$"):
     options.check_choices(Settings(kind="adam"))  # type: ignore
-  with pytest.raises(UserError, match=r"^--schedule=linear: unknown\. Did you mean 'cosine'\? Known: constant, cosine\.$"):
+  with pytest.raises(
+    UserError, match=r"^--schedule=linear: unknown\. Did you mean 'cosine'\? Known: constant, cosine\.$"
+  ):
     options.check_choices(Settings(schedule="linear"))  # type: ignore
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from sslx import nn
-from sslx.training import checkpoint, run as pretraining, loop as train
 from sslx.data import Dataset, LazyImages, Split
 from sslx.pretext import build
+from sslx.training import checkpoint
+from sslx.training import loop as train
+from sslx.training import run as pretraining
 from sslx.types import UserError
 
 SPEC = "conv:widths=4-6,norm=batch"

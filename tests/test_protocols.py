@@ -7,17 +7,17 @@ import re
 
 import numpy as np
 import pytest
+import sslx.compare
 from helpers import directory, rows_of, tasks_of
 from PIL import Image
 
-import sslx.compare
 from experiments import label_curve, linear_eval, low_label, readme_table, transfer
 from experiments.shared import cli as common
 from sslx import report
-from sslx.evaluation import finetune
-from sslx.report import figures, labels_saved, records
 from sslx.data import Split
 from sslx.data.images import with_channels
+from sslx.evaluation import finetune
+from sslx.report import figures, labels_saved, records
 
 MAINS = {"linear_eval": linear_eval.main, "label_curve": label_curve.main, "transfer": transfer.main,
          "low_label": low_label.main}  # fmt: skip

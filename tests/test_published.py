@@ -15,13 +15,14 @@ from experiments import one_percent, readme_table, rotnet_mnist
 from experiments.rotnet_mnist import notebook as rotnet_notebook
 from experiments.shared import cli as common
 from sslx import interpret, nn, report
-from sslx.evaluation import compare, finetune
-from sslx.report import readings
-from sslx.training import optim, run as pretraining
 from sslx.data import Dataset, Split
 from sslx.data.batches import step_indices
+from sslx.evaluation import compare, finetune
 from sslx.pretext.autoencode import autoencode
 from sslx.pretext.rotation import rotation
+from sslx.report import readings
+from sslx.training import optim
+from sslx.training import run as pretraining
 from sslx.types import UserError
 
 MAINS = {"one_percent": one_percent.main, "rotnet_mnist": rotnet_mnist.main}

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import sslx.compare
 from helpers import directory, rows_of, tasks_of
 
-import sslx.compare
 from experiments import assignment, data_efficiency, freezing
 from experiments.shared import cli as common
 from sslx import report

@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from sslx import nn
-from sslx.training import optim, loop as train
 from sslx.data import LazyImages
 from sslx.pretext import build
+from sslx.training import loop as train
+from sslx.training import optim
 from sslx.types import Pretext, UserError
 
 STEPS, BATCH = 12, 32

@@ -19,12 +19,14 @@ from PIL import Image
 import sslx
 from experiments import low_label, probe
 from experiments.shared import cli as common
-from sslx import options, api as workflow
-from sslx.evaluation import finetune
-from sslx.report import figures
-from sslx.training import checkpoint, progress, loop as train
+from sslx import api as workflow
+from sslx import options
 from sslx.data import Dataset, Split
+from sslx.evaluation import finetune
 from sslx.pretext import METHODS
+from sslx.report import figures
+from sslx.training import checkpoint, progress
+from sslx.training import loop as train
 from sslx.types import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

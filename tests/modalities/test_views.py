@@ -82,7 +82,9 @@ def test_the_hue_of_many_colours_is_the_same_wherever_it_is_computed():
     expected = photo.jitter(KEY, x[:4], *strengths)
   np.testing.assert_allclose(compiled.jitter(KEY, x[:4], *strengths), expected, atol=1e-5)
   hues = jax.jit(lambda x: photo.rgb_to_hsv(jnp.clip(x * 1.1 - 0.05, 0, 1)))(x)
-  np.testing.assert_allclose(hues, compiled.rgb_to_hsv(np.clip(x * np.float32(1.1) - np.float32(0.05), 0, 1)), atol=1e-4)
+  np.testing.assert_allclose(
+    hues, compiled.rgb_to_hsv(np.clip(x * np.float32(1.1) - np.float32(0.05), 0, 1)), atol=1e-4
+  )
 
 
 def test_hue_keeps_value_and_greys():

@@ -86,7 +86,8 @@ def naive_pool(x: np.ndarray, n: int, reduce: Callable[..., np.ndarray]) -> np.n
   """[B,...,D] -> [B,cells * D]: cell by cell, the cells in the order of their places."""
   sizes = x.shape[1:-1]
   borders = [
-    [(i * size // min(n, size), math.ceil((i + 1) * size / min(n, size))) for i in range(min(n, size))] for size in sizes
+    [(i * size // min(n, size), math.ceil((i + 1) * size / min(n, size))) for i in range(min(n, size))]
+    for size in sizes
   ]
   cells = []
   for cell in itertools.product(*borders):

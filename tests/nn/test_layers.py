@@ -99,7 +99,9 @@ def test_group_norm_far_from_zero(offset, groups):
   expected = (wide - wide.mean((1, 2, 4), keepdims=True)) / np.sqrt(wide.var((1, 2, 4), keepdims=True) + 1e-6)
   ours, flaxs = layers.GroupNorm(groups), nn.GroupNorm(groups)
   variables = jax.jit(ours.init)(KEY, x)
-  np.testing.assert_allclose(jax.jit(ours.apply)(variables, x), expected.reshape(x.shape), rtol=0, atol=2e-6 * offset**2)
+  np.testing.assert_allclose(
+    jax.jit(ours.apply)(variables, x), expected.reshape(x.shape), rtol=0, atol=2e-6 * offset**2
+  )
   got, reference = (value_and_gradients(lambda x, v: m.apply(v, x), x, variables) for m in (ours, flaxs))
   assert_close(got, reference, 2e-6 * offset**2)
 

@@ -17,6 +17,7 @@ from sslx.types import UserError
 
 SPEC = "vit:width=8,depth=2,heads=2,patch=3"
 
+
 def images(n=4, height=9, width=7, channels=2, seed=0):
   return np.random.default_rng(seed).uniform(size=(n, height, width, channels)).astype(np.float32)
 

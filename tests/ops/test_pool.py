@@ -67,7 +67,8 @@ def test_grid_pool_over_places_of_any_rank(places, reduce, naive):
     expected = np.zeros((2, *cells, 3))
     for cell in itertools.product(*map(range, cells)):
       inside = tuple(
-        slice(i * size // count, -(-(i + 1) * size // count)) for i, size, count in zip(cell, places, cells, strict=True)
+        slice(i * size // count, -(-(i + 1) * size // count))
+        for i, size, count in zip(cell, places, cells, strict=True)
       )
       expected[(slice(None), *cell)] = naive(x[(slice(None), *inside)], axis=tuple(range(1, x.ndim - 1)))
     np.testing.assert_allclose(pooled, expected, rtol=1e-5, atol=1e-6)
@@ -85,6 +86,8 @@ def test_pooling_of_values_that_xla_may_compute_twice():
     return (weight * pool(jax.nn.relu(y + 0.1))).sum()
 
   ours = jax.jit(jax.grad(lambda *a: loss(lambda y: max_pool(y, 2, True), *a), (0, 1)))(kernel, scale)
-  xlas = jax.jit(jax.grad(lambda *a: loss(lambda y: flax.linen.max_pool(y, (2, 2), (2, 2), "SAME"), *a), (0, 1)))(kernel, scale)
+  xlas = jax.jit(jax.grad(lambda *a: loss(lambda y: flax.linen.max_pool(y, (2, 2), (2, 2), "SAME"), *a), (0, 1)))(
+    kernel, scale
+  )
   for mine, its in zip(ours, xlas, strict=True):
     np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-4 * np.abs(its).max())

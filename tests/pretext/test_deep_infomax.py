@@ -47,7 +47,7 @@ def case(spec=SPEC, **hp):
   for role, tree in shapes.items():
     rng = np.random.default_rng(len(role))
     params[role] = jax.tree.map(lambda x, r=rng: 0.7 * r.standard_normal(x.shape).astype(np.float32), tree)
-  return pretext, params, state, pretext.transform(KEY, make_batch())
+  return pretext, params, state, make_batch()
 
 
 @functools.cache
@@ -57,9 +57,7 @@ def jitted(loss):
 
 def value(made, params=None, key=KEY, image=None):
   pretext, drawn, state, view = made
-  return jitted(pretext.loss)(
-    drawn if params is None else params, state, key, view if image is None else {"x": image}
-  )
+  return jitted(pretext.loss)(drawn if params is None else params, state, key, view if image is None else {"x": image})
 
 
 def nonzero(tree):

@@ -26,7 +26,10 @@ def autoencoder(batch):
 
 def test_denoising_with_equal_weights_is_the_plain_loss_on_the_corrupted_input(batch, autoencoder):
   params, state = autoencoder
-  denoise, plain = make("denoise", TINY, decoder_widths=(6,)), make("autoencode", TINY)  # (6,): the mirrored decoder, as in plain
+  denoise, plain = (
+    make("denoise", TINY, decoder_widths=(6,)),
+    make("autoencode", TINY),
+  )  # (6,): the mirrored decoder, as in plain
   view = denoise.transform(KEY, batch)
   np.testing.assert_allclose(view["target"], batch["x"], atol=1e-6)  # clean
   assert np.abs(view["x"] - view["target"]).max() > 0.5  # the input is not
@@ -100,3 +103,12 @@ def test_bad_level(hp, message):
 
 def test_gaussian_level_may_exceed_one():
   assert make("denoise", TINY, noise="gaussian", level=1.5)
+
+
+def test_psnr_of_a_weighted_loss_is_that_of_the_weighted_mean():
+  """Emphasis (denoise, alpha and beta) does not change the unit: weights are divided by their mean."""
+  batch = make_batch(6, 8, 6, 3)
+  pretext = make("denoise", TINY, noise="gaussian", alpha=5.0, beta=5.0, output="linear", loss="mse")
+  params, state = pretext.init(KEY, batch)
+  value, (_, metrics) = pretext.loss(params, state, KEY, pretext.transform(KEY, batch))
+  assert metrics["psnr"] == pytest.approx(-10 * np.log10(value / 5), rel=1e-4)

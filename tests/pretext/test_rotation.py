@@ -54,9 +54,7 @@ def test_rotation_view_and_loss(batch):
   params["head"]["Dense_0"]["bias"] = bias
   assert pretext.loss(params, state, KEY, view)[1][1]["rotation_accuracy"] == 0.25
   shown = pretext.show(params, state, KEY, batch)
-  np.testing.assert_allclose(
-    shown["90°, turned back as guessed"], view["x"][:6], atol=1e-6
-  )  # a right guess: upright
+  np.testing.assert_allclose(shown["90°, turned back as guessed"], view["x"][:6], atol=1e-6)  # a right guess: upright
   np.testing.assert_allclose(shown["180°, turned back as guessed"], view["x"][6:12], atol=1e-6)
   np.testing.assert_allclose(shown["turned by 270°"], view["x"][18:], atol=1e-6)
 

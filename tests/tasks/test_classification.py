@@ -71,7 +71,9 @@ def test_with_many_labels_one_fold_chooses_and_less_l2_is_tried(monkeypatch):
   features, labels = blobs(90, 5, spread=20)
   solved = []
   real = classification._lbfgs
-  monkeypatch.setattr(classification, "_lbfgs", lambda *a: solved.append((int((a[2] > 0).sum()), a[3], a[5])) or real(*a))
+  monkeypatch.setattr(
+    classification, "_lbfgs", lambda *a: solved.append((int((a[2] > 0).sum()), a[3], a[5])) or real(*a)
+  )
   model = fit_logistic(features, labels, 3, features)
   few, solved[:] = list(solved), []
   assert {l2 for _, l2, _ in few} == set(classification.L2_GRID)
@@ -108,7 +110,9 @@ def test_held_out_labels_take_the_place_of_folds():
   held = blobs(300, 5, seed=8)
   model = fit_logistic(features, labels, 3, features, heldout=held)
   best = max(
-    (fit_logistic(features, labels, 3, features, l2_grid=(l2,), scalings=(s,)).outputs(held[0]).argmax(1) == held[1]).mean()
+    (
+      fit_logistic(features, labels, 3, features, l2_grid=(l2,), scalings=(s,)).outputs(held[0]).argmax(1) == held[1]
+    ).mean()
     for l2 in classification.L2_GRID
     for s in linear.SCALINGS
   )

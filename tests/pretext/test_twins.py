@@ -1,4 +1,4 @@
-"""Methods on two views: their losses against loops, targets that move by averages, a queue that is one, no collapse."""
+"""Methods on two views: losses by hand, targets that move by averages, no collapse."""
 
 import functools
 
@@ -82,7 +82,7 @@ def test_moco_is_its_equation_and_enqueues_after_the_logits():
   q = embed(params, state, view["view1"], False, (6, 4))
   k = embed(state["target"]["params"], state["target"]["state"], view["view2"], False, (6, 4))
   value, (after, _) = pretext.loss(params, state, KEY, view)
-  np.testing.assert_allclose(value, compiled.info_nce(q, k, state["queue"], 0.2), rtol=1e-4)  # the queue of before
+  np.testing.assert_allclose(value, losses.info_nce(q, k, state["queue"], 0.2), rtol=1e-4)  # the queue of before
   np.testing.assert_allclose(after["queue"][:6], unit(np.asarray(k)), rtol=1e-4, atol=1e-6)
   np.testing.assert_array_equal(after["queue"][6:], state["queue"][:4])
   np.testing.assert_allclose(np.linalg.norm(state["queue"], axis=1), 1, rtol=1e-5)

@@ -69,7 +69,7 @@ def trained(
 
 
 def squares(n: int = 256, size: int = 12, seed: int = 0) -> np.ndarray:
-  """Raw images of a bright square of side 5 somewhere on grey: what is hidden or blurred of it can be told from the rest."""
+  """Raw images of a bright square of side 5 on grey: what is hidden or blurred of it can be told from the rest."""
   rng = np.random.default_rng(seed)
   raw = np.full((n, size, size, 1), 60, np.uint8)
   for image, (top, left) in zip(raw, rng.integers(0, size - 4, (n, 2)), strict=True):

@@ -54,9 +54,9 @@ def test_corners_are_drawn_for_every_tile_of_every_image_and_take_every_value():
       counts / counts.sum(), np.convolve(grid, tile) / np.convolve(grid, tile).sum(), atol=0.04
     )
     assert np.ptp(moved, axis=1).max() == where.jitter[axis]  # tiles of one image share the grid's place
-    shared, own = np.var(range(len(grid))), np.var(range(len(tile)))
+    shared, separate = np.var(range(len(grid))), np.var(range(len(tile)))
     correlation = np.corrcoef(moved.T)[~np.eye(9, dtype=bool)]
-    np.testing.assert_allclose(correlation, shared / (shared + own), atol=0.12)
+    np.testing.assert_allclose(correlation, shared / (shared + separate), atol=0.12)
   assert abs(np.corrcoef(corners[:, 0, 0], corners[:, 0, 1])[0, 1]) < 0.12
   last = where.first.max(0) + where.jitter + where.spare + where.size
   assert (last <= (40, 23)).all()

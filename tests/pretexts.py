@@ -68,6 +68,23 @@ def trained(
   return rows
 
 
+def squares(n: int = 256, size: int = 12, seed: int = 0) -> np.ndarray:
+  """Raw images of a bright square of side 5 on grey: what is hidden or blurred of it can be told from the rest."""
+  rng = np.random.default_rng(seed)
+  raw = np.full((n, size, size, 1), 60, np.uint8)
+  for image, (top, left) in zip(raw, rng.integers(0, size - 4, (n, 2)), strict=True):
+    image[top : top + 5, left : left + 5] = 220
+  return raw
+
+
+def metrics_on_other_squares(method: Pretext, steps: int) -> dict[str, Any]:
+  """After some steps of Adam on `squares`."""
+  raw, tx = {"x": squares()}, optax.adam(3e-3)
+  ts = step.make_init(method, tx, PREPARE)(KEY, raw)
+  ts, _ = step.make_train_step(method, tx, PREPARE)(ts, raw, np.tile(np.arange(len(raw["x"])), (steps, 1)))
+  return method.loss(ts.params, ts.state, KEY, method.transform(KEY, {"x": prepared(squares(seed=1))}))[1][1]
+
+
 init = jax.jit(nn.init, static_argnums=0)
 apply = jax.jit(nn.apply, static_argnums=0, static_argnames="train")
 

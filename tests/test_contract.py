@@ -2,9 +2,6 @@
 
 import functools
 import inspect
-import re
-import types
-import typing
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +10,7 @@ import optax
 import pytest
 from pretexts import PREPARE, build, features, pixels, prepared
 
-from sslx import nn, options
+from sslx import nn
 from sslx.pretext import METHODS
 from sslx.training import step as training
 from sslx.types import Pretext, TrainState, UserError
@@ -246,7 +243,7 @@ def test_transform(method):
 @each_method
 @each_encoder
 def test_features(case):
-  """What a method leaves behind is read by `nn.Representation`, which gets the encoder's params and statistics alone."""
+  """`nn.Representation` reads what a method leaves behind: it gets the encoder's params and statistics alone."""
   raw = pixels(B, *case.batch["x"].shape[1:])
   z = case.features(raw)
   assert z.dtype == np.float32
@@ -384,47 +381,3 @@ def test_a_method_that_reads_features_reads_them_as_asked(method, encoder):
     {"conv": 4 * 4 + 8, "mlp": 8 + 8}[encoder[:4].strip(":")],
     CLASSES,
   )
-
-
-@each_method
-def test_documented(method):
-  factory = METHODS[method].factory
-  assert factory.__doc__
-  doc = inspect.getmodule(factory).__doc__
-  assert doc
-  if "sg(" in doc:
-    assert METHODS[method].stops_gradients
-  if not METHODS[method].labels:  # the supervised baseline is nobody's paper
-    assert re.search(r"[A-Z]\w+.*\b(19|20)\d\d\b", doc, re.DOTALL), "cite authors and year"
-  assert re.search(r"^ +L\w* = ", doc, re.MULTILINE), "give the equation"
-
-
-@each_method
-def test_hyper_parameters(method):
-  factory = METHODS[method].factory
-  for name, p in options.parameters(factory).items():
-    assert p.annotation is not p.empty, name
-    assert p.default is not p.empty, f"{name} needs a default"
-    assert has_type(p.default, p.annotation), f"{name}={p.default!r} is not {p.annotation}"
-  texts = [line.split("  ")[1] for line in options.describe(factory).splitlines()]
-  defaults = {n: p.default for n, p in options.parameters(factory).items()}
-  parsed = options.parse(factory, [t for t in texts if t != "(none)"], "--hp")
-  assert parsed == defaults
-  assert {n: type(v) for n, v in parsed.items()} == {n: type(v) for n, v in defaults.items()}
-
-
-def has_type(value, annotation) -> bool:
-  origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-  if origin is typing.Literal:
-    return value in arguments
-  if origin is tuple:
-    return isinstance(value, tuple) and all(type(v) is int for v in value)
-  if origin in (types.UnionType, typing.Union):
-    return any(has_type(value, a) for a in arguments)
-  return type(value) is annotation
-
-
-@each_method
-def test_unknown_hyper_parameter_names_the_nearest(method):
-  with pytest.raises(UserError, match="has no option"):
-    options.parse(METHODS[method].factory, ["no_such_thing=1"], "--hp")

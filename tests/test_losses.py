@@ -139,3 +139,10 @@ def test_accuracy():
   assert losses.accuracy(logits, np.array([0, 1, 0, 1])) == 1
   assert losses.accuracy(logits, np.array([1, 0, 1, 0])) == 0
   assert losses.accuracy(logits, np.array([0, 0, 0, 1])) == 0.75
+
+
+def test_psnr():
+  """Errors of a tenth are 20 dB; no error is as good as can be told."""
+  assert losses.psnr(jnp.asarray(0.01)) == pytest.approx(20, abs=1e-4)
+  assert losses.psnr(jnp.asarray(1.0)) == 0
+  assert np.isfinite(losses.psnr(jnp.asarray(0.0)))

@@ -1,4 +1,4 @@
-"""Views: every operation's range, identity at strength 0, own randomness and reproducibility; colours against colorsys."""
+"""Views: ranges, identity at strength 0, randomness of each image, reproducibility; colours against colorsys."""
 
 import colorsys
 import types
@@ -75,7 +75,7 @@ def test_hsv_is_that_of_the_standard_library():
 
 
 def test_the_hue_of_many_colours_is_the_same_wherever_it_is_computed():
-  """The largest channel may be rounded differently from the channels beside it: which one it is must not hang on that."""
+  """XLA may round the largest channel differently from the channels themselves: the hue must not depend on that."""
   x = images(50, 9, 7)
   strengths = (1.0, 0.4, 0.4, 0.4, 0.1)
   with jax.disable_jit():

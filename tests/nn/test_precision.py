@@ -21,7 +21,7 @@ def images(n=4, height=8, width=8, channels=1, seed=0):
    "vit:width=8,depth=2,heads=2", "rotnet", "split:widths=4-8"],
 )  # fmt: skip
 def test_bfloat16_is_float32_but_for_rounding(spec):
-  """Loss to 1 %, gradient to 15 % of its length (rounding flips a relu here and there); all that comes out is float32."""
+  """Loss to 1 %, gradient to 15 % of its length (rounding flips a relu here and there); what comes out is float32."""
   x = images(16, 12, 12, 3 if spec.startswith("split") else 1)
   plain, half = nn.build(spec), nn.build(spec, "bfloat16")
   params, stats = init(plain, KEY, x)

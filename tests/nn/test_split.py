@@ -21,12 +21,12 @@ def test_split_is_two_encoders_of_half_the_width():
   lab = np.asarray(color.rgb_to_lab(image))
   alone = nn.build("conv:widths=3-5,kernel=5-3")
   for half, (name, x) in enumerate({"L": lab[..., :1] / 50 - 1, "ab": lab[..., 1:] / 50}.items()):
-    own = {block: params[block][name] for block in params}
-    expected = apply(alone, own, {}, x)[0]
+    half_params = {block: params[block][name] for block in params}
+    expected = apply(alone, half_params, {}, x)[0]
     for block, width in (("block1", 3), ("block2", 5)):
       assert out[block].shape[-1] == 2 * width
       np.testing.assert_allclose(out[block][..., half * width :][..., :width], expected[block], rtol=1e-4, atol=1e-5)
-    assert {p.shape for p in jax.tree.leaves(own)} == {p.shape for p in jax.tree.leaves(init(alone, KEY, x)[0])}
+    assert {p.shape for p in jax.tree.leaves(half_params)} == {p.shape for p in jax.tree.leaves(init(alone, KEY, x)[0])}
   assert set(params["block1"]) == {"L", "ab"}
 
 

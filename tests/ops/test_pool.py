@@ -75,7 +75,7 @@ def test_grid_pool_over_places_of_any_rank(places, reduce, naive):
 
 
 def test_pooling_of_values_that_xla_may_compute_twice():
-  """Forward and backward may each compute the pooled values anew and round them differently: no gradient may get lost."""
+  """Forward and backward may each compute the pooled values anew and round them differently: no gradient is lost."""
   rng = np.random.default_rng(0)
   x, kernel = rng.normal(size=(5, 9, 9, 3)).astype(np.float32), rng.normal(size=(3, 3, 3, 6)).astype(np.float32)
   scale, weight = rng.normal(size=6).astype(np.float32), rng.normal(size=(5, 5, 5, 6)).astype(np.float32)

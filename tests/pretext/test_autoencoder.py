@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from pretexts import KEY, build, make, pixels, prepared
+from pretexts import KEY, apply, build, make, pixels, prepared
 
 from sslx import nn
 from sslx.pretext.families.autoencoder import decoder_for
@@ -32,7 +32,7 @@ def test_decode_is_the_way_from_the_last_block_to_the_reconstruction(batch):
     pretext, encoder = make("autoencode", spec), nn.build(spec)
     params, state = pretext.init(KEY, batch)
     other = make_batch(2)
-    code = nn.apply(encoder, params["encoder"], state["encoder"], other["x"])[0][encoder.block_names[-1]]
+    code = apply(encoder, params["encoder"], state["encoder"], other["x"])[0][encoder.block_names[-1]]
     shown = pretext.show(params, state, KEY, other)["reconstruction"]
     np.testing.assert_allclose(pretext.decode(params, state, code, (6, 6, 1)), shown, atol=1e-6, err_msg=spec)
 

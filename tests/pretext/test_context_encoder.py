@@ -167,12 +167,13 @@ def judging(params, state, view):
 def test_loss_and_metrics_are_their_equations():
   pretext, params, state, view = case(**HP)
   loss, (_, metrics) = pretext.loss(params, state, KEY, view)
-  expected = sum(part(params, state, view) for part in (reconstruction, fooling, judging))
+  expected = jax.jit(lambda p: sum(part(p, state, view) for part in (reconstruction, fooling, judging)))(params)
   assert loss == pytest.approx(float(expected), rel=1e-5)
-  fake, real, hidden = pieces(HP, params, state, view)
+  fake, real, hidden = jax.jit(functools.partial(pieces, HP))(params, state, view)
   squares = np.square(np.asarray(fake - real))[:, hidden[..., 0]]
   assert metrics["psnr"] == pytest.approx(-10 * np.log10(squares.mean()), rel=1e-5)
-  right = np.concatenate([judge(params, real) > 0, judge(params, fake) <= 0])
+  opinions = jax.jit(judge)
+  right = np.concatenate([opinions(params, real) > 0, opinions(params, fake) <= 0])
   assert metrics["discriminator_accuracy"] == pytest.approx(right.mean())
 
 
@@ -199,7 +200,8 @@ def test_generator_and_discriminator_learn_from_their_own_terms():
 def test_without_an_adversary_the_generator_ignores_it():
   pretext, params, state, view = case(adv=0.0)
   other = {**params, "discriminator": jax.tree.map(lambda p: p + 1, params["discriminator"])}
-  grads, others = (jax.grad(lambda p: pretext.loss(p, state, KEY, view)[0])(p) for p in (params, other))
+  grad = jax.jit(jax.grad(lambda p: pretext.loss(p, state, KEY, view)[0]))
+  grads, others = grad(params), grad(other)
   for role in ("encoder", "decoder"):
     jax.tree.map(np.testing.assert_array_equal, grads[role], others[role])
 
@@ -208,11 +210,14 @@ def test_the_discriminator_learns_at_a_rate_of_its_own():
   pretext, params, state, view = case(discriminator_rate=0.01)
   config = Config(optimizer="adamw", learning_rate=1e-3)
   tx, plain = (run.optimizer(p, config, 10) for p in (pretext, pretext._replace(rates=None)))
-  grads = jax.grad(lambda p: pretext.loss(p, state, KEY, view)[0])(params)
+  grads = jax.jit(jax.grad(lambda p: pretext.loss(p, state, KEY, view)[0]))(params)
 
   def updates(tx) -> Any:
-    _, opt = tx.update(grads, tx.init(params), params)  # the first step of a warm-up is 0
-    return tx.update(grads, opt, params)[0]
+    def two(params, grads):
+      _, opt = tx.update(grads, tx.init(params), params)  # the first step of a warm-up is 0
+      return tx.update(grads, opt, params)[0]
+
+    return jax.jit(two)(params, grads)
 
   got, expected = updates(tx), updates(plain)
   for role, rate in (("encoder", 1), ("decoder", 1), ("discriminator", 0.01)):

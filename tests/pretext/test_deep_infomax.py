@@ -47,7 +47,7 @@ def case(spec=SPEC, **hp):
   for role, tree in shapes.items():
     rng = np.random.default_rng(len(role))
     params[role] = jax.tree.map(lambda x, r=rng: 0.7 * r.standard_normal(x.shape).astype(np.float32), tree)
-  return pretext, params, state, pretext.transform(KEY, make_batch())
+  return pretext, params, state, make_batch()
 
 
 @functools.cache

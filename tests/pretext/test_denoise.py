@@ -103,3 +103,12 @@ def test_bad_level(hp, message):
 
 def test_gaussian_level_may_exceed_one():
   assert make("denoise", TINY, noise="gaussian", level=1.5)
+
+
+def test_psnr_of_a_weighted_loss_is_that_of_the_weighted_mean():
+  """Emphasis (denoise, alpha and beta) does not change the unit: weights are divided by their mean."""
+  batch = make_batch(6, 8, 6, 3)
+  pretext = make("denoise", TINY, noise="gaussian", alpha=5.0, beta=5.0, output="linear", loss="mse")
+  params, state = pretext.init(KEY, batch)
+  value, (_, metrics) = pretext.loss(params, state, KEY, pretext.transform(KEY, batch))
+  assert metrics["psnr"] == pytest.approx(-10 * np.log10(value / 5), rel=1e-4)

@@ -1,4 +1,4 @@
-"""SwAV and DINO: balanced codes, cross-entropies against loops, what is held fixed, a teacher and a centre that follow."""
+"""SwAV and DINO: balanced codes, cross-entropies against loops, what is held fixed, a teacher that follows."""
 
 import functools
 
@@ -114,7 +114,7 @@ def test_sinkhorn_shares_out():
 
 
 def test_sinkhorn_survives_a_small_epsilon():
-  """exp(score / epsilon) is beyond float32 on both sides; a column that every image is far from is filled all the same."""
+  """exp(score / epsilon) is beyond float32 on both sides; a column far from every image is filled all the same."""
   s = scores(12, 4)
   s[:, 2] = -1
   q = losses.sinkhorn(s, 1e-3, 50)

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from pretexts import KEY, make, pixels, prepared
+from pretexts import KEY, apply, make, pixels, prepared
 
 from sslx import losses, nn
 from sslx.types import UserError
@@ -48,7 +48,7 @@ def test_simclr_views_share_batch_statistics(batch):
   one = make_batch()["x"]
   views = {"view1": one, "view2": np.zeros_like(one)}
   _, (mixed, _) = pretext.loss(params, state, KEY, views)
-  both = nn.apply(
+  both = apply(
     nn.build("conv:widths=4,norm=batch"),
     params["encoder"],
     state["encoder"],

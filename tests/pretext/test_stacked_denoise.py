@@ -1,4 +1,4 @@
-"""Stacked denoising: the schedule of phases, what each phase trains and sees, and the joint loss written out by hand."""
+"""Stacked denoising: the schedule of phases, what each phase trains and sees, and the joint loss by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -184,7 +184,10 @@ def test_the_encoder_starts_as_any_other():
 
 @pytest.mark.parametrize(
   ("code", "target"),
-  [((7, 7, 3), (28, 28, 1)), ((3, 3, 3), (7, 7, 2)), ((3, 8, 2), (5, 16, 1)), ((9, 7, 2), (9, 7, 3)), ((5,), (4, 3, 2)), ((5,), (9,))],
+  [
+    ((7, 7, 3), (28, 28, 1)), ((3, 3, 3), (7, 7, 2)), ((3, 8, 2), (5, 16, 1)), ((9, 7, 2), (9, 7, 3)),
+    ((5,), (4, 3, 2)), ((5,), (9,)),
+  ],
   ids=str,
 )  # fmt: skip
 def test_a_layer_decoder_reaches_every_position(code, target):

@@ -1,87 +1,15 @@
-"""Winner-take-all: exact counts with ties and partial batches, places per map, gradients to winners only."""
+"""Winner-take-all: losses by hand, gradients to winners only, no sparsity at evaluation."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from pretexts import KEY, apply, build, features, jitted, pixels, prepared
+from sparsity import naive_lifetime, naive_spatial
 
 from sslx import nn
-from sslx.ops.sparsity import lifetime, spatial, winners
 from sslx.pretext import METHODS
 from sslx.types import UserError
-
-
-def codes(shape, kind="normal", seed=0):
-  rng = np.random.default_rng(seed)
-  if kind == "ties":
-    return rng.integers(0, 3, shape).astype(np.float32)
-  h = rng.standard_normal(shape).astype(np.float32)
-  if kind == "negative":
-    return -np.abs(h)
-  return np.maximum(h - 1.5, 0) if kind == "relu" else h  # most of them 0
-
-
-def naive_lifetime(h, rate):
-  """Which entries survive: per unit the first k of the samples sorted from strong to weak."""
-  k, won = max(1, round(rate * len(h))), np.zeros(h.shape, bool)
-  for unit in range(h.shape[-1]):
-    strength = [float(np.max(h[sample, ..., unit])) for sample in range(len(h))]
-    for sample in sorted(range(len(h)), key=lambda i: (-strength[i], i))[:k]:
-      won[sample, ..., unit] = True
-  return won
-
-
-def naive_spatial(h):
-  won = np.zeros(h.shape, bool)
-  for sample in range(len(h)):
-    for unit in range(h.shape[-1]):
-      row, column = np.unravel_index(np.argmax(h[sample, :, :, unit]), h.shape[1:3])
-      won[sample, row, column, unit] = True
-  return won
-
-
-def kept(function, h, *rest):
-  """Which entries of h the output passes on: where the gradient of its sum is 1. Elsewhere it is 0."""
-  gradient = np.asarray(jax.jit(jax.grad(lambda h: function(h, *rest).sum()))(h))
-  assert set(np.unique(gradient)) <= {0.0, 1.0}
-  return gradient == 1
-
-
-kinds = pytest.mark.parametrize("kind", ["normal", "relu", "ties", "negative"])
-
-
-@kinds
-@pytest.mark.parametrize(("batch", "rate"), [(100, 0.05), (37, 0.05), (7, 0.2), (3, 0.05), (1, 0.5), (40, 1.0)])
-def test_lifetime_keeps_exactly_so_many_samples_of_a_unit(kind, batch, rate):
-  h = codes((batch, 13), kind)
-  won = naive_lifetime(h, rate)
-  np.testing.assert_array_equal(jax.jit(lifetime, static_argnums=1)(h, rate), np.where(won, h, 0))
-  np.testing.assert_array_equal(kept(lifetime, h, rate), won)
-  assert (kept(lifetime, h, rate).sum(0) == max(1, round(rate * batch))).all()
-
-
-def test_number_of_winners():
-  assert [winners(rate, 100) for rate in (1e-6, 0.05, 0.07, 0.29, 0.999, 1.0)] == [1, 5, 7, 29, 100, 100]
-  assert [winners(0.05, batch) for batch in (1, 20, 50, 60)] == [1, 1, 2, 3]
-
-
-@kinds
-def test_lifetime_of_maps_ranks_their_maxima_and_keeps_whole_maps(kind):
-  h = codes((11, 4, 3, 5), kind)
-  np.testing.assert_array_equal(kept(lifetime, h, 0.3), naive_lifetime(h, 0.3))
-  assert (kept(lifetime, h, 0.3).all((1, 2)).sum(0) == 3).all()
-
-
-@kinds
-def test_spatial_keeps_one_place_of_a_map(kind):
-  """Over height and width: neither over channels, nor over the batch."""
-  h = codes((6, 5, 4, 3), kind)
-  won = naive_spatial(h)
-  np.testing.assert_array_equal(jax.jit(spatial)(h), np.where(won, h, 0))
-  np.testing.assert_array_equal(kept(spatial, h), won)
-  assert (kept(spatial, h).sum((1, 2)) == 1).all()
-  assert (kept(spatial, np.zeros_like(h)).sum((1, 2)) == 1).all()
 
 
 def loss_of(method, encoder, image, **hp):

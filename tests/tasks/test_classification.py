@@ -75,9 +75,9 @@ def test_with_many_labels_one_fold_chooses_and_less_l2_is_tried(monkeypatch):
     classification, "_lbfgs", lambda *a: solved.append((int((a[2] > 0).sum()), a[3], a[5])) or real(*a)
   )
   model = fit_logistic(features, labels, 3, features)
-  few, solved[:] = list(solved), []
-  assert {l2 for _, l2, _ in few} == set(classification.L2_GRID)
-  assert sum(n < 90 for n, _, _ in few) == 5 * 2 * len(classification.L2_GRID)
+  with_folds, solved[:] = list(solved), []
+  assert {l2 for _, l2, _ in with_folds} == set(classification.L2_GRID)
+  assert sum(n < 90 for n, _, _ in with_folds) == 5 * 2 * len(classification.L2_GRID)
   assert 0 <= model.chosen["validation_accuracy"] <= 1
   monkeypatch.setattr(classification, "MANY", 90)
   model = fit_logistic(features, labels, 3, features)

@@ -74,7 +74,7 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: "Datase
   if needs:
     sign = 1 if score.higher_is_better else -1
     first = max((need for need in needs if need.labels == at), key=lambda need: sign * need.value)
-    spans = [(at, first.needed, first.value, f"{labels_saved.times_text(first)} the labels")]
+    spans = [figures.Span(at, first.needed, first.value, f"{labels_saved.times_text(first)} the labels")]
     path = directory / "figures/labels.png"
     drawing = figures.label_curve([e for e in summary if e.mode != "raw"], spans)
     assert drawing is not None  # scratch has several numbers of labels

@@ -15,7 +15,6 @@ A target's images must be of the shape that the encoder was made for; encoders w
 width. Grey and colour do not mix unless --match_channels converts the target. Everything resumes.
 """
 
-import dataclasses
 import time
 from typing import TYPE_CHECKING
 
@@ -52,7 +51,8 @@ def main() -> None:
     raise UserError("--targets is missing: name at least one data set, such as --targets=fashion_mnist.")
   given, source = methods.given(elsewhere=False)
   encoder = nn.build(FLAGS.encoder)
-  targets = [fitted(runs.load_dataset(spec), source.x_shape, encoder.any_size) for spec in specs]
+  fit = (source.x_shape, encoder.any_size, FLAGS.match_channels)
+  targets = [runs.fitted(runs.load_dataset(spec), *fit) for spec in specs]
   cli.default(modes=MODES, labels=methods.fitting(LABELS, min(targets, key=lambda t: len(t.train))))
   for target in targets:
     table.draw(target)  # what does not fit is told before anything is trained
@@ -86,33 +86,6 @@ def main() -> None:
   title = f"{names}: from {source.name} to {', '.join(target.name for target in targets)}"
   facts = {"source": source.name, "targets": specs, **methods.budget()}
   pages.write_report("transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE)
-
-
-def fitted(target: "Dataset", shape: tuple[int, ...], any_size: bool) -> "Dataset":
-  """The target with its channels converted where --match_channels asks for it.
-
-  Raises:
-    UserError: its images are of another shape than the encoder takes.
-  """
-  from sslx.data.images import with_channels
-
-  *size, channels = target.x_shape
-  if channels != shape[2]:
-    kind = {1: "grey", 3: "in colour"}
-    if not FLAGS.match_channels:
-      raise UserError(
-        f"--targets={target.name}: its images are {kind[channels]}, the source's {kind[shape[2]]}; "
-        "--match_channels converts the target's."
-      )
-    parts = {name: split for name in ("train", "test", "unlabeled") if (split := getattr(target, name)) is not None}
-    limit = FLAGS.in_memory_limit
-    target = dataclasses.replace(target, **{n: with_channels(split, shape[2], limit) for n, split in parts.items()})
-  if tuple(size) != shape[:2] and not any_size:
-    raise UserError(
-      f"--targets={target.name}: its images are {size[0]}x{size[1]}, --encoder={FLAGS.encoder} was made for "
-      f"{shape[0]}x{shape[1]} and takes no other; try --image_size={shape[0]}, or --encoder=conv."
-    )
-  return target
 
 
 if __name__ == "__main__":

@@ -213,12 +213,14 @@ def error_sentences(summary: "Sequence[report.Entry]") -> list[str]:
   sentences = []
   for entry in summary:
     untouched = (entry.method, entry.mode) == ("scratch", "labels late")
-    if entry.mode == notebook.MENDED or entry.low is None or untouched:
+    if (
+      entry.mode == notebook.MENDED or untouched or entry.difference is None or entry.low is None or entry.high is None
+    ):
       continue
     interval = report.interval(entry.low, entry.high)
     change = "no measurable change" if entry.low <= 0 <= entry.high else "a change"
     what = "all errors together" if entry.mode == notebook.AS_IT_RAN else entry.mode
-    sentences.append(f"{what}, {entry['method']}: {100 * entry['difference']:+.1f} points {interval}: {change}.")
+    sentences.append(f"{what}, {entry.method}: {100 * entry.difference:+.1f} points {interval}: {change}.")
   return sentences
 
 

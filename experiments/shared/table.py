@@ -233,7 +233,7 @@ def drawn(folder: Path) -> "list[Figure]":
   from sslx.report.pages import Figure
 
   figures = [Figure(title, caption, folder / f"{name}.png") for name, title, caption in FIGURES]
-  return [figure for figure in figures if figure.path.exists()]
+  return [figure for figure in figures if Path(figure.path).exists()]
 
 
 def draw_predictions(dataset: "Dataset", folder: Path, outputs: "Mapping[Case, np.ndarray]", labels: int) -> None:

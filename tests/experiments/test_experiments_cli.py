@@ -132,7 +132,7 @@ def test_a_pretraining_setting_is_one_field(toy_npz, tmp_path):
   command = [sys.executable, "-c", EXTENDED, *flags]
   done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr
-  assert "--waiting=7\n      A setting of this test." in done.stdout
+  assert "--waiting='7'\n      A setting of this test." in done.stdout
   assert json.loads((directory(tmp_path) / "config.json").read_text())["patience"] == 9
 
 

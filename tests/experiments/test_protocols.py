@@ -9,6 +9,7 @@ from helpers import call, directory, hidden_test_split, rows_of, tasks_of
 from PIL import Image
 
 from experiments import readme_table
+from sslx.report import pages_of_docs
 
 TINY = ["--encoder=conv:widths=4-6", "--seeds=2", "--smoke"]
 
@@ -114,7 +115,7 @@ def test_pages_tables_and_figures(finished):
 def test_tables_go_into_a_page(finished, tmp_path, monkeypatch):
   out, arguments, _ = finished
   monkeypatch.setattr(readme_table, "ROOT", tmp_path)
-  (tmp_path / "page.md").write_text(f"# Protocols\n{readme_table.BEGIN}\nold\n{readme_table.END}\nend\n")
+  (tmp_path / "page.md").write_text(f"# Protocols\n{pages_of_docs.BEGIN}\nold\n{pages_of_docs.END}\nend\n")
   readme_table.main([directory(out, name) for name in arguments], "page.md")
   page = (tmp_path / "page.md").read_text()
   assert "old" not in page

@@ -1,15 +1,15 @@
 """Pretrained on one data set, worth how much on others?
 
     python -m experiments.transfer --method=simclr --dataset=mnist --targets=fashion_mnist
-    python -m experiments.transfer --checkpoint=runs/denoise-mnist-conv-1a2b3c4d --targets=fashion_mnist,npz:FILE --oracle
+    python -m experiments.transfer --checkpoint=runs/denoise-mnist-conv-1a2b3c4d --targets=npz:FILE --oracle
     python -m experiments.transfer --dataset=tfds:cifar10 --targets=mnist --image_size=32 --match_channels
 
 Pretrains with --method (or each of --methods) on --dataset, or starts from --checkpoint, and compares the encoder on
---labels (default 100, 1000) of each of --targets: a linear probe (`frozen`) and fine-tuning (`full`), or --modes. Beside
-it: the same encoder pretrained on --dataset *with* its labels (`supervised`), a random one, training from scratch, raw
-pixels and, with --oracle, the method pretrained on the target's own training images. The protocol is that of Kornblith et
-al. (Do Better ImageNet Models Transfer Better?, 2019, arXiv 1805.08974) and Chen et al. (SimCLR, 2020, arXiv 2002.05709,
-section B.8), with few labels and no hyper-parameter chosen on a test split.
+--labels (default 100, 1000) of each of --targets: a linear probe (`frozen`) and fine-tuning (`full`), or --modes.
+Beside it: the same encoder pretrained on --dataset *with* its labels (`supervised`), a random one, training from
+scratch, raw pixels and, with --oracle, the method pretrained on the target's own training images. The protocol is that
+of Kornblith et al. (Do Better ImageNet Models Transfer Better?, 2019, arXiv 1805.08974) and Chen et al. (SimCLR, 2020,
+arXiv 2002.05709, section B.8), with few labels and no hyper-parameter chosen on a test split.
 
 A target's images must be of the shape that the encoder was made for; encoders without a dense layer take any height and
 width. Grey and colour do not mix unless --match_channels converts the target. Everything resumes.
@@ -35,10 +35,10 @@ flags.DEFINE_bool("match_channels", False, "Convert targets: grey to colour by r
 LABELS = (100, 1000)  # the defaults of flags here
 MODES = ["frozen", "full"]
 NOTE = (
-  "On the target, mean ± standard deviation over label subsets. frozen: a linear probe; full: "
-  "fine-tuned. supervised: pretrained with the labels of the source. ↑ (↓): the 95% interval of the difference to scratch "
-  "on the target, paired by subset, lies above (below) zero. The line `no pretraining` is a random encoder, frozen, and "
-  "training from scratch under `full`."
+  "On the target, mean ± standard deviation over label subsets. frozen: a linear probe; full: fine-tuned. supervised: "
+  "pretrained with the labels of the source. ↑ (↓): the 95% interval of the difference to scratch on the target, "
+  "paired by subset, lies above (below) zero. The line `no pretraining` is a random encoder, frozen, and training from "
+  "scratch under `full`."
 )
 
 

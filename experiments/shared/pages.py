@@ -74,8 +74,9 @@ def write_report(
 ) -> None:
   """Tables on the terminal, in tables.md and in summary.jsonl, figures, and report.html.
 
-  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean, after `scored`; lead: in place of a
-  table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
+  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean, after `scored`; lead:
+  in place of a table for each number of labels and its figures; label_names: what numbers of labels are called in
+  titles.
   """
   from rich.console import Console
 
@@ -175,8 +176,8 @@ def scored(summary: "Sequence[report.Entry]") -> str:
 
 UNTRAINED = "The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`."
 PRETRAINING_NOTE = (
-  "loss: mean over the last steps of pretraining; held-out loss and pretext metrics: at its end, on training images that "
-  "it did not train on; knn accuracy: of those by their labels, each by its 20 nearest others; feature rank: "
-  "how many directions their features spread over. squared error: of reconstructions of test images, per pixel in [0, 1]. "
+  "loss: mean over the last steps of pretraining; held-out loss and pretext metrics: at its end, on training images "
+  "that it did not train on; knn accuracy: of those by their labels, each by its 20 nearest others; feature rank: how "
+  "many directions their features spread over. squared error: of reconstructions of test images, per pixel in [0, 1]; "
   "active: fraction of the code's units above 1% of the largest. images/s: median while pretraining."
 )

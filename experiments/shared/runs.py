@@ -196,7 +196,8 @@ def open_directory(out: Path, identity: Mapping[str, Any], name: str, fresh: boo
       records.write_text(path, text)
     elif upgraded(json.loads(path.read_text())) != json.loads(text):
       raise UserError(
-        f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another --out."
+        f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another "
+        "--out."
       )
     if not os.access(directory, os.W_OK):
       raise PermissionError(f"{directory} is read-only")

@@ -110,8 +110,8 @@ def look(models: Sequence[Model], part: "Part") -> Dots:
       black = rates[f"{title}, {RELU}"]
       sentences.append(
         f"A relu output: {int(before.sum())} of the {int(lit.sum())} pixels that some image needs would have no "
-        f"gradient before the first step; left black, they make {black:.1f} dots in 1,000 images, where the same network with "
-        f"a linear output has {rates[title]:.1f}."
+        f"gradient before the first step; left black, they make {black:.1f} dots in 1,000 images, where the same "
+        f"network with a linear output has {rates[title]:.1f}."
       )
   if rates:
     most = max((name for name in rates if not name.endswith(RELU)), key=rates.__getitem__)

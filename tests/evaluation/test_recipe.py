@@ -1,4 +1,4 @@
-"""sslx.evaluation.recipe: passes over the labels, an early end, heads by gradient; what an older row says."""
+"""sslx.evaluation.recipe: passes over the labels, an early end, and heads by gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,6 @@ from sslx import nn
 from sslx.evaluation import evaluate, finetune
 from sslx.evaluation.bench import Bench, Case, Labelled
 from sslx.evaluation.recipe import Recipe
-from sslx.types import UserError
 
 ENCODER = nn.build("conv:widths=4")
 
@@ -84,25 +83,3 @@ def test_a_head_by_gradient_moves_as_sgd_does_and_leaves_the_encoder(toy, start)
     assert predictor.trainable == head.weight.size + 3
     before = start.params if case.mode == "frozen" else bench.fresh(0).params  # the random encoder is of the run's seed
     jax.tree.map(np.testing.assert_array_equal, predictor.represent.params, before)
-
-
-def test_a_row_that_is_older_than_a_setting_has_its_default():
-  recipe = Recipe(steps=7, learning_rates=(1e-3, 1e-2), patience=3)
-  assert Recipe.read({**recipe.to_json(), "validation": "cv"}) == recipe
-  assert Recipe.read({"steps": 7}) == Recipe(steps=7)
-
-
-@pytest.mark.parametrize(
-  ("values", "message"),
-  [
-    ({"steps": 0}, "--finetune_steps=0: must be positive"),
-    ({"epochs": -1.0}, "--finetune_epochs=-1: must be positive"),
-    ({"learning_rates": ()}, "--finetune_learning_rates=: expected positive numbers"),
-    ({"learning_rates": (0.1, 0.0)}, "--finetune_learning_rates=0.1,0: expected positive numbers"),
-    ({"optimizer": "adam"}, "Did you mean 'adamw'"),
-  ],
-)
-def test_what_a_recipe_refuses(values, message):
-  with pytest.raises(UserError) as caught:
-    Recipe(**values)
-  assert message in str(caught.value)

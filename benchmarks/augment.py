@@ -30,13 +30,13 @@ def build(name: str) -> Callable[[], object]:
 
     import jax
 
-    from sslx import compile, nn, pretext
+    from sslx import compile
+    from sslx.modalities import MODALITIES
 
-    views, steps = (
-      compile.jit(pretext.build("simclr", nn.build("conv"), "flatten", 10, {}).transform),
-      itertools.count(),
-    )
-    return lambda: jax.block_until_ready(views(jax.random.key(next(steps)), {"image": images}))
+    prepare, transform = MODALITIES["image"].prepare, common.pretext("simclr", "conv").transform
+    views = compile.jit(lambda key, raw: transform(key, {"x": prepare(raw)}))
+    steps = itertools.count()
+    return lambda: jax.block_until_ready(views(jax.random.key(next(steps)), images))
   from benchmarks.augment_torch import VIEWS
 
   views = VIEWS[name]()

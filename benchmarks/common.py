@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-OURS = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # the allocator setting of launch.sh and experiments/__init__.py
+if TYPE_CHECKING:
+  from sslx.types import Pretext
+
+OURS = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # the allocator setting of launch.sh and of the experiments
 
 
 def random_images(batch: int, size: int = 28, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -22,6 +25,39 @@ def random_images(batch: int, size: int = 28, channels: int = 1) -> tuple[np.nda
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (batch, size, size, channels), dtype=np.uint8)
   return images, rng.integers(0, 10, batch).astype(np.int32)
+
+
+def pretext(method: str, encoder: str, features: str = "flatten", **hp: Any) -> "Pretext":
+  """A method of sslx on digits, as its own experiments build it."""
+  from sslx import nn
+  from sslx.pretext import build
+  from sslx.tasks import TASKS
+
+  return build(method, nn.build(encoder), hp, TASKS["classification"](tuple("0123456789")), features)
+
+
+def sslx_step(built: "Pretext", images: np.ndarray, labels: np.ndarray | None = None) -> Callable[[np.ndarray], float]:
+  """A function of the rows of a batch: one update by sslx's own train step, whose loss it returns when it is done.
+
+  The images, and labels where the method reads them, stay on the device.
+  """
+  import jax
+
+  from sslx.modalities import MODALITIES
+  from sslx.training import optim
+  from sslx.training.step import make_init, make_train_step
+
+  prepare, tx = MODALITIES["image"].prepare, optim.optimizer(1e-3)
+  data = {"x": images} if labels is None else {"x": images, "y": labels}
+  state = make_init(built, tx, prepare)(jax.random.key(0), {name: array[:1] for name, array in data.items()})
+  data, step = jax.device_put(data), make_train_step(built, tx, prepare)
+
+  def update(rows: np.ndarray) -> float:
+    nonlocal state
+    state, metrics = step(state, data, rows[None])
+    return float(metrics["loss"][0])
+
+  return update
 
 
 def machine(*libraries: str) -> dict[str, Any]:

@@ -29,13 +29,12 @@ def main(_: list[str]) -> None:
     for images in map(int, FLAGS.images):
       path = Path(folder) / f"mnist{images}.npz"
       train, test, some = mnist.train, mnist.test, np.arange(images)
-      assert train.labels is not None
       np.savez(
         path,
-        train_images=train.images[some],
-        train_labels=train.labels[some],
-        test_images=test.images[np.arange(len(test))],
-        test_labels=test.labels,
+        train_images=train.x[some],
+        train_labels=train.targets()[some],
+        test_images=test.x[np.arange(len(test))],
+        test_labels=test.targets(),
       )
       for labels in map(int, FLAGS.labels):
         row = run_job([f"--dataset=npz:{path}", f"--labels={labels}"])

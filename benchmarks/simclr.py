@@ -27,24 +27,11 @@ def build(name: str) -> Callable[[], object]:
   """A function that makes one step on new images and returns when it is done."""
   images, _ = common.random_images(IMAGES)
   if name == "sslx":
-    import jax
-
-    from sslx import nn, pretext
     from sslx.data.batches import step_indices
-    from sslx.training import loop as train
-    from sslx.training import optim
 
-    built = pretext.build("simclr", nn.build("conv:widths=32-64-128,norm=group"), "flatten", 10, {})
-    tx = optim.optimizer(1e-3)
-    state, step = train.make_init(built, tx)(jax.random.key(0), {"image": images[:1]}), train.make_train_step(built, tx)
-    data, batches = {"image": jax.device_put(images)}, iter(step_indices(0, IMAGES, FLAGS.batch_size, 0, 1_000_000))
-
-    def update() -> float:
-      nonlocal state
-      state, metrics = step(state, data, next(batches))
-      return float(metrics["loss"])
-
-    return update
+    update = common.sslx_step(common.pretext("simclr", "conv:widths=32-64-128,norm=group"), images)
+    batches = iter(step_indices(0, IMAGES, FLAGS.batch_size, 0, 1_000_000))
+    return lambda: update(next(batches))
   from benchmarks.simclr_lightly import epoch
 
   workers = 2 if "2" in name else 0

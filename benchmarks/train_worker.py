@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.common import fail, random_images, serve
+from benchmarks.common import fail, pretext, random_images, serve, sslx_step
 
 SSLX = {  # model -> (encoder, method, hyper-parameters, features)
   "rotnet": ("rotnet", "supervised", {}, "flatten"),
@@ -21,34 +21,19 @@ SSLX = {  # model -> (encoder, method, hyper-parameters, features)
 MATMUL = 3072
 
 
-def sslx_step(model: str, images: np.ndarray, labels: np.ndarray) -> Callable[[], object]:
-  """One update by sslx's own train step."""
-  import jax
-
-  from sslx import nn, pretext
-  from sslx.training import loop as train
-  from sslx.training import optim
-
+def sslx_update(model: str, images: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+  """One update by sslx's own train step, on all images at once."""
   encoder, method, hp, features = SSLX[model]
-  built = pretext.build(method, nn.build(encoder), features, 10, hp)
-  data = {"image": images, "label": labels} if method == "supervised" else {"image": images}
-  tx = optim.optimizer(1e-3)
-  state = train.make_init(built, tx)(jax.random.key(0), {name: a[:1] for name, a in data.items()})
-  data, step = jax.device_put(data), train.make_train_step(built, tx)
-
-  def update() -> float:
-    nonlocal state
-    state, metrics = step(state, data, None)
-    return float(metrics["loss"])
-
-  return update
+  update = sslx_step(pretext(method, encoder, features, **hp), images, labels if method == "supervised" else None)
+  rows = np.arange(len(images), dtype=np.int32)
+  return lambda: update(rows)
 
 
 def build(framework: str, model: str, batch: int) -> Callable[[], object]:
   """A function that makes one update and returns when it is done."""
   images, labels = random_images(batch, *((32, 3) if model == "resnet18" else (28, 1)))
   if framework == "sslx":
-    return sslx_step(model, images, labels)
+    return sslx_update(model, images, labels)
   if framework == "keras":
     from benchmarks import keras_models
 

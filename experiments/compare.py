@@ -4,9 +4,9 @@
     python -m experiments.compare --methods=all --dataset=fashion_mnist
 
 Every method (--methods, default all) pretrains the same encoder (--encoder, default conv) for --epochs (default 2) with
-its own batch and learning rate, then goes through --modes on the same subsets (--labels, default 100,600,1000). The rows
-of raw pixels, of a random encoder and of training from scratch are made once. Stopped and started again, it goes on
-method by method. A method that does not fit the images says why in the table.
+its own batch and learning rate, then goes through --modes on the same subsets (--labels, default 100,600,1000). The
+rows of raw pixels, of a random encoder and of training from scratch are made once. Stopped and started again, it goes
+on method by method. A method that does not fit the images says why in the table.
 """
 
 import time

@@ -1,17 +1,18 @@
-"""The data-efficiency curve: accuracy against the fraction of the labels that is known, for the best methods and scratch.
+"""The data-efficiency curve: accuracy against the fraction of labels that is known, for the best methods and scratch.
 
     python -m experiments.data_efficiency
     python -m experiments.data_efficiency --flagfile=experiments/flags/data_efficiency.flags
 
-`experiments.label_curve` (which says how it is read, and whose tables and figure these are) with the methods that did best
-on this package's tables, and with fractions of all labels, as Henaff et al. (Data-Efficient Image Recognition with
-Contrastive Predictive Coding, 2020, arXiv 1905.09272) draw it for 1% to 100% of ImageNet: there a pretrained network with a
-half to a fifth of the labels was as accurate as one trained from scratch on all of them. Scratch and `full` make at least 20
-passes over the labels, or --finetune_epochs.
+`experiments.label_curve` (which says how it is read, and whose tables and figure these are) with the methods that did
+best on this package's tables, and with fractions of all labels, as Henaff et al. (Data-Efficient Image Recognition with
+Contrastive Predictive Coding, 2020, arXiv 1905.09272) draw it for 1% to 100% of ImageNet: there a pretrained network
+with a half to a fifth of the labels was as accurate as one trained from scratch on all of them. Scratch and `full` make
+at least 20 passes over the labels, or --finetune_epochs.
 
-Measured with the flag file on two CPU cores, in 42 minutes beside other work, three subsets: with 600 labels (1%) scratch
-95.5 ± 0.4, swav frozen 97.5 ± 0.1 (as good as scratch with 3.7 times as many labels), simclr frozen 97.0 ± 0.3 (2.5 times); with
-all, one training each, scratch 99.3, swav fine-tuned 99.5, frozen 99.2. Published, ImageNet: two to five times.
+Measured with the flag file on two CPU cores, in 42 minutes beside other work, three subsets: with 600 labels (1%)
+scratch 95.5 ± 0.4, swav frozen 97.5 ± 0.1 (as good as scratch with 3.7 times as many labels), simclr frozen 97.0 ± 0.3
+(2.5 times); with all, one training each, scratch 99.3, swav fine-tuned 99.5, frozen 99.2. Published, ImageNet: two to
+five times.
 """
 
 from experiments import label_curve

@@ -4,18 +4,20 @@
     python -m experiments.freezing --checkpoint=runs/simclr-mnist-conv-1a2b3c4d --labels=30,1000
     python -m experiments.freezing --flagfile=experiments/flags/freezing.flags      # the figure of docs/comparisons.md
 
-Every method (--methods, or --method, or --checkpoint) pretrains the same encoder; then the head and its last 0, 1, 2 ...
-blocks are trained on nested, stratified subsets of --labels (default 30, 100, 300, 1000, 10,000), --seeds of each. With 0
-blocks that is the mode `frozen`, with all of them `full`. Beside it training from scratch, the random encoder and raw pixels.
+Every method (--methods, or --method, or --checkpoint) pretrains the same encoder; then the head and its last 0, 1, 2
+... blocks are trained on nested, stratified subsets of --labels (default 30, 100, 300, 1000, 10,000), --seeds of each.
+With 0 blocks that is the mode `frozen`, with all of them `full`. Beside it training from scratch, the random encoder
+and raw pixels.
 
-With few labels a trained block forgets more than it learns; with many a frozen one holds the rest back. Yosinski, Clune,
-Bengio, Lipson: How transferable are features in deep neural networks?, NIPS 2014, arXiv 1411.1792 draw the same trade-off
-over layers, for labels of another task. `frozen` is fitted by L-BFGS with its L2 chosen inside the labels, the other modes
-by gradient steps with one fixed recipe: at least 150 steps and 10 passes over the labels, or --finetune_epochs.
+With few labels a trained block forgets more than it learns; with many a frozen one holds the rest back. Yosinski,
+Clune, Bengio, Lipson: How transferable are features in deep neural networks?, NIPS 2014, arXiv 1411.1792 draw the same
+trade-off over layers, for labels of another task. `frozen` is fitted by L-BFGS with its L2 chosen inside the labels,
+the other modes by gradient steps with one fixed recipe: at least 150 steps and 10 passes over the labels, or
+--finetune_epochs.
 
-Measured with the flag file on two CPU cores, in 18 minutes, three subsets (no published figure): simclr frozen is the best at
-30 (85.2 ± 1.2, scratch 74.1 ± 2.0) to 1,000 labels (97.3 ± 0.3, 95.9 ± 0.3), all blocks at 10,000 (98.9, 98.7); rotation and
-denoise are best with two or all blocks trained at every number of labels, and frozen never above scratch.
+Measured with the flag file on two CPU cores, in 18 minutes, three subsets (no published figure): simclr frozen is the
+best at 30 (85.2 ± 1.2, scratch 74.1 ± 2.0) to 1,000 labels (97.3 ± 0.3, 95.9 ± 0.3), all blocks at 10,000 (98.9, 98.7);
+rotation and denoise are best with two or all blocks trained at every number of labels, and frozen never above scratch.
 """
 
 import time

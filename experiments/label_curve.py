@@ -8,9 +8,9 @@ Pretrains with --method or --methods, or starts from --checkpoint, and trains --
 nested, stratified subsets of --labels (default 10, 30, 100 ... 10,000, as far as the data go), --seeds of each. The
 figure is the one of Henaff et al. (Data-Efficient Image Recognition with Contrastive Predictive Coding, 2020, arXiv
 1905.09272); the table says how many labels training from scratch needs to be as accurate as the pretrained encoder: the
-ratio of the two, less one, is the utility of Newell & Deng (How Useful is Self-Supervised Pretraining for Visual Tasks?,
-2020, arXiv 2003.14323). It is read off the mean curve of scratch, straight between its points in the logarithm of the
-labels; where scratch never gets there, the table says so.
+ratio of the two, less one, is the utility of Newell & Deng (How Useful is Self-Supervised Pretraining for Visual
+Tasks?, 2020, arXiv 2003.14323). It is read off the mean curve of scratch, straight between its points in the logarithm
+of the labels; where scratch never gets there, the table says so.
 
 Scratch is given every chance: at least 20 passes over the labels, or --finetune_epochs, and as many for `full`.
 """
@@ -36,9 +36,10 @@ MODES = ["scratch", "full", "frozen"]
 FINETUNE_EPOCHS = 20.0
 AT = 100
 NEEDED_NOTE = (
-  "How many labels training from scratch needs to be as accurate as the pretrained encoder is with the number at the head "
-  "of the column, and how many times as many these are: by its mean curve, straight between the numbers of labels that "
-  "it was trained with, in their logarithm. >: it does not get there with the most; ≤: it is there with the fewest."
+  "How many labels training from scratch needs to be as accurate as the pretrained encoder is with the number at the "
+  "head of the column, and how many times as many these are: by its mean curve, straight between the numbers of labels "
+  "that it was trained with, in their logarithm. >: it does not get there with the most; ≤: it is there with the "
+  "fewest."
 )
 
 
@@ -74,7 +75,7 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: "Datase
   if needs:
     sign = 1 if score.higher_is_better else -1
     first = max((need for need in needs if need.labels == at), key=lambda need: sign * need.value)
-    spans = [(at, first.needed, first.value, f"{labels_saved.times_text(first)} the labels")]
+    spans = [figures.Span(at, first.needed, first.value, f"{labels_saved.times_text(first)} the labels")]
     path = directory / "figures/labels.png"
     drawing = figures.label_curve([e for e in summary if e.mode != "raw"], spans)
     assert drawing is not None  # scratch has several numbers of labels

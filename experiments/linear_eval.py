@@ -8,13 +8,13 @@ Pretrains with --method (or each of --methods) on all training images without th
  * all labels: logistic regression on the frozen encoder (Zhang et al. 2016, arXiv 1603.08511), and its nearest
    neighbours: k=20 at temperature 0.07 (Caron et al. 2021, arXiv 2104.14294) and k=200 at 0.1 (Wu et al. 2018, arXiv
    1805.01978).
- * 1% and 10%: fine-tuning of the whole encoder (Zhai et al. 2019, arXiv 1905.03670; Chen et al. 2020, arXiv 2002.05709),
-   for at least 20 passes over the labels (Zbontar et al. 2021, arXiv 2103.03230) or --finetune_epochs, beside the same
-   from random weights and the frozen encoder, over --seeds stratified subsets.
+ * 1% and 10%: fine-tuning of the whole encoder (Zhai et al. 2019, arXiv 1905.03670; Chen et al. 2020, arXiv
+   2002.05709), for at least 20 passes over the labels (Zbontar et al. 2021, arXiv 2103.03230) or --finetune_epochs,
+   beside the same from random weights and the frozen encoder, over --seeds stratified subsets.
 Raw pixels and a random encoder always go along. --modes, if given, are trained at every number of --labels.
 
-Unlike the field, the probe is fitted by L-BFGS without augmentation, its L2 and scaling chosen inside the labels, and no
-test image chooses anything: the test split is read when all classifiers are trained. With 60,000 labels a probe
+Unlike the field, the probe is fitted by L-BFGS without augmentation, its L2 and scaling chosen inside the labels, and
+no test image chooses anything: the test split is read when all classifiers are trained. With 60,000 labels a probe
 takes minutes. Everything resumes.
 """
 
@@ -28,10 +28,10 @@ LABELS = ["1%", "10%", "all"]  # the defaults of flags here
 FINETUNE_EPOCHS = 20.0
 ALL, FEW = ["frozen", "knn:20", "knn:200"], ["scratch", "frozen", "full"]  # modes with all labels, and with fewer
 NOTE = (
-  "frozen: logistic regression on the frozen encoder; knn:K: its K nearest neighbours; full: "
-  "the whole encoder fine-tuned. The line `no pretraining` is a random encoder, frozen, and training from scratch under "
-  "`full`. Below all labels: mean ± standard deviation over label subsets; ↑ (↓): the 95% interval of the difference to "
-  "scratch, paired by subset, lies above (below) zero. With all labels there is one subset, hence no spread."
+  "frozen: logistic regression on the frozen encoder; knn:K: its K nearest neighbours; full: the whole encoder "
+  "fine-tuned. The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`. Below "
+  "all labels: mean ± standard deviation over label subsets; ↑ (↓): the 95% interval of the difference to scratch, "
+  "paired by subset, lies above (below) zero. With all labels there is one subset, hence no spread."
 )
 
 

@@ -1,21 +1,20 @@
 """Pretrained on one data set, worth how much on others?
 
     python -m experiments.transfer --method=simclr --dataset=mnist --targets=fashion_mnist
-    python -m experiments.transfer --checkpoint=runs/denoise-mnist-conv-1a2b3c4d --targets=fashion_mnist,npz:FILE --oracle
+    python -m experiments.transfer --checkpoint=runs/denoise-mnist-conv-1a2b3c4d --targets=npz:FILE --oracle
     python -m experiments.transfer --dataset=tfds:cifar10 --targets=mnist --image_size=32 --match_channels
 
 Pretrains with --method (or each of --methods) on --dataset, or starts from --checkpoint, and compares the encoder on
---labels (default 100, 1000) of each of --targets: a linear probe (`frozen`) and fine-tuning (`full`), or --modes. Beside
-it: the same encoder pretrained on --dataset *with* its labels (`supervised`), a random one, training from scratch, raw
-pixels and, with --oracle, the method pretrained on the target's own training images. The protocol is that of Kornblith et
-al. (Do Better ImageNet Models Transfer Better?, 2019, arXiv 1805.08974) and Chen et al. (SimCLR, 2020, arXiv 2002.05709,
-section B.8), with few labels and no hyper-parameter chosen on a test split.
+--labels (default 100, 1000) of each of --targets: a linear probe (`frozen`) and fine-tuning (`full`), or --modes.
+Beside it: the same encoder pretrained on --dataset *with* its labels (`supervised`), a random one, training from
+scratch, raw pixels and, with --oracle, the method pretrained on the target's own training images. The protocol is that
+of Kornblith et al. (Do Better ImageNet Models Transfer Better?, 2019, arXiv 1805.08974) and Chen et al. (SimCLR, 2020,
+arXiv 2002.05709, section B.8), with few labels and no hyper-parameter chosen on a test split.
 
 A target's images must be of the shape that the encoder was made for; encoders without a dense layer take any height and
 width. Grey and colour do not mix unless --match_channels converts the target. Everything resumes.
 """
 
-import dataclasses
 import time
 from typing import TYPE_CHECKING
 
@@ -36,10 +35,10 @@ flags.DEFINE_bool("match_channels", False, "Convert targets: grey to colour by r
 LABELS = (100, 1000)  # the defaults of flags here
 MODES = ["frozen", "full"]
 NOTE = (
-  "On the target, mean ± standard deviation over label subsets. frozen: a linear probe; full: "
-  "fine-tuned. supervised: pretrained with the labels of the source. ↑ (↓): the 95% interval of the difference to scratch "
-  "on the target, paired by subset, lies above (below) zero. The line `no pretraining` is a random encoder, frozen, and "
-  "training from scratch under `full`."
+  "On the target, mean ± standard deviation over label subsets. frozen: a linear probe; full: fine-tuned. supervised: "
+  "pretrained with the labels of the source. ↑ (↓): the 95% interval of the difference to scratch on the target, "
+  "paired by subset, lies above (below) zero. The line `no pretraining` is a random encoder, frozen, and training from "
+  "scratch under `full`."
 )
 
 
@@ -52,7 +51,8 @@ def main() -> None:
     raise UserError("--targets is missing: name at least one data set, such as --targets=fashion_mnist.")
   given, source = methods.given(elsewhere=False)
   encoder = nn.build(FLAGS.encoder)
-  targets = [fitted(runs.load_dataset(spec), source.x_shape, encoder.any_size) for spec in specs]
+  fit = (source.x_shape, encoder.any_size, FLAGS.match_channels)
+  targets = [runs.fitted(runs.load_dataset(spec), *fit) for spec in specs]
   cli.default(modes=MODES, labels=methods.fitting(LABELS, min(targets, key=lambda t: len(t.train))))
   for target in targets:
     table.draw(target)  # what does not fit is told before anything is trained
@@ -86,33 +86,6 @@ def main() -> None:
   title = f"{names}: from {source.name} to {', '.join(target.name for target in targets)}"
   facts = {"source": source.name, "targets": specs, **methods.budget()}
   pages.write_report("transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE)
-
-
-def fitted(target: "Dataset", shape: tuple[int, ...], any_size: bool) -> "Dataset":
-  """The target with its channels converted where --match_channels asks for it.
-
-  Raises:
-    UserError: its images are of another shape than the encoder takes.
-  """
-  from sslx.data.images import with_channels
-
-  *size, channels = target.x_shape
-  if channels != shape[2]:
-    kind = {1: "grey", 3: "in colour"}
-    if not FLAGS.match_channels:
-      raise UserError(
-        f"--targets={target.name}: its images are {kind[channels]}, the source's {kind[shape[2]]}; "
-        "--match_channels converts the target's."
-      )
-    parts = {name: split for name in ("train", "test", "unlabeled") if (split := getattr(target, name)) is not None}
-    limit = FLAGS.in_memory_limit
-    target = dataclasses.replace(target, **{n: with_channels(split, shape[2], limit) for n, split in parts.items()})
-  if tuple(size) != shape[:2] and not any_size:
-    raise UserError(
-      f"--targets={target.name}: its images are {size[0]}x{size[1]}, --encoder={FLAGS.encoder} was made for "
-      f"{shape[0]}x{shape[1]} and takes no other; try --image_size={shape[0]}, or --encoder=conv."
-    )
-  return target
 
 
 if __name__ == "__main__":

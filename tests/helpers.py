@@ -1,20 +1,59 @@
-"""What the tests of several experiments share: finding a run and its rows, reading a page, opening it in a browser."""
+"""What the tests of several experiments share: running one, finding its rows, reading a page, opening it in a browser."""
 
+import dataclasses
 import html
+import importlib
 import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+PACKAGES = ("one_percent", "rotnet_mnist")
 
 
-def directory(out: Path, start: str) -> Path:
+def module_of(experiment: str) -> str:
+  """The module that `python -m experiments.NAME` runs."""
+  return f"experiments.{experiment}.__main__" if experiment in PACKAGES else f"experiments.{experiment}"
+
+
+def call(experiment: str, *arguments: str) -> int:
+  """The exit status of an experiment, run in this process."""
+  from experiments.shared import cli
+
+  module = module_of(experiment)
+  return cli.run(importlib.import_module(module).main, module, [experiment, *arguments])
+
+
+@contextmanager
+def hidden_test_split() -> Iterator[list[tuple]]:
+  """Within, training gets a data set without a test split. Gives (case, number of test examples) of each test so far."""
+  from sslx.evaluation import evaluate
+
+  train, test, tested = evaluate.train, evaluate.test, []
+
+  def without_test_split(bench, cases):
+    return train(dataclasses.replace(bench, dataset=dataclasses.replace(bench.dataset, test=None)), cases)
+
+  def counted(trained, split, task):
+    tested.extend((case, len(split)) for case in trained)
+    return test(trained, split, task)
+
+  evaluate.train, evaluate.test = without_test_split, counted
+  try:
+    yield tested
+  finally:
+    evaluate.train, evaluate.test = train, test
+
+
+def directory(out: Path, start: str = "") -> Path:
   """The one run directory below `out` whose name starts so."""
-  (found,) = [d for d in out.iterdir() if d.name.startswith(start)]
-  return found
+  (run,) = [d for d in out.iterdir() if d.is_dir() and d.name.startswith(start)]
+  return run
 
 
 def rows_of(run: Path) -> list[dict]:
@@ -47,6 +86,6 @@ def seen_by_browser(page: Path, script: str, profile: Path) -> object:
   page.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
   arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--dump-dom"]
   done = subprocess.run([BROWSER, *arguments, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
-  found = re.search(r'data-seen="([^"]*)"', done.stdout)
-  assert found, done.stderr[-500:]
-  return json.loads(html.unescape(found[1]))
+  seen = re.search(r'data-seen="([^"]*)"', done.stdout)
+  assert seen, done.stderr[-500:]
+  return json.loads(html.unescape(seen[1]))

@@ -9,16 +9,17 @@ the training images without labels; then 600 labels train a purely supervised cl
 whether the gain is the method's, or that of hyper-parameters which suit one side better.
 
  * as published: one fixed setting for all, every mode trained by gradient at --fixed_learning_rate.
- * both tuned: scratch and full choose among the --finetune_learning_rates, frozen among as many settings of its logistic
-   regression (L2 and scaling of the features), by cross-validation inside the 600 labels.
+ * both tuned: scratch and full choose among the --finetune_learning_rates, frozen among as many settings of its
+   logistic regression (L2 and scaling of the features), by cross-validation inside the 600 labels.
 
-Seed s of --seeds pretrains with seed s and draws label subset s; differences are paired. What the gain is then due to is
-said in a sentence made from the numbers. With --checkpoint all subsets share that one model, and nothing is pretrained.
+Seed s of --seeds pretrains with seed s and draws label subset s; differences are paired. What the gain is then due to
+is said in a sentence made from the numbers. With --checkpoint all subsets share that one model, and nothing is
+pretrained.
 
 --black_dots: the project saw black dots in its reconstructions. The autoencoder is trained with each pair of output
 activation and loss, and with sigmoid units; counted on training images are the dots, the units that are dead, and the
-pixels that a relu output would start black and without a gradient of their own (which is why sslx refuses it; what moves
-the layers below may wake one up). Everything resumes.
+pixels that a relu output would start black and without a gradient of their own (which is why sslx refuses it; what
+moves the layers below may wake one up). Everything resumes.
 
 The project's own learning rates, epochs and widths are not known here; the flags have ours. Its batch is a fraction of
 the images: --batch_fraction.
@@ -26,7 +27,8 @@ the images: --batch_fraction.
 Measured with the flag file on two CPU cores, in 18 minutes; test accuracy over ten seeds, with the paired difference:
  * as published: scratch 83.6 ± 1.2, frozen 81.9 ± 1.7: -1.7 points [-2.9, -0.5] (published: 81.45, 87.15: +5.70)
  * both tuned: scratch 88.4 ± 0.6, frozen 88.5 ± 0.6: +0.1 [-0.5, +0.7]; fine-tuned 89.8 ± 0.8: +1.5 [+1.0, +1.9]
-So the published gain is not the method's: tuning alone moves scratch by more. No black dots, with either output and loss.
+So the published gain is not the method's: tuning alone moves scratch by more. No black dots, with either output and
+loss.
 """
 
 import dataclasses

@@ -24,9 +24,9 @@ METHOD = "autoencode"
 PAIRS = (("sigmoid", "bce"), ("sigmoid", "mse"), ("linear", "mse"))
 NOTE = (
   "Of training images. A dot: a pixel below 0.1 whose four neighbours, and the image itself there, are above 0.5. Dead "
-  "pixels: 0 for every image though bright in one of them, of all such pixels; 'before training' is where a relu output "
-  "would have no gradient from the start. Dead units: of each layer, those that change over the images by less than a "
-  "hundredth of what the liveliest one does."
+  "pixels: 0 for every image though bright in one of them, of all such pixels; 'before training' is where a relu "
+  "output would have no gradient from the start. Dead units: of each layer, those that change over the images by less "
+  "than a hundredth of what the liveliest one does."
 )
 RELU = "relu instead"
 
@@ -107,10 +107,11 @@ def look(models: Sequence[Model], part: "Part") -> Dots:
     line(title, made, before, ", ".join(counts))
     if before is not None:
       line(f"{title}, {RELU}", np.where(before, 0, made), before, "")
+      black = rates[f"{title}, {RELU}"]
       sentences.append(
-        f"A relu output: {int(before.sum())} of the {int(lit.sum())} pixels that some image needs would have no gradient "
-        f"before the first step; left black, they make {rates[f'{title}, {RELU}']:.1f} dots in 1,000 images, where the "
-        f"same network with a linear output has {rates[title]:.1f}."
+        f"A relu output: {int(before.sum())} of the {int(lit.sum())} pixels that some image needs would have no "
+        f"gradient before the first step; left black, they make {black:.1f} dots in 1,000 images, where the same "
+        f"network with a linear output has {rates[title]:.1f}."
       )
   if rates:
     most = max((name for name in rates if not name.endswith(RELU)), key=rates.__getitem__)

@@ -1,4 +1,4 @@
-"""The notebook that `experiments.rotnet_mnist` repeats: its images, network, training, errors, and published figures."""
+"""The notebook that `experiments.rotnet_mnist` repeats: images, network, training, errors, published figures."""
 
 import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,8 +81,8 @@ def portions(dataset: "Dataset") -> Portions:
 
 
 def late(encoder: str) -> "Pretext":
-  """Rotation prediction with the labels one row late in the notebook's order, where an image's four turns are neighbours:
-  each has the label of the turn before, and the first that of the last.
+  """Rotation prediction with the labels one row late in the notebook's order, where an image's four turns are
+  neighbours: each has the label of the turn before, and the first that of the last.
 
   Here all images of a turn are neighbours, so the labels move by as many rows as there are images.
   """

@@ -23,8 +23,8 @@ NOTE = (
   "images: frozen {frozen:.2f}, scratch {scratch:.2f}."
 )
 ERRORS_NOTE = (
-  "Test accuracy in percent on all test images, mean ± standard deviation over seeds; the difference is to the same mode "
-  "without any error, paired by seed. Late labels do not touch scratch."
+  "Test accuracy in percent on all test images, mean ± standard deviation over seeds; the difference is to the same "
+  "mode without any error, paired by seed. Late labels do not touch scratch."
 )
 TUNED_NOTE = (
   "Test accuracy in percent on all test images, mean ± standard deviation over seeds; each has a pretraining run and a "
@@ -207,18 +207,20 @@ def errors(shared: Shared) -> Section:
 
 
 def error_sentences(summary: "Sequence[report.Entry]") -> list[str]:
-  """What each error changes, by entries whose method is the mode, whose mode is the error, against the one without errors."""
+  """What each error changes against the notebook without any: entries have the mode as method, the error as mode."""
   from sslx import report
 
   sentences = []
   for entry in summary:
     untouched = (entry.method, entry.mode) == ("scratch", "labels late")
-    if entry.mode == notebook.MENDED or entry.low is None or untouched:
+    if (
+      entry.mode == notebook.MENDED or untouched or entry.difference is None or entry.low is None or entry.high is None
+    ):
       continue
     interval = report.interval(entry.low, entry.high)
     change = "no measurable change" if entry.low <= 0 <= entry.high else "a change"
     what = "all errors together" if entry.mode == notebook.AS_IT_RAN else entry.mode
-    sentences.append(f"{what}, {entry['method']}: {100 * entry['difference']:+.1f} points {interval}: {change}.")
+    sentences.append(f"{what}, {entry.method}: {100 * entry.difference:+.1f} points {interval}: {change}.")
   return sentences
 
 

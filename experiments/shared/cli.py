@@ -1,8 +1,8 @@
 """The command line: flags, help, errors of one line. With its neighbours the only place that reads FLAGS.
 
 The flags of pretraining are the fields of `sslx.training.config.Config`, those of training on labels the fields of
-`sslx.evaluation.recipe.Recipe`. Libraries below `experiments` are imported inside functions where they are slow to load,
-so that --help and a mistyped flag answer at once.
+`sslx.evaluation.recipe.Recipe`. Libraries below `experiments` are imported inside functions where they are slow to
+load, so that --help and a mistyped flag answer at once.
 """
 
 import difflib
@@ -66,7 +66,8 @@ flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which th
 flags.DEFINE_bool(
   "online_knn",
   True,
-  "Watch a kNN among the held-out images, by their labels, and the rank of their features. Nothing is trained or chosen by it.",
+  "Watch a kNN among the held-out images, by their labels, and the rank of their features. Nothing is trained or "
+  "chosen by it.",
 )
 flags.DEFINE_string("out", "runs", "Folder of run directories.")
 flags.DEFINE_float("save_seconds", 30.0, "Seconds between checkpoints of pretraining.")
@@ -137,7 +138,7 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
 
 
 def use_huge_pages() -> None:
-  """Starts `python -m experiments.NAME` again with GLIBC_TUNABLES set as launch.sh sets it; the caller's own value stays.
+  """Starts `python -m experiments.NAME` again with launch.sh's GLIBC_TUNABLES; the caller's own value stays.
 
   Large temporaries then come from huge pages instead of being mapped and cleared page by page at every step: up to a
   quarter of the time of a large batch on the CPU. It cannot be set later than at the start of a process. Needs
@@ -236,7 +237,7 @@ def say(line: str) -> None:
 
 
 def config(method: str | None = None, hp: Sequence[str] | None = None, **changed: Any) -> Config:
-  """The configuration of pretraining that the flags describe. method, hp (texts) and `changed` fields: in place of them."""
+  """The configuration of pretraining by the flags. method, hp (texts) and `changed` fields: in place of theirs."""
   from sslx.pretext import check
 
   name = str(method or FLAGS.method)

@@ -14,7 +14,6 @@ from sslx.types import UserError
 if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset
-  from sslx.report import pages
 
 ENCODER, EPOCHS = "conv", 2.0  # of several methods, unless the flags say otherwise
 LABELS = (100, 600, 1000)  # as far as the training split has them

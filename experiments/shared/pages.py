@@ -12,7 +12,7 @@ if TYPE_CHECKING:
   from sslx import report
   from sslx.report import pages
 
-METRICS = "pretext metrics"
+METRICS, RANK = "pretext metrics", "heldout_feature_rank"
 
 
 class Outcome(NamedTuple):
@@ -40,7 +40,7 @@ def methods_table(lines: Sequence[Row]) -> "report.Cells":
   from sslx import report
 
   knn = next((name for line in lines for name in line if name.startswith("heldout_knn_")), "")
-  columns = ("loss", "heldout_loss", METRICS, knn, "squared error", "active", "images/s", "left out")
+  columns = ("loss", "heldout_loss", METRICS, knn, RANK, "squared error", "active", "images/s", "left out")
   full = [{**line, METRICS: metrics_text(line)} for line in lines]
   known = [name for name in columns if any(line.get(name, "") != "" for line in full)]
   rows = [
@@ -53,7 +53,7 @@ def methods_table(lines: Sequence[Row]) -> "report.Cells":
 
 def metrics_text(line: Mapping[str, Any]) -> str:
   """A method's own metrics, on held-out images where there are any: `rotation accuracy 0.954`."""
-  others = ("loss", "squared error", "active", "images/s")  # with a column of their own
+  others = ("loss", RANK, "squared error", "active", "images/s")  # with a column of their own
   own = {k: v for k, v in line.items() if isinstance(v, float) and k not in others and not k.startswith("heldout_knn_")}
   held = {k.removeprefix("heldout_"): v for k, v in own.items() if k.startswith("heldout_")}
   return ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in (held or own).items() if k != "loss")
@@ -74,8 +74,9 @@ def write_report(
 ) -> None:
   """Tables on the terminal, in tables.md and in summary.jsonl, figures, and report.html.
 
-  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean, after `scored`; lead: in place of a
-  table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
+  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean, after `scored`; lead:
+  in place of a table for each number of labels and its figures; label_names: what numbers of labels are called in
+  titles.
   """
   from rich.console import Console
 
@@ -175,8 +176,8 @@ def scored(summary: "Sequence[report.Entry]") -> str:
 
 UNTRAINED = "The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`."
 PRETRAINING_NOTE = (
-  "loss: mean over the last steps of pretraining; held-out loss and pretext metrics: at its end, on training images that "
-  "it did not train on; knn accuracy: of those by their labels, each by its 20 nearest others. squared error: of "
-  "reconstructions of test images, per pixel in [0, 1]. "
+  "loss: mean over the last steps of pretraining; held-out loss and pretext metrics: at its end, on training images "
+  "that it did not train on; knn accuracy: of those by their labels, each by its 20 nearest others; feature rank: how "
+  "many directions their features spread over. squared error: of reconstructions of test images, per pixel in [0, 1]; "
   "active: fraction of the code's units above 1% of the largest. images/s: median while pretraining."
 )

@@ -86,6 +86,35 @@ def _small(dataset: "Dataset") -> "Dataset":
   return dataclasses.replace(dataset, **small)
 
 
+def fitted(target: "Dataset", shape: tuple[int, ...], any_size: bool, match_channels: bool) -> "Dataset":
+  """One of --targets, whose images an encoder made for images of `shape` takes.
+
+  any_size: whether it takes other heights and widths. match_channels: whether the target's channels may be converted.
+
+  Raises:
+    UserError: its images are of another shape than the encoder takes.
+  """
+  from sslx.data.images import with_channels
+
+  *size, channels = target.x_shape
+  if channels != shape[2]:
+    kind = {1: "grey", 3: "in colour"}
+    if not match_channels:
+      raise UserError(
+        f"--targets={target.name}: its images are {kind[channels]}, the source's {kind[shape[2]]}; "
+        "--match_channels converts the target's."
+      )
+    parts = {name: split for name in ("train", "test", "unlabeled") if (split := getattr(target, name)) is not None}
+    limit = FLAGS.in_memory_limit
+    target = dataclasses.replace(target, **{n: with_channels(split, shape[2], limit) for n, split in parts.items()})
+  if tuple(size) != shape[:2] and not any_size:
+    raise UserError(
+      f"--targets={target.name}: its images are {size[0]}x{size[1]}, --encoder={FLAGS.encoder} was made for "
+      f"{shape[0]}x{shape[1]} and takes no other; try --image_size={shape[0]}, or --encoder=conv."
+    )
+  return target
+
+
 def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   """(the pretrained encoder, seconds spent in this call); restores what is already there.
 
@@ -167,7 +196,8 @@ def open_directory(out: Path, identity: Mapping[str, Any], name: str, fresh: boo
       records.write_text(path, text)
     elif upgraded(json.loads(path.read_text())) != json.loads(text):
       raise UserError(
-        f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another --out."
+        f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another "
+        "--out."
       )
     if not os.access(directory, os.W_OK):
       raise PermissionError(f"{directory} is read-only")

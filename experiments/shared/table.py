@@ -82,7 +82,7 @@ def bench(
 
 
 def check_neighbours(modes: Mapping[int, Sequence[str]]) -> None:
-  """Raises UserError for a knn:K among {labels: modes} of more neighbours than there are labels, before any training."""
+  """Raises UserError for a knn:K among {labels: modes} of more neighbours than labels, before any training."""
   for labels, names in modes.items():
     for name, _, k in (mode.partition(":") for mode in names):
       if name == "knn" and int(k) > labels:
@@ -169,7 +169,7 @@ def run_pairs(
   timings: Timings,
   more: Callable[[np.ndarray], Row] = lambda outputs: {},
 ) -> Measured:
-  """`run_modes` where every subset has a pretraining run of its own: of_seed(seed) is its line, and a bench with any labels."""
+  """`run_modes` where each subset has a pretraining of its own: of_seed(seed) is its line, and a bench of any labels."""
   rows, outputs = [], {}
   for seed, subset in labelled.subsets.items():
     line, bench = of_seed(seed)
@@ -233,7 +233,7 @@ def drawn(folder: Path) -> "list[Figure]":
   from sslx.report.pages import Figure
 
   figures = [Figure(title, caption, folder / f"{name}.png") for name, title, caption in FIGURES]
-  return [figure for figure in figures if figure.path.exists()]
+  return [figure for figure in figures if Path(figure.path).exists()]
 
 
 def draw_predictions(dataset: "Dataset", folder: Path, outputs: "Mapping[Case, np.ndarray]", labels: int) -> None:

@@ -138,7 +138,7 @@ class Mode(NamedTuple):
   help: str
   argument: str = ""
   """What stands after a colon: K of last:K. In brackets where it may be left out."""
-  check: Callable[[str, Sequence[str]], None] = lambda argument, block_names: None
+  check: Callable[[str, Sequence[str]], object] = lambda argument, block_names: None
   """(argument, names of the encoder's blocks): raises ValueError or UserError for one that is not fit."""
   trains_encoder: bool = False
   whole: bool = True

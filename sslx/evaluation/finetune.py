@@ -49,7 +49,7 @@ def full(bench: Bench, case: Case) -> Predictor:
   return tune(bench, case, bench.pretrained, bench.pretrained.encoder.block_names)
 
 
-def last_blocks(count: str, block_names: tuple[str, ...]) -> tuple[str, ...]:
+def last_blocks(count: str, block_names: Sequence[str]) -> tuple[str, ...]:
   """The last `count` blocks.
 
   Raises:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sslx.pretext import METHODS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def load(name: str) -> types.ModuleType:

@@ -1,6 +1,8 @@
 """The benchmarks measure what they say: turns, medians, ratios; models of the same size. No speed is tested."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -66,11 +68,40 @@ def test_peers_have_as_many_parameters(model):
   torch_models = pytest.importorskip("benchmarks.torch_models", reason="needs the extra bench", exc_type=ImportError)
   import jax
 
-  from sslx import nn, pretext
-
   encoder, method, hp, features = train_worker.SSLX[model]
   images, labels = common.random_images(2, *((32, 3) if model == "resnet18" else (28, 1)))
-  built = pretext.build(method, nn.build(encoder), features, 10, hp)
-  params, _ = jax.eval_shape(lambda: built.init(jax.random.key(0), {"image": images, "label": labels}))
+  built = common.pretext(method, encoder, features, **hp)
+  batch = {"x": images.astype("float32"), "y": labels}
+  params, _ = jax.eval_shape(lambda: built.init(jax.random.key(0), batch))
   ours = sum(leaf.size for leaf in jax.tree.leaves(params))
   assert ours == sum(p.numel() for p in torch_models.MODELS[model]().parameters())
+
+
+@pytest.mark.parametrize("name", ["augment", "low_label", "memory", "simclr", "train_step"])
+def test_help_tells_what_is_measured(name):
+  command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+  environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+  done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+  assert f"./launch.sh benchmarks.{name}" in done.stdout
+  assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["augment", "simclr"])
+def test_our_own_worker_works(name):
+  arguments = ["--worker=sslx", "--batch_size=4"]
+  rows = common.compare({"us": (f"benchmarks.{name}", arguments, {"PYTHONPATH": ":".join(sys.path)})}, 1, 0.01)
+  assert [row["framework"] for row in rows] == ["us"]
+  assert rows[0]["images_per_second"] > 0
+
+
+def test_the_main_job_is_timed_by_phase(toy_npz, tmp_path):
+  job = [f"--dataset={toy_npz}", "--smoke", "--encoder=mlp:widths=4,code=3", "--labels=12", "--seeds=1"]
+  command = [sys.executable, "-m", "benchmarks.low_label", "--repeats=1", f"--json={tmp_path / 'result.json'}", "--"]
+  environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+  subprocess.run([*command, *job, "--modes=frozen"], env=environment, capture_output=True, check=True)
+  result = json.loads((tmp_path / "result.json").read_text())
+  assert result["benchmark"] == "low_label"
+  (row,) = result["rows"]
+  assert row["phases"].keys() == {"start-up", "pretraining", "training on labels", "testing", "report"}
+  assert row["whole command"] > 0
+  assert row["peak_mib"] > 50

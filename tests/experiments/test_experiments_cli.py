@@ -1,0 +1,201 @@
+"""The command line: one line for every bad input, help, settings that become flags, huge pages, the compilation cache."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+from helpers import call, directory, module_of
+
+from experiments.shared import cli
+
+TINY = ["--encoder=conv:widths=4-6,norm=none", "--seeds=2", "--labels=12", "--smoke"]
+ROOT = Path(cli.__file__).parents[2]
+FLAG_FILES = sorted((ROOT / "experiments/flags").glob("*.flags"))
+
+BAD = [
+  (["--method=denois"], r"--method=denois: .*Did you mean 'denoise'"),
+  (["--encoder=cnv"], r"--encoder=cnv: .*Did you mean 'conv'"),
+  (["--encoder=conv:widths=a"], r"--encoder=conv:widths=a: expected integers joined by -.*not 'a'"),
+  (["--encoder=conv:widths=0-4"], r"widths must be positive"),
+  (["--encoder=conv:wdths=4"], r"Did you mean 'widths'"),
+  (["--features=blok2"], r"--features=blok2"),
+  (["--modes=frozn"], r"--modes=frozn: .*Did you mean 'frozen'"),
+  (["--modes=last:3"], r"--modes=last:3: this encoder has 2 blocks"),
+  (["--modes=last:0"], r"--modes=last:0"),
+  (["--hp=levl=0.5"], r"--hp=levl=0.5: .*Did you mean 'level'"),
+  (["--hp=level=much"], r"--hp=level=much: expected float, not 'much'"),
+  (["--hp=level"], r"--hp=level: expected name=value"),
+  (["--hp=level=0.1", "--hp=level=0.2"], r"given twice"),
+  (["--hp=noise=masking", "--hp=level=2"], r"--hp=level=2: must be in \[0, 1\]"),
+  (["--hp=noise=snow"], r"--hp=noise=snow: unknown value"),
+  (["--hp=output=relu"], r"--hp=output=relu: .*no gradient"),
+  (["--hp=output=linear", "--hp=loss=bce"], r"--hp=loss=bce"),
+  (["--labels=2"], r"--labels: .*3 classes"),
+  (["--labels=241"], r"--labels: .*240"),
+  (["--labels=ten"], r"--labels=ten"),
+  (["--labels="], r"--labels="),
+  (["--epochs=0"], r"--epochs=0.*positive"),
+  (["--epochs=-1"], r"--epochs=-1.*positive"),
+  (["--batch_size=0"], r"--batch_size=0: must be positive"),
+  (["--seeds=0"], r"--seeds=0: must be positive"),
+  (["--optimizer=adam"], r"--optimizer=adam: unknown. Did you mean 'adamw'"),
+  (["--precision=half"], r"--precision=half: unknown"),
+  (["--accumulate=0"], r"--accumulate=0: must be at least 1"),
+  (["--accumulate=7"], r"--accumulate=7: a batch of 64 images"),
+  (["--warmup_epochs=2"], r"--warmup_epochs=2: must be .* below the 2 of --epochs"),
+  (["--pretraining_weight_decay=-1"], r"--pretraining_weight_decay=-1: must be at least 0"),
+  (["--learning_rate=0"], r"--learning_rate=0.*positive"),
+  (["--finetune_steps=0"], r"--finetune_steps=0: must be positive"),
+  (["--finetune_learning_rates=a"], r"--finetune_learning_rates=a"),
+  (["--image_size=0"], r"--image_size=0: must be positive"),
+  (["--validation=some"], r"--validation=some: expected cv"),
+  (["--validation=heldout:240"], r"--validation=heldout:240"),
+  (["--dataset=mnst"], r"Did you mean 'mnist'|mnist"),
+  (["--dataset=npz:/nowhere.npz"], r"/nowhere.npz"),
+  (["--epochs=many"], r"--?epochs"),
+  (["--epoch=3"], r"--epoch: no such flag. Did you mean --epochs"),
+  (["stray"], r"'stray' is not a flag"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_input_is_one_line(arguments, message, toy_npz, tmp_path, capsys):
+  out = tmp_path / "out"
+  given = [f"--dataset={toy_npz}", f"--out={out}", *TINY]
+  keep = [g for g in given if not any(a.startswith(g.partition("=")[0] + "=") for a in arguments)]
+  assert call("low_label", *keep, *arguments) in (1, 2)
+  captured = capsys.readouterr()
+  assert captured.out == ""
+  lines = captured.err.splitlines()
+  assert len(lines) == 1, captured.err
+  assert lines[0].startswith("error: ")
+  assert re.search(message, lines[0]), lines[0]
+  assert not list(out.glob("*/checkpoints/*"))
+
+
+@pytest.mark.parametrize(("heldout", "counts"), [(0, [6, 12, 24, 240]), (40, [5, 12, 20, 200])])
+def test_percentages_are_of_the_labels_that_there_are(heldout, counts, toy):
+  seen = []
+  arguments = ["low_label", "--labels=2.5%,12, 10% ,all,100%"]
+  assert cli.run(lambda: seen.extend(cli.label_counts(toy, heldout)), "experiments.low_label", arguments) == 0
+  assert seen == counts
+
+
+def test_help_tells_flags_defaults_and_the_methods_hyper_parameters(capsys):
+  assert call("low_label", "--help", "--method=simclr") == 0
+  text = capsys.readouterr().out
+  for flag in ("method", "dataset", "data_dir", "encoder", "features", "modes", "labels", "seeds", "epochs",
+               "batch_size", "learning_rate", "optimizer", "accumulate", "precision", "warmup_epochs",
+               "pretraining_weight_decay", "hp", "out", "fresh", "smoke", "debug"):  # fmt: skip
+    assert f"--{flag}" in text
+  assert "temperature=" in text
+  assert "python -m experiments.low_label" in text
+
+
+def test_debug_shows_the_traceback(toy_npz, tmp_path, capsys):
+  assert call("low_label", f"--dataset={toy_npz}", f"--out={tmp_path}", "--method=x", "--debug") == 1
+  assert "Traceback" in capsys.readouterr().err
+
+
+EXTENDED = """
+import dataclasses, sys
+import sslx.training.config as config
+from sslx.options import setting
+
+field = ("patience", int, setting(7, "A setting of this test.", flag="waiting"))
+config.Config = dataclasses.make_dataclass("Extended", [field], bases=(config.Config,), frozen=True, kw_only=True)
+
+from experiments import pretrain
+from experiments.shared import cli
+
+assert cli.run(pretrain.main, "experiments.pretrain", ["pretrain", "--help"]) == 0
+assert cli.run(pretrain.main, "experiments.pretrain", sys.argv) == 0
+
+import inspect
+import sslx
+
+assert inspect.signature(sslx.pretrain).parameters["patience"].default == 7
+assert sslx.load(next(cli.Path(cli.FLAGS.out).iterdir())).meta.config.patience == 9
+assert config.Config.read({"method": "denoise", "version": 2}).patience == 7  # of a run that is older than it
+"""
+
+
+def test_a_pretraining_setting_is_one_field(toy_npz, tmp_path):
+  """A field of Config more is a flag, a line of --help, an entry of config.json, and an argument in Python."""
+  flags = [f"--dataset={toy_npz}", f"--out={tmp_path}", "--encoder=mlp:widths=4,code=3", "--smoke", "--waiting=9"]
+  environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+  command = [sys.executable, "-c", EXTENDED, *flags]
+  done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  assert "--waiting='7'\n      A setting of this test." in done.stdout
+  assert json.loads((directory(tmp_path) / "config.json").read_text())["patience"] == 9
+
+
+@pytest.mark.parametrize("path", FLAG_FILES, ids=lambda path: path.stem)
+def test_flag_files_parse_and_hold_no_default(path):
+  __import__(module_of(path.stem))
+  lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+  seen = []
+  assert cli.run(lambda: seen.append(True), module_of(path.stem), [path.stem, f"--flagfile={path}"]) == 0
+  assert seen
+  for line in lines:
+    flag = flags.FLAGS[re.fullmatch(r"--(?:no)?(\w+?)(?:=.*)?", line)[1]]
+    assert flag.present, line
+    assert flag.value != flag.default, line
+
+
+def test_both_published_comparisons_have_flag_files():
+  assert {"one_percent", "rotnet_mnist"} <= {path.stem for path in FLAG_FILES}
+
+
+@pytest.mark.parametrize(
+  ("argv", "given", "again"),
+  [
+    (["python", "-P", "-m", "experiments.low_label", "--seeds=2"], {}, True),
+    (["python", "-m", "experiments.low_label"], {"GLIBC_TUNABLES": ""}, False),  # the caller's own setting
+    (["python", "-m", "pytest", "experiments.low_label"], {}, False),
+    (["python", "script.py"], {}, False),
+  ],
+)
+def test_commands_start_again_with_huge_pages_once(monkeypatch, argv, given, again):
+  started = []
+  monkeypatch.setattr(os, "environ", given | {"HOME": "/home/someone"})
+  monkeypatch.setattr(sys, "orig_argv", argv)
+  monkeypatch.setattr(sys, "platform", "linux")
+  monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
+  cli.use_huge_pages()
+  if not again:
+    assert started == []
+    return
+  ((path, arguments, environment),) = started
+  assert (path, arguments) == (sys.executable, [sys.executable, *argv[1:]])
+  assert environment == {"HOME": "/home/someone", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
+def test_the_compilation_cache_is_off_unless_asked_for(tmp_path, monkeypatch):
+  import jax
+
+  monkeypatch.setattr(Path, "home", lambda: tmp_path)
+  folders = []
+  monkeypatch.setattr(cli, "use_compilation_cache", folders.append)
+  assert cli.run(lambda: None, "experiments.pretrain", ["pretrain"]) == 0
+  assert folders == []
+  assert cli.run(lambda: None, "experiments.pretrain", ["pretrain", "--compilation_cache"]) == 0
+  assert folders == [tmp_path / ".cache/sslx"]
+  monkeypatch.undo()
+  before = {
+    n: getattr(jax.config, n) for n in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+  }
+  try:
+    cli.use_compilation_cache(tmp_path / "cache")
+    folder = Path(jax.config.jax_compilation_cache_dir)
+  finally:
+    for name, value in before.items():
+      jax.config.update(name, value)
+  assert folder.parent == tmp_path / "cache"
+  assert folder.name.startswith(f"jaxlib-{jax.lib.__version__}-")

@@ -1,0 +1,93 @@
+"""experiments.low_label with --smoke: rows, figures and report; what is found again; a mode that is new."""
+
+import json
+
+import pytest
+from helpers import call, directory, hidden_test_split, rows_of
+
+from experiments.shared import cli
+from sslx.evaluation import heads
+from sslx.evaluation.bench import Mode
+from sslx.evaluation.modes import MODES
+
+TINY = ["--encoder=conv:widths=4-6,norm=none", "--seeds=2", "--labels=12", "--smoke"]
+
+
+def test_low_label_writes_rows_figures_and_a_report(low_label_run, toy_npz):
+  _, run = low_label_run
+  rows = rows_of(run)
+  modes = ["raw", "random", "scratch", "frozen", "last:1", "full"]
+  assert [(r["labels"], r["mode"], r["subset_seed"]) for r in rows[:24]] == [
+    (n, m, s) for n in (12, 24) for m in modes for s in (0, 1)
+  ]
+  totals = {r["parameters_total"] for r in rows[:24] if r["mode"] != "raw"}
+  assert len(totals) == 1
+  for row in rows:
+    assert 0 <= row["test_accuracy"] <= 1
+    assert row["test_accuracy"] * 90 == pytest.approx(round(row["test_accuracy"] * 90))
+    assert row["score"]["name"] == "accuracy"
+    assert row["dataset"] == toy_npz
+    assert {"git", "versions", "device", "flags", "seconds", "chosen", "encoder", "method", "task"} <= row.keys()
+  pictures = {p.stem for p in (run / "figures").glob("*.png")}
+  assert pictures == {
+    "accuracy", "labels", "loss", "pretext", "predictions_scratch", "predictions_frozen",
+    "confusion_scratch", "confusion_frozen",
+  }  # fmt: skip
+  page = (run / "report.html").read_text()
+  assert page.count("data:image/png") == len(pictures)
+  metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+  assert metrics[-1]["step"] == cli.SMOKE_STEPS
+
+
+def test_the_same_command_again_trains_nothing(low_label_run, toy_npz, capsys):
+  out, run = low_label_run
+  before = (run / "results.jsonl").read_bytes()
+  assert call("low_label", f"--dataset={toy_npz}", f"--out={out}", *TINY, "--labels=12,24") == 0
+  assert (run / "results.jsonl").read_bytes() == before
+  assert "frozen" in capsys.readouterr().out
+
+
+def test_another_mode_or_count_reuses_the_pretraining(low_label_run, toy_npz):
+  out, run = low_label_run
+  saved = (run / "checkpoints").stat().st_mtime_ns
+  assert call("low_label", f"--dataset={toy_npz}", f"--out={out}", *TINY, "--labels=6", "--modes=knn:3,frozen") == 0
+  assert directory(out) == run
+  assert (run / "checkpoints").stat().st_mtime_ns == saved
+  assert {r["mode"] for r in rows_of(run) if r["labels"] == 6} == {"raw", "random", "knn:3", "frozen"}
+  assert not (run / "figures/labels.png").exists()  # one number of labels has no curve, and the page shows none
+
+
+def test_held_out_validation_and_several_learning_rates(low_label_run, toy_npz):
+  out, run = low_label_run
+  arguments = ["--validation=heldout:30", "--finetune_learning_rates=1e-3,1e-2", "--modes=scratch,frozen"]
+  assert call("low_label", f"--dataset={toy_npz}", f"--out={out}", *TINY, *arguments) == 0
+  rows = [r for r in rows_of(run) if r["settings"]["validation"] == "heldout:30"]
+  assert len(rows) == 8
+  assert all(r["chosen"]["validation_accuracy"] is not None for r in rows)
+  assert {r["chosen"]["learning_rate"] for r in rows if r["mode"] == "scratch"} <= {1e-3, 1e-2}
+
+
+def test_a_mode_is_one_line_in_modes(low_label_run, toy_npz, monkeypatch, capsys):
+  """Nothing else is changed: it is asked for, refused for another task, told by --help, trained, tested and reported."""
+  out, run = low_label_run
+  mode = Mode("pretrained", ("classification",), heads.fitted("pretrained"), "a head of this test", whole=True)
+  monkeypatch.setitem(MODES, "brandnew", mode)
+  with hidden_test_split() as tested:
+    assert call("low_label", f"--dataset={toy_npz}", f"--out={out}", *TINY, "--modes=brandnew,frozen") == 0
+  assert {(case.mode, n) for case, n in tested} == {("brandnew", 90)}
+  scores = {(r["mode"], r["subset_seed"]): r["test_accuracy"] for r in rows_of(run) if r["labels"] == 12
+            and r["settings"]["validation"] == "cv"}  # fmt: skip
+  for seed in (0, 1):
+    assert scores["brandnew", seed] == scores["frozen", seed]
+  assert "brandnew" in (run / "report.html").read_text()
+  capsys.readouterr()
+  assert call("low_label", "--help") == 0
+  assert "brandnew  a head of this test" in capsys.readouterr().out
+  assert call("low_label", f"--dataset={toy_npz}", f"--out={out}", *TINY, "--modes=brandnw") == 1
+  assert "Did you mean 'brandnew'" in capsys.readouterr().err
+
+
+def test_the_default_command_on_mnist(mnist_dir, tmp_path):
+  arguments = [f"--data_dir={mnist_dir}", f"--out={tmp_path}", "--smoke", "--seeds=1", "--modes=frozen"]
+  assert call("low_label", *arguments) == 0
+  assert directory(tmp_path).name.startswith("denoise-mnist-conv-")

@@ -1,0 +1,138 @@
+"""Tables and figures of several methods: references where they belong, columns of several data sets, trained blocks."""
+
+import re
+
+from sslx import report
+from sslx.report import figures, pages_of_docs, records
+
+
+def summary_of(**accuracies):
+  """{"method mode": accuracies of subsets 0, 1, ...} at 100 labels."""
+  rows = []
+  for name, values in accuracies.items():
+    method, mode = name.split("_")
+    rows += [
+      {
+        "method": method,
+        "dataset": "d",
+        "encoder": "e",
+        "labels": 100,
+        "mode": mode,
+        "subset_seed": s,
+        "test_accuracy": a,
+      }
+      for s, a in enumerate(values)
+    ]
+  return report.summarise(rows)
+
+
+def test_methods_cells_put_the_references_where_they_belong():
+  summary = summary_of(
+    none_raw=[0.5, 0.5], none_random=[0.6, 0.6], none_scratch=[0.7, 0.71], a_frozen=[0.8, 0.81], a_full=[0.6, 0.61],
+    b_frozen=[0.7, 0.81],
+  )  # fmt: skip
+  headers, lines = report.methods_cells(summary, 100)
+  assert headers == ["method", "frozen", "full"]
+  assert lines == [
+    ["raw pixels", "50.0 ± 0.0", ""],
+    ["no pretraining", "60.0 ± 0.0", "70.5 ± 0.7"],
+    ["a", "80.5 ± 0.7 ↑", "60.5 ± 0.7 ↓"],
+    ["b", "75.5 ± 7.8", ""],
+  ]
+  assert report.methods_cells(summary, 600) == (["method"], [])
+  assert report.best(summary) == [
+    "80.5%: a frozen: +10.0 points over scratch at 100 labels, 95% CI [+10.0, +10.0]: better."
+  ]
+  heads = [entry for entry in summary if entry.mode != "full"]  # scratch has its column all the same
+  assert report.methods_cells(heads, 100)[0] == ["method", "frozen", "full"]
+
+
+def test_methods_are_held_against_a_random_encoder():
+  rows = [
+    {
+      "method": m,
+      "dataset": "d",
+      "encoder": "e",
+      "labels": n,
+      "mode": mode,
+      "subset_seed": s,
+      "test_accuracy": a + s / 50,
+    }
+    for m, mode, a in [("none", "random", 0.6), ("none", "scratch", 0.2), ("a", "frozen", 0.7), ("b", "frozen", 0.5)]
+    for n in (10, 100)
+    for s in (0, 1, 2)
+  ]
+  extra = {"method": "c", "dataset": "d", "encoder": "e", "labels": 100, "mode": "frozen"}
+  rows += [{**extra, "subset_seed": s, "test_accuracy": a} for s, a in enumerate([0.6, 0.7, 0.55])]
+  rows += [{**extra, "method": "c", "mode": "full", "subset_seed": 0, "test_accuracy": 0.9}]
+  said = report.against(rows, "random")
+  assert said == {
+    10: "Frozen against random at 10 labels, in points: better: a (+10.0); worse: b (-10.0).",
+    100: "Frozen against random at 100 labels, in points: better: a (+10.0); no measurable difference: c (-0.3); "
+    "worse: b (-10.0).",
+  }
+
+
+def test_method_dots_draw_means_and_references():
+  summary = summary_of(none_raw=[0.5], none_scratch=[0.7], a_frozen=[0.8, 0.9], b_frozen=[0.6, 0.7])
+  (ax,) = [a for a in figures.method_dots(summary).axes if a.axison]
+  lines = {tuple(round(float(x), 3) for x in line.get_xdata()) for line in ax.lines}
+  assert {(50.0, 50.0), (70.0, 70.0), (85.0,), (65.0,)} <= lines
+  assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+
+
+def curve_rows(mode: str, method: str, accuracies: dict[int, list[float]]) -> list[dict]:
+  shared = {"method": method, "dataset": "d", "encoder": "e", "mode": mode}
+  return [
+    {**shared, "labels": n, "subset_seed": s, "test_accuracy": a}
+    for n, values in accuracies.items()
+    for s, a in enumerate(values)
+  ]
+
+
+def test_several_data_sets_have_columns_and_panels_of_their_own():
+  rows = [
+    {**row, "dataset": dataset, "test_accuracy": row["test_accuracy"] - 0.1 * (dataset == "c")}
+    for dataset in ("b", "c")
+    for row in curve_rows("scratch", "none", {10: [0.2, 0.4]}) + curve_rows("frozen", "a", {10: [0.5, 0.7]})
+  ]
+  summary = report.summarise(rows)
+  headers, lines = report.methods_cells(summary, 10)
+  assert headers == ["method", "b frozen", "c frozen", "b full", "c full"]
+  assert lines == [
+    ["no pretraining", "", "", "30.0 ± 14.1", "20.0 ± 14.1"], ["a", "60.0 ± 14.1 ↑", "50.0 ± 14.1 ↑", "", ""]
+  ]  # fmt: skip
+  panels = [ax for ax in figures.method_dots(summary).axes if ax.axison]
+  assert [ax.get_title(loc="left") for ax in panels] == ["b, 10 labels", "c, 10 labels"]
+  assert len(report.best(summary)) == 2
+
+
+def test_a_probe_of_several_features_has_a_table_for_each(tmp_path):
+  shared = {"experiment": "probe", "git": "abc", "versions": {"jax": "1"}, "device": "cpu", "command": "python -m x"}
+  for features, steps, accuracy in (("flatten", 1, 0.1), ("flatten", 2, 0.2), ("pool", 1, 0.3)):
+    for row in curve_rows("frozen", "a", {10: [accuracy, accuracy]}):
+      settings = {"features": features, "steps": steps}
+      records.append_row(tmp_path / "results.jsonl", {**row, **shared, "features": features, "settings": settings})
+  text = pages_of_docs.section(tmp_path)
+  assert re.findall("^### .*", text, re.MULTILINE) == ["### a on d", "### a on d, --features=pool"]
+  assert "10.0" not in text  # of settings that were changed since
+  assert text.index("20.0") < text.index("30.0")
+
+
+def test_trained_blocks_draws_a_line_a_number_of_labels_and_fills_the_best():
+  shared = {"dataset": "d", "encoder": "e", "subset_seed": 0}
+  rows = [
+    {**shared, "method": method, "mode": mode, "labels": n, "test_accuracy": accuracy}
+    for method, mode, n, accuracy in [
+      ("m", "frozen", 10, 0.7), ("m", "last:1", 10, 0.6), ("m", "full", 10, 0.5), ("none", "scratch", 10, 0.4),
+      ("m", "frozen", 99, 0.7), ("m", "last:1", 99, 0.8), ("m", "full", 99, 0.9), ("none", "random", 99, 0.2),
+    ]
+  ]  # fmt: skip
+  (ax,) = figures.trained_blocks(report.summarise(rows), {"frozen": 0, "last:1": 1, "full": 2}).axes
+  lines = [[(round(float(x), 1), round(float(y), 1)) for x, y in line.get_xydata()] for line in ax.lines]
+  assert [(0, 70), (1, 60), (2, 50)] in lines
+  assert [(0, 70), (1, 80), (2, 90)] in lines
+  assert [(0, 70)] in lines  # the best with 10 labels
+  assert [(2, 90)] in lines  # and with 99
+  assert [(2.7, 40)] in lines  # scratch, apart
+  assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "all 2", "scratch"]

@@ -20,7 +20,7 @@ from PIL import Image
 import sslx
 from experiments import low_label, probe
 from experiments.shared import cli
-from sslx import api, options
+from sslx import options
 from sslx.data import Dataset, Split
 from sslx.data.types import image_classes
 from sslx.evaluation.recipe import Recipe

@@ -104,5 +104,5 @@ def test_decoder_mirrors_the_encoder():
 def test_no_widths_at_all_are_refused():
   """An empty text once meant the mirrored encoder; it says now what to write."""
   pretext = make("autoencode", "mlp:widths=9,code=3", decoder_widths=())
-  with pytest.raises(UserError, match="--hp=decoder_widths=: write auto .*none .*or widths"):
+  with pytest.raises(UserError, match=r"--hp=decoder_widths=: write auto .*none .*or widths"):
     jax.eval_shape(pretext.init, KEY, {"x": np.zeros((1, 8, 8, 1), np.float32)})

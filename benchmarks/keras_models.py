@@ -1,6 +1,7 @@
 """The benchmarked models in Keras 3 on TensorFlow. `step(name, images, labels)` is one update.
 
-Layers, sizes, loss and optimiser are those of torch_models.py. Callers set TF_CPP_MIN_LOG_LEVEL=3 to silence TensorFlow.
+Layers, sizes, loss and optimiser are those of torch_models.py. Callers set
+TF_CPP_MIN_LOG_LEVEL=3 to silence TensorFlow.
 """
 
 import os

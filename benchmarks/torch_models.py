@@ -1,4 +1,5 @@
-"""The benchmarked models in PyTorch: eager, or compiled with torch.compile. `step(name, batch, compiled)` is one update.
+"""The benchmarked models in PyTorch: eager, or compiled with torch.compile.
+`step(name, batch, compiled)` is one update.
 
 Layers, sizes, loss and optimiser are those of sslx (tests/test_benchmarks.py compares the numbers of parameters).
 """

@@ -30,7 +30,8 @@ def _docstring(app: object, what: str, name: str, thing: object, settings: objec
 
 
 def _paragraph(text: str) -> str:
-  """reStructuredText: lines of `name: what it is` as a list, other indented ones line by line, napoleon's as they are."""
+  """reStructuredText: lines of `name: what it is` as a list, other indented ones line
+  by line, napoleon's as they are."""
   parts = re.split(r"(`[^`]*`)", text)
   text = "".join(f"`{part}`" if part.startswith("`") else re.sub(r"([*|\\]|_\b)", r"\\\1", part) for part in parts)
   lines = text.split("\n")

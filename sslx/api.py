@@ -151,7 +151,8 @@ def load_encoder(directory: str | os.PathLike[str]) -> tuple[nn.Representation, 
   """(encode, meta) of a pretrained encoder.
 
   encode: jitted, raw x [B,...], such as images u8 [B,H,W,C] -> features f32 [B,D], in evaluation mode.
-  meta: what the checkpoint says of itself: method, encoder, features, modality, x_shape, task, class_names, config, step.
+  meta: what the checkpoint says of itself: method, encoder, features, modality,
+    x_shape, task, class_names, config, step.
 
   directory: a run directory, its checkpoints folder, or one checkpoint in it.
 

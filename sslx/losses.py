@@ -96,7 +96,8 @@ def normalised(z: Array) -> Array:
 
 
 def cosine_distance(p: Array, z: Array) -> Array:
-  """Mean squared distance of the unit vectors along p and z [B,D], 2 - 2 cos: in [0, 4] (BYOL, Grill et al. 2020, eq. 2)."""
+  """Mean squared distance of the unit vectors along p and z [B,D], 2 - 2 cos: in [0, 4]
+  (BYOL, Grill et al. 2020, eq. 2)."""
   return 2 - 2 * (normalised(p) * normalised(z)).sum(axis=1).mean()
 
 
@@ -106,7 +107,8 @@ def cosines(z: Array, c: Array) -> Array:
 
 
 def sinkhorn(scores: Array, epsilon: float, iterations: int = 3) -> Array:
-  """Scores [B,K] -> shares of each row's unit among K columns that get about the same each (SwAV, Caron et al. 2020, eq. 3).
+  """Scores [B,K] -> shares of each row's unit among K columns that get about the same
+  each (SwAV, Caron et al. 2020, eq. 3).
 
   Columns and rows of exp(scores / epsilon) are normalised in turn, in logarithms: no epsilon empties a row. Rows come
   last, so they sum to 1, and columns to about B / K.
@@ -119,7 +121,8 @@ def sinkhorn(scores: Array, epsilon: float, iterations: int = 3) -> Array:
 
 
 def swapped(q1: Array, q2: Array, logits1: Array, logits2: Array) -> Array:
-  """Mean cross-entropy [H(q2, p1) + H(q1, p2)] / 2 of two views, p = softmax(logits), all [B,K] (SwAV eq. 2, DINO eq. 3)."""
+  """Mean cross-entropy [H(q2, p1) + H(q1, p2)] / 2 of two views, p = softmax(logits), all
+  [B,K] (SwAV eq. 2, DINO eq. 3)."""
   first, second = optax.softmax_cross_entropy(logits1, q2), optax.softmax_cross_entropy(logits2, q1)
   return (first.mean() + second.mean()) / 2
 
@@ -172,7 +175,8 @@ def identify(predicted: Array, candidates: Array, label: Array) -> tuple[Array, 
 
 
 def barlow_twins(z1: Array, z2: Array, off_diagonal: float) -> Array:
-  """Sum of (C_ii - 1)^2 + off_diagonal C_ij^2, C the cross-correlation of z1 and z2 [B,D] (Zbontar et al. 2021, eq. 1)."""
+  """Sum of (C_ii - 1)^2 + off_diagonal C_ij^2, C the cross-correlation of z1 and z2
+  [B,D] (Zbontar et al. 2021, eq. 1)."""
 
   def standardised(z: Array) -> Array:
     centred = z - z.mean(axis=0)
@@ -184,7 +188,8 @@ def barlow_twins(z1: Array, z2: Array, off_diagonal: float) -> Array:
 
 
 def vicreg(z1: Array, z2: Array, invariance: float, variance: float, covariance: float) -> Array:
-  """invariance * mse + variance * hinge(1 - std) + covariance * squared covariances (Bardes et al. 2022, eq. 1 to 6)."""
+  """invariance * mse + variance * hinge(1 - std) + covariance * squared covariances
+  (Bardes et al. 2022, eq. 1 to 6)."""
 
   def terms(z: Array) -> tuple[Array, Array]:
     centred, (n, d) = z - z.mean(axis=0), z.shape
@@ -201,8 +206,8 @@ def spread(z1: Array, z2: Array) -> dict[str, Array]:
 
   embedding_std: mean standard deviation of a coordinate times sqrt(D): near 1 spread out, 0 collapsed.
   participation_ratio: (sum of the covariance's eigenvalues)^2 / the sum of their squares: the dimensions in use.
-  alignment: mean squared distance of two views; uniformity: log mean exp(-2 d^2) over pairs of images, -4 .. 0, lower is
-  more uniform (Wang, Isola: Understanding Contrastive Representation Learning, 2020, arXiv 2005.10242).
+  alignment: mean squared distance of two views; uniformity: log mean exp(-2 d^2) over pairs of images, -4 .. 0, lower
+  is more uniform (Wang, Isola: Understanding Contrastive Representation Learning, 2020, arXiv 2005.10242).
   """
   a, b = normalised(z1), normalised(z2)
   centred = a - a.mean(axis=0)

@@ -127,7 +127,8 @@ def _text(value: Any) -> str:
   )
 
 
-# ---- settings: the fields of a dataclass ------------------------------------------------------------------------------
+# ---- settings: the fields of a dataclass
+# ------------------------------------------------------------------------------
 
 
 class Setting(typing.NamedTuple):

@@ -37,7 +37,8 @@ class Pretext(NamedTuple):
   update: Callable[[Params, State, Array], State]
   """(params after the optimiser, state, step) -> state: EMA targets, schedules."""
   show: Callable[[Params, State, Array, Batch], dict[str, Array]] | None = None
-  """(params, state, key, batch) -> {row title: what the method sees and makes, [B,...] as x}, in the order of a report."""
+  """(params, state, key, batch) -> {row title: what the method sees and makes, [B,...]
+  as x}, in the order of a report."""
   decode: Callable[[Params, State, Array, tuple[int, ...]], Array] | None = None
   """(params, state, output of the encoder's last block [B,...], shape of one x) -> x [B,...], where the method has a
   decoder. Evaluation mode."""
@@ -108,8 +109,8 @@ class Task(NamedTuple):
   folds: Callable[[np.ndarray, int, int], list[tuple[np.ndarray, np.ndarray]]]
   """(y, k, seed) -> (train, valid) rows; ValueError where y is too few to be split."""
   fit_head: Callable[..., Head]
-  """(features f32 [N,D], y [N], reference f32 [M,D], *, seed, heldout=None) -> a linear head, its hyper-parameters chosen
-  inside (features, y) or on heldout = (features, y). reference: unlabelled features, for statistics."""
+  """(features f32 [N,D], y [N], reference f32 [M,D], *, seed, heldout=None) -> a linear head, its hyper-parameters
+  chosen inside (features, y) or on heldout = (features, y). reference: unlabelled features, for statistics."""
 
 
 class TrainState(NamedTuple):
@@ -123,4 +124,5 @@ class TrainState(NamedTuple):
 
 
 class UserError(Exception):
-  """Bad input: one line that names the flag or file and says what to do. `experiments` prints it without a traceback."""
+  """Bad input: one line that names the flag or file and says what to do.
+  `experiments` prints it without a traceback."""

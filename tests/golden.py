@@ -1,4 +1,5 @@
-"""Golden runs: what six methods and all modes compute, to the last bit, before and after a change that should change nothing.
+"""Golden runs: what six methods and all modes compute, to the last bit, before and after a
+change that should change nothing.
 
     .venv/bin/python tests/golden.py record tests/golden.json      # before
     .venv/bin/python tests/golden.py check tests/golden.json       # after: says what differs, exit status 1

@@ -1,4 +1,5 @@
-"""What the tests of several experiments share: running one, finding its rows, reading a page, opening it in a browser."""
+"""What the tests of several experiments share: running one, finding its rows, reading
+a page, opening it in a browser."""
 
 import dataclasses
 import html
@@ -31,7 +32,8 @@ def call(experiment: str, *arguments: str) -> int:
 
 @contextmanager
 def hidden_test_split() -> Iterator[list[tuple]]:
-  """Within, training gets a data set without a test split. Gives (case, number of test examples) of each test so far."""
+  """Within, training gets a data set without a test split. Gives (case, number of
+  test examples) of each test so far."""
   from sslx.evaluation import evaluate
 
   train, test, tested = evaluate.train, evaluate.test, []

@@ -21,7 +21,7 @@ import sslx
 from experiments import low_label, probe
 from experiments.shared import cli
 from sslx import options
-from sslx.data import Dataset, Split
+from sslx.data import Split
 from sslx.data.types import image_classes
 from sslx.evaluation.recipe import Recipe
 from sslx.pretext import METHODS

@@ -1,4 +1,5 @@
-"""Imports point one way (types <- ops, nn, losses <- modalities, tasks <- pretext, data <- training <- evaluation <- api, experiments), read from the AST."""
+"""Imports point one way (types <- ops, nn, losses <- modalities, tasks <- pretext, data <- training <- evaluation <-
+api, experiments), read from the AST."""
 
 import ast
 import subprocess

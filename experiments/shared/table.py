@@ -169,7 +169,8 @@ def run_pairs(
   timings: Timings,
   more: Callable[[np.ndarray], Row] = lambda outputs: {},
 ) -> Measured:
-  """`run_modes` where each subset has a pretraining of its own: of_seed(seed) is its line, and a bench of any labels."""
+  """`run_modes` where each subset has a pretraining of its own: of_seed(seed) is its
+  line, and a bench of any labels."""
   rows, outputs = [], {}
   for seed, subset in labelled.subsets.items():
     line, bench = of_seed(seed)

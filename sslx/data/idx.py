@@ -49,7 +49,8 @@ def read_idx(path: str | Path, rank: int) -> np.ndarray:
 
 
 def find_idx(folder: str | Path, part: str, what: str) -> tuple[Path, int] | None:
-  """The IDX file of `part` (train, t10k) in `folder` and its rank, or None. `what` is images (rank 3 or 4) or labels."""
+  """The IDX file of `part` (train, t10k) in `folder` and its rank, or None. `what` is
+  images (rank 3 or 4) or labels."""
   for rank in (3, 4) if what == "images" else (1,):
     for suffix in _SUFFIXES:
       path = Path(folder) / (part + suffix.format(what, rank))

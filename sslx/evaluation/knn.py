@@ -114,8 +114,9 @@ def rank(features: np.ndarray) -> float:
 
 
 def watches(plan: Plan, online_knn: bool = True) -> list[Watch]:
-  """What a pretraining run is watched by beside its own loss: features of the watched examples are ranked, and classified
-  by the `WATCHED` nearest others where they have labels. Nothing is trained or chosen by it. Empty where there are too few.
+  """What a pretraining run is watched by beside its own loss: features of the watched examples are ranked, and
+  classified by the `WATCHED` nearest others where they have labels. Nothing is trained or chosen by
+  it. Empty where there are too few.
   """
   y, task = plan.watched_y, plan.task
   if not online_knn or y is None or len(y) <= WATCHED or task.name != "classification":

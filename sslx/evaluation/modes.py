@@ -1,7 +1,7 @@
 """MODES: every way to use labels, by name. A new mode is one file here and one line in this table.
 
-All modes are compared on the same label subsets, with the same architecture and, where a network answers, the same number
-of parameters. `evaluate` trains them, then reads the test split once.
+All modes are compared on the same label subsets, with the same architecture and, where a network answers, the same
+number of parameters. `evaluate` trains them, then reads the test split once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,8 +34,8 @@ MODES: dict[str, Mode] = {
   ),
   "propagate": Mode(
     "pretrained", CLASSES, propagation.spreading("pretrained"),
-    "the labels spread over the neighbour graph of all training images' frozen features; cmn: the class frequencies are "
-    "taken as known",
+    "the labels spread over the neighbour graph of all training images' frozen features; cmn: the class frequencies "
+    "are taken as known",
     "[cmn]", propagation.check, whole=False, control="raw+propagate",
   ),
   "raw+propagate": Mode(
@@ -44,9 +44,9 @@ MODES: dict[str, Mode] = {
   ),
   "self_train": Mode(
     "pretrained", CLASSES, self_train.self_trained("pretrained"),
-    "everything, started at the pretrained weights and trained on all training images with the labels that propagate gives "
-    "them, then with its own sure answers; the labels are spread anew over the graph of the features that this made, for the "
-    "next round and, after the last, as the answer",
+    "everything, started at the pretrained weights and trained on all training images with the labels that propagate "
+    "gives them, then with its own sure answers; the labels are spread anew over the graph of the features that this "
+    "made, for the next round and, after the last, as the answer",
     trains_encoder=True, control="raw+self_train",
   ),
   "raw+self_train": Mode(
@@ -62,8 +62,8 @@ def mode(text: str) -> Mode:
 
 
 def controls(modes: Iterable[str]) -> tuple[str, ...]:
-  """The modes that a table of `modes` needs to be honest: raw, random, and what raw signals alone give where all training
-  examples are learnt from.
+  """The modes that a table of `modes` needs to be honest: raw, random, and what raw signals alone give where all
+  training examples are learnt from.
   """
   twins = [(mode(text).control, text.partition(":")[1:]) for text in modes]
   return (*CONTROLS, *dict.fromkeys(f"{name}{''.join(rest)}" for name, rest in twins if name))

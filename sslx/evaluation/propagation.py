@@ -1,5 +1,5 @@
-"""Label propagation: a few labels spread over the nearest-neighbour graph of all training features. The modes propagate,
-propagate:cmn and, of raw signals, raw+propagate.
+"""Label propagation: a few labels spread over the nearest-neighbour graph of all training features. The modes
+propagate, propagate:cmn and, of raw signals, raw+propagate.
 
     F <- alpha S F + (1 - alpha) Y,    S = D^-1/2 W D^-1/2
 
@@ -8,8 +8,9 @@ of each image's k nearest others by cosine similarity, all edges of weight 1. In
 the graph, they take the vote of their own k nearest training images.
 
 The features are centred and read along their 128 first principal axes, each divided by the fourth root of its variance:
-half of the way to whitening. For 2048 features that is a sixteenth of the multiplications, and on held-out MNIST (SimCLR,
-100 labels) 98.6 % were right instead of 98.2. Raw pixels stay as they are: half whitened they would be a weaker baseline.
+half of the way to whitening. For 2048 features that is a sixteenth of the multiplications, and on held-out MNIST
+(SimCLR, 100 labels) 98.6 % were right instead of 98.2. Raw pixels stay as they are: half
+whitened they would be a weaker baseline.
 
 Class-mass normalisation: Zhu, Ghahramani, Lafferty: Semi-Supervised Learning Using Gaussian Fields and Harmonic
 Functions, ICML 2003, section 4. It assumes that the class frequencies are known: here, those of the labelled subset.
@@ -58,8 +59,8 @@ class Graph:
   """The features whose neighbours were asked for last, and these."""
 
   def neighbours(self, features: np.ndarray) -> np.ndarray:
-    """The k nearest training images of each of [Q,D]: i32 [Q,k]. They are the same for all labels that are spread over the
-    graph, so those of the last features are kept.
+    """The k nearest training images of each of [Q,D]: i32 [Q,k]. They are the same for all labels that are spread over
+    the graph, so those of the last features are kept.
     """
     if not self.asked or self.asked[0][0] is not features:
       self.asked[:] = [(features, nearest(self.space(features), self.bank, self.k))]

@@ -47,8 +47,8 @@ class Recipe:
   )
   head: Literal["logistic", "gradient"] = setting(
     "logistic",
-    "How the head of a frozen encoder is trained: by the task's own solver that chooses for itself (logistic regression "
-    "of classes), or by gradient, as in the other modes.",
+    "How the head of a frozen encoder is trained: by the task's own solver that chooses for itself (logistic "
+    "regression of classes), or by gradient, as in the other modes.",
     flag=None,
   )
 

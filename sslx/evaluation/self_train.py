@@ -7,12 +7,12 @@ xi <- decay xi + (1 - decay) theta after every step. y is the propagated label, 
 label is known it is y, and takes the place of the teacher's too.
 
 The first term is that of Iscen, Tolias, Avrithis, Chum: Label Propagation for Deep Semi-supervised Learning, CVPR 2019,
-arXiv 1904.04717, without their weights; they spread the labels anew over the learnt features at every epoch, we after each
-of a few rounds, and answer by that graph. On held-out MNIST, leaving out the tenth or fifth of the labels
+arXiv 1904.04717, without their weights; they spread the labels anew over the learnt features at every epoch, we after
+each of a few rounds, and answer by that graph. On held-out MNIST, leaving out the tenth or fifth of the labels
 that were least sure cost more than their errors did. The second is FixMatch's (Sohn et al.: FixMatch: Simplifying
-Semi-Supervised Learning with Consistency and Confidence, NeurIPS 2020, arXiv 2001.07685), with a mean teacher (Tarvainen,
-Valpola, NIPS 2017, arXiv 1703.01780) on the image instead of the network itself on a weak view. Not in METHODS:
-it is what the modes self_train and raw+self_train train with, and reads labels.
+Semi-Supervised Learning with Consistency and Confidence, NeurIPS 2020, arXiv 2001.07685), with a mean teacher
+(Tarvainen, Valpola, NIPS 2017, arXiv 1703.01780) on the image instead of the network itself on a weak view. Not in
+METHODS: it is what the modes self_train and raw+self_train train with, and reads labels.
 """
 
 import functools
@@ -94,8 +94,8 @@ def make_self_train(
   encoder: nn.Encoder, reading: str, task: Task, recipe: Recipe, prepare: Prepare
 ) -> Callable[..., Predictor]:
   """A function (representation, all training x [N,...], rows and their y i32[n], Propagated, seed, title) -> Predictor:
-  all of the network, trained on the propagated labels and then on what its teacher is sure of (see `self_training`). The
-  teacher is what comes back.
+  all of the network, trained on the propagated labels and then on what its teacher is sure of (see `self_training`).
+  The teacher is what comes back.
 
   Labelled examples are repeated so that they make up an eighth of the batches.
   """

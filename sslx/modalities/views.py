@@ -90,8 +90,8 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; al
 
 
 def build(spec: str, auto: tuple[str, str] = ("digits", "photos")) -> View:
-  """A view from its text: `digits:elastic=0,degrees=10`, or `auto`: the second of `auto` for images with three channels,
-  else the first.
+  """A view from its text: `digits:elastic=0,degrees=10`, or `auto`: the second of `auto` for images with three
+  channels, else the first.
 
   Raises:
     UserError: unknown kind or option (with the nearest names), or a value out of range.
@@ -118,7 +118,8 @@ def parse(spec: str) -> tuple[str, dict[str, float]]:
 
 
 def pictures(spec: str, key: Array, x: Array) -> dict[str, Array]:
-  """What the views of `spec` do to images x f32 [B,H,W,C]: {row title: images}: each operation alone, then all, twice."""
+  """What the views of `spec` do to images x f32 [B,H,W,C]: {row title: images}: each
+  operation alone, then all, twice."""
   kind, values = parse(("photos" if x.shape[-1] == 3 else "digits") if spec == "auto" else spec)
   off = {name: 1.0 if name == "crop" else 0.0 for name in values}
   rows = {"original": x}

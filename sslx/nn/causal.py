@@ -9,11 +9,11 @@ from sslx.types import Array
 
 
 class ConvContext(nn.Module):
-  """Masked convolutions: at each place a context of its own row and the rows above (van den Oord et al.: Pixel Recurrent
-  Neural Networks, ICML 2016, arXiv 1601.06759, who also hide what follows in the row itself).
+  """Masked convolutions: at each place a context of its own row and the rows above (van den Oord et al.: Pixel
+  Recurrent Neural Networks, ICML 2016, arXiv 1601.06759, who also hide what follows in the row itself).
 
-  `depth` residual blocks (Henaff et al. 2020, arXiv 1905.09272, appendix), each of which reaches one row and two columns
-  further. Their 1x3 and 2x1 kernels are one of 2x3 here.
+  `depth` residual blocks (Henaff et al. 2020, arXiv 1905.09272, appendix), each of which reaches one row and two
+  columns further. Their 1x3 and 2x1 kernels are one of 2x3 here.
   """
 
   width: int
@@ -46,13 +46,15 @@ class GruContext(nn.Module):
 
 
 class RowPredictor(nn.Module):
-  """What lies k rows below, a linear map of the context for each k; zero at first, when everything is equally likely."""
+  """What lies k rows below, a linear map of the context for each k; zero at first,
+  when everything is equally likely."""
 
   context: nn.Module
   """[B,r,c,D] -> [B,r,c,...], where a row depends on itself and those above."""
   first: int = 1
   last: int = 1
-  """The k, 1 <= first <= last; as many of them, from the greatest on, as the grid has no rows for are left out. One stays."""
+  """The k, 1 <= first <= last; as many of them, from the greatest on, as the grid has no
+  rows for are left out. One stays."""
   width: int = 0
   """Of the predictions; 0: as of what they are made from."""
 

@@ -1,5 +1,5 @@
-"""The parts of a context encoder that are its own (Pathak et al. 2016, arXiv 1604.07379): what joins encoder and decoder,
-and its adversary.
+"""The parts of a context encoder that are its own (Pathak et al. 2016, arXiv 1604.07379): what joins encoder and
+decoder, and its adversary.
 """
 
 import flax.linen as nn

@@ -20,8 +20,8 @@ def apply(module: nn.Module, params: dict, stats: dict, *args: Any, train: Any =
 
   `train` is False, True, or for an encoder the names of the blocks that train (the others run in evaluation mode, so
   that a frozen block's batch statistics neither move nor depend on the batch).
-  An encoder of another `precision` gets its kernels in it, and its layers compute in what their kernels are in; vectors,
-  batch statistics, outputs and gradients are float32.
+  An encoder of another `precision` gets its kernels in it, and its layers compute in what their kernels are in;
+  vectors, batch statistics, outputs and gradients are float32.
   """
   precision = getattr(module, "precision", "float32")
   if precision != "float32":

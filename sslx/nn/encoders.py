@@ -30,7 +30,8 @@ class Encoder(nn.Module):
   batch_norm: bool = False
   """Whether what it makes of an image in training depends on the others of the batch: batch normalisation."""
   precision: Precision = "float32"
-  """What `nn.apply` computes its convolutions, dense layers and attention in; all that enters or leaves it is float32."""
+  """What `nn.apply` computes its convolutions, dense layers and attention in; all that
+  enters or leaves it is float32."""
 
   @nn.compact
   def __call__(self, x: Array, keep: Array | None = None, train: bool | tuple[str, ...] = False) -> dict[str, Array]:
@@ -127,7 +128,8 @@ class DenseBlock(nn.Module):
 
 
 class ResidualBlocks(nn.Module):
-  """`depth` basic residual blocks (He et al., Deep Residual Learning, 2016, arXiv 1512.03385): one stage of a ResNet."""
+  """`depth` basic residual blocks (He et al., Deep Residual Learning, 2016, arXiv
+  1512.03385): one stage of a ResNet."""
 
   width: int
   stride: int
@@ -212,8 +214,8 @@ def rotnet(*, scale: float = 1.0) -> Encoder:
 def resnet(*, widths: tuple[int, ...] = (32, 64, 128), depth: int = 1, stem_stride: int = 2) -> Encoder:
   """A small ResNet with batch normalisation: a 3x3 stem, then a stage of `depth` basic blocks for each width.
 
-  Every stage but the first halves height and width, and so does the stem with stem_stride=2. The default takes 11 million
-  multiplications for an image of 32x32, a forty-fifth of resnet18's.
+  Every stage but the first halves height and width, and so does the stem with stem_stride=2. The default takes 11
+  million multiplications for an image of 32x32, a forty-fifth of resnet18's.
   """
   stem = ("stem", functools.partial(ConvBlock, widths[0], stride=stem_stride, norm="batch"))
   stages = [

@@ -1,4 +1,8 @@
-"""Reading features from an encoder's blocks, as the flag --features says."""
+"""Reading features from an encoder's blocks, as the flag --features says:
+
+[BLOCK:]flatten | pool | gridN (mean over a grid of N cells a side) | maxN (maximum), or BLOCK; several joined by +; no
+BLOCK: the last one; @1 or @2 at its end: the first or second half of the channels only.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,11 +12,6 @@ import jax.numpy as jnp
 from sslx import options
 from sslx.ops.pool import grid_pool
 from sslx.types import Array, UserError
-
-HELP = (
-  "[BLOCK:]flatten | pool | gridN (mean over a grid of N cells a side) | maxN (maximum), or BLOCK; several joined by +; "
-  "no BLOCK: the last one; @1 or @2 at its end: the first or second half of the channels only"
-)
 
 
 def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]]:
@@ -39,8 +38,8 @@ def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]
 
 
 def read(outputs: Mapping[str, Array], spec: str) -> Array:
-  """Block outputs [B,...,C] -> features [B,D], read over places: all axes but the first and the last. A block without places,
-  [B,C], reads the same in every way.
+  """Block outputs [B,...,C] -> features [B,D], read over places: all axes but the first and the last. A block without
+  places, [B,C], reads the same in every way.
   """
 
   def read_block(x: Array, how: str) -> Array:

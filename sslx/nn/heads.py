@@ -21,7 +21,8 @@ class Linear(nn.Module):
 
 
 class ConvHead(nn.Module):
-  """The head of the published RotNet notebook: 3x3 convolution with stride 2, relu, dense. Flat inputs skip the former."""
+  """The head of the published RotNet notebook: 3x3 convolution with stride 2, relu,
+  dense. Flat inputs skip the former."""
 
   width: int
   channels: int = 16

@@ -13,8 +13,8 @@ from sslx.types import Array
 
 
 def as_the_kernel(*arrays: Any, dtype: Any = None, inexact: bool = True) -> Any:
-  """Stands in for flax's `promote_dtype` of (input, kernel, bias or None): the input in the kernel's dtype, and the bias
-  in its own, which the output gets.
+  """Stands in for flax's `promote_dtype` of (input, kernel, bias or None): the input in the kernel's dtype, and the
+  bias in its own, which the output gets.
 
   The gradient of a float32 bias is summed in float32. XLA on the CPU sums bfloat16 in bfloat16: 2048 ones at most are
   2048, and biases of convolutions got half of their gradient.

@@ -70,8 +70,8 @@ class TransformerBlock(nn.Module):
 
 
 class MaskedDecoder(nn.Module):
-  """Predicts hidden patches from the tokens of visible ones (He et al. 2022, arXiv 2111.06377): one shared mask token for
-  each hidden patch, positions for all, then `depth` blocks of `width` units and a linear layer to a patch's values.
+  """Predicts hidden patches from the tokens of visible ones (He et al. 2022, arXiv 2111.06377): one shared mask token
+  for each hidden patch, positions for all, then `depth` blocks of `width` units and a linear layer to a patch's values.
   """
 
   grid: tuple[int, int]

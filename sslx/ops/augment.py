@@ -1,4 +1,5 @@
-"""Random changes of grey digits and garments, batched on the device: (key, images f32 [B,H,W,C] in [0,1]) -> same shape.
+"""Random changes of grey digits and garments, batched on the device: (key, images f32
+[B,H,W,C] in [0,1]) -> same shape.
 
 Each image draws its own parameters from `key`. At strength 0 every operation returns its input.
 """

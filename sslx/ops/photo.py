@@ -45,7 +45,8 @@ def rgb_to_hsv(x: Array) -> Array:
   value, least = x.max(-1), x.min(-1)
   span = value - least
   safe = jnp.where(span > 0, span, 1.0)
-  # channels among each other: XLA may compute x anew beside its maximum and round it differently, so that none equals it
+  # channels among each other: XLA may compute x anew beside its maximum and round it
+  # differently, so that none equals it
   sector = jnp.where((r >= g) & (r >= b), (g - b) / safe, jnp.where(g >= b, 2 + (b - r) / safe, 4 + (r - g) / safe))
   hue = jnp.where(span > 0, (sector / 6) % 1.0, 0.0)
   return jnp.stack([hue, span / jnp.where(value > 0, value, 1.0), value], axis=-1)
@@ -98,7 +99,8 @@ def grey(key: Array, x: Array, probability: float) -> Array:
 
 
 def blur(key: Array, x: Array, probability: float, least: float = 0.1, most: float = 2.0) -> Array:
-  """With `probability`, a Gaussian whose standard deviation is uniform in [least, most] pixels; borders renormalised."""
+  """With `probability`, a Gaussian whose standard deviation is uniform in [least,
+  most] pixels; borders renormalised."""
   keys = jax.random.split(key, 2)
   sigma = jax.random.uniform(keys[0], (len(x), 1, 1), minval=least, maxval=most)
 

@@ -57,8 +57,8 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def grid_pool(x: Array, n: int, reduce: Callable[..., Array] = jnp.mean) -> Array:
-  """Average (or another `reduce`: jnp.max) over near-equal cells, n along each axis of places: all axes but the first and
-  the last. Of an image's map [B,H,W,C] -> [B,n,n,C], of a sequence [B,T,C] -> [B,n,C].
+  """Average (or another `reduce`: jnp.max) over near-equal cells, n along each axis of places: all axes but the first
+  and the last. Of an image's map [B,H,W,C] -> [B,n,n,C], of a sequence [B,T,C] -> [B,n,C].
 
   Cell i covers rows floor(i*H/n) .. ceil((i+1)*H/n)-1; cells overlap by one row where n does not divide H. n is reduced
   to an axis' size where that is smaller.

@@ -33,7 +33,8 @@ def fit(length: int, grid: int, gap: float, jitter: float) -> tuple[int, int]:
 
 
 class Layout(NamedTuple):
-  """Where the tiles of an image may lie, all of it (y, x): the grid anywhere in the image, each tile within the grid."""
+  """Where the tiles of an image may lie, all of it (y, x): the grid anywhere in the
+  image, each tile within the grid."""
 
   starts: tuple[list[int], list[int]]
   size: tuple[int, int]
@@ -69,14 +70,16 @@ def layout(shape: tuple[int, ...], grid: int, crop: float, gap: float, jitter: f
 
 
 def overlapping(shape: tuple[int, ...], size: int) -> Layout:
-  """As many patches of size x size pixels, half their size apart (rounded down), as fit images of shape (height, width)."""
+  """As many patches of size x size pixels, half their size apart (rounded down), as fit
+  images of shape (height, width)."""
   step = max(1, size // 2)
   y, x = (list(range(0, length - size + 1, step)) for length in shape)
   return Layout((y, x), (size, size), (0, 0), (shape[0] - size - y[-1], shape[1] - size - x[-1]))
 
 
 def draw_corners(key: Array, batch: int, where: Layout) -> Array:
-  """Top left corners (y, x) of the tiles, row by row: i32 [batch,n,2]; each grid and each of its tiles moves on its own."""
+  """Top left corners (y, x) of the tiles, row by row: i32 [batch,n,2]; each grid and
+  each of its tiles moves on its own."""
   grid_key, tile_key = jax.random.split(key)
   first = jnp.asarray(where.first)
   grids = jax.random.randint(grid_key, (batch, 1, 2), 0, np.array(where.spare) + 1)

@@ -3,13 +3,13 @@
     L = -mean over pixels of w[q*] * sum_q z_q log softmax(decoder(encoder(grey x)))_q,    q* = argmax_q z_q
     w_q ~ ((1 - uniform) p_q + uniform / Q)^-1,    sum_q p_q w_q = 1
 
-z is the pixel's ab, soft-encoded: its 5 nearest of Q bins, a Gaussian of sigma 5; p how often each bin occurs. loss=l2 is
-the squared error of ab instead. Zhang, Isola, Efros: Colorful Image Colorization, ECCV 2016, arXiv 1603.08511.
+z is the pixel's ab, soft-encoded: its 5 nearest of Q bins, a Gaussian of sigma 5; p how often each bin occurs. loss=l2
+is the squared error of ab instead. Zhang, Isola, Efros: Colorful Image Colorization, ECCV 2016, arXiv 1603.08511.
 
-Deviations. The encoder sees the grey in three channels: one architecture serves training and, in colour, the probe. p is
-the mean of z over the training batches so far (and one uniform one), kept in the state, not counted beforehand: the loss
-may rise while p takes shape; z being soft, p is as smooth as the paper's. Q is 261, the bins with a colour of sRGB in
-them. The decoder is small; it predicts the ab of the image shrunk to a quarter, as in the paper (56 of 224 pixels).
+Deviations. The encoder sees the grey in three channels: one architecture serves training and, in colour, the probe. p
+is the mean of z over the training batches so far (and one uniform one), kept in the state, not counted beforehand: the
+loss may rise while p takes shape; z being soft, p is as smooth as the paper's. Q is 261, the bins with a colour of sRGB
+in them. The decoder is small; it predicts the ab of the image shrunk to a quarter, as in the paper (56 of 224 pixels).
 """
 
 from collections.abc import Mapping

@@ -6,8 +6,8 @@
 G's gradient is that of the first two terms, as D_sg is D with its parameters stopped, D's that of the last two. D sees
 the region only, and learns at a tenth of the others' rate.
 
-Pathak, Krahenbuhl, Donahue, Darrell, Efros: Context Encoders: Feature Learning by Inpainting, CVPR 2016, sections 3.2 and
-3.3, arXiv 1604.07379. The region that is predicted is the hole and a band of context around it, whose known pixels
+Pathak, Krahenbuhl, Donahue, Darrell, Efros: Context Encoders: Feature Learning by Inpainting, CVPR 2016, sections 3.2
+and 3.3, arXiv 1604.07379. The region that is predicted is the hole and a band of context around it, whose known pixels
 weigh ten times as much, so that the edges meet. Theirs is 4 pixels of a 64-pixel region; at 28 pixels one pixel gives
 band and hole the same shares of the loss. Deviations: the hole has the mean colour of the visible pixels of its own
 image, not of the data set; sigmoid instead of tanh outputs; no batch normalisation in D.

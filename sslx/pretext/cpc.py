@@ -2,12 +2,12 @@
 
     L = -mean over k of log exp(z_(i+k) . W_k c_i) / sum over all patches j of the batch of exp(z_j . W_k c_i)
 
-van den Oord, Li, Vinyals: Representation Learning with Contrastive Predictive Coding, 2018, arXiv 1807.03748, section 3.3.
-Patches overlap by half; one encoder reads each on its own, and its last block's mean over the patch is z. The context
-c_i is made of row i and those above. The true patch stands against all others of the batch, those of its own image too.
-Batch normalisation is refused, as it lets patches see each other (section 3.3 does without). Deviations: smaller
-networks; three rows are predicted, not five, and their losses averaged; no flips, crops and greys of the image or of
-patches; W_k starts at zero, where the loss is log N of N prediction.
+van den Oord, Li, Vinyals: Representation Learning with Contrastive Predictive Coding, 2018, arXiv 1807.03748, section
+3.3. Patches overlap by half; one encoder reads each on its own, and its last block's mean over the patch is z. The
+context c_i is made of row i and those above. The true patch stands against all others of the batch, those of its own
+image too. Batch normalisation is refused, as it lets patches see each other (section 3.3 does without). Deviations:
+smaller networks; three rows are predicted, not five, and their losses averaged; no flips, crops and greys of the image
+or of patches; W_k starts at zero, where the loss is log N of N prediction.
 """
 
 from typing import Literal

@@ -4,10 +4,10 @@
         log exp(V z_(i+k) . W_k c_i) / sum over all patches j of the batch of exp(V z_j . W_k c_i)
 
 Henaff, Srinivas, De Fauw, Razavi, Doersch, Eslami, van den Oord: Data-Efficient Image Recognition with Contrastive
-Predictive Coding, ICML 2020, arXiv 1905.09272. See `cpc`, and for layer normalisation --encoder=conv:norm=layer. The grid
-of patches is turned for each direction, and each has a context network of its own; V is shared. Each patch of a colour
-image keeps one of its channels (see `context_prediction`). Deviations: smaller networks; W_k starts at zero instead of
-small; views of grey patches are ours, as the paper's are of photographs.
+Predictive Coding, ICML 2020, arXiv 1905.09272. See `cpc`, and for layer normalisation --encoder=conv:norm=layer. The
+grid of patches is turned for each direction, and each has a context network of its own; V is shared. Each patch of a
+colour image keeps one of its channels (see `context_prediction`). Deviations: smaller networks; W_k starts at zero
+instead of small; views of grey patches are ours, as the paper's are of photographs.
 """
 
 from typing import Literal
@@ -39,7 +39,8 @@ def cpc_v2(
   patch: as in cpc, 0: about a third of the image's shorter side.
   steps, skip, context, width, depth: as in cpc, for each direction.
   target: units of V.
-  views: of each patch on its own: digits or photos with settings (sslx/modalities/views.py), auto: weak ones by the colours.
+  views: of each patch on its own: digits or photos with settings
+    (sslx/modalities/views.py), auto: weak ones by the colours.
   drop_colour: each patch of a colour image keeps one channel only.
   """
   prediction.check("cpc_v2", encoder, patch=patch, steps=steps, width=width, depth=depth, target=target)

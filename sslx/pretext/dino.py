@@ -6,9 +6,11 @@
 
 Caron, Touvron, Misra, Jegou, Mairal, Bojanowski, Joulin: Emerging Properties in Self-Supervised Vision Transformers,
 ICCV 2021, arXiv 2104.14294. Nothing but the teacher's low temperature T' and the centre, that of the batches before,
-keeps the outputs from collapsing: sharpening works against the uniform distribution, centring against a single prototype.
+keeps the outputs from collapsing: sharpening works against the uniform distribution,
+centring against a single prototype.
 Deviations: no multi-crop (local views); T' and m are constant, lambda too unless `ramp` gives it steps; the last layer
-trains from the first step on; a smaller head, whose hidden layers have batch normalisation and relu; views as in `simclr`.
+trains from the first step on; a smaller head, whose hidden layers have batch
+normalisation and relu; views as in `simclr`.
 """
 
 import jax

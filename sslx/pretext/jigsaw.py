@@ -26,7 +26,8 @@ from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
 @functools.cache
 def permutation_set(tiles: int, count: int) -> np.ndarray:
-  """`count` permutations of `tiles` things, i32 [count,tiles], far apart in Hamming distance; the first is the identity.
+  """`count` permutations of `tiles` things, i32 [count,tiles], far apart in Hamming
+  distance; the first is the identity.
 
   Greedy: each next one is farthest from its nearest among those before, and of several such the farthest from all.
   """
@@ -101,7 +102,8 @@ def jigsaw(
     return {"x": image, "tiles": cut(keys["tiles"], image)[0], "label": label}  # of the image only its size is read
 
   def solve(params: Params, feature: Array, label: Array) -> Array:
-    """Features in the tiles' own order [B,n,width], labels i32 [B,k] -> logits of the shuffled ones [B,k,permutations]."""
+    """Features in the tiles' own order [B,n,width], labels i32 [B,k] -> logits of the
+    shuffled ones [B,k,permutations]."""
     shuffled = jnp.take_along_axis(feature[:, None], jnp.asarray(orders)[label][..., None], axis=2)
     logits, _ = nn.apply(head, params["head"], {}, shuffled.reshape(label.size, -1))
     return logits.reshape(*label.shape, permutations)

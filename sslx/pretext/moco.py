@@ -6,9 +6,9 @@
 He, Fan, Wu, Xie, Girshick: Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020,
 arXiv 1911.05722 (v1: one linear layer after the encoder); Chen, Fan, Girshick, He: Improved Baselines with Momentum
 Contrastive Learning, 2020, arXiv 2003.04297 (v2: an MLP, more augmentation). The queue takes the new keys after the
-logits, so no key is its own negative. It starts as random unit vectors, which are easy to tell apart: the loss rises while
-it fills. Deviations: no shuffling of batch normalisation, as on one device queries and keys are normalised apart anyway;
-views as in `simclr`.
+logits, so no key is its own negative. It starts as random unit vectors, which are easy to tell apart: the loss rises
+while it fills. Deviations: no shuffling of batch normalisation, as on one device queries and keys are normalised apart
+anyway; views as in `simclr`.
 """
 
 from typing import Literal

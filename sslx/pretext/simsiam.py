@@ -2,8 +2,9 @@
 
     L = D(h(z1), sg(z2)) / 2 + D(h(z2), sg(z1)) / 2,  D(p, z) = 2 - 2 cos(p, z),  z = g(f(view))
 
-Chen, He: Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv 2011.10566. Theirs is -cos, ours BYOL's scale of
-the same: 0 where the views agree. Deviations: no batch normalisation of the projector's output; views as in `simclr`.
+Chen, He: Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv 2011.10566. Theirs is -cos, ours BYOL's
+scale of the same: 0 where the views agree. Deviations: no batch normalisation of the
+projector's output; views as in `simclr`.
 """
 
 import jax

@@ -4,7 +4,8 @@
 
 Dong, Loy, He, Tang: Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016, arXiv 1501.00092 (SRCNN): the
 network's input is the bicubic interpolation to the full size, so that any encoder fits. There restoring is the end;
-that it makes a pretext task, as undoing any damage does, is folklore. residual, to predict what b lacks, is that of Kim,
+that it makes a pretext task, as undoing any damage does, is folklore. residual, to
+predict what b lacks, is that of Kim,
 Lee, Lee: Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016, arXiv 1511.04587.
 """
 

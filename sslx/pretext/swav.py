@@ -3,11 +3,11 @@
     L = [H(sg(q2), p1) + H(sg(q1), p2)] / 2,  p = softmax(z C^T / T),  q = Sinkhorn(z C^T / epsilon)
 
 z and the rows of C, the prototypes, have unit length. Sinkhorn's three iterations share each view's batch out among the
-prototypes in equal parts, which is what keeps embeddings from collapsing. Caron, Misra, Mairal, Goyal, Bojanowski, Joulin:
-Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020, arXiv 2006.09882. Theirs is twice
-as large (a sum over both directions). Deviations: prototypes are normalised where they are used, not after each step, and
-train from the first one on; one queue for both views, used from the start, where it holds random directions; no
-multi-crop; far fewer prototypes (theirs 3000); views as in `simclr`.
+prototypes in equal parts, which is what keeps embeddings from collapsing. Caron, Misra, Mairal, Goyal, Bojanowski,
+Joulin: Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020, arXiv 2006.09882.
+Theirs is twice as large (a sum over both directions). Deviations: prototypes are normalised where they are used, not
+after each step, and train from the first one on; one queue for both views, used from the start, where it holds random
+directions; no multi-crop; far fewer prototypes (theirs 3000); views as in `simclr`.
 """
 
 import jax

@@ -98,8 +98,8 @@ class Space(NamedTuple):
 def make_space(scaling: Scaling, features: np.ndarray) -> Space:
   """The span of the samples where they are few; where the problem is large, principal axes scaled to equal curvature.
 
-  The Hessian of the cross-entropy is at most X'X / 2N (Boehning, Multinomial logistic regression algorithm, 1992). Where
-  that is near the identity, tens of L-BFGS steps do what took hundreds; the minimiser is the same.
+  The Hessian of the cross-entropy is at most X'X / 2N (Boehning, Multinomial logistic regression algorithm, 1992).
+  Where that is near the identity, tens of L-BFGS steps do what took hundreds; the minimiser is the same.
   """
   scaled, unchanged = scaling(features), np.ones((), np.float32)
   if scaled.shape[1] > scaled.shape[0]:

@@ -47,7 +47,8 @@ class Config:
   dataset: str = setting("mnist", "mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.")
   encoder: str | None = setting(
     None,
-    "Encoder, with settings: conv, mlp, rotnet, resnet, resnet18, vit, split, conv:widths=16-32-64. Default: the method's own.",
+    "Encoder, with settings: conv, mlp, rotnet, resnet, resnet18, vit, split, conv:widths=16-32-64. Default: the "
+    "method's own.",
   )
   features: str | None = setting(
     "flatten",
@@ -72,8 +73,8 @@ class Config:
   )
   accumulate: int = setting(
     1,
-    "Parts that a pretraining batch goes through the model in: a fraction of the memory, one optimiser step. Contrastive "
-    "losses have the negatives of a part only, and batch normalisation its images.",
+    "Parts that a pretraining batch goes through the model in: a fraction of the memory, one optimiser step. "
+    "Contrastive losses have the negatives of a part only, and batch normalisation its images.",
   )
   precision: Precision = setting(
     "float32", "Of the pretrained encoder's products: float32 or bfloat16. Probes run in float32."
@@ -176,8 +177,8 @@ class Config:
 
 
 def _from_version_1(saved: dict[str, Any]) -> dict[str, Any]:
-  """Before sslx 0.2 images were the only signal, an entry that was the default might be missing, and decoder_widths was empty
-  for auto.
+  """Before sslx 0.2 images were the only signal, an entry that was the default might be missing, and decoder_widths was
+  empty for auto.
   """
   names = {"image_shape": "x_shape", "images": "examples", "watched": "watch", "labels": "variant"}
   hp = {name: "auto" if (name, value) == ("decoder_widths", []) else value for name, value in saved["hp"].items()}

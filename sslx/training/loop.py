@@ -33,8 +33,8 @@ class Loop(NamedTuple):
   """False takes the examples in their own order, in every epoch."""
   log_every: int = 50
   steps_per_call: int | None = None
-  """Steps that run as one call on the device, where data is in memory. They end at multiples of log_every. None: 1 on the
-  CPU, where a loop around the step gains nothing, else log_every."""
+  """Steps that run as one call on the device, where data is in memory. They end at multiples of log_every. None: 1 on
+  the CPU, where a loop around the step gains nothing, else log_every."""
 
 
 def fit(

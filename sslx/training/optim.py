@@ -57,7 +57,8 @@ def optimizer(
 
 
 def by_role(tx: optax.GradientTransformation, rates: Mapping[str, float]) -> optax.GradientTransformation:
-  """`tx` with the updates of params[role] multiplied by rates[role]: learning rates of their own, weight decay with them.
+  """`tx` with the updates of params[role] multiplied by rates[role]: learning rates of
+  their own, weight decay with them.
 
   Raises:
     KeyError: a role that the parameters do not have.

@@ -1,7 +1,8 @@
-"""One pretraining run, planned, trained and restored: what the experiments and the Python functions of `sslx.api` share.
+"""One pretraining run, planned, trained and restored: what the experiments and the
+Python functions of `sslx.api` share.
 
-What determines a run is its `Config`, which a checkpoint keeps: the run can be planned, and its method built again, from
-the checkpoint alone.
+What determines a run is its `Config`, which a checkpoint keeps: the run can be planned, and its method built again,
+from the checkpoint alone.
 """
 
 import sys
@@ -201,7 +202,8 @@ def run(
 
   Says so on stderr, once, where the embeddings of a method on two views collapse.
 
-  beside: hooks after that of watching; watches: what else is watched, such as a kNN; how: see `sslx.training.loop.Loop`.
+  beside: hooks after that of watching; watches: what else is watched, such as a kNN;
+    how: see `sslx.training.loop.Loop`.
   """
   config, prepare = plan.config, plan.modality.prepare
   looped = loop.Loop(plan.steps, plan.batch_size, config.seed, config.shuffle, **how)
@@ -248,8 +250,8 @@ def _first(plan: Plan) -> dict[str, np.ndarray]:
 
 
 def pictures(pretext: Pretext, modality: Modality, params: Params, state: State, key: Array, batch: Mapping[str, Any]):
-  """{title: images [B,H,W,C]}: what a method with `show` sees and makes of a raw batch, its rows in its own order (a dict
-  that leaves a jax function is sorted).
+  """{title: images [B,H,W,C]}: what a method with `show` sees and makes of a raw batch, its rows in its own order (a
+  dict that leaves a jax function is sorted).
   """
   titles: list[str] = []
 

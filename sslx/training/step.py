@@ -58,9 +58,9 @@ def make_train_step(
 ) -> TrainStep:
   """The jitted (train_state, data, indices) -> (train_state, metrics). The old train_state is donated.
 
-  data: raw arrays [N,...]; indices i32[K,B]: each row picks the batch of one of K steps, on the device. Metrics are [K].
-  Step order: prepare -> transform -> value_and_grad(loss) over params only -> optimiser -> update. All randomness is
-  fold_in(key, step), so that a resumed run is the same run.
+  data: raw arrays [N,...]; indices i32[K,B]: each row picks the batch of one of K steps, on the device. Metrics are
+  [K]. Step order: prepare -> transform -> value_and_grad(loss) over params only -> optimiser -> update. All randomness
+  is fold_in(key, step), so that a resumed run is the same run.
   accumulate: parts of a batch that are transformed and differentiated one after the other, each with a key of its own,
   in a fraction of the memory; one optimiser step with the mean of their gradients, one `update`. The state passes
   through all of them: batch statistics move with every part, a queue takes in every key. The loss of a part knows this

@@ -14,10 +14,11 @@ Watch = Callable[[TrainState], Metrics]
 
 
 def make_watch(pretext: Pretext, prepare: Prepare, data: Mapping[str, np.ndarray], batch_size: int) -> Watch:
-  """train_state -> the mean loss and metrics over raw `data` in batches of the training's size, as training computes them.
+  """train_state -> the mean loss and metrics over raw `data` in batches of the
+  training's size, as training computes them.
 
-  The remainder of the last batch is left out; fewer examples than a batch make one. Noise and masks are the same in every
-  call, so that a change is the parameters'. Batch normalisation uses the statistics of these batches.
+  The remainder of the last batch is left out; fewer examples than a batch make one. Noise and masks are the same in
+  every call, so that a change is the parameters'. Batch normalisation uses the statistics of these batches.
   """
   n = len(data["x"])
   parts = np.arange(max(1, n // batch_size) * min(n, batch_size)).reshape(-1, min(n, batch_size))

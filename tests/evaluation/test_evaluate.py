@@ -114,7 +114,8 @@ def test_outputs_and_scores_are_those_of_the_predictor(toy, trained):
 
 
 def test_the_score_is_the_tasks_and_so_is_its_direction(toy):
-  """With a task whose first score is an error, the learning rate with the lowest is chosen, and the rows tell the error."""
+  """With a task whose first score is an error, the learning rate with the lowest is
+  chosen, and the rows tell the error."""
   error = toy.task._replace(
     score=toy.task.score._replace(name="error", higher_is_better=False),
     scores=lambda logits, y: {"error": (logits.argmax(-1) != y).mean()},

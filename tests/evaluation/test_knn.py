@@ -1,4 +1,5 @@
-"""Nearest neighbours equal naive ones; the rank of features is its formula; features are extracted in padded batches."""
+"""Nearest neighbours equal naive ones; the rank of features is its formula; features
+are extracted in padded batches."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Labels spread over a graph: the graph and the iteration against dense loops, islands, masses, and no test image in it."""
+"""Labels spread over a graph: the graph and the iteration against dense loops, islands,
+masses, and no test image in it."""
 
 import numpy as np
 import pytest

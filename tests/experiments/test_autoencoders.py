@@ -1,4 +1,5 @@
-"""experiments.autoencoders: the pairs of output and loss, and the levels of corruption, each pretrained with its own."""
+"""experiments.autoencoders: the pairs of output and loss, and the levels of
+corruption, each pretrained with its own."""
 
 from helpers import call, directory, rows_of
 

@@ -1,4 +1,5 @@
-"""The shape of the code: entry points of one screen or two, files that are read from top to bottom, types that are meant."""
+"""The shape of the code: entry points of one screen or two, files that are read from top
+to bottom, types that are meant."""
 
 import importlib
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""The command line: one line for every bad input, help, settings that become flags, huge pages, the compilation cache."""
+"""The command line: one line for every bad input, help, settings that become flags,
+huge pages, the compilation cache."""
 
 import json
 import os

@@ -68,7 +68,8 @@ def test_held_out_validation_and_several_learning_rates(low_label_run, toy_npz):
 
 
 def test_a_mode_is_one_line_in_modes(low_label_run, toy_npz, monkeypatch, capsys):
-  """Nothing else is changed: it is asked for, refused for another task, told by --help, trained, tested and reported."""
+  """Nothing else is changed: it is asked for, refused for another task, told by
+  --help, trained, tested and reported."""
   out, run = low_label_run
   mode = Mode("pretrained", ("classification",), heads.fitted("pretrained"), "a head of this test", whole=True)
   monkeypatch.setitem(MODES, "brandnew", mode)

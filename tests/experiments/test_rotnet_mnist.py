@@ -1,4 +1,5 @@
-"""experiments.rotnet_mnist: the notebook's images, errors and sizes; its rows and report; what each condition changes."""
+"""experiments.rotnet_mnist: the notebook's images, errors and sizes; its rows and
+report; what each condition changes."""
 
 import re
 

@@ -1,4 +1,5 @@
-"""Colours: L*a*b* against published values, bins and soft encoding against a naive loop, limits of the annealed mean."""
+"""Colours: L*a*b* against published values, bins and soft encoding against a naive
+loop, limits of the annealed mean."""
 
 import itertools
 

@@ -1,4 +1,5 @@
-"""sslx.report.labels_saved: how many labels training from scratch needs to be as good, in numbers, words and a figure."""
+"""sslx.report.labels_saved: how many labels training from scratch needs to be as good,
+in numbers, words and a figure."""
 
 import math
 

@@ -1,4 +1,5 @@
-"""The configuration of a run: defaults of the method, facts of the data, JSON and back, and what older versions wrote."""
+"""The configuration of a run: defaults of the method, facts of the data, JSON and
+back, and what older versions wrote."""
 
 import dataclasses
 import json

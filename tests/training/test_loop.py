@@ -1,4 +1,5 @@
-"""The one loop: same run whatever it is cut into, whatever the data come from; bad losses and interrupts end it well."""
+"""The one loop: same run whatever it is cut into, whatever the data come from; bad
+losses and interrupts end it well."""
 
 import os
 import signal

@@ -1,4 +1,5 @@
-"""The order of the files and a constant learning rate, which a published notebook has: nothing else changes with them."""
+"""The order of the files and a constant learning rate, which a published notebook has:
+nothing else changes with them."""
 
 import numpy as np
 import pytest

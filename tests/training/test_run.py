@@ -1,5 +1,5 @@
-"""What is held out of pretraining to watch it: never trained on, always the same, and watching changes nothing. How a run
-is trained, and restored.
+"""What is held out of pretraining to watch it: never trained on, always the same, and watching changes nothing. How a
+run is trained, and restored.
 """
 
 import dataclasses

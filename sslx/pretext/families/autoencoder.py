@@ -18,8 +18,8 @@ from sslx.types import Array, Batch, Metrics, Params, Pretext, State, UserError
 Shape = tuple[int, ...]
 Decoder = Literal["auto", "conv", "mlp", "tied"]
 Widths = tuple[int, ...] | Literal["auto"] | None
-"""Of a decoder's layers from the code to x: these; auto: the decoder's own, which mirrors the encoder unless a method has better
-ones; none: a single linear layer."""
+"""Of a decoder's layers from the code to x: these; auto: the decoder's own, which mirrors the encoder unless a method
+has better ones; none: a single linear layer."""
 Through = Callable[[Params, State, Array, Array, dict[str, Array]], tuple[Array, Array, Metrics]]
 """(params, state, key, images, block outputs) -> (code for the decoder, penalty, metrics), in training mode."""
 

@@ -25,7 +25,8 @@ def positive(**values: float) -> None:
 
 
 def averages(ramp: int = 0, **momenta: float) -> None:
-  """Raises UserError for a moving average's momentum outside [0, 1], or a negative number of steps over which it rises."""
+  """Raises UserError for a moving average's momentum outside [0, 1], or a negative
+  number of steps over which it rises."""
   for name, value in momenta.items():
     if not 0 <= value <= 1:
       raise UserError(f"--hp={name}={value:g}: must be in [0, 1].")

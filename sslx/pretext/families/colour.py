@@ -29,7 +29,8 @@ class Target(NamedTuple):
 
 
 def class_weights(prior: Array, uniform: float) -> Array:
-  """Weights w [Q] of bins that occur with frequencies `prior` [Q]: rare ones more, sum of prior * w = 1 (section 2.2)."""
+  """Weights w [Q] of bins that occur with frequencies `prior` [Q]: rare ones more, sum
+  of prior * w = 1 (section 2.2)."""
   w = 1 / ((1 - uniform) * prior + uniform / len(prior))
   return w / (prior * w).sum()
 

@@ -20,7 +20,8 @@ DIRECTIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def check(method: str, encoder: nn.Encoder, patch: int, **sizes: int) -> None:
-  """Raises UserError for an encoder that patches do not fit, or in which they would see each other, and sizes below 1."""
+  """Raises UserError for an encoder that patches do not fit, or in which they would
+  see each other, and sizes below 1."""
   if patch < 0:
     raise UserError(f"--hp=patch={patch}: a number of pixels, 0 for one that suits the image.")
   if not encoder.any_size:
@@ -43,7 +44,8 @@ def predictor(
 
 
 def layout(shape: tuple[int, ...], patch: int, parts: int) -> ops.Layout:
-  """Patches of patch x patch pixels on images of shape (height, width); 0: of two parts where the shorter side has `parts`.
+  """Patches of patch x patch pixels on images of shape (height, width); 0: of two parts
+  where the shorter side has `parts`.
 
   Raises:
     UserError: fewer than two rows or columns of them.

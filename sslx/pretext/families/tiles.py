@@ -1,4 +1,5 @@
-"""What methods on tiles share: their options checked, tiles as an encoder takes them, and one encoder for all of them."""
+"""What methods on tiles share: their options checked, tiles as an encoder takes them,
+and one encoder for all of them."""
 
 import jax
 
@@ -17,7 +18,8 @@ def check(grid_options: dict[str, float], sizes: dict[str, int]) -> None:
 
 
 def for_encoder(tiles: Array, encoder: nn.Encoder, image_shape: tuple[int, ...], zoom: int) -> Array:
-  """Tiles [B,n,h,w,C] enlarged `zoom` times, or to the size of the images [B,H,W,C] where the encoder takes no other."""
+  """Tiles [B,n,h,w,C] enlarged `zoom` times, or to the size of the images [B,H,W,C]
+  where the encoder takes no other."""
   height, width = tiles.shape[2:4]
   size = (zoom * height, zoom * width) if encoder.any_size else (image_shape[1], image_shape[2])
   return tiles if size == (height, width) else ops.resize(tiles, size)

@@ -72,7 +72,8 @@ class Predictor(NamedTuple):
 
 
 def predictor_on(base: Twins, hidden: tuple[int, ...], width: int) -> Predictor:
-  """hidden: widths of its layers before the last, which has `width` units, the embeddings'; with batch normalisation."""
+  """hidden: widths of its layers before the last, which has `width` units, the
+  embeddings'; with batch normalisation."""
   checks.widths(predictor=hidden)
   h = nn.Projector((*hidden, width), norm=True)
 

@@ -63,8 +63,8 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
       tables.append(report.Table("Black dots", dots.cells, black_dots.NOTE))
       sentences += dots.sentences
       notes.append(black_dots.NOTE)
-  theirs = table.drawn(protocol.pretrained(shared, 0).directory / "figures")
-  lead = pages.Lead(tables, notes, [*table.drawn(folder), *theirs, *shown], sentences)
+  theirs = table.drawn(protocol.pretrained(shared, 0).directory / "figures", dataset.task.score)
+  lead = pages.Lead(tables, notes, [*table.drawn(folder, dataset.task.score), *theirs, *shown], sentences)
   title = f"{FLAGS.method} on {dataset.name}, then few labels: the method, or the hyper-parameters?"
   facts = {"train_fraction": FLAGS.train_fraction, "fixed_learning_rate": FLAGS.fixed_learning_rate}
   outcome, facts = pages.Outcome(titled), {**methods.budget(), **facts}

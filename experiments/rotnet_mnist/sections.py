@@ -275,7 +275,8 @@ def write(shared: Shared, counted: Mapping[str, int], sections: Sequence[Section
   parameters = report.Table("Parameters", cells, "Published: for MNIST.")
   tables = [parameters, *(section.table for section in sections)]
   sentences = [sentence for section in sections for sentence in section.sentences]
-  drawn = [*table.drawn(folder), *table.drawn(pretrain(shared, shown, 0).job.directory / "figures")]
+  score, theirs = shared.parts.rest.task.score, pretrain(shared, shown, 0).job.directory / "figures"
+  drawn = [*table.drawn(folder, score), *table.drawn(theirs, score)]
   lead = pages.Lead(tables, [each.note for each in tables], drawn, sentences)
   title = f"A published notebook: rotation on {shared.parts.rest.name}, then {shared.parts.labelled:,} labels"
   facts, outcome = methods.budget(), pages.Outcome(rows)

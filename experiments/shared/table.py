@@ -21,11 +21,12 @@ if TYPE_CHECKING:
   from sslx.data import Dataset
   from sslx.evaluation.bench import Bench, Case, Labelled
   from sslx.report.pages import Figure
+  from sslx.types import Score
 
 PICTURED = 40  # test images in the figure of sample predictions
-FIGURES = (  # file, title, caption; those that a run has are shown in this order
-  ("accuracy", "Test accuracy", "Mean over label subsets; whiskers are one standard deviation, points the subsets."),
-  ("labels", "Accuracy against number of labels", "Mean and standard deviation over label subsets."),
+FIGURES = (  # file, title, caption; those that a run has are shown in this order, {score} and {Score} being its name
+  ("accuracy", "Test {score}", "Mean over label subsets; whiskers are one standard deviation, points the subsets."),
+  ("labels", "{Score} against number of labels", "Mean and standard deviation over label subsets."),
   ("loss", "Pretraining loss", "Each point is the mean over the steps since the one before."),
   ("pretext", "What the method sees and makes", "The first training images, after pretraining."),
   ("views", "The views", "Each operation alone, then two views with all of them. Every image draws its own strengths."),
@@ -223,17 +224,18 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
     {**(line.pretraining or {}), **rows[0]["settings"]},
     rows,
     summary,
-    drawn(folder),
+    drawn(folder, dataset.task.score),
     timings,
   )
   print(f"Report: {page}")
 
 
-def drawn(folder: Path) -> "list[Figure]":
-  """Those of FIGURES that are in `folder`."""
+def drawn(folder: Path, score: "Score") -> "list[Figure]":
+  """Those of FIGURES that are in `folder`; score: what they are of."""
   from sslx.report.pages import Figure
 
-  figures = [Figure(title, caption, folder / f"{name}.png") for name, title, caption in FIGURES]
+  words = {"score": score.name, "Score": score.name.capitalize()}
+  figures = [Figure(title.format(**words), caption, folder / f"{name}.png") for name, title, caption in FIGURES]
   return [figure for figure in figures if Path(figure.path).exists()]
 
 

@@ -17,7 +17,10 @@ html_show_sourcelink = html_copy_source = False
 highlight_language = "none"  # of indented blocks: commands and equations
 myst_heading_anchors = 3  # as GitHub's
 smartquotes = False  # --flags keep their hyphens
-suppress_warnings = ["myst.header"]  # a page may go from # to ###
+suppress_warnings = [
+  "myst.header",  # a page may go from # to ###
+  "ref.python",  # napoleon takes what stands before a field's first colon for a type, and looks for params and state
+]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_numpy_docstring = False

@@ -113,6 +113,7 @@ def run_modes(
   """
   from sslx.evaluation import evaluate
   from sslx.evaluation.bench import Case
+  from sslx.evaluation.modes import mode
   from sslx.report import records
 
   results, dataset, labelled = line.directory / "results.jsonl", bench.dataset, bench.labelled
@@ -151,8 +152,10 @@ def run_modes(
   shared = {"command": cli.command(line.experiment), "flags": cli.given_flags(), **records.provenance()}
   for case in missing:
     predictor, seconds, outputs, scores = scored[case]
+    kind = mode(case.mode)
     row = {
       "experiment": line.experiment, **line.names, "dataset": dataset.name, "features": features, **case._asdict(),
+      "reads": kind.reads, "trains_encoder": kind.trains_encoder,
       "task": bench.task.name, "score": score._asdict(), **{f"test_{name}": value for name, value in scores.items()},
       "parameters_total": predictor.total, "parameters_trainable": predictor.trainable, "seconds": seconds,
       "chosen": predictor.head.chosen, "seed": bench.seed, "settings": settings, **more(outputs), **shared,

@@ -131,7 +131,7 @@ def lines(folder: Path, run: Path, rows: Sequence[Row], defaults: Mapping[str, A
       method, features = method_name(last), str(last.get("features", ""))
       if leaderboard.mark(entry):  # whichever method's run it is from
         method = ""
-      if entry.mode == "raw" or entry.mode.startswith("raw+propagate"):
+      if entry.reads == "raw" and not entry.trains_encoder:
         entry, features = entry._replace(encoder=""), "pixels"
       commits = ", ".join(dict.fromkeys(str(row["git"]) for row in same if row.get("git")))
       place = Place(entry.dataset, entry.labels, crc, validation, entry.score)

@@ -71,7 +71,7 @@ def labels_needed(summary: Sequence[Entry], baseline: str = "scratch") -> list[N
   by_seed = [dict(zip(entry.seeds, entry.values, strict=True)) for entry in curve]
   needs = []
   for entry in summary:
-    if entry.mode in (baseline, *statistics.REFERENCES):
+    if entry.mode == baseline or entry.is_reference:
       continue
     upwards = entry.score.higher_is_better
     subsets = [  # where all labels are used, there is one subset for all seeds

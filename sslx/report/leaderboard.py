@@ -71,7 +71,7 @@ def headers(score: Score) -> list[Header]:
 
 def mark(entry: Entry) -> str:
   """`reference` for raw pixels, a random encoder and their kin, `baseline` for what the others are held against."""
-  return "reference" if entry.mode in statistics.REFERENCES else "baseline" if entry.mode == entry.baseline else ""
+  return "reference" if entry.is_reference else "baseline" if entry.mode == entry.baseline else ""
 
 
 def ranked(lines: Iterable[Ranked]) -> list[Ranked]:

@@ -27,7 +27,7 @@ def comparisons(summary: Sequence[Entry]) -> list[str]:
 def _comparison(entry: Entry, summary: Sequence[Entry]) -> str:
   name, baseline, at = name_of(entry, summary), entry.baseline, f"at {statistics.labels_text(entry.labels)}"
   if entry.difference is None:
-    if not statistics.reference(map(statistics.key_of, summary), statistics.key_of(entry), baseline):
+    if not statistics.reference(map(statistics.key_of, summary), statistics.key_of(entry), baseline, ()):
       return f"{name}: there is no {baseline} row {at}: not compared."
     return f"{name}: no labelled subset in common with {baseline} {at}: not compared."
   over = "over" if entry.score.higher_is_better and entry.difference >= 0 else "against"
@@ -82,17 +82,20 @@ def against(rows: Iterable[Mapping[str, Any]], baseline: str, mode: str = "froze
 def doubts(summary: Sequence[Entry]) -> list[str]:
   """Each mode that raw pixels or a random encoder match."""
   by_key = {statistics.key_of(entry): entry for entry in summary}
+  references = statistics.unique(entry.mode for entry in summary if entry.is_reference)
+  raw = {entry.mode for entry in summary if entry.reads == "raw"}
   sentences = []
   for entry in summary:
-    if entry.mode in REFERENCES:
+    if entry.is_reference:
       continue
-    for mode, meaning in REFERENCES.items():
-      other = by_key.get(statistics.reference(by_key, statistics.key_of(entry), mode))
+    for mode in references:
+      other = by_key.get(statistics.reference(by_key, statistics.key_of(entry), mode, raw))
       if other is None or statistics.goodness(entry.score, entry.mean - other.mean) > 0:
         continue
       means = f"{quantity(entry.score, entry.mean)} against {quantity(entry.score, other.mean)}"
       at = statistics.labels_text(entry.labels)
-      sentences.append(f"{name_of(entry, summary)} does not beat {mode} ({meaning}) at {at}: mean {means}.")
+      meaning = f" ({REFERENCES[mode]})" if mode in REFERENCES else ""
+      sentences.append(f"{name_of(entry, summary)} does not beat {mode}{meaning} at {at}: mean {means}.")
   return sentences
 
 

@@ -6,7 +6,7 @@ and its direction. Every number that a table, a figure or a sentence shows is wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ REFERENCES = {
   "raw+propagate": "label propagation over raw pixels",
   "raw+propagate:cmn": "the same with class-mass normalisation",
   "raw+self_train": "self-training from random weights and labels propagated over raw pixels",
-}  # the rows that keep it honest
+}  # what they are, in words
 RIGHT_ANSWERS = Score()  # their share: the score of rows that do not name theirs
 
 
@@ -62,6 +62,14 @@ class Entry(NamedTuple):
   runs: int
   """How many seeds of pretraining there are among the rows."""
   score: Score = RIGHT_ANSWERS
+  reads: str = "pretrained"
+  """Whose features the mode starts from: raw, random or pretrained."""
+  trains_encoder: bool = False
+
+  @property
+  def is_reference(self) -> bool:
+    """Whether it is one of the rows that keep a table honest: what raw signals, or an untrained encoder, give alone."""
+    return self.reads == "raw" or (self.reads == "random" and not self.trains_encoder)
 
 
 def to_json(entry: Entry) -> Row:
@@ -73,7 +81,21 @@ def from_json(row: Mapping[str, Any]) -> Entry:
   """The entry that `to_json`, or a program before scores had names, wrote."""
   values = {"accuracies" if name == "values" and name not in row else name: name for name in Entry._fields}
   kept = {name: row[key] for key, name in values.items() if key in row}
-  return Entry(**{**kept, "score": score_of(row)})
+  return Entry(**{**kept, "score": score_of(row), "reads": reads_of(row), "trains_encoder": trains_encoder(row)})
+
+
+def reads_of(row: Mapping[str, Any]) -> str:
+  """Whose features the row's mode starts from. A row that is older than this entry says it by its mode's name."""
+  mode = str(row.get("mode", ""))
+  older = "raw" if mode.startswith("raw") else "random" if mode in ("random", "scratch") else "pretrained"
+  return row.get("reads", older)
+
+
+def trains_encoder(row: Mapping[str, Any]) -> bool:
+  """Whether the row's mode trains the encoder; of an older row as in `reads_of`."""
+  mode = str(row.get("mode", ""))
+  older = mode in ("scratch", "full") or mode.startswith("last:") or mode.endswith("self_train")
+  return row.get("trains_encoder", older)
 
 
 # ---- the score of a row ----------------------------------------------------------------------------------------------
@@ -177,7 +199,7 @@ def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> l
 def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], baseline: str, score: Score) -> Entry:
   rows = groups[key]
   values = {seed: float(value_of(rows[seed])) for seed in sorted(rows)}
-  other = groups.get(reference(groups, key, baseline), {}) if key[4] != baseline else {}
+  other = groups.get(reference(groups, key, baseline, raw_modes(groups)), {}) if key[4] != baseline else {}
   differences = [value - float(value_of(other[seed])) for seed, value in values.items() if seed in other]
   last = list(rows.values())[-1]
   total, trainable = last.get("parameters_total"), last.get("parameters_trainable")
@@ -206,7 +228,14 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
     seconds=float(np.mean(seconds)) if seconds else None,
     runs=len({row.get("seed") for row in rows.values()}),
     score=score,
+    reads=reads_of(last),
+    trains_encoder=trains_encoder(last),
   )
+
+
+def raw_modes(groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]]) -> set[str]:
+  """Modes of the rows that read raw signals."""
+  return {key[4] for key, rows in groups.items() if any(reads_of(row) == "raw" for row in rows.values())}
 
 
 def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -247,18 +276,19 @@ def key_of(entry: Entry) -> tuple:
   return tuple(getattr(entry, name) for name in KEYS)
 
 
-def reference(keys: Iterable[tuple], key: tuple, mode: str) -> tuple:
+def reference(keys: Iterable[tuple], key: tuple, mode: str, raw: Collection[str]) -> tuple:
   """The key of `mode` that `key` may be held against. Neither `scratch`, `raw` nor `random` depends on the pretext, so
-  another method's will do; raw pixels do not depend on the encoder either. () if there is none.
+  another method's will do; modes that read raw signals (`raw`) do not depend on the encoder either. () if there is
+  none.
   """
   method, dataset, encoder, labels, _ = key
-  fits = [k for k in keys if (k[1], k[3], k[4]) == (dataset, labels, mode) and (k[2] == encoder or mode[:3] == "raw")]
+  fits = [k for k in keys if (k[1], k[3], k[4]) == (dataset, labels, mode) and (k[2] == encoder or mode in raw)]
   return min(fits, key=lambda k: (k[0] != method, k[2] != encoder), default=())
 
 
 def judged(summary: Iterable[Entry]) -> list[Entry]:
-  """The entries that are held against the baseline: neither it nor one of REFERENCES."""
-  return [entry for entry in summary if entry.mode not in (entry.baseline, *REFERENCES)]
+  """The entries that are held against the baseline: neither it nor a reference."""
+  return [entry for entry in summary if entry.mode != entry.baseline and not entry.is_reference]
 
 
 def varying(summary: Sequence[Entry]) -> list[str]:

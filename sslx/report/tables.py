@@ -164,7 +164,7 @@ def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
   for entry in entries:
     name, mode = entry.method, entry.mode
     if name == "none":
-      name = "raw pixels" if mode.startswith("raw") else "no pretraining"
+      name = "raw pixels" if entry.reads == "raw" else "no pretraining"
       mode = "full" if mode == entry.baseline else mode.partition("+")[2] or "frozen"
     lines.setdefault(name, {})[column(entry, mode)] = _marked(entry)
   return Cells(["method", *modes], [[name, *(line.get(mode, "") for mode in modes)] for name, line in lines.items()])

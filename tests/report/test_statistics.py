@@ -53,3 +53,27 @@ def test_the_baseline_of_another_method_will_do_but_not_of_another_encoder():
 def test_a_row_without_accuracy_is_an_error(bad):
   with pytest.raises(UserError, match="row 1: test_accuracy"):
     report.summarise([row("frozen", 0, bad)])
+
+
+def test_a_reference_is_what_its_row_says_it_is():
+  """Of a mode that the report has never heard of; of a row that is older than the entry, by its mode's name."""
+  told = {"dataset": "toy", "encoder": "conv", "method": "denoise", "labels": 10, "subset_seed": 0}
+  rows = [
+    {**told, "mode": "scratch", "test_accuracy": 0.5},
+    {**told, "mode": "raw", "test_accuracy": 0.6},
+    {**told, "mode": "fourier", "test_accuracy": 0.9, "reads": "raw", "trains_encoder": False},
+    {**told, "mode": "frozen", "test_accuracy": 0.7, "reads": "pretrained", "trains_encoder": False},
+  ]
+  entries = {entry.mode: entry for entry in report.summarise(rows)}
+  assert {mode for mode, entry in entries.items() if entry.is_reference} == {"raw", "fourier"}
+  assert [entry.mode for entry in statistics.judged(entries.values())] == ["frozen"]
+  assert [line for line in report.doubts(list(entries.values())) if line.startswith("frozen")] == [
+    "frozen does not beat fourier at 10 labels: mean 70.0% against 90.0%."
+  ]
+  for mode, reads, trains in [
+    ("raw+propagate:cmn", "raw", False), ("raw+self_train", "raw", True), ("random", "random", False),
+    ("scratch", "random", True), ("last:2", "pretrained", True), ("knn:5", "pretrained", False),
+  ]:  # fmt: skip
+    assert (statistics.reads_of({"mode": mode}), statistics.trains_encoder({"mode": mode})) == (reads, trains)
+  back = report.from_json(report.to_json(entries["fourier"]))
+  assert back == entries["fourier"]

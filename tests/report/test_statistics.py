@@ -5,6 +5,7 @@ import pytest
 from report_rows import FROZEN, SCRATCH, entry, row, rows
 
 from sslx import report
+from sslx.report import statistics
 from sslx.types import UserError
 
 

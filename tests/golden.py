@@ -36,7 +36,7 @@ def golden(method: str, out: Path) -> dict[str, Any]:
   rows = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
   kept = ("mode", "labels", "subset_seed", "test_accuracy", "parameters_total", "parameters_trainable", "chosen")
   return {
-    "metrics": [{k: v for k, v in row.items() if k != "images_per_second"} for row in metrics],
+    "metrics": [{k: v for k, v in row.items() if not k.endswith("_per_second")} for row in metrics],
     "encoder": json.loads(meta.read_text())["digests"]["encoder"],
     "rows": sorted(({k: row[k] for k in kept} for row in rows), key=lambda r: json.dumps(r, sort_keys=True)),
     "where": {"versions": rows[0]["versions"], "device": rows[0]["device"]},

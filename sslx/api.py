@@ -38,7 +38,7 @@ from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
 from sslx.training.run import Meta, Run
-from sslx.types import Task, TrainState, UserError
+from sslx.types import Modality, Task, TrainState, UserError
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -53,6 +53,7 @@ class Classifier(NamedTuple):
   rows: np.ndarray
   """i64 [N]: the training examples whose labels it was trained on."""
   task: Task
+  modality: Modality
   x_shape: tuple[int, ...]
   predictor: Predictor
 
@@ -201,7 +202,7 @@ def classify(
     UserError: more labels than there are, fewer than classes, or an unknown mode.
   """
   represent = run.representation(features)
-  check_modes((mode,), represent.encoder.block_names, data.task.name)
+  check_modes((mode,), represent.encoder.block_names, data.task.name, data.modality.name)
   _same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)
   if data.train.y is None:
     raise UserError(f"data={data.name}: its training split has no labels.")
@@ -215,11 +216,13 @@ def classify(
   case = Case(mode, n, seed)
   bench = Bench(data, Labelled({seed: {n: rows}}, None), represent, recipe or Recipe(), run.meta.config.seed)
   predictor = evaluate.train(bench, [case])[case].predictor
-  return Classifier(mode, rows, data.task, data.x_shape, predictor)
+  return Classifier(mode, rows, data.task, data.modality, data.x_shape, predictor)
 
 
 def predict(classifier: Classifier, x: Rows) -> np.ndarray:
   """Probabilities f32 [N,K] of raw x, such as images u8 [N,H,W,C]."""
+  if classifier.task.probabilities is None:
+    raise UserError(f"{classifier.task.name} has no probabilities; classifier.predictor.outputs(x) are its answers.")
   return classifier.task.probabilities(classifier.predictor.outputs(x)).astype(np.float32)
 
 
@@ -255,8 +258,10 @@ def plot_predictions(classifier: Classifier, split: Split, seed: int = 0) -> "Fi
   rows = np.random.default_rng(seed).permutation(len(split))[:SHOWN_PREDICTIONS]
   x = np.asarray(split.x[rows])
   outputs = classifier.predictor.outputs(x)
-  probability = task.probabilities(outputs).max(1)
-  return figures.predictions(x, y[rows], task.decide(outputs), task.names, probability)
+  if task.probabilities is None:
+    raise UserError(f"{task.name} has no predicted classes to draw.")
+  pictures = classifier.modality.draw(x)
+  return figures.predictions(pictures, y[rows], task.decide(outputs), task.names, task.probabilities(outputs).max(1))
 
 
 def plot_confusion(classifier: Classifier, split: Split) -> "Figure":

@@ -57,6 +57,10 @@ class Modality(NamedTuple):
   picture: Callable[[np.ndarray], np.ndarray]
   """Prepared x [B,...] -> images [B,H,W,C] in [0, 1]: how a report draws it."""
 
+  def draw(self, raw: Any) -> np.ndarray:
+    """Raw x [B,...] -> images [B,H,W,C] in [0, 1]."""
+    return self.picture(np.asarray(self.prepare(jax.numpy.asarray(raw))))
+
 
 class Score(NamedTuple):
   """How a score is told: its name, unit and direction in every table, figure, sentence and page."""
@@ -102,8 +106,6 @@ class Task(NamedTuple):
   """(outputs, y) -> {name: scalar}, numpy or jax; the first is the table's."""
   decide: Callable[[Any], Any]
   """Outputs -> what they say y is."""
-  probabilities: Callable[[np.ndarray], np.ndarray]
-  """Outputs -> how likely each is, [N,K]."""
   subset: Callable[[np.ndarray, Sequence[int], int], dict[int, np.ndarray]]
   """(y, sizes, seed) -> {size: rows}: few labels, balanced and nested."""
   folds: Callable[[np.ndarray, int, int], list[tuple[np.ndarray, np.ndarray]]]
@@ -111,6 +113,8 @@ class Task(NamedTuple):
   fit_head: Callable[..., Head]
   """(features f32 [N,D], y [N], reference f32 [M,D], *, seed, heldout=None) -> a linear head, its hyper-parameters
   chosen inside (features, y) or on heldout = (features, y). reference: unlabelled features, for statistics."""
+  probabilities: Callable[[np.ndarray], np.ndarray] | None = None
+  """Outputs -> how likely each is, [N,K], where they are of things of which one is so; else None."""
 
 
 class TrainState(NamedTuple):

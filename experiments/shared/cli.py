@@ -170,6 +170,7 @@ def use_compilation_cache(folder: Path) -> None:
 
 def help_text(module: str) -> str:
   """The experiment's docstring, its flags with their defaults, and the hyper-parameters of --method."""
+  from sslx import data
   from sslx.evaluation.modes import MODES
   from sslx.nn import ENCODERS
   from sslx.pretext import METHODS, check
@@ -185,7 +186,7 @@ def help_text(module: str) -> str:
     f"{options.describe(method.factory)}"
   )
   modes = [f"  {name}{':' if mode.argument else ''}{mode.argument}  {mode.help}" for name, mode in MODES.items()]
-  lines += ["\nModes:", *modes, "\nEncoders: see sslx/nn/encoders.py."]
+  lines += ["\nData sets:", data.describe(), "\nModes:", *modes, "\nEncoders: see sslx/nn/encoders.py."]
   lines += [f"--encoder={name}: settings\n{options.describe(factory)}" for name, factory in ENCODERS.items()]
   return "\n".join(lines)
 

@@ -94,7 +94,7 @@ def compare(line: Line, bench: "Bench", timings: Timings) -> None:
   """Trains the predictors that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
   from sslx.evaluation.modes import check_modes, controls
 
-  modes = check_modes(FLAGS.modes, bench.pretrained.encoder.block_names, bench.task.name)
+  modes = check_modes(FLAGS.modes, bench.pretrained.encoder.block_names, bench.task.name, bench.dataset.modality.name)
   _report(line, bench.dataset, run_modes(line, bench, (*controls(modes), *modes), timings), timings)
 
 
@@ -247,11 +247,14 @@ def draw_predictions(dataset: "Dataset", folder: Path, outputs: "Mapping[Case, n
   from sslx.report import figures
 
   task, test, names = dataset.task, dataset.test, dataset.task.names
+  if task.probabilities is None:  # what is drawn is classes
+    return
   for case, values in outputs.items():
     if case.mode not in ("scratch", "frozen") or (case.labels, case.subset_seed) != (labels, 0):
       continue
     confidence, guess = task.probabilities(values).max(1), task.decide(values)
     first, y = np.arange(min(PICTURED, len(test))), test.targets()
-    samples = figures.predictions(test.x[first], y[first], guess[first], names, confidence[first])
+    pictures = dataset.modality.draw(test.x[first])
+    samples = figures.predictions(pictures, y[first], guess[first], names, confidence[first])
     figures.save(samples, folder / f"predictions_{case.mode}.png")
     figures.save(figures.confusion(y, guess, names), folder / f"confusion_{case.mode}.png")

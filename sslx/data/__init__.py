@@ -131,9 +131,15 @@ def load(
     raise UserError(f"--dataset={spec}: {scheme} takes nothing after its name; write --dataset={scheme}")
   if image_size is not None and not 1 <= image_size <= 4096:
     raise UserError(f"--image_size={image_size}: must be between 1 and 4096")
+  if image_size is not None and source.modality != "image":
+    raise UserError(f"--image_size={image_size}: is for images, and {scheme} is {source.modality}")
   data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
   data_dir = os.path.abspath(os.path.expanduser(data_dir))
-  dataset = checked(source.load(Request(spec, argument, data_dir, image_size, in_memory_limit)), image_size)
+  dataset = source.load(Request(spec, argument, data_dir, image_size, in_memory_limit))
+  made = dataset.modality.name, dataset.task.name
+  if made != (source.modality, source.task):
+    raise TypeError(f"DATASETS[{scheme!r}] says {source.modality}, {source.task}; its loader made {', '.join(made)}")
+  dataset = checked(dataset, image_size)
   if image_size is None:
     return dataset
   splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}
@@ -154,3 +160,12 @@ def _unknown(spec: str) -> str:
     close = [f"tfds:{name}" for name in catalogue.nearest(spec, 2)]
   hint = f"did you mean {' or '.join(close)}? All: " if close else ""
   return f"--dataset={spec}: unknown; {hint}{', '.join(names)}"
+
+
+def describe() -> str:
+  """One line a data set, for --help: how it is written, what it is, its modality and task."""
+  lines = [
+    f"  {name}{':' if source.argument else ''}{source.argument}  {source.help} ({source.modality}, {source.task})"
+    for name, source in DATASETS.items()
+  ]
+  return "\n".join(lines)

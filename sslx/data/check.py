@@ -21,6 +21,15 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
   everything = splits if dataset.unlabeled is None else {**splits, "unlabeled": dataset.unlabeled}
   if dataset.modality.name in MODALITY_RULES:
     MODALITY_RULES[dataset.modality.name](dataset, everything, image_size)
+  for part, split in everything.items():
+    if not len(split):
+      raise UserError(f"{dataset.name}: the {part} split is empty; it needs at least one example")
+    if image_size is None and tuple(split.x.shape[1:]) != dataset.x_shape:
+      raise UserError(
+        f"{dataset.name}: train examples are {dataset.x_shape} but {part} examples are {tuple(split.x.shape[1:])}"
+      )
+    if isinstance(split.x, np.ndarray) and split.x.dtype.kind == "f" and not np.isfinite(split.x).all():
+      raise UserError(f"{dataset.name}: {part} examples hold values that are not finite (NaN or infinity)")
   for part, split in splits.items():
     if split.y is None or len(split.y) != len(split):
       raise UserError(

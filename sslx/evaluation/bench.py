@@ -142,7 +142,10 @@ class Mode(NamedTuple):
   """(argument, names of the encoder's blocks): raises ValueError or UserError for one that is not fit."""
   trains_encoder: bool = False
   whole: bool = True
-  """Whether its predictor is the encoder with a linear head: all such have the same number of parameters."""
+  """Whether its predictor is the encoder with a linear head: all such must have the same number of parameters. False
+  for a head of another kind, such as neighbours."""
+  modalities: tuple[str, ...] | None = None
+  """What it can read; None: anything."""
   control: str | None = None
   """The mode that does the same from the raw signal: a table of this one needs it beside it."""
 

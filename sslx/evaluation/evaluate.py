@@ -50,7 +50,7 @@ def train(bench: Bench, cases: Sequence[Case]) -> dict[Case, Trained]:
     trained[case] = Trained(predictor, seconds)
     bench.say(f"{case.mode}, {case.labels} labels, subset {case.subset_seed + 1}: {seconds:.1f} s")
   totals = {t.predictor.total for case, t in trained.items() if mode(case.mode).whole}
-  assert len(totals) <= 1, f"modes differ in their number of parameters: {totals}"
+  assert len(totals) <= 1, f"modes with Mode.whole differ in their number of parameters: {totals}"
   return trained
 
 

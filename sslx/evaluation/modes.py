@@ -7,26 +7,28 @@ number of parameters. `evaluate` trains them, then reads the test split once.
 from collections.abc import Iterable, Sequence
 
 from sslx import options
+from sslx.data import Dataset
 from sslx.evaluation import finetune, heads, knn, propagation, self_train
 from sslx.evaluation.bench import Mode
 from sslx.types import UserError
 
+LINEAR = ("classification",)  # tasks that a linear head on features does: a new one of this kind joins here
 CLASSES = ("classification",)
 CONTROLS = ("raw", "random")  # in every table
 
 MODES: dict[str, Mode] = {
-  "raw": Mode("raw", CLASSES, heads.fitted("raw"), "a linear head on the signal itself", whole=False),
-  "random": Mode("random", CLASSES, heads.fitted("random"), "the same on a frozen, untrained encoder"),
+  "raw": Mode("raw", LINEAR, heads.fitted("raw"), "a linear head on the signal itself", whole=False),
+  "random": Mode("random", LINEAR, heads.fitted("random"), "the same on a frozen, untrained encoder"),
   "scratch": Mode(
-    "random", CLASSES, finetune.scratch, "encoder and head trained from random weights", trains_encoder=True
+    "random", LINEAR, finetune.scratch, "encoder and head trained from random weights", trains_encoder=True
   ),
-  "frozen": Mode("pretrained", CLASSES, heads.fitted("pretrained"), "a linear head on the frozen pretrained encoder"),
+  "frozen": Mode("pretrained", LINEAR, heads.fitted("pretrained"), "a linear head on the frozen pretrained encoder"),
   "last": Mode(
-    "pretrained", CLASSES, finetune.last, "head and the last K blocks of the pretrained encoder",
+    "pretrained", LINEAR, finetune.last, "head and the last K blocks of the pretrained encoder",
     "K", finetune.check_last, trains_encoder=True,
   ),
   "full": Mode(
-    "pretrained", CLASSES, finetune.full, "everything, started at the pretrained weights", trains_encoder=True
+    "pretrained", LINEAR, finetune.full, "everything, started at the pretrained weights", trains_encoder=True
   ),
   "knn": Mode(
     "pretrained", CLASSES, knn.knn, "K nearest neighbours in the frozen features (no head at all)",
@@ -47,11 +49,11 @@ MODES: dict[str, Mode] = {
     "everything, started at the pretrained weights and trained on all training images with the labels that propagate "
     "gives them, then with its own sure answers; the labels are spread anew over the graph of the features that this "
     "made, for the next round and, after the last, as the answer",
-    trains_encoder=True, control="raw+self_train",
+    trains_encoder=True, control="raw+self_train", modalities=("image",),
   ),
   "raw+self_train": Mode(
     "raw", CLASSES, self_train.self_trained("raw"), "the same from random weights and the labels of raw+propagate",
-    trains_encoder=True,
+    trains_encoder=True, modalities=("image",),
   ),
 }  # fmt: skip
 
@@ -69,25 +71,40 @@ def controls(modes: Iterable[str]) -> tuple[str, ...]:
   return (*CONTROLS, *dict.fromkeys(f"{name}{''.join(rest)}" for name, rest in twins if name))
 
 
-def check_modes(modes: Iterable[str], block_names: Sequence[str], task: str = "classification") -> tuple[str, ...]:
+def check_modes(
+  modes: Iterable[str], block_names: Sequence[str], task: str = "classification", modality: str = "image"
+) -> tuple[str, ...]:
   """The modes, without repetition.
 
   Raises:
-    UserError: an unknown one, last:K beyond the encoder, or one that cannot do the task.
+    UserError: an unknown one, last:K beyond the encoder, or one that cannot do the task or read the modality.
   """
   modes = tuple(dict.fromkeys(m.strip() for m in modes if m.strip()))
   if not modes:
     raise UserError("--modes=: name at least one mode, such as --modes=scratch,frozen,last:1,full.")
   for text in modes:
     name, colon, argument = text.partition(":")
-    kind = MODES.get(name)
+    if name not in MODES:
+      known = [f"{n}:{m.argument}" if m.argument.isalpha() else n for n, m in MODES.items()]
+      raise UserError(f"--modes={text}: no such mode.{options.nearest(text, known)}")
+    kind = MODES[name]
+    if colon and not kind.argument:
+      raise UserError(f"--modes={text}: nothing stands after {name}.")
     try:
-      if kind is None or bool(colon) != bool(argument) or (argument and not kind.argument):
+      if bool(colon) != bool(argument):
         raise ValueError(text)
       kind.check(argument, tuple(block_names))
     except ValueError:
-      known = [f"{n}:{m.argument}" if m.argument.isalpha() else n for n, m in MODES.items()]
-      raise UserError(f"--modes={text}: no such mode.{options.nearest(text, known)}") from None
+      raise UserError(f"--modes={text}: write {name}:{kind.argument}; {kind.help}.") from None
     if task not in kind.tasks:
       raise UserError(f"--modes={text}: does not do {task}; it does {', '.join(kind.tasks)}.")
+    if kind.modalities is not None and modality not in kind.modalities:
+      raise UserError(f"--modes={text}: does not read {modality} data; it reads {', '.join(kind.modalities)}.")
   return modes
+
+
+def doable(modes: Iterable[str], dataset: Dataset) -> list[str]:
+  """Those of an experiment's default modes that can do the data set's task, and read its modality."""
+  kinds = {text: mode(text) for text in modes}
+  task, modality = dataset.task.name, dataset.modality.name
+  return [t for t, k in kinds.items() if task in k.tasks and (k.modalities is None or modality in k.modalities)]

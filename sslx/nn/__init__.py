@@ -4,7 +4,7 @@ from sslx.nn.causal import ConvContext, GruContext, RowPredictor
 from sslx.nn.context import ContextDecoder, Discriminator
 from sslx.nn.core import apply, init
 from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDecoder, TiedDecoder
-from sslx.nn.encoders import ENCODERS, RAW, Encoder, build
+from sslx.nn.encoders import ENCODERS, RAW, Encoder, build, check_input
 from sslx.nn.features import check_reading, read
 from sslx.nn.heads import ConvHead, Linear, Projector, Shortcut
 from sslx.nn.layers import only_layer
@@ -33,6 +33,7 @@ __all__ = [
   "TiedDecoder",
   "apply",
   "build",
+  "check_input",
   "check_reading",
   "init",
   "only_layer",

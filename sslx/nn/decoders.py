@@ -15,12 +15,12 @@ from sslx.types import Array
 class MlpDecoder(nn.Module):
   """Dense layers with relu, then one linear layer to the image. No width: a single-layer decoder."""
 
-  image_shape: tuple[int, int, int]
+  image_shape: tuple[int, ...]
   widths: tuple[int, ...] = ()
 
   @nn.compact
   def __call__(self, z: Array, train: bool = False) -> Array:
-    """[B,...] -> [B,H,W,C], before the output activation."""
+    """[B,...] -> [B,*image_shape], before the output activation."""
     z = z.reshape(len(z), -1)
     for width in self.widths:
       z = nn.relu(nn.Dense(width)(z))
@@ -30,11 +30,11 @@ class MlpDecoder(nn.Module):
 class TiedDecoder(nn.Module):
   """The transposed kernels of a dense encoder, last layer first, with biases of its own; relu between them."""
 
-  image_shape: tuple[int, int, int]
+  image_shape: tuple[int, ...]
 
   @nn.compact
   def __call__(self, z: Array, kernels: Sequence[Array], train: bool = False) -> Array:
-    """[B,D], kernels [..., D] -> [B,H,W,C], before the output activation."""
+    """[B,D], kernels [..., D] -> [B,*image_shape], before the output activation."""
     for i, kernel in enumerate(kernels):
       z = (nn.relu(z) if i else z) @ kernel.T + self.param(f"bias{i}", nn.initializers.zeros, (kernel.shape[0],))
     return z.reshape(len(z), *self.image_shape)

@@ -4,7 +4,7 @@
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import flax.linen as nn
@@ -25,6 +25,8 @@ class Encoder(nn.Module):
   """(name, factory of a module that maps (x, train: bool) to the block's output)"""
   any_size: bool = False
   """Whether its parameters fit images of any height and width, and not only those it was initialised for."""
+  axes: int | None = 3
+  """How many axes an example has that it reads: 3 of an image [H,W,C]; None: any."""
   patch: int | None = None
   """Height and width of a token's patch, where the first block makes tokens and takes `keep`."""
   batch_norm: bool = False
@@ -155,7 +157,7 @@ def mlp(
 ) -> Encoder:
   """Dense layers, then a linear code of `code` units (0: none). Any depth and width."""
   blocks = [(f"dense{i + 1}", functools.partial(DenseBlock, w, activation)) for i, w in enumerate(widths)]
-  return Encoder(tuple(_with_code(blocks, code)))
+  return Encoder(tuple(_with_code(blocks, code)), axes=None)
 
 
 def conv(
@@ -248,7 +250,7 @@ class Input(nn.Module):
     return x
 
 
-RAW = Encoder((("x", Input),), any_size=True)
+RAW = Encoder((("x", Input),), any_size=True, axes=None)
 """No encoder at all: its features are the prepared signal. What the mode `raw` reads, not an entry of ENCODERS."""
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
@@ -279,3 +281,13 @@ def build(spec: str, precision: Precision = "float32") -> Encoder:
 
 def _with_code(blocks: list, code: int) -> list:
   return [*blocks, ("code", functools.partial(DenseBlock, code, "linear"))] if code else blocks
+
+
+def check_input(spec: str, encoder: Encoder, shape: Sequence[int]) -> None:
+  """Raises UserError where an encoder does not read examples of this shape, and says which do."""
+  if encoder.axes is not None and len(shape) != encoder.axes:
+    others = [kind for kind in ENCODERS if build(kind).axes in (None, len(shape))]
+    raise UserError(
+      f"--encoder={spec}: reads examples of {encoder.axes} axes, and these have {len(shape)}: {tuple(shape)}; "
+      f"encoders that read them: {', '.join(others)}."
+    )

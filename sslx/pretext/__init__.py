@@ -55,9 +55,11 @@ class Method(NamedTuple):
   say nothing, and its own tests check where gradients stop."""
 
   def refuses(self, name: str, modality: Modality) -> UserError:
-    """That it does not take such data."""
+    """That it does not take such data, and which methods do."""
+    others = ", ".join(other for other, method in METHODS.items() if modality.name in method.modalities)
     return UserError(
-      f"--method={name}: takes {' or '.join(self.modalities)} data, and this data set is {modality.name}."
+      f"--method={name}: takes {' or '.join(self.modalities)} data, and this data set is {modality.name}. Methods that "
+      f"take it: {others or 'none yet'}."
     )
 
 

@@ -44,11 +44,9 @@ class Config:
 
   method: str = setting("denoise", "Pretext method.")
   hp: Mapping[str, Any] = setting({}, "A hyper-parameter of the method, name=value; repeatable.", texts=True)
-  dataset: str = setting("mnist", "mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.")
+  dataset: str = setting("mnist", "Data set: a name or KIND:ARGUMENT of the list below, such as folder:DIR.")
   encoder: str | None = setting(
-    None,
-    "Encoder, with settings: conv, mlp, rotnet, resnet, resnet18, vit, split, conv:widths=16-32-64. Default: the "
-    "method's own.",
+    None, "Encoder of the list below, with settings: conv:widths=16-32-64. Default: the method's own."
   )
   features: str | None = setting(
     "flatten",

@@ -172,7 +172,9 @@ def plan(
   config = config.resolved(dataset)
   method = check(config.method)
   meta = Meta(config, features, dataset.modality.name, dataset.task.name, dataset.task.names)
-  nn.check_reading(features, meta.build_encoder().block_names)
+  encoder = meta.build_encoder()
+  nn.check_reading(features, encoder.block_names)
+  nn.check_input(str(config.encoder), encoder, dataset.x_shape)
   if dataset.modality.name not in method.modalities:
     raise method.refuses(config.method, dataset.modality)
   pretext = pretext or meta.build_pretext()

@@ -10,7 +10,7 @@ from sslx import nn
 from sslx.data import Dataset, Split
 from sslx.evaluation import evaluate, features, finetune, propagation, self_train
 from sslx.evaluation.bench import Bench, Case, Predictor, draw
-from sslx.evaluation.modes import MODES, check_modes, controls, mode
+from sslx.evaluation.modes import MODES, check_modes, controls, doable, mode
 from sslx.evaluation.recipe import Recipe
 from sslx.tasks import TASKS
 from sslx.tasks.linear import Linear, identity
@@ -217,6 +217,14 @@ def test_a_new_mode_is_one_line(toy, monkeypatch):
   assert scored.predictor.head.chosen == {"always": "x"}
 
 
+def test_default_modes_are_those_that_can_do_the_task(toy):
+  sound = dataclasses.replace(toy, modality=toy.modality._replace(name="sound"))
+  assert doable(["frozen", "self_train", "knn:20"], toy) == ["frozen", "self_train", "knn:20"]
+  assert doable(["frozen", "self_train", "knn:20"], sound) == ["frozen", "knn:20"]
+  other = dataclasses.replace(toy, task=toy.task._replace(name="detection"))
+  assert doable(["frozen", "knn:20"], other) == []
+
+
 def test_modes_are_checked():
   blocks = ("a", "b")
   assert check_modes(["full", "frozen", "full", " last:2"], blocks) == ("full", "frozen", "last:2")
@@ -226,12 +234,12 @@ def test_modes_are_checked():
     ("frozn", "frozen"),
     ("last:3", "2 blocks"),
     ("last:0", "2 blocks"),
-    ("last:x", "no such mode"),
-    ("last", "no such mode"),
-    ("knn:0", "no such mode"),
-    ("frozen:2", "no such mode"),
-    ("propagate:x", "no such mode"),
-    ("propagate:", "no such mode"),
+    ("last:x", "last:x: write last:K; head and the last K blocks"),
+    ("last", "last: write last:K"),
+    ("knn:0", "knn:0: write knn:K; K nearest"),
+    ("frozen:2", "frozen:2: nothing stands after frozen"),
+    ("propagate:x", r"propagate:x: write propagate:\[cmn\]"),
+    ("propagate:", r"write propagate:\[cmn\]"),
     ("propagte", "'propagate'"),
     ("", "at least one"),
   ]:
@@ -239,6 +247,8 @@ def test_modes_are_checked():
       check_modes([bad], blocks)
   with pytest.raises(UserError, match="frozen: does not do detection; it does classification"):
     check_modes(["frozen"], blocks, "detection")
+  with pytest.raises(UserError, match="self_train: does not read sound data; it reads image"):
+    check_modes(["frozen", "self_train"], blocks, "classification", "sound")
 
 
 def test_each_round_of_self_training_spreads_the_labels_over_what_the_last_one_learnt(toy, monkeypatch):

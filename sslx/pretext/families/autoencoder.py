@@ -39,15 +39,17 @@ def decoder_for(
     raise UserError(
       "--hp=decoder_widths=: write auto for the mirrored encoder, none for a single linear layer, or widths."
     )
-  shape = (image_shape[0], image_shape[1], image_shape[2])
   spatial = [o for o in outputs.values() if o.ndim == 4]
   if kind == "tied":
     if spatial:
       raise UserError("--hp=decoder=tied: needs an encoder of dense layers, such as --encoder=mlp.")
-    return nn.TiedDecoder(shape)
+    return nn.TiedDecoder(image_shape)
   if kind == "mlp" or (kind == "auto" and not spatial):
     mirrored = tuple(o.shape[-1] for o in reversed(list(outputs.values())[:-1]))
-    return nn.MlpDecoder(shape, () if widths is None else mirrored if widths == "auto" else widths)
+    return nn.MlpDecoder(image_shape, () if widths is None else mirrored if widths == "auto" else widths)
+  if len(image_shape) != 3:
+    raise UserError("--hp=decoder=conv: makes images; use --hp=decoder=mlp.")
+  shape = (image_shape[0], image_shape[1], image_shape[2])
   if widths is None and common.last(dict(outputs)).ndim == 4:
     return nn.DictionaryDecoder(shape)
   if widths is None or widths == "auto":

@@ -54,7 +54,7 @@ def predictions(
   """A grid of samples, each marked right (a green tick) or wrong (a red cross, with the true class).
 
   Args:
-    images: u8[B, H, W, C] or u8[B, H, W]; the first 40 are drawn.
+    images: f32[B, H, W, C] or f32[B, H, W] in [0, 1]; the first 40 are drawn.
     labels: int[B], the true classes.
     predicted: int[B].
     class_names: one per class.
@@ -72,7 +72,7 @@ def predictions(
     ax.set_axis_off()
   for index, (image, label, guess) in enumerate(zip(images, labels, predicted, strict=True)):
     ax, good = axes[index], label == guess
-    ax.imshow(style.picture(image) / 255, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(style.picture(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     style.bare(ax, style.RIGHT if good else style.WRONG, 1.5 if good else 3)
     sure = "" if confidence is None else f" ({100 * float(np.asarray(confidence)[index]):.0f}%)"
     first = f"{'✓' if good else '✗'} {style.short(class_names[guess])}{sure}"

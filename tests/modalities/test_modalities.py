@@ -1,0 +1,32 @@
+"""What every modality of MODALITIES promises. A new one adds a line of raw examples to RAW."""
+
+import jax
+import numpy as np
+import pytest
+
+from sslx.data.types import LazyArray
+from sslx.modalities import MODALITIES
+
+RNG = np.random.default_rng(0)
+RAW = {"image": RNG.integers(0, 256, (5, 8, 6, 3), dtype=np.uint8)}  # modality -> raw x
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_a_modality_prepares_and_draws(name):
+  """Floats or ids, the same under jit and in any batch, once and no more; pictures that a report can show."""
+  modality, x = MODALITIES[name], RAW[name]
+  assert modality.name == name
+  prepared = np.asarray(modality.prepare(jax.numpy.asarray(x)))
+  assert prepared.dtype in (np.float32, np.int32)
+  assert len(prepared) == len(x)
+  np.testing.assert_array_equal(jax.jit(modality.prepare)(x), prepared)
+  np.testing.assert_array_equal(modality.prepare(jax.numpy.asarray(x[2:3]))[0], prepared[2])
+  np.testing.assert_array_equal(modality.prepare(jax.numpy.asarray(prepared)), prepared)
+  lazy = LazyArray(x.shape, lambda rows: x[rows], x.dtype)
+  for raw in (x, lazy[np.arange(5)]):
+    pictures = modality.draw(raw)
+    assert pictures.ndim == 4
+    assert len(pictures) == len(x)
+    assert pictures.shape[-1] in (1, 3)
+    assert pictures.min() >= 0
+    assert pictures.max() <= 1

@@ -1,7 +1,7 @@
 """The benchmarked models in PyTorch: eager, or compiled with torch.compile.
 `step(name, batch, compiled)` is one update.
 
-Layers, sizes, loss and optimiser are those of sslx (tests/test_benchmarks.py compares the numbers of parameters).
+Layers, sizes, loss and optimiser are those of sslx (tests/benchmarks compares the numbers of parameters).
 """
 
 import itertools

@@ -61,8 +61,8 @@ def main(_: list[str]) -> None:
       name: ("benchmarks.train_worker", [kind, model, str(batch)], environment)
       for name, (kind, environment) in frameworks.items()
     }
-    found = common.compare(workers, FLAGS.repeats, FLAGS.seconds)
-    rows += [{"model": model, "batch_size": batch, **row} for row in found]
+    measured = common.compare(workers, FLAGS.repeats, FLAGS.seconds)
+    rows += [{"model": model, "batch_size": batch, **row} for row in measured]
   machine = common.machine("torch", "tensorflow-cpu", "keras")
   common.write_json(FLAGS.json, "train_step", rows, machine=machine, matmul_flops_per_second=rate)
 

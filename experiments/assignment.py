@@ -69,8 +69,8 @@ def main() -> None:
   score = summary[0].score
   tables, note = [], report.curve_note(score)
   for variant in compared:
-    own = [e for e in summary if e.method in (variant.title, methods.NONE)]
-    tables.append(report.Table(variant.title, report.curve_cells(own), note))
+    entries = [e for e in summary if e.method in (variant.title, methods.NONE)]
+    tables.append(report.Table(variant.title, report.curve_cells(entries), note))
   path = directory / "figures/accuracy.png"
   figures.save(figures.method_dots(summary), path)
   caption = f"Test {score.name} by mode; whiskers are one standard deviation over label subsets."

@@ -22,9 +22,9 @@ def sources(path: Path, parameters: str) -> list[str]:
   """The code of a notebook, cell by cell, with `parameters` in place of its cell of that tag."""
   cells = code_cells(path)
   (place,) = [i for i, cell in enumerate(cells) if cell["metadata"].get("tags") == ["parameters"]]
-  found = ["".join(cell["source"]) for cell in cells]
-  assert ast.parse(found[place])
-  return [*found[:place], parameters, *found[place + 1 :]]
+  code = ["".join(cell["source"]) for cell in cells]
+  assert ast.parse(code[place])
+  return [*code[:place], parameters, *code[place + 1 :]]
 
 
 def run_cells(sources: list[str]) -> tuple[dict, list]:

@@ -71,8 +71,8 @@ def main() -> None:
   measured[tables.TUNED] = protocol.compare(shared, tables.TUNED, tuned)
   models = []
   if FLAGS.black_dots:
-    own = given and black_dots.Model(FLAGS.method, given.pretrained.directory, None)
-    models = [own] if own else black_dots.trained(part, timings)
+    model = given and black_dots.Model(FLAGS.method, given.pretrained.directory, None)
+    models = [model] if model else black_dots.trained(part, timings)
   tables.write(shared, measured, models)
 
 

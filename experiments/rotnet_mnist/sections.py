@@ -70,7 +70,7 @@ def pretrain(shared: Shared, condition: notebook.Condition, seed: int) -> Pretra
   )  # fmt: skip
   pretext = notebook.late(condition.encoder) if condition.late else None
   job = runs.setup(config, shared.parts.unlabelled, pretext)
-  title = next(name for name, one in notebook.CONDITIONS.items() if one == condition)
+  title = next(name for name, known in notebook.CONDITIONS.items() if known == condition)
   cli.say(f"pretraining {title}, seed {seed}")
   represent, seconds = runs.pretrain(job)
   shared.timings["pretraining"] = shared.timings.get("pretraining", 0) + seconds
@@ -193,10 +193,10 @@ def errors(shared: Shared) -> Section:
     same = condition == notebook.CONDITIONS["labels late"]  # but for frozen: labels of turns are no part of the others
     measured = as_published(shared, title, condition, ("frozen",) if same else notebook.LETTER_MODES)
     outputs = outputs or measured.outputs
-    own = [{**row, "encoder": notebook.ENCODER} for row in measured.rows]
+    titled = [{**row, "encoder": notebook.ENCODER} for row in measured.rows]
     if same:
-      own += [row for row in rows if row["method"] == notebook.MENDED and row["mode"] != "frozen"]
-    rows += [{**row, "method": title} for row in own]
+      titled += [row for row in rows if row["method"] == notebook.MENDED and row["mode"] != "frozen"]
+    rows += [{**row, "method": title} for row in titled]
   swapped = [
     {**row, "method": row["mode"], "mode": row["method"]} for row in rows if row["mode"] in ("frozen", "scratch")
   ]

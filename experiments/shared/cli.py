@@ -33,24 +33,24 @@ SMOKE_STEPS = 6
 
 def define(kind: type) -> None:
   """Makes a flag of each setting of a dataclass."""
-  for one in options.settings(kind):
-    if one.flag is None:
+  for setting in options.settings(kind):
+    if setting.flag is None:
       continue
-    annotation, default = one.annotation, one.default
+    annotation, default = setting.annotation, setting.default
     union = typing.get_origin(annotation) is typing.Union or "|" in str(annotation)
     base = next(a for a in typing.get_args(annotation) if a is not type(None)) if union else annotation
-    if one.texts:
-      flags.DEFINE_multi_string(one.flag, [], one.help)
+    if setting.texts:
+      flags.DEFINE_multi_string(setting.flag, [], setting.help)
     elif base is bool:
-      flags.DEFINE_bool(one.flag, default, one.help)
+      flags.DEFINE_bool(setting.flag, default, setting.help)
     elif base is int:
-      flags.DEFINE_integer(one.flag, default, one.help)
+      flags.DEFINE_integer(setting.flag, default, setting.help)
     elif base is float:
-      flags.DEFINE_float(one.flag, default, one.help)
+      flags.DEFINE_float(setting.flag, default, setting.help)
     elif typing.get_origin(base) is tuple:
-      flags.DEFINE_list(one.flag, [f"{value:g}" for value in default], one.help)
+      flags.DEFINE_list(setting.flag, [f"{value:g}" for value in default], setting.help)
     else:
-      flags.DEFINE_string(one.flag, default, one.help)
+      flags.DEFINE_string(setting.flag, default, setting.help)
 
 
 flags.DEFINE_bool("help", False, "Show this; with --method=X also that method's hyper-parameters.", short_name="h")
@@ -242,14 +242,14 @@ def config(method: str | None = None, hp: Sequence[str] | None = None, **changed
   from sslx.pretext import check
 
   name = str(method or FLAGS.method)
-  values = {one.name: FLAGS[one.flag].value for one in options.settings(Config) if one.flag}
+  values = {setting.name: FLAGS[setting.flag].value for setting in options.settings(Config) if setting.flag}
   values["hp"] = options.parse(check(name).factory, FLAGS.hp if hp is None else hp, "--hp")
   return Config(**{**values, "method": name, "smoke": FLAGS.smoke, **changed})
 
 
 def recipe() -> Recipe:
   """The recipe of training on labels that the flags describe."""
-  values = {one.name: FLAGS[one.flag].value for one in options.settings(Recipe) if one.flag}
+  values = {setting.name: FLAGS[setting.flag].value for setting in options.settings(Recipe) if setting.flag}
   try:
     rates = tuple(float(rate) for rate in FLAGS.finetune_learning_rates)
   except ValueError:

@@ -54,9 +54,11 @@ def methods_table(lines: Sequence[Row]) -> "report.Cells":
 def metrics_text(line: Mapping[str, Any]) -> str:
   """A method's own metrics, on held-out images where there are any: `rotation accuracy 0.954`."""
   others = ("loss", RANK, "squared error", "active", "images/s")  # with a column of their own
-  own = {k: v for k, v in line.items() if isinstance(v, float) and k not in others and not k.startswith("heldout_knn_")}
-  held = {k.removeprefix("heldout_"): v for k, v in own.items() if k.startswith("heldout_")}
-  return ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in (held or own).items() if k != "loss")
+  metrics = {
+    k: v for k, v in line.items() if isinstance(v, float) and k not in others and not k.startswith("heldout_knn_")
+  }
+  held = {k.removeprefix("heldout_"): v for k, v in metrics.items() if k.startswith("heldout_")}
+  return ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in (held or metrics).items() if k != "loss")
 
 
 def write_report(

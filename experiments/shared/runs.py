@@ -222,14 +222,14 @@ def _older(out: Path, stem: str, identity: dict[str, Any]) -> Path | None:
 def upgraded(saved: Mapping[str, Any]) -> dict[str, Any]:
   """What an older sslx wrote of a configuration, or of an identity that holds one, as it is written today."""
   if "hp" in saved:
-    own = {name: value for name, value in saved.items() if name != "step"}
+    settings = {name: value for name, value in saved.items() if name != "step"}
     step = {"step": saved["step"]} if "step" in saved else {}
-    return {**Config.read(own).to_json(), **step}
+    return {**Config.read(settings).to_json(), **step}
   kept = dict(saved)
   if isinstance(saved.get("pretraining"), Mapping):
     kept["pretraining"] = upgraded(saved["pretraining"])
   if isinstance(saved.get("compare"), list):
-    kept["compare"] = [upgraded(one) for one in saved["compare"]]
+    kept["compare"] = [upgraded(item) for item in saved["compare"]]
   return kept
 
 
@@ -265,10 +265,10 @@ def adopt(meta: "Meta", also: Sequence[str] = ()) -> None:
 
   config, method = meta.config, check(meta.config.method)
   made: dict[str, Any] = {name: getattr(config, name) for name in ("method", "encoder", "epochs", "seed", *also)}
-  for one in options.settings(Config):
-    value, usual = getattr(config, one.name), getattr(method, one.name, one.default)
-    if one.flag and one.name not in (*made, "hp", "dataset", "features", "watch") and value != usual:
-      made[one.flag] = value
+  for setting in options.settings(Config):
+    value, usual = getattr(config, setting.name), getattr(method, setting.name, setting.default)
+    if setting.flag and setting.name not in (*made, "hp", "dataset", "features", "watch") and value != usual:
+      made[setting.flag] = value
   usual = options.assignments(options.resolve(method.factory, {}))
   made["hp"] = [text for text in options.assignments(config.hp) if text not in usual]
   for name, value in made.items():

@@ -188,8 +188,8 @@ def run_pairs(
 def settings_of(row: Mapping[str, Any]) -> Row:
   """What a row's predictor was trained and tested with; a row that is older than a setting has its default."""
   settings = row.get("settings", {})
-  own = {name: settings.get(name) for name in ("features", "validation", "labels_crc32")}
-  return {**own, **Recipe.read(settings).to_json()}
+  kept = {name: settings.get(name) for name in ("features", "validation", "labels_crc32")}
+  return {**kept, **Recipe.read(settings).to_json()}
 
 
 def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings) -> None:

@@ -58,9 +58,9 @@ def test_one_percent_pairs_pretraining_seeds_with_subsets(finished):
   rows = rows_of(directory(finished[0], "one_percent"))
   modes = ("raw", "random", "frozen", "scratch")
   assert [(r["mode"], r["subset_seed"]) for r in rows] == 2 * [(m, s) for s in (0, 1) for m in modes]
-  for one in rows:
-    assert one["seed"] == one["subset_seed"] == one["pretraining"]["seed"]
-    assert one["pretraining"]["examples"] - one["pretraining"]["watch"] == 192
+  for row in rows:
+    assert row["seed"] == row["subset_seed"] == row["pretraining"]["seed"]
+    assert row["pretraining"]["examples"] - row["pretraining"]["watch"] == 192
   fixed, tuned = rows[:8], rows[8:]
   assert {(tuple(r["settings"]["learning_rates"]), r["settings"]["head"]) for r in fixed} == {((1e-3,), "gradient")}
   assert {(tuple(r["settings"]["learning_rates"]), r["settings"]["head"]) for r in tuned} == {
@@ -103,9 +103,9 @@ def test_the_same_command_again_trains_nothing_and_a_lost_row_only_itself(finish
   path.write_text("\n".join(lines[:-1]) + '\n{"a broken li')
   assert call("one_percent", *arguments, "--noblack_dots") == 0
   after = [json.loads(line) for line in path.read_text().splitlines()]
-  own = ("seconds", "command", "flags")
-  for one, other in zip(after, map(json.loads, lines), strict=True):
-    assert {n: v for n, v in one.items() if n not in own} == {n: v for n, v in other.items() if n not in own}
+  changing = ("seconds", "command")
+  for row, other in zip(after, map(json.loads, lines), strict=True):
+    assert {n: v for n, v in row.items() if n not in changing} == {n: v for n, v in other.items() if n not in changing}
 
 
 def test_a_checkpoint_in_place_of_pretraining(finished, toy_npz, tmp_path, capfd):

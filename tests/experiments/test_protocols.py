@@ -25,8 +25,8 @@ def finished(toy_npz, other_npz, tmp_path_factory):
     "transfer": [*given, "--labels=12", "--oracle", f"--targets={other_npz},{toy_npz}"],
   }
   with hidden_test_split() as tested:
-    for name, own in arguments.items():
-      assert call(name, *own) == 0
+    for name, flags in arguments.items():
+      assert call(name, *flags) == 0
   return out, arguments, tested
 
 
@@ -198,6 +198,6 @@ def test_bad_input_is_one_line(name, arguments, message, toy, toy_npz, tmp_path,
 def test_help(name, capsys):
   assert call(name, "--help") == 0
   text = capsys.readouterr().out
-  own = {"linear_eval": "--checkpoint", "label_curve": "--at", "transfer": "--match_channels"}[name]
-  for part in (f"python -m experiments.{name}", "--methods", "--labels", own, "arXiv"):
+  flag = {"linear_eval": "--checkpoint", "label_curve": "--at", "transfer": "--match_channels"}[name]
+  for part in (f"python -m experiments.{name}", "--methods", "--labels", flag, "arXiv"):
     assert part in text

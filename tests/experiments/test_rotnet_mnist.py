@@ -99,17 +99,17 @@ def test_rotnet_rows_are_the_notebooks(finished):
   assert [(r["mode"], r["seed"], r["labels"]) for r in letter] == [
     (mode, seed, 21) for mode in notebook.LETTER_MODES for seed in (0, 1)
   ]  # 240 images: 210 and 21
-  for one in letter:
-    assert one["encoder"] == "rotnet:scale=255"
-    made = one["pretraining"]
+  for entry in letter:
+    assert entry["encoder"] == "rotnet:scale=255"
+    made = entry["pretraining"]
     assert (made["variant"], made["shuffle"], made["schedule"], made["examples"]) == (
       "one row late", False, "constant", 210
     )  # fmt: skip
     assert (made["batch_size"], made["epochs"], made["weight_decay"], made["watch"]) == (48, 50, 0, 0)
-    assert one["settings"]["optimizer"] == "sgd"
-    assert one["test_sets"]["of"] == 45
-    right = one["test_sets"]["first"] + one["test_sets"]["second"]
-    assert right == round(90 * one["test_accuracy"])  # the two sets are all of the test images here
+    assert entry["settings"]["optimizer"] == "sgd"
+    assert entry["test_sets"]["of"] == 45
+    right = entry["test_sets"]["first"] + entry["test_sets"]["second"]
+    assert right == round(90 * entry["test_accuracy"])  # the two sets are all of the test images here
   tuned = [r for r in rows if "test_sets" not in r]
   assert {(r["mode"], r["features"]) for r in tuned} == {
     *((mode, "block2:flatten") for mode in ("raw", "random", "frozen", "scratch")),

@@ -22,8 +22,8 @@ def finished(toy_npz, tmp_path_factory):
     "assignment": [*given, "--methods=denoise,rotation", "--labels=12,all"],
     "data_efficiency": [*given, "--methods=denoise"],
   }
-  for name, own in arguments.items():
-    assert call(name, *own) == 0
+  for name, flags in arguments.items():
+    assert call(name, *flags) == 0
   return out, arguments
 
 
@@ -45,7 +45,11 @@ def test_assignment_compares_methods_and_the_supervised_network(finished):
     for m in ("none", "denoise", "rotation")
   }
   assert tasks_of(rows) == [
-    (m, mode, n, s) for m, own in modes.items() for n in (12, 240) for mode in own for s in range(2 if n == 12 else 1)
+    (m, mode, n, s)
+    for m, names in modes.items()
+    for n in (12, 240)
+    for mode in names
+    for s in range(2 if n == 12 else 1)
   ]
   page = (directory(finished[0], "assignment") / "tables.md").read_text()
   total = next(r["parameters_total"] for r in rows if r["mode"] == "full")

@@ -143,9 +143,12 @@ def mentions(name: str, text: str) -> list[str]:
 
 
 def helps(name: str) -> str:
-  """The method's line in methods.md. Raises KeyError where it has none."""
+  """The method's line in methods.md. Raises LookupError where it has none."""
   rows = [cells(line) for line in read("docs/methods.md").splitlines() if line.startswith("| [`")]
-  return {re.sub(r"\[`(\w+)`\].*", r"\1", row[0]): row[1] for row in rows}[name]
+  lines = {re.sub(r"\[`(\w+)`\].*", r"\1", row[0]): row[1] for row in rows}
+  if name not in lines:
+    raise LookupError(f"docs/methods.md: no row of {name}; add | [`{name}`](../sslx/pretext/{name}.py) | when it helps |")
+  return lines[name]
 
 
 # ---- a method's page -------------------------------------------------------------------------------------------------

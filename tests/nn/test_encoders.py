@@ -26,6 +26,31 @@ def block_shapes(spec, size=(28, 28, 1)):
   return {name: outputs[name].shape[1:] for name in encoder.block_names}, params
 
 
+@pytest.mark.parametrize("kind", nn.ENCODERS)
+def test_every_encoder_keeps_its_contract(kind):
+  """Blocks by name and in order, [B,...] each; other sizes where it takes any; it says whether examples see each other."""
+  encoder = nn.build(kind)
+  assert encoder.axes in (None, 1, 2, 3, 4)
+  shape = (32, 32, 3)[-(encoder.axes or 3) :]
+  x = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+  params, stats = jax.eval_shape(lambda: nn.init(encoder, KEY, jnp.zeros(x.shape)))
+  outputs = jax.eval_shape(lambda p, s, x: tuple(nn.apply(encoder, p, s, x)[0].items()), params, stats, x)
+  assert tuple(name for name, _ in outputs) == encoder.block_names
+  assert all(block.shape[0] == 2 for _, block in outputs)
+  assert all(block.dtype == jnp.float32 for _, block in outputs)
+  assert encoder.batch_norm == bool(stats)
+  assert set(params) <= set(encoder.block_names)
+  assert nn.build(kind) is encoder  # so that all who compile it share what was compiled
+  larger = jnp.zeros((2, 40, 40, 3)[: 1 + len(shape)] if encoder.axes else (2, 40, 40, 3))
+  if encoder.any_size:
+    again, _ = jax.eval_shape(lambda: nn.init(encoder, KEY, larger))
+    assert jax.tree.map(lambda a: a.shape, again) == jax.tree.map(lambda a: a.shape, params)
+  nn.check_input(kind, encoder, shape)
+  if encoder.axes is not None:
+    with pytest.raises(UserError, match=f"--encoder={kind}: reads examples of {encoder.axes} axes, .*mlp"):
+      nn.check_input(kind, encoder, (200,))
+
+
 def test_rotnet_has_the_published_counts():
   batch = {"x": np.zeros((1, 28, 28, 1), np.float32), "y": np.zeros(1, np.int32)}
   rotation, _ = jax.eval_shape(build("rotation", "rotnet").init, KEY, batch)
@@ -167,7 +192,7 @@ def test_activations_and_no_downsampling():
   ("spec", "message"),
   [
     ("cov", "no encoder is called 'cov'. Did you mean 'conv'"),
-    ("", "no encoder is called ''.* Known: conv, mlp"),
+    ("", "no encoder is called ''.* Known: .*conv.*mlp"),
     ("conv:width=3", "no option 'width'. Did you mean 'widths'"),
     ("conv:widths=3-x", "expected integers"),
     ("conv:widths=", "widths must be positive"),

@@ -147,7 +147,9 @@ def helps(name: str) -> str:
   rows = [cells(line) for line in read("docs/methods.md").splitlines() if line.startswith("| [`")]
   lines = {re.sub(r"\[`(\w+)`\].*", r"\1", row[0]): row[1] for row in rows}
   if name not in lines:
-    raise LookupError(f"docs/methods.md: no row of {name}; add | [`{name}`](../sslx/pretext/{name}.py) | when it helps |")
+    raise LookupError(
+      f"docs/methods.md: no row of {name}; add | [`{name}`](../sslx/pretext/{name}.py) | when it helps |"
+    )
   return lines[name]
 
 

@@ -26,18 +26,19 @@ NOTE = (
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx.evaluation.modes import check_modes, mode
+  from sslx.evaluation.modes import mode
   from sslx.training.run import representation
 
   cli.recipe()
   tree, meta = runs.read_checkpoint(runs.given_checkpoint())
   config, blocks = meta.config, meta.build_encoder().block_names
-  modes = check_modes(FLAGS.modes if FLAGS["modes"].present else MODES, blocks)
+  dataset = runs.checkpoint_dataset(meta)
+  cli.default(modes=MODES)
+  modes = cli.modes(dataset, blocks)
   tuned = [name for name in modes if mode(name).trains_encoder]
   if tuned:
     raise UserError(f"--modes={','.join(tuned)}: trains the encoder; blocks are compared frozen: frozen, knn:K.")
   readings = {block: representation(meta, tree, f"{block}:{FLAGS.features}") for block in blocks}
-  dataset = runs.checkpoint_dataset(meta)
   labelled = table.draw(dataset)
   identity = {
     "experiment": "blocks", "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(),

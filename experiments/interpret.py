@@ -42,6 +42,8 @@ def main() -> None:
     for name, meta, params in [(folder.name, run.meta, run.params["encoder"]), *others]
   ]
   dataset, config = runs.checkpoint_dataset(run.meta), run.meta.config
+  if dataset.modality.name != "image":
+    raise UserError(f"--checkpoint={folder}: reads {dataset.modality.name} data; what interpret draws are images.")
   representation = run.representation(FLAGS.features if FLAGS["features"].present else None)
   read = codes.reader(representation)
   count = min(FLAGS.images, len(dataset.train), codes.room(read, dataset.train.x[np.arange(1)]))

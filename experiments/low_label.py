@@ -19,17 +19,15 @@ from experiments.shared.cli import FLAGS
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx.evaluation.modes import check_modes
-
-  cli.recipe()  # a mistyped flag is told before anything is loaded or trained
-  job = runs.setup(cli.config())
-  check_modes(FLAGS.modes, job.plan.meta.build_encoder().block_names, job.dataset.task.name)
-  labelled = table.draw(job.dataset)
+  cli.recipe()  # a mistyped flag is told before anything is loaded, opened or trained
+  config, dataset = cli.config(), runs.load_dataset(FLAGS.dataset)
+  modes, labelled = cli.modes(dataset, runs.encoder_of(config).block_names), table.draw(dataset)
+  job = runs.setup(config, dataset)
   timings = {"start-up": time.monotonic() - START}
   pretrained, timings["pretraining"] = runs.pretrain(job)
   config = job.config
   line = table.Line("low_label", job.directory, config.method, str(config.encoder), config.to_json())
-  table.compare(line, table.bench(job.dataset, labelled, pretrained), timings)
+  table.compare(line, table.bench(dataset, labelled, pretrained), modes, timings)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ MODES = ["scratch", "frozen", "knn:20", "full"]  # the default of --modes here
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx.evaluation.modes import check_modes
   from sslx.training.run import representation
 
   cli.recipe()
@@ -40,8 +39,8 @@ def main() -> None:
     raise UserError(f"--export={FLAGS.export}: its folder does not exist; make it first.")
   tree, meta = runs.read_checkpoint(given)
   represent = representation(meta, tree, FLAGS.features if FLAGS["features"].present else None)
-  check_modes(FLAGS.modes, represent.encoder.block_names)
   dataset = runs.checkpoint_dataset(meta)
+  modes = cli.modes(dataset, represent.encoder.block_names)
   labelled = table.draw(dataset)
   config = meta.config
   identity = {
@@ -53,7 +52,7 @@ def main() -> None:
   if FLAGS.export:
     _export(Path(FLAGS.export), represent, dataset)
   line = table.Line("probe", directory, config.method, str(config.encoder), config.to_json())
-  table.compare(line, table.bench(dataset, labelled, represent), timings)
+  table.compare(line, table.bench(dataset, labelled, represent), modes, timings)
 
 
 def _export(path: Path, represent: "nn.Representation", dataset: "Dataset") -> None:

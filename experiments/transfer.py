@@ -51,7 +51,7 @@ def main() -> None:
     raise UserError("--targets is missing: name at least one data set, such as --targets=fashion_mnist.")
   given, source = methods.given(elsewhere=False)
   encoder = nn.build(FLAGS.encoder)
-  fit = (source.x_shape, encoder.any_size, FLAGS.match_channels)
+  fit = (source, encoder.any_size, FLAGS.match_channels)
   targets = [runs.fitted(runs.load_dataset(spec), *fit) for spec in specs]
   cli.default(modes=MODES, labels=methods.fitting(LABELS, min(targets, key=lambda t: len(t.train))))
   for target in targets:

@@ -206,7 +206,7 @@ def test_gradient_matches_finite_difference(method):
 
 
 def slope_in_float64(case: Case, direction: dict, h: float) -> float:
-  in_float64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64  # where it was before jax 0.8
+  in_float64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # before jax 0.8
   with in_float64(True):
     wide = functools.partial(
       jax.tree.map, lambda x: np.asarray(x, np.float64) if np.issubdtype(x.dtype, np.floating) else x

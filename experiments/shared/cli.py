@@ -261,6 +261,19 @@ def recipe() -> Recipe:
   return Recipe(**{**values, "learning_rates": rates, "steps": SMOKE_STEPS, "epochs": 1.0, "self_train_epochs": 0.1})
 
 
+def modes(dataset: "Dataset", block_names: Sequence[str], names: Sequence[str] | None = None) -> tuple[str, ...]:
+  """--modes, or `names` in their place. Where the flag was not given: those that can do the data set's task.
+
+  Raises:
+    UserError: one that is not known, or that the flag names and the data set or the encoder does not allow.
+  """
+  from sslx.evaluation.modes import check_modes, doable
+
+  names = FLAGS.modes if names is None else names
+  names = names if FLAGS["modes"].present else doable(names, dataset)
+  return check_modes(names, block_names, dataset.task.name, dataset.modality.name)
+
+
 def heldout() -> int:
   """The N of --validation=heldout:N; 0 for cv."""
   kind, _, n = FLAGS.validation.partition(":")

@@ -147,23 +147,23 @@ def run_variants(
   """
   from sslx import nn
   from sslx.evaluation import features
-  from sslx.evaluation.modes import check_modes, controls, mode
+  from sslx.evaluation.modes import controls, doable, mode
 
   cli.recipe()
   encoder = nn.build(FLAGS.encoder)
-  blocks, task = encoder.block_names, dataset.task.name
-  flag = check_modes(FLAGS.modes, blocks, task)
+  flag = cli.modes(dataset, encoder.block_names)
+  asked = dict.fromkeys((*flag, *doable(["scratch"], dataset)))
   labelled = table.draw(dataset)
   counts = next(iter(labelled.subsets.values()))
-  modes = {n: check_modes(modes_at(n) if modes_at else (*flag, "scratch"), blocks, task) for n in counts}
+  modes = {n: cli.modes(dataset, encoder.block_names, modes_at(n)) if modes_at else tuple(asked) for n in counts}
   table.check_neighbours(modes)
   references = {
-    n: list(dict.fromkeys([*controls(asked), *(m for m in asked if mode(m).reads != "pretrained")]))
-    for n, asked in modes.items()
+    n: list(dict.fromkeys([*doable(controls(names), dataset), *(m for m in names if mode(m).reads != "pretrained")]))
+    for n, names in modes.items()
   }
   trained = {
-    n: [m for m in asked if m not in references[n] and not (heads_only and mode(m).trains_encoder)]
-    for n, asked in modes.items()
+    n: [m for m in names if m not in references[n] and not (heads_only and mode(m).trains_encoder)]
+    for n, names in modes.items()
   }
   untrained = nn.Representation(encoder, FLAGS.features, {}, {}, dataset.modality.prepare)
   nothing = features.random(untrained, dataset)(FLAGS.seed)

@@ -51,17 +51,23 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
     UserError: a setting that is not known, or does not fit the method, the encoder or the data.
   """
   from sslx import nn
-  from sslx.pretext import check
   from sslx.training.run import plan
 
-  encoder = nn.build(config.encoder or check(config.method).encoder)
   features = config.features or "flatten"
-  nn.check_reading(features, encoder.block_names)
+  nn.check_reading(features, encoder_of(config).block_names)
   dataset = dataset or load_dataset(config.dataset)
   planned = plan(config, dataset, features, SMOKE_STEPS if config.smoke else None, pretext)
   made = planned.config
   name = f"{made.method}-{made.dataset}-{made.encoder}"
   return Job(dataset, planned, open_directory(Path(FLAGS.out), made.to_json(), name, FLAGS.fresh))
+
+
+def encoder_of(config: Config) -> "nn.Encoder":
+  """The encoder of a configuration: its method's own where it names none. Raises UserError for an unknown one."""
+  from sslx import nn
+  from sslx.pretext import check
+
+  return nn.build(config.encoder or check(config.method).encoder)
 
 
 def load_dataset(spec: str) -> "Dataset":
@@ -86,17 +92,20 @@ def _small(dataset: "Dataset") -> "Dataset":
   return dataclasses.replace(dataset, **small)
 
 
-def fitted(target: "Dataset", shape: tuple[int, ...], any_size: bool, match_channels: bool) -> "Dataset":
-  """One of --targets, whose images an encoder made for images of `shape` takes.
+def fitted(target: "Dataset", source: "Dataset", any_size: bool, match_channels: bool) -> "Dataset":
+  """One of --targets, made such that an encoder that was made for `source` takes its images.
 
   any_size: whether it takes other heights and widths. match_channels: whether the target's channels may be converted.
 
   Raises:
-    UserError: its images are of another shape than the encoder takes.
+    UserError: its images are of another shape than the encoder takes, or it is of another modality.
   """
   from sslx.data.images import with_channels
 
-  *size, channels = target.x_shape
+  kinds = target.modality.name, source.modality.name
+  if kinds != ("image", "image"):
+    raise UserError(f"--targets={target.name}: transfer is from images to images, not from {kinds[1]} to {kinds[0]}.")
+  shape, (*size, channels) = source.x_shape, target.x_shape
   if channels != shape[2]:
     kind = {1: "grey", 3: "in colour"}
     if not match_channels:

@@ -90,12 +90,15 @@ def check_neighbours(modes: Mapping[int, Sequence[str]]) -> None:
         raise UserError(f"--modes=knn:{k}: k must be between 1 and the number of labels ({labels:,}).")
 
 
-def compare(line: Line, bench: "Bench", timings: Timings) -> None:
-  """Trains the predictors that results.jsonl lacks, tests them once, appends their rows, and writes the report."""
-  from sslx.evaluation.modes import check_modes, controls
+def compare(line: Line, bench: "Bench", modes: Sequence[str], timings: Timings) -> None:
+  """Trains the predictors that results.jsonl lacks, tests them once, appends their rows, and writes the report.
 
-  modes = check_modes(FLAGS.modes, bench.pretrained.encoder.block_names, bench.task.name, bench.dataset.modality.name)
-  _report(line, bench.dataset, run_modes(line, bench, (*controls(modes), *modes), timings), timings)
+  modes: what is compared, beside the controls that can do the task.
+  """
+  from sslx.evaluation.modes import controls, doable
+
+  modes = [*doable(controls(modes), bench.dataset), *modes]
+  _report(line, bench.dataset, run_modes(line, bench, modes, timings), timings)
 
 
 def run_modes(

@@ -57,14 +57,14 @@ def against(rows: Iterable[Mapping[str, Any]], baseline: str, mode: str = "froze
   sentence.
   """
   sentences, summary = {}, statistics.summarise(rows, baseline)
-  several = "dataset" in statistics.varying(summary)
+  varying = statistics.varying(summary)
   unit = statistics.shared_score(summary).difference
   for labels in statistics.unique(entry.labels for entry in summary):
     groups: dict[str, list[str]] = {"better": [], "level": [], "worse": []}
     for entry in summary:
       if (entry.labels, entry.mode) != (labels, mode) or None in (entry.difference, entry.low, entry.high):
         continue
-      where = f" on {entry.dataset}" if several else ""
+      where = "".join(f" on {getattr(entry, key)}" for key in ("encoder", "dataset") if key in varying)
       assert entry.difference is not None
       assert entry.low is not None
       assert entry.high is not None

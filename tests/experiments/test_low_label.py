@@ -88,6 +88,20 @@ def test_a_mode_is_one_line_in_modes(low_label_run, toy_npz, monkeypatch, capsys
   assert "Did you mean 'brandnew'" in capsys.readouterr().err
 
 
+def test_default_modes_that_the_data_do_not_allow_are_left_out(low_label_run, toy_npz, tmp_path, monkeypatch, capsys):
+  """But whoever asks for one is told, before a directory is made."""
+  monkeypatch.setitem(MODES, "full", MODES["full"]._replace(modalities=("sound",)))
+  monkeypatch.setitem(MODES, "random", MODES["random"]._replace(tasks=("regression",)))
+  out, run = low_label_run
+  assert call("low_label", f"--dataset={toy_npz}", f"--out={out}", *TINY, "--labels=9", "--seeds=1") == 0
+  assert {r["mode"] for r in rows_of(run) if r["labels"] == 9} == {"raw", "scratch", "frozen", "last:1"}
+  capsys.readouterr()
+  for bad in ("--modes=full", "--labels=no", "--encoder=none", "--method=none"):
+    assert call("low_label", f"--dataset={toy_npz}", f"--out={tmp_path}", *TINY, bad) == 1
+    assert bad in capsys.readouterr().err
+  assert not list(tmp_path.iterdir())
+
+
 def test_the_default_command_on_mnist(mnist_dir, tmp_path):
   arguments = [f"--data_dir={mnist_dir}", f"--out={tmp_path}", "--smoke", "--seeds=1", "--modes=frozen"]
   assert call("low_label", *arguments) == 0

@@ -1,5 +1,6 @@
 """Run directories and pretraining: every method, large batches, a kill and a second call, directories of other runs."""
 
+import dataclasses
 import json
 import os
 import re
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 from helpers import call, directory
 
-from experiments.shared import cli
+from experiments.shared import cli, runs
 from sslx.training import checkpoint
+from sslx.types import UserError
 
 ENCODER = "--encoder=conv:widths=4-6,norm=none"
 ROOT = Path(cli.__file__).parents[2]
@@ -110,3 +112,11 @@ def test_a_directory_of_another_configuration_is_refused(toy_npz, tmp_path, caps
   assert call("pretrain", *arguments) == 1
   assert "another configuration" in capsys.readouterr().err
   assert call("pretrain", *arguments, "--fresh") == 0
+
+
+def test_transfer_is_between_images(toy):
+  sound = dataclasses.replace(toy, modality=toy.modality._replace(name="sound"))
+  assert runs.fitted(toy, toy, any_size=False, match_channels=False) is toy
+  for target, source, said in ((sound, toy, "from image to sound"), (toy, sound, "from sound to image")):
+    with pytest.raises(UserError, match=f"--targets={toy.name}: .*{said}"):
+      runs.fitted(target, source, any_size=True, match_channels=True)

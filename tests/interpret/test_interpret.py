@@ -1,5 +1,6 @@
 """experiments.interpret draws what a run has, and refuses bad input in one line."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from experiments import interpret, pretrain
 from experiments.shared import cli
+from experiments.shared import runs as directories
 from sslx import nn
 from sslx.interpret import walks
 from sslx.training import checkpoint
@@ -113,4 +115,12 @@ def test_bad_input_is_one_line(arguments, message, runs, tmp_path, capsys, mnist
   assert call("interpret", *given, *arguments, "--smoke", f"--out={tmp_path}", f"--data_dir={mnist_dir}") == 1
   (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
   assert message in line
+  assert not list(tmp_path.iterdir())
+
+
+def test_other_data_than_images_are_refused(runs, toy, tmp_path, capsys, monkeypatch):
+  sound = dataclasses.replace(toy, modality=toy.modality._replace(name="sound"))
+  monkeypatch.setattr(directories, "checkpoint_dataset", lambda meta: sound)
+  assert call("interpret", f"--checkpoint={runs['low']}", f"--out={tmp_path}") == 1
+  assert f"--checkpoint={runs['low']}: reads sound data" in capsys.readouterr().err
   assert not list(tmp_path.iterdir())

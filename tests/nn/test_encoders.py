@@ -28,22 +28,27 @@ def block_shapes(spec, size=(28, 28, 1)):
 
 @pytest.mark.parametrize("kind", nn.ENCODERS)
 def test_every_encoder_keeps_its_contract(kind):
-  """Blocks by name and in order, [B,...] each; other sizes where it takes any; it says whether examples see each other."""
+  """Blocks by name and in order, [B,...] each; other sizes where it takes any; whether examples see each other."""
   encoder = nn.build(kind)
   assert encoder.axes in (None, 1, 2, 3, 4)
   shape = (32, 32, 3)[-(encoder.axes or 3) :]
   x = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
   params, stats = jax.eval_shape(lambda: nn.init(encoder, KEY, jnp.zeros(x.shape)))
-  outputs = jax.eval_shape(lambda p, s, x: tuple(nn.apply(encoder, p, s, x)[0].items()), params, stats, x)
-  assert tuple(name for name, _ in outputs) == encoder.block_names
-  assert all(block.shape[0] == 2 for _, block in outputs)
-  assert all(block.dtype == jnp.float32 for _, block in outputs)
+  names = []
+
+  def blocks(params, stats, x):
+    outputs, _ = nn.apply(encoder, params, stats, x)
+    names.extend(outputs)  # the shapes come back sorted by name
+    return outputs
+
+  outputs = jax.eval_shape(blocks, params, stats, x)
+  assert tuple(names) == encoder.block_names
+  assert all(block.shape[0] == 2 and block.dtype == jnp.float32 for block in outputs.values())
   assert encoder.batch_norm == bool(stats)
   assert set(params) <= set(encoder.block_names)
   assert nn.build(kind) is encoder  # so that all who compile it share what was compiled
-  larger = jnp.zeros((2, 40, 40, 3)[: 1 + len(shape)] if encoder.axes else (2, 40, 40, 3))
   if encoder.any_size:
-    again, _ = jax.eval_shape(lambda: nn.init(encoder, KEY, larger))
+    again, _ = jax.eval_shape(lambda: nn.init(encoder, KEY, jnp.zeros((2, 40, 40, 3))))
     assert jax.tree.map(lambda a: a.shape, again) == jax.tree.map(lambda a: a.shape, params)
   nn.check_input(kind, encoder, shape)
   if encoder.axes is not None:

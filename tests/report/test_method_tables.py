@@ -73,6 +73,16 @@ def test_methods_are_held_against_a_random_encoder():
   }
 
 
+def test_several_encoders_are_told_apart_where_they_are_held_against_a_random_one():
+  rows = [
+    {**row, "encoder": encoder}
+    for encoder in ("e", "f")
+    for row in curve_rows("random", "none", {10: [0.2, 0.4]}) + curve_rows("frozen", "a", {10: [0.5, 0.7]})
+  ]
+  said = "Frozen against random at 10 labels, in points: better: a on e (+30.0), a on f (+30.0)."
+  assert report.against(rows, "random") == {10: said}
+
+
 def test_method_dots_draw_means_and_references():
   summary = summary_of(none_raw=[0.5], none_scratch=[0.7], a_frozen=[0.8, 0.9], b_frozen=[0.6, 0.7])
   (ax,) = [a for a in figures.method_dots(summary).axes if a.axison]

@@ -25,16 +25,9 @@ from sslx.report.pages_of_docs import BEGIN, END
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCES = ("raw pixels", "no pretraining")  # the lines of a table that go along with a method's own
 SITE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-MODULES = (
-  "types",
-  "options",
-  "losses",
-  "pretext",
-  "nn",
-  "modalities",
-  "tasks",
-)  # of the API, whole packages among them
-PACKAGES = ("data", "modalities", "tasks", "training", "evaluation", "report", "interpret")  # and each of their modules
+# Of the API: modules and whole packages, then the packages whose modules have pages of their own.
+MODULES = ("types", "options", "losses", "pretext", "nn", "modalities", "tasks")
+PACKAGES = ("data", "modalities", "tasks", "training", "evaluation", "report", "interpret")
 NO_RESULTS = "No table of this project has a row of `{name}` yet. This makes one:"
 
 Cells = list[str]

@@ -120,15 +120,12 @@ def _text(value: Any) -> str:
     return "(taken from the data)"
   if isinstance(value, tuple):
     return "-".join(map(str, value))
-  return (
-    {None: "none", True: "true", False: "false"}.get(value, str(value))
-    if not isinstance(value, (int, float)) or isinstance(value, bool)
-    else str(value)
-  )
+  if value is None or isinstance(value, bool):
+    return str(value).lower()
+  return str(value)
 
 
-# ---- settings: the fields of a dataclass
-# ------------------------------------------------------------------------------
+# ---- settings: the fields of a dataclass -----------------------------------------------------------------------------
 
 
 class Setting(typing.NamedTuple):

@@ -269,9 +269,9 @@ def modes(dataset: "Dataset", block_names: Sequence[str], names: Sequence[str] |
   """
   from sslx.evaluation.modes import check_modes, doable
 
-  names = FLAGS.modes if names is None else names
-  names = names if FLAGS["modes"].present else doable(names, dataset)
-  return check_modes(names, block_names, dataset.task.name, dataset.modality.name)
+  asked: Sequence[str] = FLAGS.modes if names is None else names
+  allowed = asked if FLAGS["modes"].present else doable(asked, dataset)
+  return check_modes(allowed, block_names, dataset.task.name, dataset.modality.name)
 
 
 def heldout() -> int:

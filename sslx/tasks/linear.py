@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 SCALINGS = ("standardize", "l2")
-LARGE = (
-  5_000_000  # numbers in the features from which a problem pays for threads, and for principal axes (`make_space`)
-)
+LARGE = 5_000_000  # numbers in the features from which threads and principal axes (`make_space`) pay
 MANY = 10_000  # labels from which fitting a head takes minutes
 SMALLEST_L2 = 1e-5  # that a head chooses among, unless it has many labels
 

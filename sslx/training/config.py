@@ -16,22 +16,12 @@ from sslx import options
 from sslx.options import setting
 from sslx.types import Optimizer, Precision, Schedule, UserError
 
-if (
-  TYPE_CHECKING
-):  # the flags of --help are made of this file alone: what is slow to import is imported where it is used
+# Flags and --help are made of this file alone: what is slow to import is imported where it is used.
+if TYPE_CHECKING:
   from sslx.data import Dataset
 
 VERSION = 2
 POSITIVE = ("epochs", "batch_size", "learning_rate")
-FACTS = (
-  "x_shape",
-  "x_dtype",
-  "examples",
-  "data_crc32",
-  "smoke",
-  "variant",
-  "version",
-)  # no settings, but part of what a run is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +75,7 @@ class Config:
   schedule: Schedule = setting("cosine", "Of the learning rate: cosine or constant.", flag=None)
   shuffle: bool = setting(True, "Whether the order is drawn anew each epoch.", flag=None)
 
+  # No settings, but part of what a run is:
   x_shape: tuple[int, ...] = ()
   """Of one example."""
   x_dtype: str = "uint8"

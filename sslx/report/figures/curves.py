@@ -39,9 +39,8 @@ def loss_curve(metrics_rows: Sequence[Mapping[str, Any]]) -> Figure:
 
   series = _metric_series(metrics_rows)
   held = {f"heldout_{name}" for name in series} & series.keys()
-  names = sorted(
-    (n for n in series if n not in held), key=lambda name: name != "loss"
-  )  # stable: the loss first, the others as first seen
+  names = [n for n in series if n not in held]
+  names.sort(key=lambda name: name != "loss")  # stable: the loss first, the others as first seen
   small = names[1:]
   columns = {0: 1, 1: 1, 2: 2, 4: 2}.get(len(small), 3)
   lines = -(-len(small) // columns)

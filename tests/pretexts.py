@@ -16,6 +16,7 @@ from sslx.types import Pretext
 
 KEY = jax.random.key(0)
 PREPARE = MODALITIES["image"].prepare
+TINY = "mlp:widths=6,code=4"
 JITTED = ("init", "loss", "transform", "update", "show")
 
 
@@ -27,6 +28,11 @@ def pixels(n: int, height: int, width: int, channels: int, seed: int = 0, least:
 def prepared(raw: np.ndarray) -> np.ndarray:
   """Raw images as methods get them."""
   return np.asarray(raw, np.float32) / np.float32(255)
+
+
+def make_batch(n: int = 6, height: int = 6, width: int = 6, channels: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
+  """Random images as methods get them."""
+  return {"x": prepared(pixels(n, height, width, channels, seed))}
 
 
 def build(

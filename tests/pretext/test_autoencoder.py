@@ -3,27 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from pretexts import KEY, apply, build, make, pixels, prepared
+from pretexts import KEY, TINY, apply, build, make, make_batch
 
 from sslx import nn
 from sslx.pretext.families.autoencoder import decoder_for
 from sslx.types import UserError
-
-TINY = "mlp:widths=6,code=4"
-
-
-def make_batch(n=6, height=6, width=6, channels=1, seed=0):
-  return {"x": prepared(pixels(n, height, width, channels, seed))}
-
-
-@pytest.fixture(scope="module")
-def batch():
-  return make_batch()
-
-
-@pytest.fixture(scope="module")
-def autoencoder(batch):
-  return make("autoencode", TINY).init(KEY, batch)
 
 
 def test_decode_is_the_way_from_the_last_block_to_the_reconstruction(batch):

@@ -3,25 +3,9 @@
 import jax
 import numpy as np
 import pytest
-from pretexts import KEY, make, pixels, prepared
+from pretexts import KEY, TINY, make, make_batch
 
 from sslx.types import UserError
-
-TINY = "mlp:widths=6,code=4"
-
-
-def make_batch(n=6, height=6, width=6, channels=1, seed=0):
-  return {"x": prepared(pixels(n, height, width, channels, seed))}
-
-
-@pytest.fixture(scope="module")
-def batch():
-  return make_batch()
-
-
-@pytest.fixture(scope="module")
-def autoencoder(batch):
-  return make("autoencode", TINY).init(KEY, batch)
 
 
 def test_denoising_with_equal_weights_is_the_plain_loss_on_the_corrupted_input(batch, autoencoder):

@@ -4,21 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pretexts import KEY, make, pixels, prepared
+from pretexts import KEY, TINY, make, make_batch
 
 from sslx.pretext.rotation import rotate
 from sslx.types import UserError
-
-TINY = "mlp:widths=6,code=4"
-
-
-def make_batch(n=6, height=6, width=6, channels=1, seed=0):
-  return {"x": prepared(pixels(n, height, width, channels, seed))}
-
-
-@pytest.fixture(scope="module")
-def batch():
-  return make_batch()
 
 
 def test_rotations_are_exact():

@@ -3,21 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from pretexts import KEY, apply, make, pixels, prepared
+from pretexts import KEY, TINY, apply, make, make_batch
 
 from sslx import losses, nn
 from sslx.types import UserError
-
-TINY = "mlp:widths=6,code=4"
-
-
-def make_batch(n=6, height=6, width=6, channels=1, seed=0):
-  return {"x": prepared(pixels(n, height, width, channels, seed))}
-
-
-@pytest.fixture(scope="module")
-def batch():
-  return make_batch()
 
 
 def test_simclr_is_nt_xent_of_the_projections(batch):

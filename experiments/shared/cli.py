@@ -13,7 +13,7 @@ import sys
 import traceback
 import typing
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +211,16 @@ def command(experiment: str) -> str:
 def given_flags() -> dict[str, Any]:
   """Our flags with the values they have in this run."""
   return {f.name: f.value for f in FLAGS.flags_by_module_dict().get(__name__, [])}
+
+
+def flag_names(pretraining: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+  """For a page: what a run was pretrained with, and its rows' settings of training on labels, by the names of their
+  flags. Both have epochs, a batch size and so on.
+  """
+  ours = {each.name: each.flag or each.name for each in options.settings(Config)}
+  theirs = {each.name: each.flag or f"finetune_{each.name}" for each in options.settings(Recipe)}
+  first = {ours.get(name, name): value for name, value in pretraining.items()}
+  return {**first, **{theirs.get(name, name): value for name, value in settings.items()}}
 
 
 def default(**values: Any) -> None:

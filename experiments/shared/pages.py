@@ -113,7 +113,7 @@ def write_report(
     directory,
     title,
     cli.command(experiment),
-    {**config, **rows[0]["settings"]},
+    cli.flag_names(config, rows[0]["settings"]),
     rows,
     summary,
     figures,

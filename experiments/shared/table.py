@@ -227,7 +227,7 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
     line.directory,
     f"{line.method} on {dataset.name}: what is it worth with few labels?",
     cli.command(line.experiment),
-    {**(line.pretraining or {}), **rows[0]["settings"]},
+    cli.flag_names(line.pretraining or {}, rows[0]["settings"]),
     rows,
     summary,
     drawn(folder, dataset.task.score),

@@ -13,6 +13,8 @@ from absl import flags
 from helpers import call, directory, module_of
 
 from experiments.shared import cli
+from sslx.evaluation.recipe import Recipe
+from sslx.training.config import Config
 
 TINY = ["--encoder=conv:widths=4-6,norm=none", "--seeds=2", "--labels=12", "--smoke"]
 ROOT = Path(cli.__file__).parents[2]
@@ -200,3 +202,13 @@ def test_the_compilation_cache_is_off_unless_asked_for(tmp_path, monkeypatch):
       jax.config.update(name, value)
   assert folder.parent == tmp_path / "cache"
   assert folder.name.startswith(f"jaxlib-{jax.lib.__version__}-")
+
+
+def test_settings_of_pretraining_and_of_training_on_labels_stand_apart_on_a_page():
+  """Both have epochs, a batch size, an optimiser: none hides the other, and each is called as its flag is."""
+  pretraining, recipe = Config(method="rotation", epochs=3.0, batch_size=7), Recipe(epochs=5.0, batch_size=9)
+  shown = cli.flag_names(pretraining.to_json(), {"validation": "cv", **recipe.to_json()})
+  assert len(shown) == len(pretraining.to_json()) + len(recipe.to_json()) + 1
+  expected = {"epochs": 3.0, "batch_size": 7, "finetune_epochs": 5.0, "finetune_batch_size": 9, "validation": "cv"}
+  assert expected.items() <= shown.items()
+  assert shown["pretraining_weight_decay"] == shown["weight_decay"] == 1e-4

@@ -20,8 +20,9 @@ from experiments.shared.cli import FLAGS
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   cli.recipe()  # a mistyped flag is told before anything is loaded, opened or trained
-  config, dataset = cli.config(), runs.load_dataset(FLAGS.dataset)
-  modes, labelled = cli.modes(dataset, runs.encoder_of(config).block_names), table.draw(dataset)
+  config = cli.config()
+  encoder, dataset = runs.encoder_of(config), runs.load_dataset(FLAGS.dataset)
+  modes, labelled = cli.modes(dataset, encoder.block_names), table.draw(dataset)
   job = runs.setup(config, dataset)
   timings = {"start-up": time.monotonic() - START}
   pretrained, timings["pretraining"] = runs.pretrain(job)

@@ -80,11 +80,10 @@ def resolve(factory: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
 def _convert(value: str, annotation: Any, where: str) -> Any:
   wanted = _type_name(annotation)
   if _is_union(annotation):
-    kinds = [a for a in typing.get_args(annotation) if a is not types.NoneType]
+    kinds = alternatives(annotation)
     if value == "none" and len(kinds) < len(typing.get_args(annotation)):
       return None
-    words = [word for kind in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind)]
-    if value in words:
+    if value in _words(annotation):
       return value
     annotation = next((a for a in kinds if typing.get_origin(a) is not Literal), kinds[0])
   origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -165,11 +164,23 @@ def settings(kind: type) -> list[Setting]:
 def check_choices(values: Any) -> None:
   """Raises UserError for a setting of a dataclass that is none of its Literal's values."""
   for each in settings(type(values)):
-    kinds = typing.get_args(each.annotation) if _is_union(each.annotation) else (each.annotation,)
-    known = [value for kind in kinds if typing.get_origin(kind) is Literal for value in typing.get_args(kind)]
+    known = _words(each.annotation)
     value = getattr(values, each.name)
     if known and value is not None and value not in known:
       raise UserError(f"--{each.flag or each.name}={value}: unknown.{nearest(str(value), known)}")
+
+
+def alternatives(annotation: Any) -> list[Any]:
+  """The types that a union allows, without None; of any other type, itself."""
+  if not _is_union(annotation):
+    return [annotation]
+  return [kind for kind in typing.get_args(annotation) if kind is not types.NoneType]
+
+
+def _words(annotation: Any) -> list[Any]:
+  """The values of the Literals among its alternatives."""
+  literals = [kind for kind in alternatives(annotation) if typing.get_origin(kind) is Literal]
+  return [word for kind in literals for word in typing.get_args(kind)]
 
 
 def _is_union(annotation: Any) -> bool:

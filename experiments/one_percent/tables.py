@@ -39,7 +39,7 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
   table.draw_predictions(dataset, folder, measured[FIXED].outputs, counts[0])
   titled = [{**row, "method": title} for title, each in measured.items() for row in each.rows]
   summary = report.summarise(titled)
-  note = f"{pages.scored(summary)} {NOTE}"
+  note = f"{report.scored(summary[0].score)}. {NOTE}"
   tables = [
     report.Table(f"{title[0].upper()}{title[1:]}", report.results_cells(report.summarise(each.rows)), note)
     for title, each in measured.items()

@@ -232,7 +232,7 @@ def tuned(shared: Shared) -> Section:
 
   names = nn.build(notebook.ENCODER).block_names
   modes = check_modes((*FLAGS.modes, "scratch"), names)
-  modes = (*controls(modes), *(m for m in modes if m not in controls(modes)))
+  modes = (*controls(modes), *modes)
   labelled = table.draw(shared.parts.rest)
   rows: list[Row] = []
   outputs: Mapping[Case, np.ndarray] = {}

@@ -36,9 +36,7 @@ def define(kind: type) -> None:
   for setting in options.settings(kind):
     if setting.flag is None:
       continue
-    annotation, default = setting.annotation, setting.default
-    union = typing.get_origin(annotation) is typing.Union or "|" in str(annotation)
-    base = next(a for a in typing.get_args(annotation) if a is not type(None)) if union else annotation
+    base, default = options.alternatives(setting.annotation)[0], setting.default
     if setting.texts:
       flags.DEFINE_multi_string(setting.flag, [], setting.help)
     elif base is bool:

@@ -76,9 +76,8 @@ def write_report(
 ) -> None:
   """Tables on the terminal, in tables.md and in summary.jsonl, figures, and report.html.
 
-  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean, after `scored`; lead:
-  in place of a table for each number of labels and its figures; label_names: what numbers of labels are called in
-  titles.
+  baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
+  table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
   """
   from rich.console import Console
 
@@ -89,7 +88,7 @@ def write_report(
   console, folder = Console(soft_wrap=True), directory / "figures"
   rows = with_short_names(outcome.rows)
   summary = report.summarise(rows, baseline)
-  note = f"{scored(summary)} {note}" if note else f"{report.curve_note(summary[0].score)} {UNTRAINED}"
+  note = f"{report.scored(summary[0].score)}. {note}" if note else f"{report.curve_note(summary[0].score)} {UNTRAINED}"
   verdicts = report.against(rows, "random")
   if lead is None:
     lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
@@ -167,13 +166,6 @@ def with_short_names(rows: Sequence[Row]) -> list[Row]:
 def short_name(dataset: str) -> str:
   """`digits` of `npz:/data/digits.npz`."""
   return Path(dataset.partition(":")[2]).stem or dataset
-
-
-def scored(summary: "Sequence[report.Entry]") -> str:
-  """`Test accuracy in percent.`: what the numbers of a table are, for the beginning of its note."""
-  score = summary[0].score
-  unit = {"%": " in percent", "": ""}.get(score.unit, f" in {score.unit}")
-  return f"Test {score.name}{unit}."
 
 
 UNTRAINED = "The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`."

@@ -50,24 +50,28 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   Raises:
     UserError: a setting that is not known, or does not fit the method, the encoder or the data.
   """
-  from sslx import nn
   from sslx.training.run import plan
 
-  features = config.features or "flatten"
-  nn.check_reading(features, encoder_of(config).block_names)
+  encoder_of(config)  # a mistyped setting is told before data are loaded
   dataset = dataset or load_dataset(config.dataset)
-  planned = plan(config, dataset, features, SMOKE_STEPS if config.smoke else None, pretext)
+  planned = plan(config, dataset, config.features or "flatten", SMOKE_STEPS if config.smoke else None, pretext)
   made = planned.config
   name = f"{made.method}-{made.dataset}-{made.encoder}"
   return Job(dataset, planned, open_directory(Path(FLAGS.out), made.to_json(), name, FLAGS.fresh))
 
 
 def encoder_of(config: Config) -> "nn.Encoder":
-  """The encoder of a configuration: its method's own where it names none. Raises UserError for an unknown one."""
+  """The encoder of a configuration: its method's own where it names none.
+
+  Raises:
+    UserError: it is not known, or --features names a block or reading that it does not have.
+  """
   from sslx import nn
   from sslx.pretext import check
 
-  return nn.build(config.encoder or check(config.method).encoder)
+  encoder = nn.build(config.encoder or check(config.method).encoder)
+  nn.check_reading(config.features or "flatten", encoder.block_names)
+  return encoder
 
 
 def load_dataset(spec: str) -> "Dataset":

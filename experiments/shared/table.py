@@ -181,7 +181,7 @@ def run_pairs(
   rows, outputs = [], {}
   for seed, subset in labelled.subsets.items():
     line, bench = of_seed(seed)
-    bench = dataclasses.replace(bench, labelled=labelled._replace(subsets={seed: subset}), memory={})
+    bench = dataclasses.replace(bench, labelled=labelled._replace(subsets={seed: subset}))
     measured = run_modes(line, bench, modes, timings, more)
     rows += measured.rows
     outputs |= measured.outputs

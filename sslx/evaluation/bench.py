@@ -106,6 +106,10 @@ class Bench:
       return self.once("raw", lambda: features.raw(self.dataset.modality))
     return self.pretrained if reads == "pretrained" else self.once("random", lambda: self.fresh(self.seed))
 
+  def rows(self, case: Case) -> np.ndarray:
+    """The training examples that a case may read with their targets."""
+    return self.labelled.subsets[case.subset_seed][case.labels]
+
   def read(self, rows: np.ndarray) -> tuple[Rows, np.ndarray]:
     """(x, y) of labelled rows."""
     return self.dataset.train.x[rows], self.dataset.train.targets()[rows]

@@ -1,5 +1,6 @@
 """The comparison: trains every case, then reads the test split once."""
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -41,7 +42,7 @@ def train(bench: Bench, cases: Sequence[Case]) -> dict[Case, Trained]:
   The scratch encoder is drawn anew for each subset. All modes whose answer is an encoder with a linear head have the
   same number of parameters: asserted.
   """
-  bench = Bench(bench.dataset, bench.labelled.of(cases), bench.pretrained, bench.recipe, bench.seed, bench.say)
+  bench = dataclasses.replace(bench, labelled=bench.labelled.of(cases), memory={})
   trained: dict[Case, Trained] = {}
   for case in sorted(cases, key=_by_mode(cases)):
     begin, shared = time.monotonic(), bench.shared_seconds

@@ -30,7 +30,7 @@ def tune(bench: Bench, case: Case, start: nn.Representation, blocks: tuple[str, 
   """Trains the head and the encoder's `blocks` on a case's labels, from the weights of `start`."""
   train = make_finetune(start.encoder, start.reading, bench.task, blocks, bench.recipe, start.prepare)
   held = None if bench.labelled.heldout is None else bench.read(bench.labelled.heldout)
-  rows = bench.labelled.subsets[case.subset_seed][case.labels]
+  rows = bench.rows(case)
   return train(start, *bench.read(rows), case.subset_seed, held)
 
 

@@ -18,7 +18,7 @@ def fitted(reads: Source):
     if case.labels >= MANY:
       bench.say(f"{case.mode}, {case.labels:,} labels: fitting a head on this many takes minutes")
     held = None if bench.labelled.heldout is None else bench.features_of(reads, bench.labelled.heldout)
-    rows = bench.labelled.subsets[case.subset_seed][case.labels]
+    rows = bench.rows(case)
     features, y = bench.features_of(reads, rows)
     head = bench.task.fit_head(features, y, bench.reference(reads), seed=case.subset_seed, heldout=held)
     return Predictor(represent, head, head.size, head.size + represent.size)

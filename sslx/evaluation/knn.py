@@ -83,7 +83,7 @@ def fit_knn(features: np.ndarray, y: np.ndarray, classes: int, k: int, temperatu
 
 def knn(bench: Bench, case: Case) -> Predictor:
   """The mode's `fit`: no head at all."""
-  rows = bench.labelled.subsets[case.subset_seed][case.labels]
+  rows = bench.rows(case)
   head = fit_knn(*bench.features_of("pretrained", rows), bench.task.outputs, int(case.argument))
   return Predictor(bench.pretrained, head, 0, bench.pretrained.size)
 

@@ -166,7 +166,7 @@ def graph_of(bench: Bench, reads: Source) -> Graph:
 
 def spread(bench: Bench, case: Case, over: Graph, class_mass: bool = False) -> Propagated:
   """A case's labels, spread over a graph."""
-  rows = bench.labelled.subsets[case.subset_seed][case.labels]
+  rows = bench.rows(case)
   return propagate(over, rows, bench.dataset.train.targets()[rows], bench.task.outputs, class_mass)
 
 

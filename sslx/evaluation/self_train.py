@@ -150,7 +150,7 @@ def self_trained(reads: Source):
 
   def fit_case(bench: Bench, case: Case) -> Predictor:
     x, recipe, rounds = bench.dataset.train.x, bench.recipe, bench.recipe.self_train_rounds
-    rows = bench.labelled.subsets[case.subset_seed][case.labels]
+    rows = bench.rows(case)
     y = bench.dataset.train.targets()[rows]
     start = bench.pretrained if reads == "pretrained" else bench.fresh(1000 + case.subset_seed)
     train = make_self_train(start.encoder, start.reading, bench.task, recipe, start.prepare)

@@ -36,6 +36,7 @@ from sslx.report.tables import (
   results_table,
   rich_table,
   score_text,
+  scored,
 )
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
   "rich_table",
   "score_of",
   "score_text",
+  "scored",
   "summarise",
   "t_interval",
   "to_json",

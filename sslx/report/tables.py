@@ -40,11 +40,16 @@ def results_note(score: Score = RIGHT_ANSWERS) -> str:
   )
 
 
+def scored(score: Score) -> str:
+  """`Test accuracy in percent`: what the numbers of a table are."""
+  unit = {"%": " in percent", "": ""}.get(score.unit, f" in {score.unit}")
+  return f"Test {score.name}{unit}"
+
+
 def curve_note(score: Score = RIGHT_ANSWERS, baseline: str = "scratch") -> str:
   """What the numbers and arrows of `methods_cells` and `curve_cells` are."""
-  unit = {"%": " in percent", "": ""}.get(score.unit, f" in {score.unit}")
   return (
-    f"Test {score.name}{unit}, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference "
+    f"{scored(score)}, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference "
     f"to {baseline}, paired by subset, lies above (below) zero.{direction(score)}"
   )
 

@@ -5,6 +5,7 @@ checkpoint keeps it, and a run that is older than it has its default.
 """
 
 import dataclasses
+import json
 import math
 import zlib
 from collections.abc import Mapping
@@ -147,7 +148,7 @@ class Config:
 
   def to_json(self) -> dict[str, Any]:
     """Of JSON's types; `read` reads it."""
-    return {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+    return json.loads(json.dumps(dataclasses.asdict(self)))
 
   @classmethod
   def read(cls, saved: Mapping[str, Any]) -> "Config":
@@ -173,12 +174,6 @@ def _from_version_1(saved: dict[str, Any]) -> dict[str, Any]:
   hp = {name: "auto" if (name, value) == ("decoder_widths", []) else value for name, value in saved["hp"].items()}
   values = {**saved, "hp": hp}
   return {"version": VERSION, "optimizer": "adamw", **{names.get(name, name): value for name, value in values.items()}}
-
-
-def _plain(value: Any) -> Any:
-  if isinstance(value, Mapping):
-    return {name: _plain(v) for name, v in value.items()}
-  return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def watched_rows(n: int, watch: int) -> np.ndarray:

@@ -19,3 +19,13 @@ def rows(labels=100, **modes):
 def entry(summary, mode, labels=100):
   (line,) = [e for e in summary if e.mode == mode and e.labels == labels]
   return line
+
+
+def curve_rows(mode: str, method: str, accuracies: dict[int, list[float]]) -> list[dict]:
+  """Rows of one mode: {labels: accuracies of subsets 0, 1, ...}."""
+  shared = {"method": method, "dataset": "d", "encoder": "e", "mode": mode}
+  return [
+    {**shared, "labels": n, "subset_seed": s, "test_accuracy": a}
+    for n, values in accuracies.items()
+    for s, a in enumerate(values)
+  ]

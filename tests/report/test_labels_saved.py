@@ -4,6 +4,7 @@ in numbers, words and a figure."""
 import math
 
 import pytest
+from report_rows import curve_rows
 
 from sslx import report
 from sslx.report import figures, labels_saved
@@ -25,15 +26,6 @@ def test_labels_to_reach_closed_forms():
   curve = [0.1 * math.log(n) for n in uneven]
   for n in (4, 17, 39, 777.7):
     assert reach(uneven, curve, 0.1 * math.log(n)) == pytest.approx(n)
-
-
-def curve_rows(mode: str, method: str, accuracies: dict[int, list[float]]) -> list[dict]:
-  shared = {"method": method, "dataset": "d", "encoder": "e", "mode": mode}
-  return [
-    {**shared, "labels": n, "subset_seed": s, "test_accuracy": a}
-    for n, values in accuracies.items()
-    for s, a in enumerate(values)
-  ]
 
 
 def test_labels_needed_by_mean_curve_and_by_subset():

@@ -2,6 +2,8 @@
 
 import re
 
+from report_rows import curve_rows
+
 from sslx import report
 from sslx.report import figures, pages_of_docs, records
 
@@ -11,18 +13,7 @@ def summary_of(**accuracies):
   rows = []
   for name, values in accuracies.items():
     method, mode = name.split("_")
-    rows += [
-      {
-        "method": method,
-        "dataset": "d",
-        "encoder": "e",
-        "labels": 100,
-        "mode": mode,
-        "subset_seed": s,
-        "test_accuracy": a,
-      }
-      for s, a in enumerate(values)
-    ]
+    rows += curve_rows(mode, method, {100: values})
   return report.summarise(rows)
 
 
@@ -49,18 +40,9 @@ def test_methods_cells_put_the_references_where_they_belong():
 
 def test_methods_are_held_against_a_random_encoder():
   rows = [
-    {
-      "method": m,
-      "dataset": "d",
-      "encoder": "e",
-      "labels": n,
-      "mode": mode,
-      "subset_seed": s,
-      "test_accuracy": a + s / 50,
-    }
+    row
     for m, mode, a in [("none", "random", 0.6), ("none", "scratch", 0.2), ("a", "frozen", 0.7), ("b", "frozen", 0.5)]
-    for n in (10, 100)
-    for s in (0, 1, 2)
+    for row in curve_rows(mode, m, {n: [a + s / 50 for s in (0, 1, 2)] for n in (10, 100)})
   ]
   extra = {"method": "c", "dataset": "d", "encoder": "e", "labels": 100, "mode": "frozen"}
   rows += [{**extra, "subset_seed": s, "test_accuracy": a} for s, a in enumerate([0.6, 0.7, 0.55])]
@@ -89,15 +71,6 @@ def test_method_dots_draw_means_and_references():
   lines = {tuple(round(float(x), 3) for x in line.get_xdata()) for line in ax.lines}
   assert {(50.0, 50.0), (70.0, 70.0), (85.0,), (65.0,)} <= lines
   assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
-
-
-def curve_rows(mode: str, method: str, accuracies: dict[int, list[float]]) -> list[dict]:
-  shared = {"method": method, "dataset": "d", "encoder": "e", "mode": mode}
-  return [
-    {**shared, "labels": n, "subset_seed": s, "test_accuracy": a}
-    for n, values in accuracies.items()
-    for s, a in enumerate(values)
-  ]
 
 
 def test_several_data_sets_have_columns_and_panels_of_their_own():

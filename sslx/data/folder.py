@@ -95,4 +95,4 @@ def _lazy(paths: list[str], shape: tuple[int, int, int], image_size: int | None)
       out[i] = decode(paths[row], shape[2], image_size)
     return out
 
-  return LazyArray((len(paths), *shape), fetch)
+  return LazyArray((len(paths), *shape), fetch, files=tuple(map(os.path.abspath, paths)))

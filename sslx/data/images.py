@@ -73,7 +73,8 @@ def resized(split: Split, size: int | None, in_memory_limit: int) -> Split:
     pictures = [picture[..., 0] if channels == 1 else picture for picture in images[rows]]
     return np.stack([to_array(Image.fromarray(picture), channels, size) for picture in pictures])
 
-  return Split(within(LazyArray((len(images), size, size, channels), fetch), in_memory_limit), split.y)
+  sized = LazyArray((len(images), size, size, channels), fetch, parents=(images,))
+  return Split(within(sized, in_memory_limit), split.y)
 
 
 def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
@@ -89,7 +90,8 @@ def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
     weighted = images[rows].astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)  # ITU-R BT.601 in 16 bits
     return ((weighted + 0x8000) >> 16).astype(np.uint8)[..., None]
 
-  return Split(within(LazyArray((n, height, width, channels), fetch), in_memory_limit), split.y)
+  changed = LazyArray((n, height, width, channels), fetch, parents=(images,))
+  return Split(within(changed, in_memory_limit), split.y)
 
 
 def within(images: LazyArray, in_memory_limit: int) -> np.ndarray | LazyArray:

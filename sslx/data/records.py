@@ -52,7 +52,8 @@ def read_split(builder: Any, split: str, keys: tuple[str, str], request: Request
   def numbers(records):
     return np.array([record[label_key].int64_list.value[0] for record in records], np.int32)
 
-  images = LazyArray((len(source), *shape), lambda rows: pixels(features(rows)))
+  files = tuple(os.path.abspath(path) for path in builder.info.splits[split].filepaths)
+  images = LazyArray((len(source), *shape), lambda rows: pixels(features(rows)), files=files)
   if images.nbytes > request.in_memory_limit:
     cache = folder / f"sslx-labels-{split}.npy"
     return Split(images, _cached(cache, len(source), lambda rows: numbers(features(rows))))

@@ -26,6 +26,10 @@ class LazyArray:
   shape: tuple[int, ...]
   fetch: Callable[[np.ndarray], np.ndarray]  # i64[B] in [0, N) -> [B,...]
   dtype: np.dtype = np.dtype(np.uint8)
+  files: tuple[str, ...] = ()
+  """What it is read from, absolute paths: what tells it from other data without reading it (`data.fingerprint`)."""
+  parents: "tuple[Rows, ...]" = ()
+  """The arrays that it is made of, where these and its shape say all of it: they tell it from other data instead."""
 
   @property
   def ndim(self) -> int:
@@ -65,7 +69,7 @@ def take(x: Rows, rows: np.ndarray) -> Rows:
   """x[rows], lazy where `x` is: nothing is read."""
   if isinstance(x, np.ndarray):
     return x[rows]
-  return LazyArray((len(rows), *x.shape[1:]), lambda i: x.fetch(rows[i]), x.dtype)
+  return LazyArray((len(rows), *x.shape[1:]), lambda i: x.fetch(rows[i]), x.dtype, parents=(x, rows))
 
 
 def in_memory(x: LazyArray) -> np.ndarray:
@@ -145,7 +149,7 @@ class Dataset:
       out[rows < n], out[rows >= n] = first[rows[rows < n]], second[rows[rows >= n] - n]
       return out
 
-    return LazyArray((n + len(second), *self.x_shape), fetch, first.dtype)
+    return LazyArray((n + len(second), *self.x_shape), fetch, first.dtype, parents=(first, second))
 
   @property
   def split_sizes(self) -> dict[str, int]:

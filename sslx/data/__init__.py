@@ -6,14 +6,13 @@ This package is the only importer of tensorflow_datasets and grain, and imports 
 import dataclasses
 import difflib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from sslx.data.check import checked, remarks
+from sslx.data.check import checked
 from sslx.data.folder import load_folder
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import resized
@@ -119,8 +118,8 @@ def load(
     A Dataset, whose entry in DATASETS says of which modality and task: of images, x is u8 [N,H,W,C], C 1 or 3; of
     classes, y is i32 [N].
 
-  Says on stderr what is probably wrong though it can be read: images that are nearly black (`check.remarks`), labels
-  that are numbered anew (`labels.places`).
+  Says on stderr what is probably wrong though it can be read: images that are nearly black, labels that are numbered
+  anew (`labels.places`).
 
   Raises:
     UserError: one line that names the flag or file and the cure.
@@ -139,13 +138,11 @@ def load(
     raise UserError(f"--image_size={image_size}: is for images, and {scheme} is {source.modality}")
   given = data_dir or os.environ.get("TFDS_DATA_DIR")
   data_dir = os.path.abspath(os.path.expanduser(given or "~/tensorflow_datasets"))
-  dataset = source.load(Request(spec, argument, data_dir, image_size, in_memory_limit, bool(given)))
+  dataset = source.load(Request(spec, argument, data_dir, image_size, in_memory_limit, data_dir_is_given=bool(given)))
   made = dataset.modality.name, dataset.task.name
   if made != (source.modality, source.task):
     raise TypeError(f"DATASETS[{scheme!r}] says {source.modality}, {source.task}; its loader made {', '.join(made)}")
   dataset = checked(dataset, image_size)
-  for line in remarks(dataset):
-    print(line, file=sys.stderr)
   if image_size is None:
     return dataset
   splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}

@@ -30,6 +30,8 @@ class LazyArray:
   """What it is read from, absolute paths: what tells it from other data without reading it (`data.fingerprint`)."""
   parents: "tuple[Rows, ...]" = ()
   """The arrays that it is made of, where these and its shape say all of it: they tell it from other data instead."""
+  how: str = ""
+  """What else its values depend on, such as settings of a decoder."""
 
   @property
   def ndim(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sslx import data
-from sslx.data.check import checked, remarks
+from sslx.data.check import checked
 from sslx.data.types import LazyArray, Split, image_classes
 from sslx.types import UserError
 
@@ -18,7 +18,7 @@ UNIT = (IMAGES / 255).astype(np.float32)
 
 
 def made(x=IMAGES, y=LABELS, **changes):
-  return dataclasses.replace(image_classes("mine", ("a", "b"), Split(x, y), Split(IMAGES, LABELS)), **changes)
+  return dataclasses.replace(image_classes("mine", ("a", "b"), Split(x, y), Split(255 - IMAGES, LABELS)), **changes)
 
 
 def lazy(x):
@@ -67,20 +67,30 @@ def test_what_is_no_data_set():
     checked("mnist")
 
 
-def test_images_that_are_dark_are_remarked_on():
-  assert remarks(made()) == []
-  assert remarks(made(IMAGES // 4 + 1)) == []  # 64
-  (line,) = remarks(made(IMAGES // 16 + 1))
-  assert line == (
-    "mine: no value of the train images is above 16, where 255 is white: all is nearly black; multiply them by 15 if "
-    "16 is to be white."
+def told(capsys, **changes):
+  checked(made(**changes))
+  return capsys.readouterr().err
+
+
+def test_images_that_are_dark_are_told(capsys):
+  assert told(capsys) == ""
+  assert told(capsys, x=IMAGES // 4 + 1) == ""  # 64
+  assert told(capsys, x=IMAGES // 16 + 1) == (
+    "warning: mine: no value of the train images is above 16, where 255 is white: all is nearly black; multiply them "
+    "by 15 if 16 is to be white\n"
   )
-  assert remarks(made(test=Split(IMAGES * 0, LABELS))) == ["mine: every test image is black: all values are 0."]
-  assert remarks(made(lazy(IMAGES // 16))) == []  # not read
+  black = Split(IMAGES * 0, LABELS)
+  assert told(capsys, test=black) == "warning: mine: every test image is black: all values are 0\n"
+  assert told(capsys, x=lazy(IMAGES // 16)) == ""  # not read
 
 
 def npz(path, **changes):
-  arrays = {"train_images": IMAGES, "train_labels": LABELS, "test_images": IMAGES, "test_labels": LABELS} | changes
+  arrays = {
+    "train_images": IMAGES,
+    "train_labels": LABELS,
+    "test_images": 255 - IMAGES,
+    "test_labels": LABELS,
+  } | changes
   np.savez(path / "x.npz", **arrays)
   return f"npz:{path / 'x.npz'}"
 
@@ -109,11 +119,11 @@ def test_images_divided_twice_in_an_npz(tmp_path, capsys, dtype):
 
 
 def test_digits_in_0_to_16_are_told_on_stderr(tmp_path, capsys):
-  spec = npz(tmp_path, train_images=IMAGES // 16, test_images=IMAGES // 16)
+  spec = npz(tmp_path, train_images=IMAGES // 16, test_images=(255 - IMAGES) // 16)
   assert data.load(spec).train.x.max() == 15
   lines = capsys.readouterr().err.splitlines()
   assert [line.partition(" images")[0] for line in lines] == [
-    f"{spec}: no value of the {part}" for part in ("train", "test")
+    f"warning: {spec}: no value of the {part}" for part in ("train", "test")
   ]
 
 

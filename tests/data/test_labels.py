@@ -43,7 +43,7 @@ def test_the_values_that_occur_are_the_classes(capsys, values, told):
   assert [order[i] for i in train] == values + values[::-1]
   assert [order[i] for i in test] == values[1:]
   assert train.dtype == test.dtype == I32
-  assert capsys.readouterr().err == f"set.npz: {told}; the classes are called by them.\n"
+  assert capsys.readouterr().err == f"warning: set.npz: {told}; the classes are called by them\n"
 
 
 def test_names_that_are_given(capsys):
@@ -54,7 +54,7 @@ def test_names_that_are_given(capsys):
   names, train, test = numbered([3, 1, 2, 1], [2, 3], abc)
   assert (names, train.tolist(), test.tolist()) == (abc, [2, 0, 1, 0], [1, 2])
   assert capsys.readouterr().err == (
-    "set.npz: its 3 labels 1, 2, 3 are numbered anew, 0..2; class_names are theirs in this order.\n"
+    "warning: set.npz: its 3 labels 1, 2, 3 are numbered anew, 0..2; class_names are theirs in this order\n"
   )
 
 
@@ -90,7 +90,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 4)).astype(np.uint8)
 
 def test_ids_in_an_npz(tmp_path, capsys):
   y = np.array([3, 1, 2, 1, 2, 3]) + 20_000_000
-  arrays = {"train_images": IMAGES, "train_labels": y, "test_images": IMAGES[:3], "test_labels": y[:3, None]}
+  arrays = {"train_images": IMAGES, "train_labels": y, "test_images": 255 - IMAGES[:3], "test_labels": y[:3, None]}
   np.savez(tmp_path / "ids.npz", **arrays)
   dataset = data.load(f"npz:{tmp_path / 'ids.npz'}")
   assert (dataset.task.outputs, dataset.task.names) == (3, ("20000001", "20000002", "20000003"))
@@ -104,13 +104,13 @@ def test_ids_in_an_npz(tmp_path, capsys):
 
 
 def test_labels_from_one_in_idx_files(tmp_path, capsys):
-  for part in ("train", "t10k"):
-    for name, array in (("images-idx3", IMAGES), ("labels-idx1", np.array([1, 2, 4, 4, 2, 1], np.uint8))):
+  for part, images in (("train", IMAGES), ("t10k", 255 - IMAGES)):
+    for name, array in (("images-idx3", images), ("labels-idx1", np.array([1, 2, 4, 4, 2, 1], np.uint8))):
       header = struct.pack(f">{array.ndim + 1}I", 0x800 + array.ndim, *array.shape)
       (tmp_path / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
   dataset = data.load(f"idx:{tmp_path}")
   assert dataset.task.names == ("1", "2", "4")
   assert dataset.test.y.tolist() == [0, 1, 2, 2, 1, 0]
   assert capsys.readouterr().err == (
-    f"{tmp_path}: its 3 labels 1, 2, 4 are numbered anew, 0..2; the classes are called by them.\n"
+    f"warning: {tmp_path}: its 3 labels 1, 2, 4 are numbered anew, 0..2; the classes are called by them\n"
   )

@@ -24,9 +24,10 @@ from sslx.tasks import TASKS
 from sslx.training import hooks, loop, optim
 from sslx.training.config import Config, steps_of_epoch, watched_rows
 from sslx.training.hooks import Hook, Row
+from sslx.training.masks import path_of
 from sslx.training.step import make_init, make_train_step, part_size, prepared
 from sslx.training.watch import Watch, joined, make_watch
-from sslx.types import ENCODER, Array, Modality, Params, Pretext, State, Task, TrainState
+from sslx.types import ENCODER, Array, Modality, Params, Pretext, State, Task, TrainState, UserError
 
 COLLAPSED = 0.1  # embedding_std (see `losses.spread`) below which a run is said to have collapsed
 
@@ -187,11 +188,27 @@ def plan(config: Config, dataset: Dataset, features: str, pretext: Pretext | Non
   assert config.batch_size
   assert config.steps
   batch_size = min(config.batch_size, len(data["x"]))
-  part_size(batch_size, config.accumulate)  # of a batch that fits the data: the run says no before it starts
+  part = part_size(batch_size, config.accumulate)  # of a batch that fits the data: the run says no before it starts
+  if part == 1:
+    _check_alone(config, pretext, {name: array[:1] for name, array in everything.items()}, dataset.modality)
   steps = config.steps
   tx = optimizer(pretext, config, steps, steps_of_epoch(len(data["x"]), batch_size))
   watched_y = None if y is None else np.asarray(y)[held]
   return Plan(meta, pretext, tx, dataset.modality, data, watched, watched_y, steps, batch_size)
+
+
+def _check_alone(config: Config, pretext: Pretext, batch: dict[str, Any], modality: Modality) -> None:
+  """Raises UserError where a batch of one example is nothing to learn from."""
+  _, state = jax.eval_shape(pretext.init, jax.random.key(0), prepared(batch, modality.prepare))
+  normalised = any(path_of(path).endswith("/var") for path, _ in jax.tree_util.tree_leaves_with_path(state))
+  reasons = ["holds the examples of a batch against each other"] if check(config.method).compares else []
+  reasons += ["is batch-normalised, by the mean and variance of the batch"] if normalised else []
+  if reasons:
+    parts = f" and --accumulate={config.accumulate}" if config.accumulate > 1 else ""
+    raise UserError(
+      f"--batch_size={config.batch_size}{parts}: leaves one example, and --method={config.method} {reasons[0]}: give "
+      "two at least, better 64."
+    )
 
 
 def log_every(steps: int) -> int:

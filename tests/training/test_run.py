@@ -216,3 +216,18 @@ def test_bfloat16_learns_about_the_same(toy):
     losses[precision] = rows[-1]["heldout_loss"]
   assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
   assert losses["bfloat16"] != losses["float32"]
+
+
+@pytest.mark.parametrize(
+  ("method", "given", "reason"),
+  [
+    ("simclr", {"batch_size": 1}, "--batch_size=1: leaves one example, and --method=simclr holds the examples"),
+    ("wta", {"batch_size": 1}, "--method=wta holds the examples of a batch against each other"),
+    ("vicreg", {"batch_size": 4, "accumulate": 4}, "--batch_size=4 and --accumulate=4: leaves one example"),
+    ("denoise", {"batch_size": 1}, "--method=denoise is batch-normalised"),  # SPEC is
+  ],
+)
+def test_a_batch_of_one_that_teaches_nothing_is_refused(method, given, reason, toy):
+  with pytest.raises(UserError, match=reason):
+    run.plan(Config(method=method, encoder=SPEC, **given), toy, "flatten")
+  assert run.plan(Config(method="denoise", encoder="conv:widths=4", batch_size=1), toy, "flatten").batch_size == 1

@@ -79,7 +79,9 @@ def load_dataset(spec: str) -> "Dataset":
   from sslx import data
 
   cli.positive("image_size", "in_memory_limit")
-  dataset = data.load(spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit)
+  dataset = data.load(
+    spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit, background=FLAGS.background, bits=FLAGS.bits
+  )
   return _small(dataset) if FLAGS.smoke else dataset
 
 

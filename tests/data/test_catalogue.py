@@ -276,30 +276,6 @@ def test_prepared_sets_that_do_not_fit(tmp_path):
     data.load("tfds:pets", str(tmp_path / "b"))
 
 
-def test_pictures_of_prepared_sets_are_composited_and_set_upright(tmp_path):
-  def generate(self):
-    image = Image.fromarray(np.full((4, 6), 9, np.uint8)).convert("LA")
-    image.putalpha(Image.fromarray(np.repeat(np.array([[0, 255]], np.uint8), [2, 4], axis=1).repeat(4, axis=0)))
-    exif = Image.Exif()
-    exif[0x0112] = 8  # orientation: the left side is below
-    for i in range(4):
-      file = io.BytesIO()
-      image.convert("RGBA").save(file, "PNG", **({"exif": exif} if self.turned else {}))
-      yield i, {"image": io.BytesIO(file.getvalue()), "id": i, "label": i % 2}
-
-  shape = {"image": tfds.features.Image(shape=(4, 6, 4)), "_generate_examples": generate}
-  prepare(tmp_path / "a", **shape, turned=False)
-  dataset = data.load("tfds:pets", str(tmp_path / "a"))
-  np.testing.assert_array_equal(dataset.train.x[0, 0, :, 0], [255, 255, 9, 9, 9, 9])
-  red = data.load("tfds:pets", str(tmp_path / "a"), background="red", in_memory_limit=0)
-  assert red.train.x[2][3, 0].tolist() == [255, 0, 0]
-  prepare(tmp_path / "b", **shape, turned=True)
-  with pytest.raises(UserError, match="vary in size; give --image_size"):
-    data.load("tfds:pets", str(tmp_path / "b"))
-  turned = data.load("tfds:pets", str(tmp_path / "b"), image_size=4).train.x[0, :, 0, 0]
-  np.testing.assert_array_equal(turned, [9, 9, 9, 255])  # the centre of 9 9 9 9 255 255
-
-
 def test_the_newest_version_and_the_configuration_are_found(tmp_path):
   prepare(tmp_path, VERSION=tfds.core.Version("2.0.0"), splits=("train",))
   prepare(tmp_path, VERSION=tfds.core.Version("10.0.0"))

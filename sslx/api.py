@@ -62,11 +62,20 @@ class Classifier(NamedTuple):
     return f"Classifier({self.mode}, {len(self.rows)} labels, {trainable:,} of {total:,} parameters trained)"
 
 
-def load_data(name: str, data_dir: str | os.PathLike[str] | None = None, image_size: int | None = None) -> Dataset:
+def load_data(
+  name: str,
+  data_dir: str | os.PathLike[str] | None = None,
+  image_size: int | None = None,
+  *,
+  background: str = "white",
+  bits: int = 16,
+) -> Dataset:
   """A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME; see `sslx.data.load`."""
   from sslx import data
 
-  return data.load(name, None if data_dir is None else os.fspath(data_dir), image_size)
+  return data.load(
+    name, None if data_dir is None else os.fspath(data_dir), image_size, background=background, bits=bits
+  )
 
 
 def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: Any) -> Run:

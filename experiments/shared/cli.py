@@ -59,6 +59,12 @@ flags.DEFINE_string(
   "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
 flags.DEFINE_integer("image_size", None, "Resize images to this many pixels a side (folder: and tfds: sets).")
+flags.DEFINE_string(
+  "background", "white", "Colour behind transparent pictures (folder: and tfds: sets): a name, or #rrggbb."
+)
+flags.DEFINE_integer(
+  "bits", 16, "How many of their 16 bits grey images really use, 8 to 16: 12 where their values end at 4095."
+)
 flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which the training split is held in memory.")
 flags.DEFINE_bool(
   "online_knn",

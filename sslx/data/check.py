@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from sslx.data.duplicates import duplicates
 from sslx.data.types import Dataset, Split
+from sslx.data.warn import warn
 from sslx.types import UserError
 
 Splits = Mapping[str, Split]
@@ -16,6 +18,8 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
   Raises:
     UserError: an empty split, counts of examples and targets that differ, or what is against the rules of its modality
       (`images`) or task (`classes`).
+
+  Test examples that equal training examples are told on stderr.
   """
   splits = {"train": dataset.train, "test": dataset.test}
   everything = splits if dataset.unlabeled is None else {**splits, "unlabeled": dataset.unlabeled}
@@ -38,6 +42,7 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
       )
   if dataset.task.name in TASK_RULES:
     TASK_RULES[dataset.task.name](dataset)
+  _tell_duplicates(dataset)
   return dataset
 
 
@@ -73,6 +78,21 @@ def classes(dataset: Dataset) -> None:
   unknown = np.setdiff1d(test, train)
   if unknown.size:
     raise UserError(f"{name}: test class {dataset.task.names[unknown[0]]!r} never occurs in the training split")
+
+
+def _tell_duplicates(dataset: Dataset) -> None:
+  twins = duplicates(dataset.train, dataset.test)
+  if twins:
+    test, train = dataset.test.files, dataset.train.files
+    shown = [
+      f"{test[row] if test else f'test example {row}'} = {train[twin] if train else f'training example {twin}'}"
+      for row, twin in twins[:2]
+    ]
+    warn(
+      dataset.name,
+      f"{len(twins)} of {len(dataset.test)} test examples have the same values as training examples, and say nothing "
+      "of new ones: " + ", ".join(shown),
+    )
 
 
 MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {"image": images}

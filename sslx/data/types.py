@@ -100,6 +100,8 @@ class Split:
 
   x: Rows
   y: np.ndarray | None
+  files: Sequence[str] | None = None
+  """Of the examples, where each is a file of its own."""
 
   def __len__(self) -> int:
     return len(self.x)
@@ -174,3 +176,5 @@ class Request:
   data_dir: str  # absolute; where prepared sets live
   image_size: int | None
   in_memory_limit: int  # bytes of decoded images above which a split stays lazy
+  background: tuple[int, int, int] = (255, 255, 255)  # red, green, blue that show through transparent pictures
+  bits: int = 16  # that images of sixteen bits really use

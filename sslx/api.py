@@ -33,7 +33,7 @@ from sslx.evaluation.modes import check_modes
 from sslx.evaluation.recipe import Recipe
 from sslx.pretext import check
 from sslx.report import figures, records
-from sslx.training import hooks, loop
+from sslx.training import hooks, length, loop
 from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
@@ -62,11 +62,20 @@ class Classifier(NamedTuple):
     return f"Classifier({self.mode}, {len(self.rows)} labels, {trainable:,} of {total:,} parameters trained)"
 
 
-def load_data(name: str, data_dir: str | os.PathLike[str] | None = None, image_size: int | None = None) -> Dataset:
+def load_data(
+  name: str,
+  data_dir: str | os.PathLike[str] | None = None,
+  image_size: int | None = None,
+  *,
+  background: str = "white",
+  bits: int = 16,
+) -> Dataset:
   """A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME; see `sslx.data.load`."""
   from sslx import data
 
-  return data.load(name, None if data_dir is None else os.fspath(data_dir), image_size)
+  return data.load(
+    name, None if data_dir is None else os.fspath(data_dir), image_size, background=background, bits=bits
+  )
 
 
 def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: Any) -> Run:
@@ -93,6 +102,8 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
   history: list[dict[str, float]] = []
   stopped: list[TrainState] = []
   log_every = max(1, min(50, plan.steps // 40))  # a curve even of a short run
+  if progress:
+    print(f"{method}: {length.told(plan.steps, plan.batch_size, len(plan.data['x']))}", file=sys.stderr)
   try:
     with shown(f"pretraining {method}" if progress else None, plan.steps) as bar:
       beside = [hooks.log_to(history.append), hooks.save_to(stopped.append, math.inf), hooks.showing(bar, 0)]
@@ -100,6 +111,9 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
   except loop.Interrupted as reason:
     ts = stopped[-1]
     print(f"{reason}; this is the run so far.", file=sys.stderr)
+  if progress:
+    for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
+      print(f"{method}: {doubt}", file=sys.stderr)
   return Run(plan.meta, plan.pretext, ts, history)
 
 

@@ -195,6 +195,7 @@ BAD = {
   "no epochs": (lambda m, d: sslx.pretrain("denoise", d, epochs=0), "epochs=0: must be positive"),
   "negative batch": (lambda m, d: sslx.pretrain("denoise", d, batch_size=-1), "batch_size=-1: must be positive"),
   "rate": (lambda m, d: sslx.pretrain("denoise", d, learning_rate=float("nan")), "learning_rate=nan: must be positive"),
+  "no such colour": (lambda m, d: sslx.load_data("mnist", background="whit"), "--background=whit"),
   "no such data": (lambda m, d: sslx.load_data("mnst"), "mnist"),
   "no such folder": (lambda m, d: sslx.load("/nowhere"), "/nowhere: no such folder"),
   "labels of no class": (lambda m, d: sslx.classify(m, d, 2), "labels=2: .*3 classes"),

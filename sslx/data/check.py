@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from sslx.data.duplicates import duplicates
 from sslx.data.types import Dataset, LazyArray, Rows, Split
 from sslx.data.warn import warn
 from sslx.types import UserError
@@ -19,7 +20,7 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
     UserError: what is no Dataset of arrays, an empty split, counts of examples and targets that differ, or what is
       against the rules of its modality (`images`) or task (`classes`).
 
-  Images that are nearly black are told on stderr.
+  Images that are nearly black, and test examples that equal training examples, are told on stderr.
   """
   if not isinstance(dataset, Dataset):
     raise UserError(f"data: expected a Dataset, as of sslx.load_data, not {type(dataset).__name__}")
@@ -52,6 +53,7 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
   if dataset.task.name in TASK_RULES:
     TASK_RULES[dataset.task.name](dataset)
   _tell_dark(dataset)
+  _tell_duplicates(dataset)
   return dataset
 
 
@@ -131,6 +133,21 @@ def _tell_dark(dataset: Dataset) -> None:
         f"no value of the {part} images is above {top}, where 255 is white: all is nearly black; multiply them by "
         f"{255 // top} if {top} is to be white",
       )
+
+
+def _tell_duplicates(dataset: Dataset) -> None:
+  twins = duplicates(dataset.train, dataset.test)
+  if twins:
+    test, train = dataset.test.files, dataset.train.files
+    shown = [
+      f"{test[row] if test else f'test example {row}'} = {train[twin] if train else f'training example {twin}'}"
+      for row, twin in twins[:2]
+    ]
+    warn(
+      dataset.name,
+      f"{len(twins)} of {len(dataset.test)} test examples have the same values as training examples, and say nothing "
+      "of new ones: " + ", ".join(shown),
+    )
 
 
 MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {"image": images}

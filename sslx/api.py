@@ -67,15 +67,15 @@ def load_data(
   data_dir: str | os.PathLike[str] | None = None,
   image_size: int | None = None,
   *,
+  in_memory_limit: int = 2 << 30,
   background: str = "white",
   bits: int = 16,
 ) -> Dataset:
   """A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME; see `sslx.data.load`."""
   from sslx import data
 
-  return data.load(
-    name, None if data_dir is None else os.fspath(data_dir), image_size, background=background, bits=bits
-  )
+  folder = None if data_dir is None else os.fspath(data_dir)
+  return data.load(name, folder, image_size, in_memory_limit, background=background, bits=bits)
 
 
 def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: Any) -> Run:

@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import sslx
 from sslx import data
 from sslx.data.idx import read_idx
 from sslx.types import UserError
@@ -199,6 +200,14 @@ def test_gigabytes_of_zeros_in_an_npz_are_not_unpacked(tmp_path):
     f"{path}: train_images of shape [48, 1024, 1024] takes 50331648 bytes, more than --in_memory_limit=1048576; an "
     ".npz is held in memory: raise the limit, or save the images as files and give folder:DIR"
   )
+
+
+def test_the_limit_is_an_argument_in_python(tmp_path):
+  np.savez(tmp_path / "x.npz", **ARRAYS)
+  spec = f"npz:{tmp_path / 'x.npz'}"
+  assert len(sslx.load_data(spec, in_memory_limit=36).train) == 4
+  with pytest.raises(UserError, match="takes 36 bytes, more than --in_memory_limit=35"):
+    sslx.load_data(spec, in_memory_limit=35)
 
 
 def test_the_limit_is_on_decoded_images(tmp_path):

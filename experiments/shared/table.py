@@ -161,7 +161,7 @@ def run_modes(
       "reads": kind.reads, "trains_encoder": kind.trains_encoder,
       "task": bench.task.name, "score": score._asdict(), **{f"test_{name}": value for name, value in scores.items()},
       "parameters_total": predictor.total, "parameters_trainable": predictor.trainable, "seconds": seconds,
-      "chosen": predictor.head.chosen, "seed": bench.seed, "settings": settings, **more(outputs), **shared,
+      "test_examples": len(dataset.test), "chosen": predictor.head.chosen, "seed": bench.seed, "settings": settings, **more(outputs), **shared,
     }  # fmt: skip
     records.append_row(results, row)
   timings["testing"] = timings.get("testing", 0) + time.monotonic() - begin

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sslx.report import statistics
-from sslx.report.statistics import KEYS, RIGHT_ANSWERS, Entry
+from sslx.report.intervals import RIGHT_ANSWERS, WIDENED
+from sslx.report.statistics import KEYS, Entry
 from sslx.types import Score
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
 def results_note(score: Score = RIGHT_ANSWERS) -> str:
   """What the numbers of a table of results are."""
   unit = f", in {score.difference}" if score.difference else ""
+  widened = f" {WIDENED}" if score == RIGHT_ANSWERS else ""
   return (
     f"Test {score.name}: mean ± sample standard deviation over labelled subsets (seeds). Difference: paired by subset, "
-    f"with its 95% interval by Student's t{unit}.{direction(score)}"
+    f"with its 95% interval by Student's t{unit}.{widened}{direction(score)}"
   )
 
 
@@ -200,8 +202,8 @@ def difference_text(entry: Entry) -> str:
 
 def _marked(entry: Entry) -> str:
   arrow = ""
-  if entry.low is not None and entry.high is not None and entry.method != "none":
-    arrow = " ↑" if entry.low > 0 else " ↓" if entry.high < 0 else ""
+  if entry.judgement in ("better", "worse") and entry.method != "none":
+    arrow = " ↑" if (entry.judgement == "better") == entry.score.higher_is_better else " ↓"  # as numbers go
   return score_text(entry) + arrow
 
 

@@ -26,6 +26,7 @@ def test_low_label_writes_rows_figures_and_a_report(low_label_run, toy_npz):
     assert 0 <= row["test_accuracy"] <= 1
     assert row["test_accuracy"] * 90 == pytest.approx(round(row["test_accuracy"] * 90))
     assert row["score"]["name"] == "accuracy"
+    assert row["test_examples"] == 90
     assert row["dataset"] == toy_npz
     assert {"git", "versions", "device", "flags", "seconds", "chosen", "encoder", "method", "task"} <= row.keys()
   pictures = {p.stem for p in (run / "figures").glob("*.png")}

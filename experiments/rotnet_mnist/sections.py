@@ -236,7 +236,7 @@ def tuned(shared: Shared) -> Section:
 
   names = nn.build(notebook.ENCODER).block_names
   modes = check_modes((*FLAGS.modes, "scratch"), names)
-  modes = (*controls(modes), *modes)
+  modes = (*controls(modes, shared.parts.rest), *modes)
   labelled = table.draw(shared.parts.rest)
   rows: list[Row] = []
   outputs: Mapping[Case, np.ndarray] = {}

@@ -32,6 +32,8 @@ class Place(NamedTuple):
   """Checksum of the training and test labels."""
   validation: str
   score: Score
+  subset: str = "balanced"
+  """How the labels were drawn."""
 
 
 class Gathered(NamedTuple):
@@ -80,7 +82,7 @@ def without_smoke(runs: Mapping[Path, list[Row]]) -> dict[Path, list[Row]]:
 
 def settings_of(row: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
   """What a row's predictor was trained and tested with; a row that is older than a setting has its default."""
-  return {**json.loads(json.dumps(dict(defaults))), **row.get("settings", {})}
+  return {"subset": "balanced", **json.loads(json.dumps(dict(defaults))), **row.get("settings", {})}
 
 
 def families(rows: Sequence[Row], defaults: Mapping[str, Any]) -> list[list[Row]]:
@@ -132,9 +134,9 @@ def lines(folder: Path, run: Path, rows: Sequence[Row], defaults: Mapping[str, A
       if leaderboard.mark(entry):  # whichever method's run it is from
         method = ""
       if entry.reads == "raw" and not entry.trains_encoder:
-        entry, features = entry._replace(encoder=""), "pixels"
+        entry, features = entry._replace(encoder=""), "" if entry.mode == "majority" else "pixels"
       commits = ", ".join(dict.fromkeys(str(row["git"]) for row in same if row.get("git")))
-      place = Place(entry.dataset, entry.labels, crc, validation, entry.score)
+      place = Place(entry.dataset, entry.labels, crc, validation, entry.score, settings["subset"])
       made.append((place, Ranked(entry, method, features, name, link, str(last.get("command", "")), commits, date)))
   return made
 
@@ -159,7 +161,7 @@ def boards(placed: Iterable[tuple[Place, Ranked]]) -> list[Board]:
     key = same if leaderboard.mark(entry) else (len(table), line.run)
     first = table.get(key)
     table[key] = first._replace(more=first.more + (line.run != first.run)) if first else line
-  order = sorted(tables, key=lambda p: (p.dataset, p.labels, p.validation, str(p.crc), p.score.name))
+  order = sorted(tables, key=lambda p: (p.dataset, p.labels, p.subset, p.validation, str(p.crc), p.score.name))
   return [Board(*_titled(place, tables), list(tables[place].values())) for place in order]
 
 
@@ -167,13 +169,15 @@ def _titled(place: Place, places: Iterable[Place]) -> tuple[str, str]:
   """(title, note) of a board among the others."""
   alike = [other for other in places if other[:2] == place[:2]]
   title = f"{place.dataset}, {statistics.labels_text(place.labels)}"
+  title += "" if place.subset == "balanced" else f", --subset={place.subset}"
   title += "" if place.validation == "cv" else f", --validation={place.validation}"
   title += f", {place.score.name}" if len({other.score for other in alike}) > 1 else ""
   split = "unknown" if place.crc is None else f"{place.crc:08x}"
   title += f", split {split}" if len({other.crc for other in alike}) > 1 else ""
-  if len({other[:4] for other in alike}) == 1:
+  if len({other._replace(score=place.score) for other in alike}) == 1:
     return title, ""
+  drawn = f"--subset={place.subset}, --validation={place.validation}"
   return title, (
-    f"Checksum of the training and test labels: {split}; --validation={place.validation}. Rows of {place.dataset} with "
-    "as many labels but other splits or another validation are in a table of their own: not comparable."
+    f"Checksum of the training and test labels: {split}; {drawn}. Rows of {place.dataset} with as many labels but other "
+    "splits, another draw of the labels or another validation are in a table of their own: not comparable."
   )

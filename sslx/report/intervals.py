@@ -43,8 +43,9 @@ def difference_interval(
     score: what the scores are. Of other scores than shares of right answers the spread over test examples is not known.
   """
   low, high = t_interval(differences)
-  few = test_examples is not None and (len(differences) < FEW_PAIRS or test_examples < FEW_EXAMPLES)
-  if low is None or high is None or not few or score != RIGHT_ANSWERS:
+  if low is None or high is None or test_examples is None or score != RIGHT_ANSWERS:
+    return low, high
+  if len(differences) >= FEW_PAIRS and test_examples >= FEW_EXAMPLES:
     return low, high
   middle, variance = float(np.mean(differences)), sum(share_variance(p, test_examples) for p in means)
   half = float(np.sqrt(((high - low) / 2) ** 2 + 1.96**2 * variance))

@@ -54,8 +54,11 @@ def section(run: Path) -> str:
     raise UserError(
       f"{run}: no rows in its results.jsonl; name a directory of experiments.low_label, probe, compare or its kin."
     )
-  by_features = {row["features"]: row["settings"] for row in rows}  # those of the last run, if settings were changed
-  return "\n".join(_table([row for row in rows if row["settings"] == settings]) for settings in by_features.values())
+  settings = [{"subset": "balanced", **row["settings"]} for row in rows]  # which an older row does not say
+  by_features = {row["features"]: made for row, made in zip(rows, settings, strict=True)}  # the last run's, if changed
+  return "\n".join(
+    _table([row for row, made in zip(rows, settings, strict=True) if made == last]) for last in by_features.values()
+  )
 
 
 def _title(run: Path, rows: Sequence[Row]) -> str:

@@ -154,9 +154,9 @@ def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
   """One line a method at one number of labels, a column a mode: `86.3 ± 1.0`.
 
   An arrow says that the 95% interval of the difference to the baseline, paired by subset, lies above (↑) or below (↓)
-  zero. Entries of the method "none" are the references: raw pixels and the random encoder stand in the column of the
-  frozen encoders, scratch in that of `full`, from which they differ in nothing but the pretraining. Of several data
-  sets, each has columns of its own: `digits frozen`.
+  zero. Entries of the method "none" are the references: the most frequent class, raw pixels and the random encoder
+  stand in the column of the frozen encoders, scratch in that of `full`, from which they differ in nothing but the
+  pretraining. Of several data sets, each has columns of its own: `digits frozen`.
   """
   entries = [entry for entry in summary if entry.labels == labels]
   several = "dataset" in statistics.varying(summary)
@@ -172,6 +172,7 @@ def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
     name, mode = entry.method, entry.mode
     if name == "none":
       name = "raw pixels" if entry.reads == "raw" else "no pretraining"
+      name = "most frequent class" if mode == "majority" else name
       mode = "full" if mode == entry.baseline else mode.partition("+")[2] or "frozen"
     lines.setdefault(name, {})[column(entry, mode)] = _marked(entry)
   return Cells(["method", *modes], [[name, *(line.get(mode, "") for mode in modes)] for name, line in lines.items()])

@@ -19,12 +19,13 @@ def summary_of(**accuracies):
 
 def test_methods_cells_put_the_references_where_they_belong():
   summary = summary_of(
-    none_raw=[0.5] * 3, none_random=[0.6] * 3, none_scratch=[0.7, 0.71, 0.72], a_frozen=[0.8, 0.81, 0.82],
-    a_full=[0.6, 0.61, 0.62], b_frozen=[0.7, 0.81, 0.71],
+    none_majority=[0.3] * 3, none_raw=[0.5] * 3, none_random=[0.6] * 3, none_scratch=[0.7, 0.71, 0.72],
+    a_frozen=[0.8, 0.81, 0.82], a_full=[0.6, 0.61, 0.62], b_frozen=[0.7, 0.81, 0.71],
   )  # fmt: skip
   headers, lines = report.methods_cells(summary, 100)
   assert headers == ["method", "frozen", "full"]
   assert lines == [
+    ["most frequent class", "30.0 ± 0.0", ""],
     ["raw pixels", "50.0 ± 0.0", ""],
     ["no pretraining", "60.0 ± 0.0", "71.0 ± 1.0"],
     ["a", "81.0 ± 1.0 ↑", "61.0 ± 1.0 ↓"],

@@ -34,7 +34,8 @@ def test_ranking_pairs_by_subset():
   assert by_name["c"].level
   words = readings.reading("m, 10 labels", [best, *sorted((second, third), key=lambda one: one.name)])
   assert words == (
-    "m, 10 labels: b is the best, 70.0%; no measurable difference to a (-10.0 [-23.1, +3.1]), c (-10.0 [-110.2, +90.2])."
+    "m, 10 labels: b is the best, 70.0%; no measurable difference to a (-10.0 [-23.1, +3.1]), "
+    "c (-10.0 [-110.2, +90.2])."
   )
 
 

@@ -81,7 +81,8 @@ def test_of_two_subsets_that_differ_equally_nothing_is_claimed():
   given = rows(scratch=[0.7, 0.8], frozen=[0.811, 0.911])
   (sentence, *_) = report.verdict(report.summarise(given))
   assert sentence == (
-    "frozen: +11.1 points over scratch at 100 labels, 95% CI [+11.1, +11.1], on 2 labelled subsets: too few, so no claim."
+    "frozen: +11.1 points over scratch at 100 labels, 95% CI [+11.1, +11.1], on 2 labelled subsets: too few, so no "
+    "claim."
   )
   (sentence, *_, small) = report.verdict(report.summarise(on_images(60, given)))
   half = 196 * np.sqrt((0.861 * 0.139 + 0.75 * 0.25) / 60)

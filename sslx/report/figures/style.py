@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Okabe & Ito, "Color Universal Design", 2008: told apart by colour-blind eyes. Greys for what learnt nothing.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 GREYS = {
+  "majority": ("#E4E4E4", "#B0B0B0"),
   "raw": ("#D0D0D0", "#909090"),
   "random": ("#A0A0A0", "#707070"),
   "scratch": ("#606060", "#202020"),

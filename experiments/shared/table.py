@@ -117,7 +117,7 @@ def run_modes(
   from sslx.evaluation import evaluate
   from sslx.evaluation.bench import Case
   from sslx.evaluation.modes import mode
-  from sslx.report import records
+  from sslx.report import checks, records
 
   results, dataset, labelled = line.directory / "results.jsonl", bench.dataset, bench.labelled
   targets = dataset.train.targets(), dataset.test.targets()
@@ -138,9 +138,16 @@ def run_modes(
 
   def known_rows() -> dict[Case, Row]:
     wanted = {"experiment": line.experiment, "dataset": dataset.name, **names}
-    rows = [upgraded(row) for row in records.read_rows(results)]
-    rows = [row for row in rows if all(row.get(k) == v for k, v in wanted.items()) and settings_of(row) == settings]
-    return {Case(row["mode"], row["labels"], row["subset_seed"]): row for row in rows}
+    known = {}
+    for number, saved in checks.numbered_results(results):
+      try:
+        row = upgraded(saved)
+        fits = all(row.get(k) == v for k, v in wanted.items()) and settings_of(row) == settings
+      except (UserError, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise UserError(f"{results}: line {number} is not sound ({error}); remove or mend that line") from error
+      if fits:
+        known[Case(row["mode"], row["labels"], row["subset_seed"])] = row
+    return known
 
   known = known_rows()
   missing = [case for case in cases if case not in known]

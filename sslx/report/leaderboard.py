@@ -130,10 +130,11 @@ def note(scores: Iterable[Score]) -> str:
   names = ", ".join(score.name for score in scores)
   units = " or ".join(statistics.unique(score.difference for score in scores if score.difference))
   directions = "".join(map(tables.direction, scores))
+  units = f", in {units}" if units else ""
   widened = f" {WIDENED}" if RIGHT_ANSWERS in scores else ""
   return (
     f"Test {names}: mean ± sample standard deviation over n labelled subsets.{directions} Difference: to the same "
-    f"run's own scratch, paired by subset, with its 95% interval by Student's t{f', in {units}' if units else ''}.{widened} "
+    f"run's own scratch, paired by subset, with its 95% interval by Student's t{units}.{widened} "
     "Seconds: of training on the labels, mean over subsets. Date: when the run's results.jsonl was last written. The "
     "first of many lines is partly luck: an interval does not cover the seed of pretraining, and is unadjusted for the "
     "number of comparisons."

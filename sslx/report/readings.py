@@ -92,7 +92,8 @@ def note(score: Score = RIGHT_ANSWERS) -> str:
   return (
     f"No measurable difference: the 95% interval of the difference to the best{unit} includes zero. It is paired by "
     f"label subset; where all labels are used there is one training of each, and {drawing}. With no claim: it leaves "
-    f"zero out, but on fewer than {FEWEST_PAIRS} label subsets. The best is the best of this table, so its lead is flattered a little; intervals are not adjusted for the number of comparisons."
+    f"zero out, but on fewer than {FEWEST_PAIRS} label subsets. The best is the best of this table, so its lead is "
+    "flattered a little; intervals are not adjusted for the number of comparisons."
   )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sslx.report import checks
 from sslx.report.intervals import FEWEST_PAIRS, RIGHT_ANSWERS, difference_interval
 from sslx.report.records import Row
 from sslx.types import Score, UserError
@@ -167,8 +168,10 @@ def goodness(score: Score, value: float) -> float:
 
 
 def outcome(score: Score, low: float, high: float, pairs: int) -> str:
-  """ "better", "worse" or "level", by the 95% interval of a difference over so many pairs; "unclaimed" where the interval
-  leaves zero out but the pairs are fewer than FEWEST_PAIRS: two subsets may differ alike by chance.
+  """ "better", "worse" or "level", by the 95% interval of a difference over so many pairs.
+
+  "unclaimed" where the interval leaves zero out, but the pairs are fewer than FEWEST_PAIRS: two subsets may differ
+  alike by chance.
   """
   if low <= 0 <= high:
     return "level"
@@ -187,11 +190,15 @@ def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> l
   the same dataset, labels and encoder, and of the same method where there is one.
 
   Raises:
-    UserError: a row without mode, labels, subset_seed or a finite score, or rows of different scores.
+    UserError: a row without mode, labels, subset_seed or a finite score, or with an entry of a wrong type, or rows of
+      different scores.
   """
   groups: dict[tuple, dict[int, Mapping[str, Any]]] = {}
   score: Score | None = None
   for place, row in enumerate(rows, 1):
+    name = checks.result_fault(row, ("mode", "labels", "subset_seed"))
+    if name is not None:
+      raise UserError(f"results row {place}: {name} is missing or not sound; was it written by another program?")
     other = score_of(row)
     score = score or other
     if other != score:
@@ -199,9 +206,6 @@ def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> l
         f"results row {place}: its score is {heading(other)}, that of the rows before it {heading(score)}; summarise "
         "the rows of each score by themselves."
       )
-    for name in ("mode", "labels", "subset_seed", f"test_{score.name}"):
-      if row.get(name) is None or row[name] != row[name]:
-        raise UserError(f"results row {place}: {name} is missing; was it written by another program?")
     key = tuple(row.get(name, "") for name in KEYS)
     groups.setdefault(key, {})[row["subset_seed"]] = row
   families = unique(key[:3] for key in groups)

@@ -49,6 +49,31 @@ def test_the_same_command_again_trains_nothing(low_label_run, toy_npz, capsys):
   assert "frozen" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+  ("entry", "value", "said"),
+  [
+    ("labels", "ten", "has no sound labels"), ("test_accuracy", [0.5], "has no sound test_accuracy"),
+    ("score", {"name": 5}, "has no sound score"), ("pretraining", {"hp": 7}, "is not sound"),
+    ("settings", {"learning_rates": 5}, "is not sound"),
+  ],
+)  # fmt: skip
+def test_a_damaged_row_is_named_and_nothing_is_trained(low_label_run, toy_npz, capsys, entry, value, said):
+  out, run = low_label_run
+  path = run / "results.jsonl"
+  before = path.read_text()
+  first, *rest = before.splitlines()
+  damaged = "\n".join([first, json.dumps({**json.loads(first), entry: value}), *rest]) + "\n"
+  path.write_text(damaged)
+  try:
+    assert call("low_label", f"--dataset={toy_npz}", f"--out={out}", *TINY, "--labels=12,24,48") == 1
+    assert path.read_text() == damaged
+  finally:
+    path.write_text(before)
+  error = capsys.readouterr().err.splitlines()[-1]
+  assert error.startswith(f"error: {path}: line 2 {said}")
+  assert error.endswith("remove or mend that line")
+
+
 def test_another_mode_or_count_reuses_the_pretraining(low_label_run, toy_npz):
   out, run = low_label_run
   saved = (run / "checkpoints").stat().st_mtime_ns

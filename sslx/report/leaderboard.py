@@ -146,7 +146,7 @@ def _cells(line: Ranked) -> list[Cell]:
   entry = line.entry
   counts = (entry.parameters_trainable, entry.parameters_total)
   return [
-    *map(Cell, (line.method, entry.mode, entry.encoder, line.features)),
+    *map(Cell, map(tables.shortened, (line.method, entry.mode, entry.encoder, line.features))),
     Cell(tables.score_text(entry), entry.mean),
     Cell(str(entry.n), entry.n),
     Cell(tables.difference_text(entry), entry.difference),

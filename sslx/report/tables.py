@@ -29,7 +29,15 @@ class Table(NamedTuple):
   note: str = ""
 
 
+LONGEST = 120  # letters of a name
 PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
+
+
+def shortened(name: Any, limit: int = LONGEST) -> str:
+  """A name of at most `limit` letters: the middle of a longer one is left out, as long names differ at their ends."""
+  name = str(name)
+  left = (limit - 1) // 2
+  return name if len(name) <= limit else f"{name[:left]}…{name[left + 1 - limit:]}"
 
 
 def results_note(score: Score = RIGHT_ANSWERS) -> str:
@@ -132,7 +140,7 @@ def results_cells(summary: Sequence[Entry]) -> Cells:
   rows = []
   for entry in summary:
     seconds = "" if entry.seconds is None else f"{entry.seconds:.1f}"
-    what = [*(str(getattr(entry, name)) for name in names), f"{entry.labels:,}", str(entry.mode)]
+    what = [*(shortened(getattr(entry, name)) for name in names), f"{entry.labels:,}", shortened(entry.mode)]
     rows.append([*what, score_text(entry), difference_text(entry), str(entry.n), seconds])
   return Cells(headers, rows)
 
@@ -147,7 +155,7 @@ def parameters_cells(summary: Sequence[Entry]) -> Cells:
     counts = ["" if count is None else f"{count:,}" for count in (total, trainable, entry.parameters_frozen)]
     rows.append([*(str(getattr(entry, name)) for name in names), str(entry.mode), *counts, share])
   headers = [*names, "mode", "total", "trainable", "frozen", "trainable share"]
-  return Cells(headers, [list(row) for row in statistics.unique(map(tuple, rows))])
+  return Cells(headers, [list(map(shortened, row)) for row in statistics.unique(map(tuple, rows))])
 
 
 def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
@@ -175,7 +183,8 @@ def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
       name = "most frequent class" if mode == "majority" else name
       mode = "full" if mode == entry.baseline else mode.partition("+")[2] or "frozen"
     lines.setdefault(name, {})[column(entry, mode)] = _marked(entry)
-  return Cells(["method", *modes], [[name, *(line.get(mode, "") for mode in modes)] for name, line in lines.items()])
+  cells = [[shortened(name), *(line.get(mode, "") for mode in modes)] for name, line in lines.items()]
+  return Cells(["method", *map(shortened, modes)], cells)
 
 
 def curve_cells(summary: Sequence[Entry]) -> Cells:
@@ -184,7 +193,7 @@ def curve_cells(summary: Sequence[Entry]) -> Cells:
   cells = {(statistics.name_of(entry, summary), entry.labels): _marked(entry) for entry in summary}
   names = statistics.unique(name for name, _ in cells)
   headers = ["mode", *(f"{count:,} labels" for count in counts)]
-  return Cells(headers, [[name, *(cells.get((name, count), "") for count in counts)] for name in names])
+  return Cells(headers, [[shortened(name), *(cells.get((name, count), "") for count in counts)] for name in names])
 
 
 def score_text(entry: Entry) -> str:
@@ -211,5 +220,5 @@ def _marked(entry: Entry) -> str:
 def _shared(summary: Sequence[Entry]) -> str:
   """` (simclr, mnist)`: what the entries have in common."""
   shared = [key for key in KEYS[:3] if key not in statistics.varying(summary)] if summary else []
-  names = [str(getattr(summary[0], key)) for key in shared if getattr(summary[0], key)]
+  names = [shortened(getattr(summary[0], key)) for key in shared if getattr(summary[0], key)]
   return f" ({', '.join(names)})" if names else ""

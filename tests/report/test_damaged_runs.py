@@ -22,7 +22,7 @@ SOUND = {
   | {"seed": 0}, "settings": {"features": "flatten", "validation": "cv", "subset": "balanced", "labels_crc32": 7},
 }  # fmt: skip
 INSIDE = ("score", "pretraining", "settings")  # mappings whose entries are replaced, too
-VALUES = (None, "text", "NaN", 7, [1], {"a": [1]}, 10**30, float("nan"))
+VALUES = (None, "text", "NaN", 7, [1], {"a": [1]}, 10**400, float("nan"))
 
 
 def replaced(given, name):

@@ -37,7 +37,7 @@ def shortened(name: Any, limit: int = LONGEST) -> str:
   """A name of at most `limit` letters: the middle of a longer one is left out, as long names differ at their ends."""
   name = str(name)
   left = (limit - 1) // 2
-  return name if len(name) <= limit else f"{name[:left]}…{name[left + 1 - limit:]}"
+  return name if len(name) <= limit else f"{name[:left]}…{name[left + 1 - limit :]}"
 
 
 def results_note(score: Score = RIGHT_ANSWERS) -> str:

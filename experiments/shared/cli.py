@@ -22,7 +22,7 @@ from absl import flags
 from sslx import options
 from sslx.evaluation.recipe import Recipe
 from sslx.training.config import SMOKE_STEPS, Config
-from sslx.types import UserError
+from sslx.types import Subset, UserError
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
@@ -84,6 +84,11 @@ flags.DEFINE_string("checkpoint", None, "Run directory or checkpoint that an exp
 flags.DEFINE_list("modes", ["scratch", "frozen", "last:1", "full"], "What to compare, besides raw and random.")
 flags.DEFINE_list("labels", ["100"], "Numbers of labels, such as 100,600,1000 or 1%,10%; all for every label.")
 flags.DEFINE_integer("seeds", 5, "Number of label subsets.")
+flags.DEFINE_enum(
+  "subset", "balanced", typing.get_args(Subset),
+  "How labels are drawn: balanced (every class alike, as far as it goes), or stratified (each class in proportion to "
+  "its frequency, at least one of each).",
+)  # fmt: skip
 flags.DEFINE_string(
   "validation", "cv", "Where hyper-parameters are chosen: cv (inside the labelled subset) or heldout:N (N more labels)."
 )

@@ -100,7 +100,7 @@ def write_report(
   timings["report"] = time.monotonic() - begin
   for shown in tables:
     console.print(report.rich_table(shown._replace(note="")))
-  sentences = [*lead.sentences, *verdicts.values()]
+  sentences = [*lead.sentences, *verdicts.values(), *report.small_tests(summary)]
   for sentence in [*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences]:
     print(sentence)
   texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in tables]

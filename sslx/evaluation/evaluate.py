@@ -37,7 +37,8 @@ def evaluate(bench: Bench, cases: Sequence[Case]) -> dict[Case, Scored]:
 
 
 def train(bench: Bench, cases: Sequence[Case]) -> dict[Case, Trained]:
-  """Trains every case. Reads targets of the subsets (and of labelled.heldout) only, and nothing of the test split.
+  """Trains every case. Reads targets of the subsets (and of labelled.heldout) only, but for the mode majority, which
+  is told the most frequent class, and nothing of the test split.
 
   The scratch encoder is drawn anew for each subset. All modes whose answer is an encoder with a linear head have the
   same number of parameters: asserted.

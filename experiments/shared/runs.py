@@ -142,7 +142,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   from sslx.types import ENCODER
 
   begin, plan, checkpoints = time.monotonic(), job.plan, job.directory / "checkpoints"
-  restored = checkpoint.restore(checkpoints, run.shapes(plan))
+  restored = checkpoint.restore(checkpoints, run.shapes(plan), set_aside=True)
   ts = restored or run.start(plan)
   done = int(ts.step)
   if restored and done < plan.steps:

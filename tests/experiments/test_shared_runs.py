@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,8 +95,41 @@ def test_kill_and_run_again_is_bit_identical(toy_npz, tmp_path):
   ]
   steps = [[row["step"] for row in history] for history in rows]
   assert steps[0][-1] == steps[1][-1] == 25 * (216 // 32)  # of 240 images 24 are watched
-  assert steps[0] == sorted(set(steps[0]))
+  assert steps[0] == steps[1] == [50, 100, 150]
   assert rows[0][-1]["heldout_loss"] == rows[1][-1]["heldout_loss"]
+
+
+def cut(folder: Path) -> None:
+  path = max(folder.rglob("*"), key=lambda path: path.stat().st_size)
+  os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(folder: Path) -> None:
+  path = folder / "meta/metadata"
+  path.write_text(path.read_text().replace("denoise", "denoisd"))
+
+
+def empty(folder: Path) -> None:
+  shutil.rmtree(folder)
+  folder.mkdir()
+
+
+def test_a_run_goes_on_after_damage_and_is_the_same_run(toy_npz, tmp_path, caplog):
+  """It trained, said "already holds step 6" at its end, and so for ever."""
+  arguments = [f"--dataset={toy_npz}", f"--out={tmp_path}", "--encoder=conv:widths=4,norm=batch", "--smoke"]
+  assert call("pretrain", *arguments, "--save_seconds=0") == 0
+  run, last = directory(tmp_path), cli.SMOKE_STEPS
+  whole = checkpoint.restore_encoder(run)[1]
+  for harm in (cut, flip, empty):
+    harm(run / "checkpoints" / str(last))
+    caplog.clear()
+    assert call("pretrain", *arguments) == 0
+    assert caplog.text.count(f"is set aside as {last}.damaged") == 1
+    assert checkpoint.restore_encoder(run)[1] == whole
+    assert checkpoint.steps(run / "checkpoints") == [last - 1, last]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+  aside = sorted(path.name for path in (run / "checkpoints").glob("*.damaged*"))
+  assert aside == [f"{last}.damaged", f"{last}.damaged.2", f"{last}.damaged.3"]
 
 
 def test_an_unwritable_out_is_one_line(toy_npz, tmp_path, capsys):

@@ -16,6 +16,7 @@ import inspect
 import math
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,7 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
   """Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
 
   The same run as `python -m experiments.pretrain` with these flags. Interrupted (Ctrl-C, the notebook's stop button) it
-  says so and returns the run as it is.
+  says so and returns the run as it is. SIGTERM ends the process (SystemExit, status 143), unless it has a handler.
 
   Args:
     method: a name of METHODS, such as autoencode, denoise, simclr.
@@ -99,6 +100,12 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
       ts = runs.run(plan, runs.start(plan), beside, knn.watches(plan), log_every=log_every)
   except loop.Interrupted as reason:
     ts = stopped[-1]
+    history += [reason.row] if reason.row else []
+    if reason.signal == signal.SIGTERM:  # who sends it wants an end, and no script that goes on with half a run
+      print(f"{reason}; this run is not kept.", file=sys.stderr)
+      if not callable(signal.getsignal(signal.SIGTERM)):
+        raise SystemExit(128 + signal.SIGTERM) from None
+      signal.raise_signal(signal.SIGTERM)
     print(f"{reason}; this is the run so far.", file=sys.stderr)
   return Run(plan.meta, plan.pretext, ts, history)
 
@@ -183,7 +190,8 @@ def classify(
   features: str | None = None,
   recipe: Recipe | None = None,
 ) -> Classifier:
-  """Turns the run's encoder into a classifier, trained on few labels of `data.train`; no other label is read.
+  """Turns the run's encoder into a classifier, trained on few labels of `data.train`; no other label is read. Says so
+  on stderr where the run was stopped before its end.
 
   The same subset and training as `python -m experiments.low_label` with these flags.
 
@@ -201,6 +209,8 @@ def classify(
   Raises:
     UserError: more labels than there are, fewer than classes, or an unknown mode.
   """
+  if run.unfinished:
+    print(f"warning: the run was {run.unfinished}; its encoder is what it was then.", file=sys.stderr)
   represent = run.representation(features)
   check_modes((mode,), represent.encoder.block_names, data.task.name, data.modality.name)
   _same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)

@@ -142,7 +142,8 @@ def test_what_is_given_stays_as_it_is(model, toy):
     np.testing.assert_array_equal(a, b)
 
 
-def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys):
+def interrupted_by(number, monkeypatch) -> list:
+  """Makes the third step of a run its last; the calls of steps so far."""
   make, calls = runs.make_train_step, []
 
   def interrupting(*arguments):
@@ -151,17 +152,54 @@ def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys):
     def third_is_the_last(*args):
       calls.append(args)
       if len(calls) == 3:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
       return step(*args)
 
     return third_is_the_last
 
   monkeypatch.setattr(runs, "make_train_step", interrupting)
-  model = sslx.pretrain("autoencode", toy, encoder="mlp:widths=8,code=3", epochs=50, batch_size=40, progress=False)
+  return calls
+
+
+SHORT = {"encoder": "mlp:widths=8,code=3", "epochs": 50, "batch_size": 40, "progress": False}
+
+
+def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys, tmp_path):
+  calls = interrupted_by(signal.SIGINT, monkeypatch)
+  model = sslx.pretrain("autoencode", toy, **SHORT)
   assert int(model.train_state.step) == len(calls) == 3
   assert model.history[-1]["step"] == 3
   assert "stopped at step 3 of 250" in capsys.readouterr().err
-  assert 0 <= sslx.accuracy(sslx.classify(model, toy, 30), toy.test) <= 1
+  for each in (model, sslx.load(sslx.save(model, tmp_path))):
+    assert "stopped at step 3 of 250, loss" in repr(each)
+    assert 0 <= sslx.accuracy(sslx.classify(each, toy, 30), toy.test) <= 1
+    assert capsys.readouterr().err.startswith("warning: the run was stopped at step 3 of 250")
+
+
+def test_sigterm_ends_the_process(toy, monkeypatch, capsys):
+  """A loop over seeds went on with a run of three steps, and its exit status was 0."""
+  calls = interrupted_by(signal.SIGTERM, monkeypatch)
+  assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+  with pytest.raises(SystemExit) as end:
+    sslx.pretrain("autoencode", toy, **SHORT)
+  assert (end.value.code, len(calls)) == (143, 3)
+  assert capsys.readouterr().err == "stopped at step 3 of 250 by SIGTERM; this run is not kept.\n"
+
+
+def test_sigterm_is_left_to_the_handler_that_there_is(toy, monkeypatch):
+  calls, seen = interrupted_by(signal.SIGTERM, monkeypatch), []
+  old = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+  try:
+    assert int(sslx.pretrain("autoencode", toy, **SHORT).train_state.step) == len(calls) == 3
+  finally:
+    signal.signal(signal.SIGTERM, old)
+  assert seen == [signal.SIGTERM]
+
+
+def test_a_finished_run_is_not_said_to_be_stopped(model, toy, capsys):
+  assert re.fullmatch(r"Run\(denoise on toy, encoder .*, 6 steps, loss .*\)", repr(model))
+  sslx.classify(model, toy, 12, "knn:1")
+  assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("mode", ["frozen", "knn:5", "raw"])

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 SHOWN_IMAGES, SHOWN_PREDICTIONS = 10, 40
+BESIDE = ("config.json", "metrics.jsonl")  # what `save` writes beside the checkpoints
 
 
 class Classifier(NamedTuple):
@@ -129,20 +130,40 @@ _signature(pretrain)
 def save(run: Run, directory: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
   """Writes a run directory: `load`, `load_encoder` and the experiments' --checkpoint read it. Returns its path.
 
+  Whenever it is killed, they find the model that was there or the new one, whole.
+
   Raises:
     UserError: there is one already and not `overwrite`, or the folder cannot be written.
   """
   from sslx.training import checkpoint
 
   directory = Path(directory)
-  folder, new = directory / "checkpoints", directory / f".checkpoints.{os.getpid()}"
-  if checkpoint.steps(folder) and not overwrite:
+  folder, aside, new = (directory / name for name in ("checkpoints", checkpoint.ASIDE, f".checkpoints.{os.getpid()}"))
+  if any(map(checkpoint.steps, (folder, aside))) and not overwrite:
     raise UserError(f"{directory}: holds a model already; name another folder, or give overwrite=True.")
-  checkpoint.save(new, run.train_state, run.meta.to_json())
-  shutil.rmtree(folder, ignore_errors=True)  # not before the new one is there
-  new.rename(folder)
-  records.write_json(directory / "config.json", run.meta.config.to_json())
-  records.write_rows(directory / "metrics.jsonl", run.history)
+  try:
+    records.sweep(directory)
+    shutil.rmtree(new, ignore_errors=True)
+    checkpoint.save(new, run.train_state, run.meta.to_json())
+    # Its other files travel with the checkpoints, so that what a kill leaves is all of one model.
+    records.write_json(new / "config.json", run.meta.config.to_json())
+    records.write_rows(new / "metrics.jsonl", run.history)
+    records.sync(directory)
+    if folder.is_dir():
+      shutil.rmtree(aside, ignore_errors=True)
+      for name in BESIDE:
+        if (directory / name).exists():
+          os.replace(directory / name, folder / name)
+      folder.rename(aside)  # where `load` finds it, should this be the end
+    new.rename(folder)
+    for name in BESIDE:
+      os.replace(folder / name, directory / name)
+    records.sync(directory)
+    shutil.rmtree(aside, ignore_errors=True)
+  except OSError as error:
+    raise UserError(f"{directory}: cannot save there ({error.strerror or error}); what was there is kept.") from error
+  finally:
+    shutil.rmtree(new, ignore_errors=True)
   return directory
 
 
@@ -152,7 +173,12 @@ def load(directory: str | os.PathLike[str]) -> Run:
   Raises:
     UserError: no checkpoint there, none intact, or one of another version of its method.
   """
-  return runs.restore(Path(directory), records.read_rows(Path(directory) / "metrics.jsonl"))
+  from sslx.training import checkpoint
+
+  directory = Path(directory)
+  places = (checkpoint.locate(directory)[0], directory)  # the first where a kill has interrupted `save`
+  history = next((place / "metrics.jsonl" for place in places if (place / "metrics.jsonl").exists()), None)
+  return runs.restore(directory, records.read_rows(history) if history else [])
 
 
 def load_encoder(directory: str | os.PathLike[str]) -> tuple[nn.Representation, dict[str, Any]]:

@@ -1,9 +1,11 @@
 """The Python functions are the experiments' own runs; the notebook and the README's lines do what they say."""
 
+import contextlib
 import dataclasses
 import inspect
 import io
 import json
+import os
 import re
 import signal
 import sys
@@ -126,6 +128,77 @@ def test_a_failed_save_keeps_what_was_there(model, tmp_path, monkeypatch):
     sslx.save(model, tmp_path, overwrite=True)
   monkeypatch.undo()
   assert_same(model, sslx.load(tmp_path))
+
+
+class Killed(BaseException):
+  """Stands for the end of the process: nothing that it would still do is done."""
+
+
+def dying(monkeypatch, after: int) -> list[str]:
+  """Ends the process, as it were, after so many calls that change a folder; the calls so far."""
+  calls: list[str] = []
+
+  def limited(name, real):
+    def call(*args, **kwargs):
+      if len(calls) >= after:
+        raise Killed
+      calls.append(name)
+      return real(*args, **kwargs)
+
+    return call
+
+  for name in ("rename", "replace", "rmdir", "unlink", "mkdir"):
+    monkeypatch.setattr(os, name, limited(name, getattr(os, name)))
+  return calls
+
+
+def test_a_save_that_is_killed_leaves_the_old_model_or_the_new(model, tmp_path, monkeypatch):
+  shorter = model._replace(train_state=model.train_state._replace(step=model.train_state.step - 1), history=[])
+  old, new = (int(each.train_state.step) for each in (model, shorter))
+
+  def written(folder, ts, meta):
+    """Saving itself is slow, and tested elsewhere."""
+    (folder / str(int(ts.step))).mkdir(parents=True)
+    (folder / str(int(ts.step)) / "numbers").write_text(f"{int(ts.step)}")
+
+  def found(directory):
+    """The step that `load` finds, once all that belongs to it is what it should be."""
+    folder, only = checkpoint.locate(directory)
+    (step,) = checkpoint.steps(folder)
+    assert only is None
+    assert (folder / str(step) / "numbers").read_text() == f"{step}"
+    assert sslx.load(directory) == {old: model.history, new: []}[step]
+    return step
+
+  monkeypatch.setattr(checkpoint, "save", written)
+  monkeypatch.setattr(runs, "restore", lambda directory, history: history)
+  seen, after = [], 0
+  while True:
+    where = sslx.save(model, tmp_path / str(after))
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+      calls = dying(patch, after)
+      sslx.save(shorter, where, overwrite=True)
+    seen.append(found(where))
+    with pytest.raises(UserError, match="overwrite=True"):
+      sslx.save(shorter, where)
+    if len(calls) < after:
+      break
+    sslx.save(model, where, overwrite=True)
+    assert found(where) == old
+    assert sorted(path.name for path in where.iterdir()) == ["checkpoints", "config.json", "metrics.jsonl"]
+    after += 1
+  assert seen == sorted(seen, reverse=True)
+  assert set(seen) == {old, new}
+  assert calls.count("rename") == 2
+
+
+def test_a_model_that_a_kill_left_aside_is_read(model, toy, tmp_path):
+  where = sslx.save(model, tmp_path)
+  (where / "checkpoints").rename(where / checkpoint.ASIDE)
+  assert_same(model, sslx.load(where))
+  encode, _ = sslx.load_encoder(where)
+  np.testing.assert_array_equal(encode(toy.test.x[:3]), model.representation()(toy.test.x[:3]))
+  assert sslx.load(where).history == model.history
 
 
 def test_a_model_of_another_version_is_refused(model, tmp_path):

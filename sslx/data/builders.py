@@ -5,6 +5,7 @@ the catalogue's of the same name in one data_dir.
 """
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import tensorflow_datasets as tfds
 from sslx.data.idx import read_idx_folder
 from sslx.data.records import read_split
 from sslx.data.types import Dataset, Request, Split, image_classes
-from sslx.types import UserError
+from sslx.types import DiskError, UserError
 
 _KEYS = ("image", "label")
 
@@ -82,7 +83,8 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
     The dataset, or None if it is neither prepared nor found.
 
   Raises:
-    UserError: the IDX files are wrong, data_dir cannot be written, or what was prepared is damaged.
+    UserError: the IDX files are wrong, or what was prepared is damaged.
+    DiskError: data_dir cannot be written, or the disk is full.
   """
   cls = BUILDERS[name]
   builder = _open(cls, request)
@@ -122,11 +124,20 @@ def _prepare(cls: type[_Idx], folder: Path, request: Request) -> None:
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces an "unknown size" download that never happens
       builder.download_and_prepare()
-  except OSError as error:
+  except (OSError, RuntimeError) as error:
+    reason = error.strerror if isinstance(error, OSError) else _said_by_the_system(error)
+    if isinstance(error, RuntimeError) and reason is None:
+      raise
     # TFDS writes to a folder of its own and renames it at the end, so another process that was faster is no error.
     if not (target and os.path.isdir(target)):
-      raise UserError(
-        f"cannot write {request.data_dir} ({error.strerror or error}); name a writable folder with --data_dir"
+      raise DiskError(
+        f"cannot write {request.data_dir} ({reason or error}); name a writable folder with --data_dir"
       ) from error
   finally:
     tfds.enable_progress_bar()
+
+
+def _said_by_the_system(error: RuntimeError) -> str | None:
+  """array_record hides why it cannot write in a long text."""
+  known = map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
+  return next((text for text in known if text in str(error)), None)

@@ -93,7 +93,8 @@ BASES = {
 def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None) -> int:
   """Parses flags, runs `main`, and turns bad input into one line on stderr. Returns the exit status.
 
-  0: done; 1: bad input, or a disk that is full or cannot be written; 130: interrupted, the checkpoint is kept; 2: a flag that does not parse.
+  0: done; 1: bad input, or a disk that is full or cannot be written; 130: interrupted, the checkpoint is kept; 2: a
+  flag that does not parse.
   """
   use_huge_pages()
   argv = list(sys.argv if argv is None else argv)

@@ -122,7 +122,7 @@ def test_a_full_disk_is_one_line(capsys):
     assert main(code, "a\nb") == 1
     assert re.fullmatch(r"error: a b; what is finished is kept, .*\.\n", capsys.readouterr().err)
   for arguments in ((errno.ENOENT, "No such file", "x"), (errno.EPIPE, "Broken pipe"), ("without a number",)):
-    with pytest.raises(OSError, match="No such|Broken|without"):
+    with pytest.raises(OSError, match=r"No such|Broken|without"):
       main(*arguments)
 
 

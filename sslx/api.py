@@ -16,6 +16,7 @@ import inspect
 import math
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,12 +39,13 @@ from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
 from sslx.training.run import Meta, Run
-from sslx.types import Modality, Subset, Task, TrainState, UserError
+from sslx.types import DiskError, Modality, Subset, Task, TrainState, UserError
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 SHOWN_IMAGES, SHOWN_PREDICTIONS = 10, 40
+BESIDE = ("config.json", "metrics.jsonl")  # what `save` writes beside the checkpoints
 
 
 class Classifier(NamedTuple):
@@ -82,7 +84,7 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
   """Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
 
   The same run as `python -m experiments.pretrain` with these flags. Interrupted (Ctrl-C, the notebook's stop button) it
-  says so and returns the run as it is.
+  says so and returns the run as it is. SIGTERM ends the process (SystemExit, status 143), unless it has a handler.
 
   Args:
     method: a name of METHODS, such as autoencode, denoise, simclr.
@@ -110,6 +112,12 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
       ts = runs.run(plan, runs.start(plan), beside, knn.watches(plan), log_every=log_every)
   except loop.Interrupted as reason:
     ts = stopped[-1]
+    history += [reason.row] if reason.row else []
+    if reason.signal == signal.SIGTERM:  # who sends it wants an end, and no script that goes on with half a run
+      print(f"{reason}; this run is not kept.", file=sys.stderr)
+      if not callable(signal.getsignal(signal.SIGTERM)):
+        raise SystemExit(128 + signal.SIGTERM) from None
+      signal.raise_signal(signal.SIGTERM)
     print(f"{reason}; this is the run so far.", file=sys.stderr)
   if progress:
     for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
@@ -136,20 +144,41 @@ _signature(pretrain)
 def save(run: Run, directory: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
   """Writes a run directory: `load`, `load_encoder` and the experiments' --checkpoint read it. Returns its path.
 
+  Whenever it is killed, they find the model that was there or the new one, whole.
+
   Raises:
-    UserError: there is one already and not `overwrite`, or the folder cannot be written.
+    UserError: there is one already and not `overwrite`.
+    DiskError: the folder cannot be written, or the disk is full.
   """
   from sslx.training import checkpoint
 
   directory = Path(directory)
-  folder, new = directory / "checkpoints", directory / f".checkpoints.{os.getpid()}"
-  if checkpoint.steps(folder) and not overwrite:
+  folder, aside, new = (directory / name for name in ("checkpoints", checkpoint.ASIDE, f".checkpoints.{os.getpid()}"))
+  if any(map(checkpoint.steps, (folder, aside))) and not overwrite:
     raise UserError(f"{directory}: holds a model already; name another folder, or give overwrite=True.")
-  checkpoint.save(new, run.train_state, run.meta.to_json())
-  shutil.rmtree(folder, ignore_errors=True)  # not before the new one is there
-  new.rename(folder)
-  records.write_json(directory / "config.json", run.meta.config.to_json())
-  records.write_rows(directory / "metrics.jsonl", run.history)
+  try:
+    records.sweep(directory)
+    shutil.rmtree(new, ignore_errors=True)
+    checkpoint.save(new, run.train_state, run.meta.to_json())
+    # Its other files travel with the checkpoints, so that what a kill leaves is all of one model.
+    records.write_json(new / "config.json", run.meta.config.to_json())
+    records.write_rows(new / "metrics.jsonl", run.history)
+    records.sync(directory)
+    if folder.is_dir():
+      shutil.rmtree(aside, ignore_errors=True)
+      for name in BESIDE:
+        if (directory / name).exists():
+          os.replace(directory / name, folder / name)
+      folder.rename(aside)  # where `load` finds it, should this be the end
+    new.rename(folder)
+    for name in BESIDE:
+      os.replace(folder / name, directory / name)
+    records.sync(directory)
+    shutil.rmtree(aside, ignore_errors=True)
+  except OSError as error:
+    raise DiskError(f"{directory}: cannot save there ({error.strerror or error}); what was there is kept.") from error
+  finally:
+    shutil.rmtree(new, ignore_errors=True)
   return directory
 
 
@@ -159,7 +188,12 @@ def load(directory: str | os.PathLike[str]) -> Run:
   Raises:
     UserError: no checkpoint there, none intact, or one of another version of its method.
   """
-  return runs.restore(Path(directory), records.read_rows(Path(directory) / "metrics.jsonl"))
+  from sslx.training import checkpoint
+
+  directory = Path(directory)
+  places = (checkpoint.locate(directory)[0], directory)  # the first where a kill has interrupted `save`
+  history = next((place / "metrics.jsonl" for place in places if (place / "metrics.jsonl").exists()), None)
+  return runs.restore(directory, records.read_rows(history) if history else [])
 
 
 def load_encoder(directory: str | os.PathLike[str]) -> tuple[nn.Representation, dict[str, Any]]:
@@ -198,7 +232,8 @@ def classify(
   features: str | None = None,
   recipe: Recipe | None = None,
 ) -> Classifier:
-  """Turns the run's encoder into a classifier, trained on few labels of `data.train`; no other label is read.
+  """Turns the run's encoder into a classifier, trained on few labels of `data.train`; no other label is read. Says so
+  on stderr where the run was stopped before its end.
 
   The same subset and training as `python -m experiments.low_label` with these flags.
 
@@ -217,6 +252,8 @@ def classify(
   Raises:
     UserError: more labels than there are, fewer than classes, or an unknown mode or subset.
   """
+  if run.unfinished:
+    print(f"warning: the run was {run.unfinished}; its encoder is what it was then.", file=sys.stderr)
   represent = run.representation(features)
   check_modes((mode,), represent.encoder.block_names, data.task.name, data.modality.name)
   _same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)

@@ -136,3 +136,7 @@ class TrainState(NamedTuple):
 class UserError(Exception):
   """Bad input: one line that names the flag or file and says what to do.
   `experiments` prints it without a traceback."""
+
+
+class DiskError(UserError):
+  """The disk is full, or a file cannot be written: no fault of a method, so a comparison does not go on without it."""

@@ -1,9 +1,11 @@
 """The Python functions are the experiments' own runs; the notebook and the README's lines do what they say."""
 
+import contextlib
 import dataclasses
 import inspect
 import io
 import json
+import os
 import re
 import signal
 import sys
@@ -128,6 +130,77 @@ def test_a_failed_save_keeps_what_was_there(model, tmp_path, monkeypatch):
   assert_same(model, sslx.load(tmp_path))
 
 
+class Killed(BaseException):
+  """Stands for the end of the process: nothing that it would still do is done."""
+
+
+def dying(monkeypatch, after: int) -> list[str]:
+  """Ends the process, as it were, after so many calls that change a folder; the calls so far."""
+  calls: list[str] = []
+
+  def limited(name, real):
+    def call(*args, **kwargs):
+      if len(calls) >= after:
+        raise Killed
+      calls.append(name)
+      return real(*args, **kwargs)
+
+    return call
+
+  for name in ("rename", "replace", "rmdir", "unlink", "mkdir"):
+    monkeypatch.setattr(os, name, limited(name, getattr(os, name)))
+  return calls
+
+
+def test_a_save_that_is_killed_leaves_the_old_model_or_the_new(model, tmp_path, monkeypatch):
+  shorter = model._replace(train_state=model.train_state._replace(step=model.train_state.step - 1), history=[])
+  old, new = (int(each.train_state.step) for each in (model, shorter))
+
+  def written(folder, ts, meta):
+    """Saving itself is slow, and tested elsewhere."""
+    (folder / str(int(ts.step))).mkdir(parents=True)
+    (folder / str(int(ts.step)) / "numbers").write_text(f"{int(ts.step)}")
+
+  def found(directory):
+    """The step that `load` finds, once all that belongs to it is what it should be."""
+    folder, only = checkpoint.locate(directory)
+    (step,) = checkpoint.steps(folder)
+    assert only is None
+    assert (folder / str(step) / "numbers").read_text() == f"{step}"
+    assert sslx.load(directory) == {old: model.history, new: []}[step]
+    return step
+
+  monkeypatch.setattr(checkpoint, "save", written)
+  monkeypatch.setattr(runs, "restore", lambda directory, history: history)
+  seen, after = [], 0
+  while True:
+    where = sslx.save(model, tmp_path / str(after))
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+      calls = dying(patch, after)
+      sslx.save(shorter, where, overwrite=True)
+    seen.append(found(where))
+    with pytest.raises(UserError, match="overwrite=True"):
+      sslx.save(shorter, where)
+    if len(calls) < after:
+      break
+    sslx.save(model, where, overwrite=True)
+    assert found(where) == old
+    assert sorted(path.name for path in where.iterdir()) == ["checkpoints", "config.json", "metrics.jsonl"]
+    after += 1
+  assert seen == sorted(seen, reverse=True)
+  assert set(seen) == {old, new}
+  assert calls.count("rename") == 2
+
+
+def test_a_model_that_a_kill_left_aside_is_read(model, toy, tmp_path):
+  where = sslx.save(model, tmp_path)
+  (where / "checkpoints").rename(where / checkpoint.ASIDE)
+  assert_same(model, sslx.load(where))
+  encode, _ = sslx.load_encoder(where)
+  np.testing.assert_array_equal(encode(toy.test.x[:3]), model.representation()(toy.test.x[:3]))
+  assert sslx.load(where).history == model.history
+
+
 def test_a_model_of_another_version_is_refused(model, tmp_path):
   config = dataclasses.replace(model.meta.config, hp={**model.meta.config.hp, "gone": 1})
   sslx.save(model._replace(meta=model.meta._replace(config=config)), tmp_path)
@@ -142,7 +215,8 @@ def test_what_is_given_stays_as_it_is(model, toy):
     np.testing.assert_array_equal(a, b)
 
 
-def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys):
+def interrupted_by(number, monkeypatch) -> list:
+  """Makes the third step of a run its last; the calls of steps so far."""
   make, calls = runs.make_train_step, []
 
   def interrupting(*arguments):
@@ -151,17 +225,54 @@ def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys):
     def third_is_the_last(*args):
       calls.append(args)
       if len(calls) == 3:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
       return step(*args)
 
     return third_is_the_last
 
   monkeypatch.setattr(runs, "make_train_step", interrupting)
-  model = sslx.pretrain("autoencode", toy, encoder="mlp:widths=8,code=3", epochs=50, batch_size=40, progress=False)
+  return calls
+
+
+SHORT = {"encoder": "mlp:widths=8,code=3", "epochs": 50, "batch_size": 40, "progress": False}
+
+
+def test_stopping_keeps_the_model_so_far(toy, monkeypatch, capsys, tmp_path):
+  calls = interrupted_by(signal.SIGINT, monkeypatch)
+  model = sslx.pretrain("autoencode", toy, **SHORT)
   assert int(model.train_state.step) == len(calls) == 3
   assert model.history[-1]["step"] == 3
   assert "stopped at step 3 of 250" in capsys.readouterr().err
-  assert 0 <= sslx.accuracy(sslx.classify(model, toy, 30), toy.test) <= 1
+  for each in (model, sslx.load(sslx.save(model, tmp_path))):
+    assert "stopped at step 3 of 250, loss" in repr(each)
+    assert 0 <= sslx.accuracy(sslx.classify(each, toy, 30), toy.test) <= 1
+    assert capsys.readouterr().err.startswith("warning: the run was stopped at step 3 of 250")
+
+
+def test_sigterm_ends_the_process(toy, monkeypatch, capsys):
+  """A loop over seeds went on with a run of three steps, and its exit status was 0."""
+  calls = interrupted_by(signal.SIGTERM, monkeypatch)
+  assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+  with pytest.raises(SystemExit) as end:
+    sslx.pretrain("autoencode", toy, **SHORT)
+  assert (end.value.code, len(calls)) == (143, 3)
+  assert capsys.readouterr().err == "stopped at step 3 of 250 by SIGTERM; this run is not kept.\n"
+
+
+def test_sigterm_is_left_to_the_handler_that_there_is(toy, monkeypatch):
+  calls, seen = interrupted_by(signal.SIGTERM, monkeypatch), []
+  old = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+  try:
+    assert int(sslx.pretrain("autoencode", toy, **SHORT).train_state.step) == len(calls) == 3
+  finally:
+    signal.signal(signal.SIGTERM, old)
+  assert seen == [signal.SIGTERM]
+
+
+def test_a_finished_run_is_not_said_to_be_stopped(model, toy, capsys):
+  assert re.fullmatch(r"Run\(denoise on toy, encoder .*, 6 steps, loss .*\)", repr(model))
+  sslx.classify(model, toy, 12, "knn:1")
+  assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("mode", ["frozen", "knn:5", "raw"])

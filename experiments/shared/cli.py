@@ -6,6 +6,7 @@ load, so that --help and a mistyped flag answer at once.
 """
 
 import difflib
+import errno
 import os
 import platform
 import re
@@ -102,7 +103,8 @@ BASES = {
 def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None) -> int:
   """Parses flags, runs `main`, and turns bad input into one line on stderr. Returns the exit status.
 
-  0: done; 1: bad input; 130: interrupted, the checkpoint is kept; 2: a flag that does not parse.
+  0: done; 1: bad input, or a disk that is full or cannot be written; 130: interrupted, the checkpoint is kept; 2: a
+  flag that does not parse.
   """
   use_huge_pages()
   argv = list(sys.argv if argv is None else argv)
@@ -134,15 +136,28 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     if isinstance(error, Interrupted):
       print(f"{error}; the checkpoint is saved. Run the same command to go on.", file=sys.stderr)
       return 130
-    if not isinstance(error, UserError):
+    told = of_disk(error) if isinstance(error, OSError) else str(error) if isinstance(error, UserError) else None
+    if told is None:
       raise
     if FLAGS.is_parsed() and FLAGS.debug:
       traceback.print_exc()
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {' '.join(told.split())}", file=sys.stderr)
     return 1
   except KeyboardInterrupt:
     print("interrupted. Finished parts are kept; run the same command to go on.", file=sys.stderr)
     return 130
+
+
+def of_disk(error: OSError) -> str | None:
+  """What to say of a file that the system will not write or read; None where that is not what happened."""
+  if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    cure = "when there is room"
+  elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+    cure = "when this is mended"
+  else:
+    return None
+  where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes | os.PathLike) else ""
+  return f"{where}{error.strerror}; what is finished is kept, run the same command again {cure}."
 
 
 def use_huge_pages() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from experiments.shared import cli, pages, runs, table
 from experiments.shared.cli import FLAGS
 from experiments.shared.table import Row, Timings
-from sslx.types import UserError
+from sslx.types import DiskError, UserError
 
 if TYPE_CHECKING:
   from sslx import nn
@@ -209,6 +209,8 @@ def run_variants(
     cli.say(f"{variant.title}")
     try:
       pretrained = pretrain(variant, dataset, timings)
+    except DiskError:
+      raise
     except UserError as error:
       lines.append({"method": variant.title, "left out": str(error)})
       continue

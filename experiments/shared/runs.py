@@ -17,7 +17,7 @@ import numpy as np
 from experiments.shared import cli
 from experiments.shared.cli import FLAGS
 from sslx.training.config import Config
-from sslx.types import UserError
+from sslx.types import DiskError, UserError
 
 if TYPE_CHECKING:
   from sslx import nn
@@ -144,7 +144,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   from sslx.types import ENCODER
 
   begin, plan, checkpoints = time.monotonic(), job.plan, job.directory / "checkpoints"
-  restored = checkpoint.restore(checkpoints, run.shapes(plan))
+  restored = checkpoint.restore(checkpoints, run.shapes(plan), set_aside=True)
   ts = restored or run.start(plan)
   done = int(ts.step)
   if restored and done < plan.steps:
@@ -202,7 +202,8 @@ def open_directory(out: Path, identity: Mapping[str, Any], name: str, fresh: boo
   It is called `name` and a digest of `identity`; one that an older sslx called otherwise is found by its config.json.
 
   Raises:
-    UserError: it is not writable, or config.json in it is of another configuration.
+    DiskError: it is not writable.
+    UserError: config.json in it is of another configuration.
   """
   from sslx.report import records
 
@@ -216,6 +217,7 @@ def open_directory(out: Path, identity: Mapping[str, Any], name: str, fresh: boo
     if fresh and directory.exists():
       shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    records.sweep(directory)
     path = directory / "config.json"
     if not path.exists():
       records.write_text(path, text)
@@ -227,7 +229,7 @@ def open_directory(out: Path, identity: Mapping[str, Any], name: str, fresh: boo
     if not os.access(directory, os.W_OK):
       raise PermissionError(f"{directory} is read-only")
   except OSError as error:
-    raise UserError(
+    raise DiskError(
       f"--out={out}: cannot write there ({error.strerror or error}); name a folder you may write to."
     ) from error
   return directory

@@ -5,6 +5,7 @@ the catalogue's of the same name in one data_dir.
 """
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from sslx.data.idx import LIMIT, read_idx_folder
 from sslx.data.records import read_split
 from sslx.data.types import Dataset, Request, Split, image_classes
 from sslx.data.warn import warn
-from sslx.types import UserError
+from sslx.types import DiskError, UserError
 
 _KEYS = ("image", "label")
 
@@ -83,8 +84,8 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
     The dataset, or None if it is neither prepared nor found.
 
   Raises:
-    UserError: the IDX files are wrong, a data_dir that the user named cannot be written, or what was prepared is
-      damaged.
+    UserError: the IDX files are wrong, or what was prepared is damaged.
+    DiskError: a data_dir that the user named cannot be written.
   """
   cls = BUILDERS[name]
   builder = _open(cls, request)
@@ -96,7 +97,7 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
     splits = read_idx_folder(folder, limit)  # before TFDS sees anything, so that a bad file is told in our own words
     refused = _prepare(cls, folder, splits, request)
     if refused and request.data_dir_is_given:
-      raise UserError(f"{refused}; name a writable folder with --data_dir")
+      raise DiskError(f"{refused}; name a writable folder with --data_dir")
     if refused:  # a home that cannot be written, as in a container, is no reason to fail
       warn(request.spec, f"{refused}; read from {folder} into memory instead")
       return image_classes(request.spec, cls.CLASS_NAMES, splits["train"], splits["test"])
@@ -131,10 +132,19 @@ def _prepare(cls: type[_Idx], folder: Path, splits: dict[str, Split], request: R
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces an "unknown size" download that never happens
       builder.download_and_prepare()
-  except OSError as error:
+  except (OSError, RuntimeError) as error:
+    reason = error.strerror if isinstance(error, OSError) else _said_by_the_system(error)
+    if isinstance(error, RuntimeError) and reason is None:
+      raise
     # TFDS writes to a folder of its own and renames it at the end, so another process that was faster is no error.
     if not (target and os.path.isdir(target)):
-      return f"cannot write {request.data_dir} ({error.strerror or error})"
+      return f"cannot write {request.data_dir} ({reason or error})"
   finally:
     tfds.enable_progress_bar()
   return ""
+
+
+def _said_by_the_system(error: RuntimeError) -> str | None:
+  """array_record hides why it cannot write in a long text."""
+  known = map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
+  return next((text for text in known if text in str(error)), None)

@@ -5,9 +5,12 @@ A run directory holds `results.jsonl` (one row per trained predictor), `summary.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +18,7 @@ from typing import Any, BinaryIO
 from sslx.types import UserError
 
 Row = dict[str, Any]
+TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp|\.checkpoints\.(\d+)")  # of `writing` and of `sslx.save`, by process
 
 
 def append_row(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
@@ -25,16 +29,21 @@ def append_row(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
 
   Raises:
     TypeError: a value that has no JSON form.
+    OSError: the disk is full, or the file cannot be written; it names the file, whose rows are kept.
   """
   line = _line(row).encode()
   path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.touch()
-  with path.open("r+b") as file:
-    _seek_to_sound_end(file)
-    file.write(line)
-    file.flush()
-    os.fsync(file.fileno())
+  with _named(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    path.touch()
+    with path.open("r+b") as file:
+      _seek_to_sound_end(file)
+      file.write(line)
+      file.flush()
+      os.fsync(file.fileno())
+    if is_new:
+      sync(path.parent)
 
 
 def write_rows(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -60,16 +69,78 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
   """A temporary path in the folder of `path`, which is made. What is written there takes the place of `path` at the
-  end; after an exception it is deleted, and `path` is as it was.
+  end, on disk; after an exception it is deleted, and `path` is as it was. A kill leaves it: see `sweep`.
+
+  Raises:
+    OSError: the disk is full, or the file cannot be written; it names `path`.
   """
   path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  with _named(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+      yield temporary
+      with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+      os.replace(temporary, path)
+      sync(path.parent)
+    finally:
+      temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+  """An OSError of what is written to `path` names it: that of a write names no file, that of a library another."""
   try:
-    yield temporary
-    os.replace(temporary, path)
+    yield
+  except OSError as error:
+    is_ours = error.filename is None or TEMPORARY.fullmatch(os.path.basename(os.fsdecode(error.filename)))
+    if error.errno is not None and is_ours:
+      error.filename = str(path)
+    raise
+
+
+def sync(folder: str | os.PathLike[str]) -> None:
+  """The names in a folder go to the disk, where the system knows how: a file that is new or renamed is then there."""
+  if not hasattr(os, "O_DIRECTORY"):
+    return
+  number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+  try:
+    os.fsync(number)
+  except OSError as error:
+    if error.errno != errno.EINVAL:  # some network file systems cannot
+      raise
   finally:
-    temporary.unlink(missing_ok=True)
+    os.close(number)
+
+
+def sweep(directory: str | os.PathLike[str]) -> None:
+  """Deletes the temporary files that killed processes left in a run directory and its figures, and no others.
+
+  Call it where the directory is opened for writing. The files of a process that is alive stay.
+  """
+  directory = Path(directory)
+  for path in [*directory.glob(".*"), *directory.glob("figures/.*")]:
+    found = TEMPORARY.fullmatch(path.name)
+    if found is None or _alive(int(found[1] or found[2])):
+      continue
+    if path.is_dir():
+      shutil.rmtree(path, ignore_errors=True)
+    else:
+      path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+  """Whether there is such a process, and True where the system cannot say."""
+  if os.name == "nt":  # there, os.kill kills
+    return True
+  try:
+    os.kill(process, 0)
+  except (ProcessLookupError, OverflowError):
+    return False
+  except OSError:  # another user's
+    return True
+  return True
 
 
 def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:

@@ -11,13 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx.data.batches import step_indices, stream
-from sslx.training.hooks import Hook
+from sslx.training.hooks import Hook, Row
 from sslx.training.step import TrainStep
 from sslx.types import Metrics, TrainState, UserError
 
 
 class Interrupted(Exception):
   """Ctrl-C or SIGTERM during `fit`, raised after the hooks have saved the state."""
+
+  def __init__(self, step: int, steps: int, number: signal.Signals, row: Row | None):
+    by = " by SIGTERM" if number == signal.SIGTERM else ""
+    super().__init__(f"stopped at step {step} of {steps}{by}")
+    self.signal = number
+    """SIGINT or SIGTERM."""
+    self.row = row
+    """The mean over the steps since the last row, which no hook has got; None where there are none."""
 
 
 class Loop(NamedTuple):
@@ -47,7 +55,9 @@ def fit(
     train_step: of `make_train_step`.
     data: raw arrays [N,...] by name. numpy or jax arrays live on the device; anything else with [indices] streams.
     loop: see `Loop`.
-    hooks: get a row {step, loss, ..., examples_per_second} every log_every steps and at the end, and may save.
+    hooks: get a row {step, loss, ..., examples_per_second} at the multiples of log_every and at the end, wherever the
+      run was cut or saved, and may save. A row is the mean over the steps since the one before; the first after a
+      restored checkpoint, which may lie between two rows, over those since that checkpoint.
 
   Raises:
     UserError: the loss is not finite; nothing is saved after that.
@@ -64,35 +74,50 @@ def fit(
   else:
     batches = _streamed(data, indices)
   pending: list[tuple[int, Metrics]] = []
+  fetched: list[Metrics] = []
   logged_at, logged_step = time.monotonic(), first
   savers = [hook for hook in hooks if hook.save]
 
-  def flush() -> None:
-    """Fetches the metrics since the last flush (the only host round trip), checks the loss, and hands their mean on."""
-    nonlocal logged_at, logged_step
-    if not pending:
-      return
-    step = pending[-1][0]
-    fetched = jax.device_get([metrics for _, metrics in pending])
-    pending.clear()
-    values = {name: np.concatenate([metrics[name] for metrics in fetched]) for name in fetched[0]}
-    means = {name: float(np.mean(v)) for name, v in values.items()}
-    if not np.isfinite(values["loss"]).all():
+  def fetch() -> None:
+    """Fetches the metrics of the steps since the last time (the only host round trip), and checks the loss."""
+    new = jax.device_get([metrics for _, metrics in pending])
+    losses = np.concatenate([metrics["loss"] for metrics in new]) if new else np.zeros(1)
+    if not np.isfinite(losses).all():
       raise UserError(
-        f"the loss is not finite ({means['loss']}) at or before step {step}; lower --learning_rate, "
+        f"the loss is not finite ({float(np.mean(losses))}) at or before step {pending[-1][0]}; lower --learning_rate, "
         "or start again with --fresh. The last checkpoint is from before."
       )
+    fetched.extend(new)
+    pending.clear()
+
+  def row_at(step: int) -> Row | None:
+    """The mean over the steps since the last row, of which there may be none."""
+    nonlocal logged_step
+    fetch()
+    if not fetched:
+      return None
+    means = {name: float(np.mean(np.concatenate([metrics[name] for metrics in fetched]))) for name in fetched[0]}
     speed = (step - logged_step) * batch_size / max(time.monotonic() - logged_at, 1e-9)
-    row = {"step": step, **means, "examples_per_second": speed}
+    fetched.clear()
+    logged_step = step
+    return {"step": step, **means, "examples_per_second": speed}
+
+  def log(step: int) -> None:
+    nonlocal logged_at
+    row = row_at(step)
+    assert row
     for hook in hooks:
       row = hook.logged(ts, row)
-    logged_at, logged_step = time.monotonic(), step  # what hooks take is no part of the speed
+    logged_at = time.monotonic()  # what hooks take is no part of the speed
 
   def save() -> None:
-    flush()
+    nonlocal logged_at
+    fetch()
+    begin = time.monotonic()
     for hook in savers:
       assert hook.save
       hook.save(ts)
+    logged_at += time.monotonic() - begin
 
   with _signals() as stop:
     step = first
@@ -101,16 +126,16 @@ def fit(
       step += len(rows)
       pending.append((step, metrics))
       if step % loop.log_every == 0 or step == steps:
-        flush()
-      stopping = stop.is_set()
+        log(step)
+      stopping = bool(stop)
       if savers and step < steps and (stopping or any(hook.due() for hook in savers)):
         save()
       if stopping and step < steps:
-        raise Interrupted(f"stopped at step {step} of {steps}")
+        raise Interrupted(step, steps, stop[0], row_at(step))
     if first < steps:
       save()
-    if stop.is_set():
-      raise Interrupted(f"stopped at step {steps} of {steps}")
+    if stop:
+      raise Interrupted(steps, steps, stop[0], None)
   return ts
 
 
@@ -132,19 +157,20 @@ def _streamed(data: Mapping[str, Any], indices: Sequence[np.ndarray]) -> Iterabl
 
 
 class _signals:
-  """Within: SIGINT and SIGTERM set an event instead of ending the process mid-step; a second SIGINT ends it."""
+  """Within: SIGINT and SIGTERM are put down in a list instead of ending the process mid-step; a second one ends it."""
 
-  def __enter__(self) -> threading.Event:
-    self.event, self.old = threading.Event(), {}
+  def __enter__(self) -> list[signal.Signals]:
+    self.seen: list[signal.Signals] = []
+    self.old: dict[signal.Signals, Any] = {}
 
     def handler(number: int, frame: Any) -> None:
-      if self.event.is_set():
+      if self.seen:
         raise KeyboardInterrupt
-      self.event.set()
+      self.seen.append(signal.Signals(number))
 
     if threading.current_thread() is threading.main_thread():
       self.old = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
-    return self.event
+    return self.seen
 
   def __exit__(self, *exc: Any) -> None:
     for number, old in self.old.items():

@@ -43,6 +43,8 @@ class Meta(NamedTuple):
   names: tuple[str, ...]
   """Of the task's outputs: the classes."""
   step: int | None = None
+  steps: int | None = None
+  """How many are planned; None in what sslx 0.2 and before wrote."""
 
   def to_json(self) -> dict[str, Any]:
     """What a checkpoint keeps; `read` reads it."""
@@ -55,7 +57,7 @@ class Meta(NamedTuple):
     names = saved.get("names", saved.get("class_names"))
     modality, task = saved.get("modality", "image"), saved.get("task", "classification")
     config = Config.read(saved["config"])
-    return cls(config, saved["features"], modality, task, tuple(names or ()), saved.get("step"))
+    return cls(config, saved["features"], modality, task, tuple(names or ()), saved.get("step"), saved.get("steps"))
 
   def build_encoder(self, precision: str | None = None) -> nn.Encoder:
     """Its architecture, in the precision of pretraining unless another is given."""
@@ -128,11 +130,17 @@ class Run(NamedTuple):
     params, state = self.params[ENCODER], self.state[ENCODER]
     return representation(self.meta, {"params": params, "stats": state}, features)
 
+  @property
+  def unfinished(self) -> str | None:
+    """Such as "stopped at step 40 of 100"; None of a run that is finished, or whose plan is not known."""
+    step, steps = int(self.train_state.step), self.meta.steps
+    return f"stopped at step {step} of {steps}" if steps is not None and step < steps else None
+
   def __repr__(self) -> str:
     loss = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""
     config = self.meta.config
-    steps = int(self.train_state.step)
-    return f"Run({config.method} on {config.dataset}, encoder {config.encoder}, {steps} steps{loss})"
+    steps = self.unfinished or f"{int(self.train_state.step)} steps"
+    return f"Run({config.method} on {config.dataset}, encoder {config.encoder}, {steps}{loss})"
 
 
 def representation(meta: Meta, tree: Mapping[str, Any], features: str | None = None) -> nn.Representation:
@@ -194,7 +202,7 @@ def plan(config: Config, dataset: Dataset, features: str, pretext: Pretext | Non
   steps = SMOKE_STEPS if config.smoke else config.steps
   tx = optimizer(pretext, config, steps, steps_of_epoch(len(data["x"]), batch_size))
   watched_y = None if y is None else np.asarray(y)[held]
-  return Plan(meta, pretext, tx, dataset.modality, data, watched, watched_y, steps, batch_size)
+  return Plan(meta._replace(steps=steps), pretext, tx, dataset.modality, data, watched, watched_y, steps, batch_size)
 
 
 def _check_alone(config: Config, pretext: Pretext, batch: dict[str, Any], modality: Modality) -> None:

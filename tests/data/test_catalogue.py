@@ -153,14 +153,16 @@ def test_bad_idx_files_stop_the_prepare(fashion):
   check(load(write_idx(fashion)))
 
 
-@pytest.mark.parametrize("kind", ["a file", "below a file", "no permission", "disk full"])
+@pytest.mark.parametrize("kind", ["a file", "below a file", "no permission", "disk full", "disk full later"])
 def test_an_unwritable_data_dir_names_the_flag(tmp_path, fashion, monkeypatch, kind):
   target = tmp_path / "file" / "below" if kind == "below a file" else tmp_path / "file"
   monkeypatch.setattr(data, "_DEBIAN_FASHION_MNIST", fashion)
-  if kind in ("no permission", "disk full"):  # the tests may run as root, whom no permission stops
+  if kind in ("no permission", "disk full", "disk full later"):  # the tests may run as root, whom no permission stops
     code = errno.EACCES if kind == "no permission" else errno.ENOSPC
 
     def refuse(self):
+      if kind == "disk full later":  # as array_record says it
+        raise RuntimeError(f"write() failed: {os.strerror(code)}; writing a.array_record; at byte 2097152")
       raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(builders.SslxFashionMnist, "download_and_prepare", refuse)

@@ -1,6 +1,7 @@
 """The command line: one line for every bad input, help, settings that become flags,
 huge pages, the compilation cache."""
 
+import errno
 import json
 import os
 import re
@@ -105,6 +106,26 @@ def test_help_tells_flags_defaults_and_the_methods_hyper_parameters(capsys):
 def test_debug_shows_the_traceback(toy_npz, tmp_path, capsys):
   assert call("low_label", f"--dataset={toy_npz}", f"--out={tmp_path}", "--method=x", "--debug") == 1
   assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line(capsys):
+  """And other errors of the system keep their traceback: they are nobody's disk."""
+
+  def main(*arguments):
+    def fail():
+      raise OSError(*arguments)
+
+    return cli.run(fail, "experiments.low_label", ["low_label"])
+
+  assert main(errno.ENOSPC, "No space left on device", "runs/a/results.jsonl") == 1
+  said = "error: runs/a/results.jsonl: No space left on device; what is finished is kept, run the same command again"
+  assert capsys.readouterr().err == f"{said} when there is room.\n"
+  for code in (errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
+    assert main(code, "a\nb") == 1
+    assert re.fullmatch(r"error: a b; what is finished is kept, .*\.\n", capsys.readouterr().err)
+  for arguments in ((errno.ENOENT, "No such file", "x"), (errno.EPIPE, "Broken pipe"), ("without a number",)):
+    with pytest.raises(OSError, match=r"No such|Broken|without"):
+      main(*arguments)
 
 
 EXTENDED = """

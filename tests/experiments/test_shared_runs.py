@@ -1,9 +1,11 @@
 """Run directories and pretraining: every method, large batches, a kill and a second call, directories of other runs."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,8 +96,98 @@ def test_kill_and_run_again_is_bit_identical(toy_npz, tmp_path):
   ]
   steps = [[row["step"] for row in history] for history in rows]
   assert steps[0][-1] == steps[1][-1] == 25 * (216 // 32)  # of 240 images 24 are watched
-  assert steps[0] == sorted(set(steps[0]))
+  assert steps[0] == steps[1] == [50, 100, 150]
   assert rows[0][-1]["heldout_loss"] == rows[1][-1]["heldout_loss"]
+
+
+def cut(folder: Path) -> None:
+  path = max(folder.rglob("*"), key=lambda path: path.stat().st_size)
+  os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(folder: Path) -> None:
+  path = folder / "meta/metadata"
+  path.write_text(path.read_text().replace("denoise", "denoisd"))
+
+
+def empty(folder: Path) -> None:
+  shutil.rmtree(folder)
+  folder.mkdir()
+
+
+def test_a_run_goes_on_after_damage_and_is_the_same_run(toy_npz, tmp_path, caplog):
+  """It trained, said "already holds step 6" at its end, and so for ever."""
+  arguments = [f"--dataset={toy_npz}", f"--out={tmp_path}", "--encoder=conv:widths=4,norm=batch", "--smoke"]
+  assert call("pretrain", *arguments, "--save_seconds=0") == 0
+  run, last = directory(tmp_path), cli.SMOKE_STEPS
+  whole = checkpoint.restore_encoder(run)[1]
+  for harm in (cut, flip, empty):
+    harm(run / "checkpoints" / str(last))
+    caplog.clear()
+    assert call("pretrain", *arguments) == 0
+    assert caplog.text.count(f"is set aside as {last}.damaged") == 1
+    assert checkpoint.restore_encoder(run)[1] == whole
+    assert checkpoint.steps(run / "checkpoints") == [last - 1, last]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+  aside = sorted(path.name for path in (run / "checkpoints").glob("*.damaged*"))
+  assert aside == [f"{last}.damaged", f"{last}.damaged.2", f"{last}.damaged.3"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "loss.png", "results.jsonl", "accuracy.png",
+                                  "summary.jsonl", "report.html"])  # fmt: skip
+def test_a_full_disk_is_one_line_wherever(name, tmp_path, finished, monkeypatch, capfd):
+  """The file of this name is the one for which there is no room; what was there before it stays."""
+  out, arguments = shutil.copytree(finished[0], tmp_path / "runs"), finished[1]
+  run = directory(out)
+  if name in ("config.json", "metrics.jsonl", "loss.png"):  # of pretraining: another run
+    arguments = [*arguments, "--seed=1"]
+  else:
+    (run / name).unlink(missing_ok=True)
+  before = {path: path.read_bytes() for path in run.rglob("*.jsonl")}
+  fsync = os.fsync
+
+  def full(number):
+    if name in os.readlink(f"/proc/self/fd/{number}"):
+      raise OSError(errno.ENOSPC, "No space left on device")
+    fsync(number)
+
+  monkeypatch.setattr(os, "fsync", full)
+  assert call("low_label", *arguments, f"--out={out}") == 1
+  (line,) = [line for line in capfd.readouterr().err.splitlines() if "error" in line.lower()]
+  assert "No space left on device" in line
+  assert name == "config.json" or name in line
+  assert {path: path.read_bytes() for path in before} == before
+  if name in ("accuracy.png", "summary.jsonl", "report.html"):
+    assert (run / "results.jsonl").read_bytes() == (directory(finished[0]) / "results.jsonl").read_bytes()
+  assert not [path for path in out.rglob(".*.tmp")]
+
+
+@pytest.fixture(scope="module")
+def finished(toy_npz, tmp_path_factory):
+  """A finished run of low_label: (--out, its flags)."""
+  out = tmp_path_factory.mktemp("finished")
+  arguments = [f"--dataset={toy_npz}", "--encoder=mlp:widths=4,code=3", "--smoke", "--labels=12", "--seeds=1",
+               "--modes=frozen"]  # fmt: skip
+  assert call("low_label", *arguments, f"--out={out}") == 0
+  return out, arguments
+
+
+def test_a_comparison_does_not_go_on_without_a_method_because_of_the_disk(toy_npz, tmp_path, monkeypatch, capsys):
+  def full(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "save", full)
+  arguments = [f"--dataset={toy_npz}", f"--out={tmp_path}", ENCODER, "--methods=denoise", "--smoke", "--labels=12"]
+  assert call("compare", *arguments, "--seeds=1", "--modes=frozen") == 1
+  assert re.search(r"^error: --out: cannot save.*No space left", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_a_directory_that_is_opened_is_swept(toy_npz, tmp_path):
+  identity = {"a": 1}
+  run = runs.open_directory(tmp_path, identity, "x", fresh=False)
+  (run / f".metrics.jsonl.{2**70}.tmp").touch()
+  assert runs.open_directory(tmp_path, identity, "x", fresh=False) == run
+  assert [path.name for path in run.iterdir()] == ["config.json"]
 
 
 def test_an_unwritable_out_is_one_line(toy_npz, tmp_path, capsys):

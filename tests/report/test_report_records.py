@@ -1,9 +1,12 @@
 """sslx.report.records: what is written is read back, whatever a kill leaves, and says where it comes from."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -111,6 +114,54 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
   with pytest.raises(OSError, match="before"), records.writing(path):
     raise OSError("before anything was written")
   assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_names_the_file_and_keeps_it(tmp_path, monkeypatch, call):
+  path = tmp_path / "file"
+  records.append_row(path, {"i": 0})
+
+  def full(first, *others):
+    raise OSError(errno.ENOSPC, "No space left on device", *([first] if others else []))  # of a write: no name
+
+  monkeypatch.setattr(os, call, full)
+  for write, value in ((records.write_bytes, b"new"), (records.append_row, {"i": 1}))[: 2 if call == "fsync" else 1]:
+    with pytest.raises(OSError, match="No space left") as error:
+      write(path, value)
+    assert error.value.filename == str(path)
+  assert records.read_rows(path)[0] == {"i": 0}
+  assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_written_is_on_disk_with_its_name(tmp_path, monkeypatch):
+  synced, fsync, replace = [], os.fsync, os.replace
+  monkeypatch.setattr(os, "fsync", lambda n: synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{n}"))))
+  monkeypatch.setattr(os, "replace", lambda a, b: synced.append("replace") or replace(a, b))
+  folder = tmp_path / "folder"
+  records.write_bytes(folder / "file", b"")
+  assert synced == [f".file.{os.getpid()}.tmp", "replace", "folder"]
+  for expected in (["rows", "folder"], ["rows"]):  # the second row makes no name
+    synced.clear()
+    records.append_row(folder / "rows", {})
+    assert synced == expected
+  monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_what_killed_processes_left_is_swept(tmp_path):
+  dead = subprocess.Popen([sys.executable, "-c", ""])
+  dead.wait()
+  mine, gone = os.getpid(), dead.pid
+  keep = [f".results.jsonl.{mine}.tmp", ".checkpoints.old", ".note.tmp", f".note.{gone}", f"a.{gone}.tmp", ".hidden",
+          f"checkpoints/.a.{gone}.tmp", f".checkpoints.{mine}"]  # fmt: skip
+  swept = [f".results.jsonl.{gone}.tmp", f"figures/.loss.png.{gone}.tmp", f".a.{2**70}.tmp"]
+  for name in (*keep, *swept):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+  (tmp_path / f".checkpoints.{gone}" / "1").mkdir(parents=True)
+  records.sweep(tmp_path)
+  assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()} == set(keep)
+  assert not (tmp_path / f".checkpoints.{gone}").exists()
+  records.sweep(tmp_path / "absent")
 
 
 def test_speeds_of_older_rows_are_read():

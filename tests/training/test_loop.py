@@ -91,6 +91,51 @@ def test_log_rows_cover_every_step_once(setup, toy):
   assert saved == [12]
 
 
+def without_speed(rows):
+  return [{name: value for name, value in row.items() if name != "examples_per_second"} for row in rows]
+
+
+def test_saving_adds_no_row_and_changes_none(setup, toy):
+  data, rows, saved, plain = {"x": toy.train.x}, [], [], []
+  fit(setup, data, log=plain.append, log_every=5)
+  fit(setup, data, log=rows.append, log_every=5, save=lambda ts: saved.append(int(ts.step)), save_seconds=0)
+  assert saved == list(range(1, STEPS + 1))
+  assert without_speed(rows) == without_speed(plain)
+
+
+def test_rows_of_a_resumed_run_are_at_the_same_steps(setup, toy):
+  data, whole, parts, each = {"x": toy.train.x}, [], [], []
+  fit(setup, data, log=whole.append, log_every=5)
+  fit(setup, data, log=each.append, log_every=1)
+  fit(setup, data, fit(setup, data, steps=7), log=parts.append, log_every=5)
+  assert [row["step"] for row in parts] == [10, 12]
+  assert without_speed(parts)[1] == without_speed(whole)[2]
+  for name in each[0].keys() - {"step", "examples_per_second"}:  # of the steps since the checkpoint
+    assert parts[0][name] == pytest.approx(np.mean([row[name] for row in each[7:10]]), rel=1e-5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_knows_its_signal_and_the_rest_of_the_rows(setup, toy, number):
+  rows, each, (step, fresh) = [], [], setup
+  fit(setup, {"x": toy.train.x}, log=each.append, log_every=1)
+
+  def third(ts, source, indices):
+    if int(ts.step) == 6:
+      os.kill(os.getpid(), number)
+    return step(ts, source, indices)
+
+  with pytest.raises(loop.Interrupted, match="stopped at step 7 of 12") as stopped:
+    loop.fit(fresh(), third, {"x": toy.train.x}, loop.Loop(STEPS, BATCH, 3, log_every=5), [hooks.log_to(rows.append)])
+  assert [row["step"] for row in rows] == [5]
+  assert stopped.value.signal == number
+  assert ("SIGTERM" in str(stopped.value)) == (number == signal.SIGTERM)
+  row = stopped.value.row
+  assert (row["step"], row["loss"]) == (7, pytest.approx(np.mean([r["loss"] for r in each[5:7]]), rel=1e-5))
+  with pytest.raises(loop.Interrupted) as stopped:
+    loop.fit(fresh(), third, {"x": toy.train.x}, loop.Loop(STEPS, BATCH, 3, log_every=7))
+  assert stopped.value.row is None
+
+
 def test_a_finished_run_is_left_alone(setup, toy):
   done = fit(setup, {"x": toy.train.x})
   before = numbers(done)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, runs, table
+from experiments.shared import cli, directories, runs, table
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -47,7 +47,7 @@ def main() -> None:
     "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(), "experiment": "probe",
     "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke,
   }  # fmt: skip
-  directory = runs.open_directory(Path(FLAGS.out), identity, f"probe-{config.method}-{dataset.name}", FLAGS.fresh)
+  directory = directories.open_directory(Path(FLAGS.out), identity, f"probe-{config.method}-{dataset.name}", FLAGS.fresh)
   timings = {"start-up": time.monotonic() - START}
   if FLAGS.export:
     _export(Path(FLAGS.export), represent, dataset)

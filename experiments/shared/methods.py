@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, pages, runs, table
+from experiments.shared import cli, directories, pages, runs, table
 from experiments.shared.cli import FLAGS
 from experiments.shared.table import Row, Timings
 from sslx.types import UserError
@@ -109,7 +109,7 @@ def budget() -> Row:
 def open_directory(experiment: str, dataset: "Dataset") -> Path:
   """The directory of a comparison: one for each data set and encoder."""
   identity = {"experiment": experiment, "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
-  return runs.open_directory(Path(FLAGS.out), identity, f"{experiment}-{dataset.name}-{FLAGS.encoder}", FLAGS.fresh)
+  return directories.open_directory(Path(FLAGS.out), identity, f"{experiment}-{dataset.name}-{FLAGS.encoder}", FLAGS.fresh)
 
 
 def pretrain(variant: Variant, dataset: "Dataset", timings: Timings) -> Pretrained:
@@ -173,7 +173,7 @@ def run_variants(
 
   rows, lines, pictures = [], [], []
   cli.say("references: " + ", ".join(dict.fromkeys(name for n in counts for name in references[n])))
-  rows += table.run_modes(line(NONE, None), table.bench(dataset, labelled, nothing), references, timings).rows
+  rows += table.run_modes(line(NONE, None), table.bench(dataset, labelled, nothing), references, timings, pictured=False).everything
   for variant in variants:
     cli.say(f"{variant.title}")
     try:
@@ -182,7 +182,7 @@ def run_variants(
       lines.append({"method": variant.title, "left out": str(error)})
       continue
     bench = table.bench(dataset, labelled, pretrained.represent)
-    rows += table.run_modes(line(variant.title, pretrained.config), bench, trained, timings).rows
+    rows += table.run_modes(line(variant.title, pretrained.config), bench, trained, timings, pictured=False).everything
     lines += [{"method": variant.title, **pretrained.measured}] if pretrained.measured else []
     pictures += [(variant.title, pretrained.picture)] if pretrained.picture.exists() else []
   return pages.Outcome(rows, lines, pictures)

@@ -123,7 +123,7 @@ def test_the_score_is_the_tasks_and_so_is_its_direction(toy):
   recipe = Recipe(steps=30, batch_size=8, learning_rates=(1e-9, 1e-2), folds=2)
   for task in (toy.task, error):
     bench = bench_of(dataclasses.replace(toy, task=task), (60,), 1, recipe=recipe)
-    scored = evaluate.evaluate(bench, cases_of(bench, ("scratch", "frozen")))
+    scored = dict(evaluate.evaluate(bench, cases_of(bench, ("scratch", "frozen"))))
     for case, each in scored.items():
       assert list(each.scores) == [task.score.name]
       if case.mode == "scratch":
@@ -212,7 +212,7 @@ def test_a_new_mode_is_one_line(toy, monkeypatch):
   monkeypatch.setitem(MODES, "constant", constant)
   assert check_modes(["constant:x"], ("a",)) == ("constant:x",)
   bench = bench_of(toy, (12,), 1)
-  (scored,) = evaluate.evaluate(bench, [Case("constant:x", 12, 0)]).values()
+  ((_, scored),) = evaluate.evaluate(bench, [Case("constant:x", 12, 0)])
   assert scored.scores["accuracy"] == pytest.approx(1 / 3)
   assert scored.predictor.head.chosen == {"always": "x"}
 

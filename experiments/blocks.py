@@ -44,7 +44,9 @@ def main() -> None:
     "experiment": "blocks", "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(),
     "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke,
   }  # fmt: skip
-  directory = directories.open_directory(Path(FLAGS.out), identity, f"blocks-{config.method}-{dataset.name}", FLAGS.fresh)
+  directory = directories.open_directory(
+    Path(FLAGS.out), identity, f"blocks-{config.method}-{dataset.name}", FLAGS.fresh
+  )
   timings, rows = {"start-up": time.monotonic() - START}, []
   for block, represent in readings.items():
     cli.say(block)

@@ -130,3 +130,8 @@ class TrainState(NamedTuple):
 class UserError(Exception):
   """Bad input: one line that names the flag or file and says what to do.
   `experiments` prints it without a traceback."""
+
+
+class Refusal(UserError):
+  """A method, or an encoder, does not take such data, or a method such an encoder. A comparison leaves it out and goes
+  on; what else may go wrong ends it."""

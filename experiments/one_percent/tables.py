@@ -35,7 +35,6 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
   from sslx.report.pages import Figure
 
   folder, dataset = shared.directory / "figures", shared.dataset
-  counts = sorted(next(iter(shared.labelled.subsets.values())))
   pictures.draw_predictions(dataset, folder, measured[FIXED].answers)
   titled = [{**row, "method": title} for title, each in measured.items() for row in each.everything]
   summary = report.summarise(titled)

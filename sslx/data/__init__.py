@@ -6,16 +6,18 @@ This package is the only importer of tensorflow_datasets and grain, and imports 
 import dataclasses
 import difflib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from sslx.data.check import checked
+from sslx.data.check import checked, remarks
 from sslx.data.folder import load_folder
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import resized
+from sslx.data.labels import places
 from sslx.data.npz import load_npz
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
 from sslx.types import UserError
@@ -78,11 +80,10 @@ def _idx(request: Request) -> Dataset:
   folder = Path(request.argument).expanduser()
   if not folder.is_dir():
     raise UserError(f"{folder}: no such folder")
-  splits = read_idx_folder(folder)
-  labels = splits["train"].y
-  assert labels is not None
-  class_names = tuple(str(i) for i in range(int(labels.max()) + 1))
-  return image_classes(request.spec, class_names, splits["train"], splits["test"])
+  splits = read_idx_folder(folder, request.in_memory_limit)
+  class_names, *labels = places(str(folder), splits["train"].targets(), splits["test"].targets())
+  train, test = (Split(splits[part].x, y) for part, y in zip(("train", "test"), labels, strict=True))
+  return image_classes(request.spec, class_names, train, test)
 
 
 def _tfds(request: Request) -> Dataset:
@@ -118,6 +119,9 @@ def load(
     A Dataset, whose entry in DATASETS says of which modality and task: of images, x is u8 [N,H,W,C], C 1 or 3; of
     classes, y is i32 [N].
 
+  Says on stderr what is probably wrong though it can be read: images that are nearly black (`check.remarks`), labels
+  that are numbered anew (`labels.places`).
+
   Raises:
     UserError: one line that names the flag or file and the cure.
   """
@@ -133,13 +137,15 @@ def load(
     raise UserError(f"--image_size={image_size}: must be between 1 and 4096")
   if image_size is not None and source.modality != "image":
     raise UserError(f"--image_size={image_size}: is for images, and {scheme} is {source.modality}")
-  data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  data_dir = os.path.abspath(os.path.expanduser(data_dir))
-  dataset = source.load(Request(spec, argument, data_dir, image_size, in_memory_limit))
+  given = data_dir or os.environ.get("TFDS_DATA_DIR")
+  data_dir = os.path.abspath(os.path.expanduser(given or "~/tensorflow_datasets"))
+  dataset = source.load(Request(spec, argument, data_dir, image_size, in_memory_limit, bool(given)))
   made = dataset.modality.name, dataset.task.name
   if made != (source.modality, source.task):
     raise TypeError(f"DATASETS[{scheme!r}] says {source.modality}, {source.task}; its loader made {', '.join(made)}")
   dataset = checked(dataset, image_size)
+  for line in remarks(dataset):
+    print(line, file=sys.stderr)
   if image_size is None:
     return dataset
   splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}

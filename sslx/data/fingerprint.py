@@ -30,7 +30,7 @@ def fingerprint(dataset: Dataset) -> str:
   parts = [dataset.modality.name, dataset.task.name, str(dataset.task.outputs), *dataset.task.names]
   for name, split in _splits(dataset):
     parts += [name, fingerprint_of(split.x), "" if split.y is None else fingerprint_of(split.y)]
-  return _digest([json.dumps(parts).encode()])
+  return digest_of([json.dumps(parts).encode()])
 
 
 def fingerprint_of(x: Rows) -> str:
@@ -41,13 +41,13 @@ def fingerprint_of(x: Rows) -> str:
   """
   facts = f"{list(x.shape)} {x.dtype.str} ".encode()
   if isinstance(x, np.ndarray):
-    return _digest([facts, *_pieces(x)])
+    return digest_of([facts, *_pieces(x)])
   if x.parents:
-    return _digest([facts, b"parents", *(fingerprint_of(parent).encode() for parent in x.parents)])
+    return digest_of([facts, b"parents", *(fingerprint_of(parent).encode() for parent in x.parents)])
   if x.files:
-    return _digest([facts, b"files", *_stamps(x.files)])
+    return digest_of([facts, b"files", *stamps(x.files)])
   every = -(-len(x) // _SAMPLE) or 1
-  return _digest([facts, b"rows", *_pieces(x[np.arange(0, len(x), every)])])
+  return digest_of([facts, b"rows", *_pieces(x[np.arange(0, len(x), every)])])
 
 
 def described(dataset: Dataset) -> str | None:
@@ -75,7 +75,8 @@ def _ways(x: Rows) -> Iterator[str]:
       yield "the names, sizes and times of its files" if x.files else f"about {_SAMPLE:,} of its rows"
 
 
-def _digest(parts: Iterable[bytes]) -> str:
+def digest_of(parts: Iterable[bytes]) -> str:
+  """32 hexadecimal digits of the bytes, one after another."""
   digest = hashlib.blake2b(digest_size=16)
   for part in parts:
     digest.update(part)
@@ -94,8 +95,12 @@ def _pieces(x: np.ndarray) -> list[bytes]:
     return list(pool.map(one, range(0, len(x), rows)))
 
 
-def _stamps(files: tuple[str, ...]) -> Iterator[bytes]:
-  """Name (below the folder that all share, so that a set may be moved), size and time of each file, in their order."""
+def stamps(files: tuple[str, ...]) -> Iterator[bytes]:
+  """Name (below the folder that all share, so that a set may be moved), size and time of each file, in their order.
+
+  Raises:
+    UserError: naming the file that is gone.
+  """
   root = os.path.commonpath([os.path.dirname(file) for file in files])
   for file in files:
     try:

@@ -178,3 +178,4 @@ class Request:
   data_dir: str  # absolute; where prepared sets live
   image_size: int | None
   in_memory_limit: int  # bytes of decoded images above which a split stays lazy
+  data_dir_is_given: bool = True  # by the user; where it is not, nothing may depend on its being writable

@@ -15,6 +15,8 @@ _GREY = ("1", "L", "LA", "I;16", "I;16L", "I;16B")  # Pillow modes without colou
 
 def header(path: str) -> tuple[int, int, bool]:
   """(height, width, is grey) of an image file, without decoding it. Raises UserError, naming it, if it is no image."""
+  if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait for ever
+    raise UserError(f"{path}: is no ordinary file but a folder, device or pipe; remove or rename it")
   try:
     with Image.open(path) as image:
       if image.mode in ("I", "F"):

@@ -4,9 +4,12 @@ back, and what older versions wrote."""
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from sslx import options
+from sslx.data import Split
+from sslx.data.types import image_classes
 from sslx.training.config import Config
 from sslx.types import UserError
 
@@ -37,6 +40,28 @@ def test_it_holds_what_the_data_are(toy):
   assert resolved(toy, "supervised", features="pool").features == "pool"
 
 
+def test_no_example_that_is_pretrained_on_changes_unseen():
+  """The checksum is of every third here; targets count where the method reads them."""
+  x, y = np.zeros((10_001, 2, 2, 1), np.uint8), np.arange(10_001, dtype=np.int32) % 2
+
+  def made(method: str, x=x, y=y, test=x[:4], unlabeled=None) -> Config:
+    splits = Split(x, y), Split(test, y[: len(test)]), None if unlabeled is None else Split(unlabeled, None)
+    return Config(method=method, encoder="mlp:widths=4,code=3").resolved(image_classes("d", ("a", "b"), *splits))
+
+  other, swapped = x.copy(), y[::-1].copy()
+  other[1] = 1
+  swapped[:2] = 1, 1
+  usual = made("denoise")
+  assert made("denoise", other).data_crc32 == usual.data_crc32
+  assert made("denoise", other).data_digest != usual.data_digest
+  assert made("denoise", y=swapped, test=x[:2] + 1) == usual
+  assert made("supervised", y=swapped).data_digest != made("supervised").data_digest
+  more = [made("denoise", unlabeled=x[:5] + n).data_digest for n in (0, 1)]
+  assert len({usual.data_digest, *more}) == 3
+  older = {name: value for name, value in usual.to_json().items() if name != "data_digest"}
+  assert Config.read(older).data_digest == ""
+
+
 def test_json_and_back(toy):
   for config in (resolved(toy), resolved(toy, **HOW), resolved(toy, hp={"projector": (4, 3)}), Config(method="mae")):
     saved = json.loads(json.dumps(config.to_json()))
@@ -50,7 +75,7 @@ def test_what_sslx_01_wrote_is_the_same_run(toy):
   kept = ("method", "hp", "dataset", "encoder", "features", "epochs", "batch_size", "learning_rate", "seed", "smoke",
           "data_crc32", *names)  # fmt: skip
   old = {names.get(name, name): saved[name] for name in kept}
-  assert Config.read(old).to_json() == saved
+  assert Config.read(old).to_json() == {**saved, "data_digest": ""}  # it kept none
   late = Config.read({**old, "labels": "one row late", "schedule": "constant", "shuffle": False})
   assert (late.variant, late.schedule, late.shuffle) == ("one row late", "constant", False)
 
@@ -62,7 +87,7 @@ def test_what_a_newer_sslx_wrote_is_refused(toy):
 
 def test_every_setting_has_a_help_and_facts_have_none():
   settings = {one.name for one in options.settings(Config)}
-  facts = {"x_shape", "x_dtype", "examples", "data_crc32", "smoke", "variant", "version"}
+  facts = {"x_shape", "x_dtype", "examples", "data_crc32", "data_digest", "smoke", "variant", "version"}
   assert settings | facts == {field.name for field in dataclasses.fields(Config)}
   assert all(one.help[0].isupper() or one.name == "dataset" for one in options.settings(Config))
 

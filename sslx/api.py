@@ -33,7 +33,7 @@ from sslx.evaluation.modes import check_modes
 from sslx.evaluation.recipe import Recipe
 from sslx.pretext import check
 from sslx.report import figures, records
-from sslx.training import hooks, loop
+from sslx.training import hooks, length, loop
 from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
@@ -93,6 +93,8 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
   history: list[dict[str, float]] = []
   stopped: list[TrainState] = []
   log_every = max(1, min(50, plan.steps // 40))  # a curve even of a short run
+  if progress:
+    print(f"{method}: {length.told(plan.config, len(plan.data['x']))}", file=sys.stderr)
   try:
     with shown(f"pretraining {method}" if progress else None, plan.steps) as bar:
       beside = [hooks.log_to(history.append), hooks.save_to(stopped.append, math.inf), hooks.showing(bar, 0)]
@@ -100,6 +102,9 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
   except loop.Interrupted as reason:
     ts = stopped[-1]
     print(f"{reason}; this is the run so far.", file=sys.stderr)
+  if progress:
+    for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
+      print(f"{method}: {doubt}", file=sys.stderr)
   return Run(plan.meta, plan.pretext, ts, history)
 
 

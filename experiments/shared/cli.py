@@ -181,7 +181,7 @@ def help_text(module: str) -> str:
   method = check(FLAGS.method)
   lines.append(f"\nMethods: {', '.join(METHODS)}.")
   lines.append(
-    f"--method={FLAGS.method} trains {method.epochs:g} epochs, batch {method.batch_size}, learning rate "
+    f"--method={FLAGS.method} trains {method.steps:,} steps, batch {method.batch_size}, learning rate "
     f"{method.learning_rate:g} of {method.optimizer}, on --encoder={method.encoder}, with these --hp:\n"
     f"{options.describe(method.factory)}"
   )

@@ -51,8 +51,10 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
 
   encoder_of(config)  # a mistyped setting is told before data are loaded
   dataset = dataset or load_dataset(config.dataset)
-  steps, digest = SMOKE_STEPS if config.smoke else None, _pretraining_digest(dataset, check(config.method).labels)
-  planned = plan(config, dataset, config.features or "flatten", steps, pretext, digest)
+  if config.smoke:
+    config = dataclasses.replace(config, steps=SMOKE_STEPS, epochs=None)
+  digest = _pretraining_digest(dataset, check(config.method).labels)
+  planned = plan(config, dataset, config.features or "flatten", pretext, digest)
   made = planned.config
   name = f"{made.method}-{made.dataset}-{made.encoder}"
   return Job(dataset, planned, open_directory(Path(FLAGS.out), made.to_json(), name, FLAGS.fresh))
@@ -158,7 +160,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
 
   from sslx.evaluation import knn
   from sslx.report import records
-  from sslx.training import checkpoint, hooks, run
+  from sslx.training import checkpoint, hooks, length, run
   from sslx.training.progress import progress
   from sslx.types import ENCODER
 
@@ -173,11 +175,21 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   records.write_rows(metrics, [row for row in records.read_rows(metrics) if row["step"] <= done])
   trains = done < plan.steps
   if trains:
+    cli.say(f"pretraining {job.config.method}: {length.told(job.config, len(plan.data['x']))}")
     with progress(f"pretraining {job.config.method}", plan.steps - done) as bar:
       save = hooks.save_to(lambda ts: checkpoint.save(checkpoints, ts, plan.meta.to_json()), FLAGS.save_seconds)
       log = hooks.log_to(lambda row: records.append_row(metrics, row))
-      ts = run.run(plan, ts, [log, save, hooks.showing(bar, done)], knn.watches(plan, FLAGS.online_knn))
+      ts = run.run(
+        plan,
+        ts,
+        [log, save, hooks.showing(bar, done)],
+        knn.watches(plan, FLAGS.online_knn),
+        log_every=run.log_every(plan.steps),
+      )
   _draw(job, ts, anew=trains)
+  if not job.config.smoke:
+    for doubt in length.doubts(records.read_rows(metrics), plan.steps, plan.pretext.chance or {}):
+      print(f"{job.config.method}: {doubt}", file=sys.stderr)
   tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
   return run.representation(plan.meta, tree), time.monotonic() - begin
 
@@ -252,10 +264,12 @@ def adopt(meta: "Meta", also: Sequence[str] = ()) -> None:
   from sslx.pretext import check
 
   config, method = meta.config, check(meta.config.method)
-  made: dict[str, Any] = {name: getattr(config, name) for name in ("method", "encoder", "epochs", "seed", *also)}
+  made: dict[str, Any] = {name: getattr(config, name) for name in ("method", "encoder", "steps", "seed", *also)}
+  if FLAGS["epochs"].present:
+    made["epochs"] = config.epochs
   for setting in options.settings(Config):
     value, usual = getattr(config, setting.name), getattr(method, setting.name, setting.default)
-    if setting.flag and setting.name not in (*made, "hp", "dataset", "features", "watch") and value != usual:
+    if setting.flag and setting.name not in (*made, "epochs", "hp", "dataset", "features", "watch") and value != usual:
       made[setting.flag] = value
   usual = options.assignments(options.resolve(method.factory, {}))
   made["hp"] = [text for text in options.assignments(config.hp) if text not in usual]

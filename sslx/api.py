@@ -94,7 +94,7 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
   stopped: list[TrainState] = []
   log_every = max(1, min(50, plan.steps // 40))  # a curve even of a short run
   if progress:
-    print(f"{method}: {length.told(plan.config, len(plan.data['x']))}", file=sys.stderr)
+    print(f"{method}: {length.told(plan.steps, plan.batch_size, len(plan.data['x']))}", file=sys.stderr)
   try:
     with shown(f"pretraining {method}" if progress else None, plan.steps) as bar:
       beside = [hooks.log_to(history.append), hooks.save_to(stopped.append, math.inf), hooks.showing(bar, 0)]

@@ -22,14 +22,13 @@ from absl import flags
 from experiments.shared import command as commands
 from sslx import options
 from sslx.evaluation.recipe import Recipe
-from sslx.training.config import Config
+from sslx.training.config import SMOKE_STEPS, Config
 from sslx.types import UserError
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
 
 FLAGS = flags.FLAGS
-SMOKE_STEPS = 6
 
 
 def define(kind: type) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from experiments.shared import cli, command
-from experiments.shared.cli import FLAGS, SMOKE_STEPS
+from experiments.shared.cli import FLAGS
 from experiments.shared.directories import open_directory
 from sslx.training.config import Config
 from sslx.types import UserError
@@ -51,8 +51,6 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
 
   encoder_of(config)  # a mistyped setting is told before data are loaded
   dataset = dataset or load_dataset(config.dataset)
-  if config.smoke:
-    config = dataclasses.replace(config, steps=SMOKE_STEPS, epochs=None)
   digest = _pretraining_digest(dataset, check(config.method).labels)
   planned = plan(config, dataset, config.features or "flatten", pretext, digest)
   made = planned.config
@@ -175,7 +173,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   records.write_rows(metrics, [row for row in records.read_rows(metrics) if row["step"] <= done])
   trains = done < plan.steps
   if trains:
-    cli.say(f"pretraining {job.config.method}: {length.told(job.config, len(plan.data['x']))}")
+    cli.say(f"pretraining {job.config.method}: {length.told(plan.steps, plan.batch_size, len(plan.data['x']))}")
     with progress(f"pretraining {job.config.method}", plan.steps - done) as bar:
       save = hooks.save_to(lambda ts: checkpoint.save(checkpoints, ts, plan.meta.to_json()), FLAGS.save_seconds)
       log = hooks.log_to(lambda row: records.append_row(metrics, row))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
   from sslx.data import Dataset
 
 VERSION = 3
+SMOKE_STEPS = 6  # of a run with `smoke`, whatever else it says
 POSITIVE = ("steps", "epochs", "batch_size", "learning_rate")
 
 
@@ -140,7 +141,7 @@ class Config:
       method.learning_rate if optimizer == method.optimizer else optim.default_rate(optimizer, batch_size)
     )
     epochs = steps / epoch
-    if self.warmup_epochs is not None and not (0 <= self.warmup_epochs < epochs or self.smoke):
+    if self.warmup_epochs is not None and not 0 <= self.warmup_epochs < epochs:
       raise UserError(
         f"--warmup_epochs={self.warmup_epochs:g}: must be at least 0 and below the {epochs:.3g} epochs of the run."
       )
@@ -201,10 +202,9 @@ def _from_version_2(saved: dict[str, Any]) -> dict[str, Any]:
 
   The method `supervised` is taken to have had all of the examples, which is so without an unlabelled split.
   """
-  hp = {
-    "ahead" if (name, saved.get("method", "")[:3]) == ("steps", "cpc") else name: v for name, v in saved["hp"].items()
-  }
-  values = {**saved, "hp": hp, "version": VERSION}
+  values = {**saved, "version": VERSION}
+  if str(saved.get("method")).startswith("cpc"):
+    values["hp"] = {"ahead" if name == "steps" else name: value for name, value in saved["hp"].items()}
   if all(saved.get(name) for name in ("epochs", "examples", "batch_size")):
     epoch = steps_of_epoch(saved["examples"] - saved.get("watch", 0), saved["batch_size"])
     values["steps"] = max(1, round(saved["epochs"] * epoch))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sslx.training.config import Config, steps_of_epoch
+from sslx.training.config import steps_of_epoch
 
 LATE_SHARE = (
   0.2  # of a metric's rise that comes in the second half of a run: the half in which a cosine has 18% of all rates
@@ -16,14 +16,11 @@ NEAR_CHANCE = 0.1  # of the way from guessing to always being right
 ADVERSARIES = ("discriminator_accuracy",)  # that get worse as the method gets better
 
 
-def told(config: Config, trained: int) -> str:
-  """`1,842 steps of 64, 2 epochs of 59,000 examples`. config: resolved; trained: number of examples."""
-  assert config.steps
-  assert config.batch_size
-  batch = min(config.batch_size, trained)
-  epochs = config.steps / steps_of_epoch(trained, batch)
+def told(steps: int, batch_size: int, n: int) -> str:
+  """`1,842 steps of 64, 2 epochs of 59,000 examples`: steps of an epoch of n examples."""
+  epochs = steps / steps_of_epoch(n, batch_size)
   text = f"{epochs:,.0f}" if epochs >= 100 else f"{epochs:.3g}"
-  return f"{config.steps:,} steps of {batch}, {text} epoch{'' if text == '1' else 's'} of {trained:,} examples"
+  return f"{steps:,} steps of {batch_size}, {text} epoch{'' if text == '1' else 's'} of {n:,} examples"
 
 
 def doubts(history: Sequence[Mapping[str, Any]], steps: int, chance: Mapping[str, float]) -> list[str]:

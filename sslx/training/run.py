@@ -22,7 +22,7 @@ from sslx.modalities import MODALITIES
 from sslx.pretext import build, check
 from sslx.tasks import TASKS
 from sslx.training import hooks, loop, optim
-from sslx.training.config import Config, steps_of_epoch, watched_rows
+from sslx.training.config import SMOKE_STEPS, Config, steps_of_epoch, watched_rows
 from sslx.training.hooks import Hook, Row
 from sslx.training.masks import path_of
 from sslx.training.step import make_init, make_train_step, part_size, prepared
@@ -193,7 +193,7 @@ def plan(
   part = part_size(batch_size, config.accumulate)  # of a batch that fits the data: the run says no before it starts
   if part == 1:
     _check_alone(config, pretext, {name: array[:1] for name, array in everything.items()}, dataset.modality)
-  steps = config.steps
+  steps = SMOKE_STEPS if config.smoke else config.steps
   tx = optimizer(pretext, config, steps, steps_of_epoch(len(data["x"]), batch_size))
   watched_y = None if y is None else np.asarray(y)[held]
   return Plan(meta, pretext, tx, dataset.modality, data, watched, watched_y, steps, batch_size)

@@ -50,7 +50,7 @@ BAD = [
   (["--precision=half"], r"--precision=half: unknown"),
   (["--accumulate=0"], r"--accumulate=0: must be at least 1"),
   (["--accumulate=7"], r"--accumulate=7: a batch of 64 images"),
-  (["--warmup_epochs=2"], r"--warmup_epochs=2: must be .* below the 2 epochs of the run"),
+  (["--warmup_epochs=2", "--epochs=2"], r"--warmup_epochs=2: must be .* below the 2 epochs of the run"),
   (["--pretraining_weight_decay=-1"], r"--pretraining_weight_decay=-1: must be at least 0"),
   (["--learning_rate=0"], r"--learning_rate=0.*positive"),
   (["--finetune_steps=0"], r"--finetune_steps=0: must be positive"),

@@ -5,7 +5,6 @@ import pytest
 
 from sslx.pretext import METHODS, build
 from sslx.training import length
-from sslx.training.config import Config
 
 STEPS = 200
 PLACES = np.arange(20, STEPS + 1, 20)
@@ -21,10 +20,10 @@ def history(**series) -> list[dict]:
 
 
 def test_steps_are_told_as_epochs():
-  assert length.told(Config(steps=1842, batch_size=64), 59_000) == "1,842 steps of 64, 2 epochs of 59,000 examples"
-  assert length.told(Config(steps=1842, batch_size=64), 6300) == "1,842 steps of 64, 18.8 epochs of 6,300 examples"
-  assert length.told(Config(steps=6, batch_size=64), 40) == "6 steps of 40, 6 epochs of 40 examples"
-  assert length.told(Config(steps=1380, batch_size=256), 900) == "1,380 steps of 256, 460 epochs of 900 examples"
+  assert length.told(1842, 64, 59_000) == "1,842 steps of 64, 2 epochs of 59,000 examples"
+  assert length.told(1842, 64, 6300) == "1,842 steps of 64, 18.8 epochs of 6,300 examples"
+  assert length.told(6, 40, 40) == "6 steps of 40, 6 epochs of 40 examples"
+  assert length.told(1380, 256, 900) == "1,380 steps of 256, 460 epochs of 900 examples"
 
 
 @pytest.mark.parametrize(("name", "unit"), [("knn_accuracy", 1.0), ("rotation_accuracy", 1.0), ("psnr", 10.0)])

@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("method", OWN)
-def test_the_same_command_trains_nothing(runs, method, monkeypatch):
+def test_the_same_command_trains_nothing(runs, method, monkeypatch, capsys):
   from sslx.evaluation import evaluate
   from sslx.training import run
 
@@ -47,6 +47,11 @@ def test_the_same_command_trains_nothing(runs, method, monkeypatch):
   assert call("low_label", *OWN[method], *SHARED) == 0
   assert sorted(runs.iterdir()) == folders
   assert contents(directory(runs, method)) == before
+  told = [line for line in capsys.readouterr().err.splitlines() if "before sslx 0.2" in line]
+  assert told == [
+    f"{directory(runs, method) / 'results.jsonl'}: rows from before sslx 0.2 are kept without knowing whether the test "
+    "images are the same; --fresh makes them anew."
+  ]
 
 
 @pytest.mark.parametrize("method", OWN)

@@ -52,6 +52,12 @@ def hidden_test_split() -> Iterator[list[tuple]]:
     evaluate.training, evaluate.test_one = training, test_one
 
 
+def nothing_to_train(bench, cases) -> Iterator:
+  """In place of `evaluate.training`: fails where a classifier would be trained."""
+  assert not list(cases)
+  return iter(())
+
+
 def directory(out: Path, start: str = "") -> Path:
   """The one run directory below `out` whose name starts so."""
   (run,) = [d for d in out.iterdir() if d.is_dir() and d.name.startswith(start)]

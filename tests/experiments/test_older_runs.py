@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import call, directory, rows_of
+from helpers import call, directory, nothing_to_train, rows_of
 
 import sslx
 from sslx.training import config
@@ -42,7 +42,7 @@ def test_the_same_command_trains_nothing(runs, method, monkeypatch, capsys):
   from sslx.training import run
 
   monkeypatch.setattr(run, "run", None)
-  monkeypatch.setattr(evaluate, "training", lambda bench, cases: iter(cases and None))
+  monkeypatch.setattr(evaluate, "training", nothing_to_train)
   before, folders = contents(directory(runs, method)), sorted(runs.iterdir())
   assert call("low_label", *OWN[method], *SHARED) == 0
   assert sorted(runs.iterdir()) == folders

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import Page, call, directory, rows_of
+from helpers import Page, call, directory, nothing_to_train, rows_of
 
 from sslx.data import Dataset
 
@@ -34,7 +34,7 @@ def nothing_is_trained(monkeypatch):
   from sslx.training import run
 
   monkeypatch.setattr(run, "run", None)
-  monkeypatch.setattr(evaluate, "training", lambda bench, cases: iter(cases and None))
+  monkeypatch.setattr(evaluate, "training", nothing_to_train)
 
 
 # ---- of which data ---------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_a_figure_that_could_not_be_drawn_comes_with_the_next_run(toy_npz, tmp_p
       call("low_label", *given)
   run = directory(tmp_path)
   assert len(rows_of(run)) == 3
-  monkeypatch.setattr(evaluate, "training", lambda bench, cases: iter(cases and None))
+  monkeypatch.setattr(evaluate, "training", nothing_to_train)
   assert call("low_label", *given) == 0
   assert (run / "figures/confusion_frozen.png").exists()
   for answers in (run / "answers").iterdir():  # a damaged one is no reason to stop

@@ -5,7 +5,7 @@
     python -m experiments.freezing --flagfile=experiments/flags/freezing.flags      # the figure of docs/comparisons.md
 
 Every method (--methods, or --method, or --checkpoint) pretrains the same encoder; then the head and its last 0, 1, 2
-... blocks are trained on nested, stratified subsets of --labels (default 30, 100, 300, 1000, 10,000), --seeds of each.
+... blocks are trained on nested, balanced subsets of --labels (default 30, 100, 300, 1000, 10,000), --seeds of each.
 With 0 blocks that is the mode `frozen`, with all of them `full`. Beside it training from scratch, the random encoder
 and raw pixels.
 

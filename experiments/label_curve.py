@@ -5,7 +5,7 @@
     python -m experiments.label_curve --checkpoint=runs/simclr-mnist-conv-1a2b3c4d --at=30
 
 Pretrains with --method or --methods, or starts from --checkpoint, and trains --modes (default scratch, full, frozen) on
-nested, stratified subsets of --labels (default 10, 30, 100 ... 10,000, as far as the data go), --seeds of each. The
+nested, balanced subsets of --labels (default 10, 30, 100 ... 10,000, as far as the data go), --seeds of each. The
 figure is the one of Henaff et al. (Data-Efficient Image Recognition with Contrastive Predictive Coding, 2020, arXiv
 1905.09272); the table says how many labels training from scratch needs to be as accurate as the pretrained encoder: the
 ratio of the two, less one, is the utility of Newell & Deng (How Useful is Self-Supervised Pretraining for Visual

@@ -10,7 +10,7 @@ Pretrains with --method (or each of --methods) on all training images without th
    1805.01978).
  * 1% and 10%: fine-tuning of the whole encoder (Zhai et al. 2019, arXiv 1905.03670; Chen et al. 2020, arXiv
    2002.05709), for at least 20 passes over the labels (Zbontar et al. 2021, arXiv 2103.03230) or --finetune_epochs,
-   beside the same from random weights and the frozen encoder, over --seeds stratified subsets.
+   beside the same from random weights and the frozen encoder, over --seeds balanced subsets.
 Raw pixels and a random encoder always go along. --modes, if given, are trained at every number of --labels.
 
 Unlike the field, the probe is fitted by L-BFGS without augmentation, its L2 and scaling chosen inside the labels, and

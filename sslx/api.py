@@ -19,7 +19,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -38,7 +38,7 @@ from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
 from sslx.training.run import Meta, Run
-from sslx.types import Modality, Task, TrainState, UserError
+from sslx.types import Modality, Subset, Task, TrainState, UserError
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -62,11 +62,20 @@ class Classifier(NamedTuple):
     return f"Classifier({self.mode}, {len(self.rows)} labels, {trainable:,} of {total:,} parameters trained)"
 
 
-def load_data(name: str, data_dir: str | os.PathLike[str] | None = None, image_size: int | None = None) -> Dataset:
+def load_data(
+  name: str,
+  data_dir: str | os.PathLike[str] | None = None,
+  image_size: int | None = None,
+  *,
+  in_memory_limit: int = 2 << 30,
+  background: str = "white",
+  bits: int = 16,
+) -> Dataset:
   """A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME; see `sslx.data.load`."""
   from sslx import data
 
-  return data.load(name, None if data_dir is None else os.fspath(data_dir), image_size)
+  folder = None if data_dir is None else os.fspath(data_dir)
+  return data.load(name, folder, image_size, in_memory_limit, background=background, bits=bits)
 
 
 def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: Any) -> Run:
@@ -184,6 +193,7 @@ def classify(
   labels: int | float = 0.01,
   mode: str = "frozen",
   *,
+  subset: Subset = "balanced",
   seed: int = 0,
   features: str | None = None,
   recipe: Recipe | None = None,
@@ -195,16 +205,17 @@ def classify(
   Args:
     run: see `pretrain`.
     data: of the shape that the run was made for.
-    labels: how many, or a fraction of the training split: 600, or 0.01. The subset is balanced over the classes.
+    labels: how many, or a fraction of the training split: 600, or 0.01.
     mode: frozen (a linear head), last:K (head and last K blocks), full (everything), scratch (everything, from random
       weights), random (a linear head on random weights), raw (on pixels), knn:K, propagate, or self_train (all of the
       network, on all training images): see `sslx.evaluation.modes.MODES`.
+    subset: balanced over the classes, or stratified: each class in proportion to its frequency.
     seed: of the subset.
     features: in place of the run's own.
     recipe: of last:K, full, scratch and self_train.
 
   Raises:
-    UserError: more labels than there are, fewer than classes, or an unknown mode.
+    UserError: more labels than there are, fewer than classes, or an unknown mode or subset.
   """
   represent = run.representation(features)
   check_modes((mode,), represent.encoder.block_names, data.task.name, data.modality.name)
@@ -213,13 +224,15 @@ def classify(
     raise UserError(f"data={data.name}: its training split has no labels.")
   if not isinstance(labels, int | float | np.number) or not 0 < labels < math.inf:
     raise UserError(f"labels={labels}: expected a number of labels, such as 600, or a fraction, such as 0.01.")
+  if subset not in get_args(Subset):
+    raise UserError(f"subset={subset}: expected {' or '.join(get_args(Subset))}.")
   n = int(labels) if isinstance(labels, int | np.integer) or labels > 1 else round(labels * len(data.train))
   try:
-    rows = data.task.subset(data.train.y, [n], seed)[n]
+    rows = data.task.subset(data.train.y, [n], seed, subset)[n]
   except UserError as error:
     raise UserError(f"labels={labels}: {error}") from error
   case = Case(mode, n, seed)
-  bench = Bench(data, Labelled({seed: {n: rows}}, None), represent, recipe or Recipe(), run.meta.config.seed)
+  bench = Bench(data, Labelled({seed: {n: rows}}, None, subset), represent, recipe or Recipe(), run.meta.config.seed)
   predictor = evaluate.train(bench, [case])[case].predictor
   return Classifier(mode, rows, data.task, data.modality, data.x_shape, predictor)
 

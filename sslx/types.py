@@ -21,6 +21,7 @@ View = Any  # what `transform` makes of a batch and `loss` reads
 Optimizer = Literal["adamw", "sgd", "lars"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["float32", "bfloat16"]
+Subset = Literal["balanced", "stratified"]  # every class alike, or in proportion to its frequency
 
 ENCODER = "encoder"  # the role of what a method leaves behind, in its params and its state
 
@@ -111,8 +112,8 @@ class Task(NamedTuple):
   """(outputs, y) -> {name: scalar}, numpy or jax; the first is the table's."""
   decide: Callable[[Any], Any]
   """Outputs -> what they say y is."""
-  subset: Callable[[np.ndarray, Sequence[int], int], dict[int, np.ndarray]]
-  """(y, sizes, seed) -> {size: rows}: few labels, balanced and nested."""
+  subset: Callable[[np.ndarray, Sequence[int], int, Subset], dict[int, np.ndarray]]
+  """(y, sizes, seed, how) -> {size: rows}: few labels, nested, and balanced or stratified."""
   folds: Callable[[np.ndarray, int, int], list[tuple[np.ndarray, np.ndarray]]]
   """(y, k, seed) -> (train, valid) rows; ValueError where y is too few to be split."""
   fit_head: Callable[..., Head]

@@ -184,6 +184,14 @@ def test_labels_are_a_number_or_a_fraction(model, toy):
     assert counts.max() - counts.min() <= 1
 
 
+def test_labels_are_balanced_or_stratified(model, toy):
+  y = np.repeat([0, 1, 2], (160, 60, 20)).astype(np.int32)
+  uneven = dataclasses.replace(toy, train=Split(toy.train.x, y))
+  for subset, counts in (("balanced", [8, 8, 8]), ("stratified", [16, 6, 2])):
+    classifier = sslx.classify(model, uneven, 24, "knn:1", subset=subset)
+    assert np.bincount(y[classifier.rows]).tolist() == counts
+
+
 BAD = {
   "no such method": (lambda m, d: sslx.pretrain("denois", d), "Did you mean 'denoise'"),
   "no such option": (lambda m, d: sslx.pretrain("denoise", d, levl=1), "--hp=levl=1: .*Did you mean 'level'"),
@@ -195,6 +203,7 @@ BAD = {
   "no epochs": (lambda m, d: sslx.pretrain("denoise", d, epochs=0), "epochs=0: must be positive"),
   "negative batch": (lambda m, d: sslx.pretrain("denoise", d, batch_size=-1), "batch_size=-1: must be positive"),
   "rate": (lambda m, d: sslx.pretrain("denoise", d, learning_rate=float("nan")), "learning_rate=nan: must be positive"),
+  "no such colour": (lambda m, d: sslx.load_data("mnist", background="whit"), "--background=whit"),
   "no such data": (lambda m, d: sslx.load_data("mnst"), "mnist"),
   "no such folder": (lambda m, d: sslx.load("/nowhere"), "/nowhere: no such folder"),
   "labels of no class": (lambda m, d: sslx.classify(m, d, 2), "labels=2: .*3 classes"),
@@ -202,6 +211,7 @@ BAD = {
   "too many labels": (lambda m, d: sslx.classify(m, d, 241), "labels=241: .*240"),
   "no labels": (lambda m, d: sslx.classify(m, d, 0), "labels=0: expected a number"),
   "labels in words": (lambda m, d: sslx.classify(m, d, "all"), "labels=all: expected a number"),
+  "no such subset": (lambda m, d: sslx.classify(m, d, 12, subset="even"), "subset=even: expected balanced or strat"),
   "no such mode": (lambda m, d: sslx.classify(m, d, 12, "frozn"), "Did you mean 'frozen'"),
   "too deep": (lambda m, d: sslx.classify(m, d, 12, "last:3"), "last:3: this encoder has 2 blocks"),
   "no such feature": (lambda m, d: sslx.classify(m, d, 12, features="grid"), "--features=grid"),

@@ -124,7 +124,7 @@ def compare(shared: Shared, title: str, recipe: "Recipe") -> Measured:
   from sslx.evaluation.modes import check_modes, controls
 
   modes = check_modes((*FLAGS.modes, "scratch"), nn.build(FLAGS.encoder).block_names)
-  modes = (*controls(modes), *modes)
+  modes = (*controls(modes, shared.dataset), *modes)
 
   def of_seed(seed: int) -> "tuple[table.Line, Bench]":
     config, represent, _ = pretrained(shared, seed)

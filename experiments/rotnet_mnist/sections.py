@@ -32,6 +32,8 @@ TUNED_NOTE = (
   "labelled subset of its own. The difference is paired by seed."
 )
 
+WORDS = {"level": "within the noise", "unclaimed": "too few seeds for a claim", "better": "better", "worse": "worse"}
+
 
 class Shared(NamedTuple):
   """What all sections share."""
@@ -175,9 +177,10 @@ def letter_sentences(rows: Sequence[Row], tested: int) -> list[str]:
     ("Ours", [(ours["frozen", seed], ours["scratch", seed]) for seed in seeds]),
   ):
     if len(accuracies) > 1:
-      text, low, high = report.gain([a - b for a, b in accuracies])
-      what = "better" if low > 0 else "worse" if high < 0 else "within the noise"
       images = 10_000 if who != "Ours" else tested
+      differences, means = [a - b for a, b in accuracies], np.mean(accuracies, 0)
+      text, low, high = report.gain(differences, means=means, test_examples=images)
+      what = WORDS[report.outcome(report.RIGHT_ANSWERS, low, high, len(differences))]
       sentences.append(
         f"{who}, on all {images:,} test images, over {len(accuracies)} seeds: frozen over scratch {text}: {what}."
       )
@@ -219,7 +222,8 @@ def error_sentences(summary: "Sequence[report.Entry]") -> list[str]:
     ):
       continue
     interval = report.interval(entry.low, entry.high)
-    change = "no measurable change" if entry.low <= 0 <= entry.high else "a change"
+    changes = {"level": "no measurable change", "unclaimed": WORDS["unclaimed"]}
+    change = changes.get(entry.judgement, "a change")
     what = "all errors together" if entry.mode == notebook.AS_IT_RAN else entry.mode
     sentences.append(f"{what}, {entry.method}: {100 * entry.difference:+.1f} points {interval}: {change}.")
   return sentences
@@ -233,7 +237,7 @@ def tuned(shared: Shared) -> Section:
 
   names = nn.build(notebook.ENCODER).block_names
   modes = check_modes((*FLAGS.modes, "scratch"), names)
-  modes = (*controls(modes), *modes)
+  modes = (*controls(modes, shared.parts.rest), *modes)
   labelled = table.draw(shared.parts.rest)
   rows: list[Row] = []
   answers: Mapping[Case, Answers] = {}

@@ -23,7 +23,7 @@ from experiments.shared import command as commands
 from sslx import options
 from sslx.evaluation.recipe import Recipe
 from sslx.training.config import SMOKE_STEPS, Config
-from sslx.types import UserError
+from sslx.types import Subset, UserError
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
@@ -60,6 +60,12 @@ flags.DEFINE_string(
   "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
 flags.DEFINE_integer("image_size", None, "Resize images to this many pixels a side (folder: and tfds: sets).")
+flags.DEFINE_string(
+  "background", "white", "Colour behind transparent pictures (folder: and tfds: sets): a name, or #rrggbb."
+)
+flags.DEFINE_integer(
+  "bits", 16, "How many of their 16 bits grey images really use, 8 to 16: 12 where their values end at 4095."
+)
 flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which the training split is held in memory.")
 flags.DEFINE_bool(
   "online_knn",
@@ -79,6 +85,11 @@ flags.DEFINE_string("checkpoint", None, "Run directory or checkpoint that an exp
 flags.DEFINE_list("modes", ["scratch", "frozen", "last:1", "full"], "What to compare, besides raw and random.")
 flags.DEFINE_list("labels", ["100"], "Numbers of labels, such as 100,600,1000 or 1%,10%; all for every label.")
 flags.DEFINE_integer("seeds", 5, "Number of label subsets.")
+flags.DEFINE_enum(
+  "subset", "balanced", typing.get_args(Subset),
+  "How labels are drawn: balanced (every class alike, as far as it goes), or stratified (each class in proportion to "
+  "its frequency, at least one of each).",
+)  # fmt: skip
 flags.DEFINE_string(
   "validation", "cv", "Where hyper-parameters are chosen: cv (inside the labelled subset) or heldout:N (N more labels)."
 )

@@ -193,7 +193,7 @@ def run_variants(
   modes = {n: cli.modes(dataset, encoder.block_names, modes_at(n)) if modes_at else tuple(asked) for n in counts}
   table.check_neighbours(modes)
   references = {
-    n: list(dict.fromkeys([*doable(controls(names), dataset), *(m for m in names if mode(m).reads != "pretrained")]))
+    n: list(dict.fromkeys([*controls(names, dataset), *(m for m in names if mode(m).reads != "pretrained")]))
     for n, names in modes.items()
   }
   trained = {

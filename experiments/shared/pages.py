@@ -97,7 +97,7 @@ def write_report(
   for name, path in outcome.figures:
     figures.append(pages.Figure(f"{name}: what it sees and makes", "Training images.", path))
   timings["report"] = time.monotonic() - begin
-  sentences = [*lead.sentences, *verdicts.values()]
+  sentences = [*lead.sentences, *verdicts.values(), *report.small_tests(summary)]
   texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in tables]
   notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []

@@ -77,7 +77,9 @@ def load_dataset(spec: str) -> "Dataset":
   from sslx import data
 
   cli.positive("image_size", "in_memory_limit")
-  dataset = data.load(spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit)
+  dataset = data.load(
+    spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit, background=FLAGS.background, bits=FLAGS.bits
+  )
   return _small(dataset) if FLAGS.smoke else dataset
 
 
@@ -109,7 +111,7 @@ def _small(dataset: "Dataset") -> "Dataset":
 
   def head(split: "Split", n: int) -> "Split":
     rows = np.arange(min(n, len(split)))
-    return dataclasses.replace(split, x=split.x[rows], y=None if split.y is None else split.y[rows])
+    return dataclasses.replace(split, x=split.x[rows], y=None if split.y is None else split.y[rows], files=None)
 
   small = {"train": head(dataset.train, SMOKE_IMAGES), "test": head(dataset.test, SMOKE_IMAGES // 2)}
   if dataset.unlabeled is not None:

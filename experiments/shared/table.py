@@ -63,7 +63,7 @@ def draw(dataset: "Dataset") -> "Labelled":
   from sslx.evaluation.bench import draw
 
   heldout = cli.heldout()
-  return draw(dataset, cli.label_counts(dataset, heldout), FLAGS.seeds, heldout)
+  return draw(dataset, cli.label_counts(dataset, heldout), FLAGS.seeds, heldout, FLAGS.subset)
 
 
 def bench(
@@ -90,11 +90,11 @@ def check_neighbours(modes: Mapping[int, Sequence[str]]) -> None:
 def compare(line: Line, bench: "Bench", modes: Sequence[str], timings: Timings) -> None:
   """Trains and tests the predictors that results.jsonl lacks, appends their rows, and writes the report.
 
-  modes: what is compared, beside the controls that can do the task.
+  modes: what is compared, beside its controls.
   """
-  from sslx.evaluation.modes import controls, doable
+  from sslx.evaluation.modes import controls
 
-  modes = [*doable(controls(modes), bench.dataset), *modes]
+  modes = [*controls(modes, bench.dataset), *modes]
   _report(line, bench.dataset, run_modes(line, bench, modes, timings), timings)
 
 
@@ -116,14 +116,14 @@ def run_modes(
   from sslx.evaluation import evaluate
   from sslx.evaluation.bench import Case
   from sslx.evaluation.modes import mode
-  from sslx.report import records
+  from sslx.report import checks, records
 
   results, dataset, labelled = line.directory / "results.jsonl", bench.dataset, bench.labelled
   targets = dataset.train.targets(), dataset.test.targets()
   crc = zlib.crc32(b"".join(y.tobytes() for y in targets))  # rows of other labels or another test split are not these
   features = bench.pretrained.reading
-  settings = {"features": features, "validation": FLAGS.validation, "labels_crc32": crc, **bench.recipe.to_json()}
-  settings["data"] = runs.fingerprint(dataset)
+  drawn = {"validation": FLAGS.validation, "subset": labelled.how, "labels_crc32": crc}
+  settings = {"features": features, **drawn, "data": runs.fingerprint(dataset), **bench.recipe.to_json()}
   names = json.loads(json.dumps(line.names))  # as a row that is read back has them
   everything = len(dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
   first = next(iter(labelled.subsets))
@@ -138,11 +138,17 @@ def run_modes(
   made = {"experiment": line.experiment, "dataset": dataset.name, **names, "seed": bench.seed}
 
   def known_rows() -> dict[Case, Row]:
-    rows = [{"seed": bench.seed, **upgraded(row)} for row in records.read_rows(results)]
-    rows = [row for row in rows if all(agrees(row.get(k), v) for k, v in made.items())]
-    rows = [row for row in rows if agrees(settings_of(row), settings)]
-    rows.sort(key=_tells_data)  # what is known to be of these data counts
-    return {Case(row["mode"], row["labels"], row["subset_seed"]): row for row in rows}
+    fitting = []
+    for number, saved in checks.numbered_results(results):
+      try:
+        row = {"seed": bench.seed, **upgraded(saved)}
+        fits = all(agrees(row.get(k), v) for k, v in made.items()) and agrees(settings_of(row), settings)
+      except (UserError, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise UserError(f"{results}: line {number} is not sound ({error}); remove or mend that line") from error
+      if fits:
+        fitting.append(row)
+    fitting.sort(key=_tells_data)  # what is known to be of these data counts
+    return {Case(row["mode"], row["labels"], row["subset_seed"]): row for row in fitting}
 
   known = known_rows()
   missing = [case for case in cases if case not in known]
@@ -158,7 +164,8 @@ def run_modes(
       "reads": kind.reads, "trains_encoder": kind.trains_encoder,
       "task": bench.task.name, "score": score._asdict(), **{f"test_{name}": value for name, value in scores.items()},
       "parameters_total": predictor.total, "parameters_trainable": predictor.trainable, "seconds": seconds,
-      "chosen": predictor.head.chosen, "seed": bench.seed, "settings": settings, **more(outputs), **shared,
+      "chosen": predictor.head.chosen, "test_examples": len(dataset.test), "seed": bench.seed,
+      "settings": settings, **more(outputs), **shared,
     }  # fmt: skip
     if pictured:
       pictures.keep(line.directory, {**made, "settings": settings}, case, bench.task, outputs)
@@ -207,7 +214,7 @@ def settings_of(row: Mapping[str, Any]) -> Row:
   """What a row's predictor was trained and tested with; a row that is older than a setting has its default."""
   settings = row.get("settings", {})
   kept = {name: settings.get(name) for name in ("features", "validation", "labels_crc32", "data")}
-  return {**kept, **Recipe.read(settings).to_json()}
+  return {**kept, "subset": settings.get("subset", "balanced"), **Recipe.read(settings).to_json()}
 
 
 def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings) -> None:

@@ -6,17 +6,16 @@ This package is the only importer of tensorflow_datasets and grain, and imports 
 import dataclasses
 import difflib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from sslx.data.check import checked, remarks
+from sslx.data.check import checked
 from sslx.data.folder import load_folder
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
-from sslx.data.images import resized
+from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.npz import load_npz
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
@@ -99,13 +98,20 @@ DATASETS: dict[str, Source] = {
   "npz": Source(
     load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
   ),
-  "folder": Source(load_folder, "DIR/train/CLASS/*.png|jpg, DIR/test/CLASS/*, [DIR/unlabeled/*]", "DIR"),
+  "folder": Source(
+    load_folder, "DIR/train/CLASS/*.png|jpg|webp|gif|tif|bmp, DIR/test/CLASS/*, [DIR/unlabeled/*]", "DIR"
+  ),
   "tfds": Source(_tfds, "an image classification set of the TFDS catalogue", "NAME"),
 }
 
 
 def load(
-  spec: str, data_dir: str | None = None, image_size: int | None = None, in_memory_limit: int = 2 << 30
+  spec: str,
+  data_dir: str | None = None,
+  image_size: int | None = None,
+  in_memory_limit: int = 2 << 30,
+  background: str = "white",
+  bits: int = 16,
 ) -> Dataset:
   """Loads the dataset that --dataset names.
 
@@ -114,13 +120,15 @@ def load(
     data_dir: where prepared sets are kept; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
     image_size: images become image_size x image_size (shorter side scaled, centre cut out); default: as they are.
     in_memory_limit: bytes of decoded images above which a split stays on disk as LazyArray.
+    background: the colour behind transparent pictures, as Pillow's ImageColor reads it: a name, #rrggbb ...
+    bits: how many of their 16 bits images really use, 8 to 16; the upper eight of these are kept.
 
   Returns:
     A Dataset, whose entry in DATASETS says of which modality and task: of images, x is u8 [N,H,W,C], C 1 or 3; of
     classes, y is i32 [N].
 
-  Says on stderr what is probably wrong though it can be read: images that are nearly black (`check.remarks`), labels
-  that are numbered anew (`labels.places`).
+  Says on stderr what is probably wrong though it can be read: images that are nearly black, labels that are numbered
+  anew (`labels.places`).
 
   Raises:
     UserError: one line that names the flag or file and the cure.
@@ -137,15 +145,17 @@ def load(
     raise UserError(f"--image_size={image_size}: must be between 1 and 4096")
   if image_size is not None and source.modality != "image":
     raise UserError(f"--image_size={image_size}: is for images, and {scheme} is {source.modality}")
+  if not 8 <= bits <= 16:
+    raise UserError(f"--bits={bits}: must be between 8 and 16")
+  behind = colour(background)
   given = data_dir or os.environ.get("TFDS_DATA_DIR")
   data_dir = os.path.abspath(os.path.expanduser(given or "~/tensorflow_datasets"))
-  dataset = source.load(Request(spec, argument, data_dir, image_size, in_memory_limit, bool(given)))
+  with without_size_warnings():
+    dataset = source.load(Request(spec, argument, data_dir, image_size, in_memory_limit, behind, bits, bool(given)))
   made = dataset.modality.name, dataset.task.name
   if made != (source.modality, source.task):
     raise TypeError(f"DATASETS[{scheme!r}] says {source.modality}, {source.task}; its loader made {', '.join(made)}")
   dataset = checked(dataset, image_size)
-  for line in remarks(dataset):
-    print(line, file=sys.stderr)
   if image_size is None:
     return dataset
   splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}

@@ -7,7 +7,6 @@ the catalogue's of the same name in one data_dir.
 import contextlib
 import io
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import tensorflow_datasets as tfds
 from sslx.data.idx import LIMIT, read_idx_folder
 from sslx.data.records import read_split
 from sslx.data.types import Dataset, Request, Split, image_classes
+from sslx.data.warn import warn
 from sslx.types import UserError
 
 _KEYS = ("image", "label")
@@ -98,7 +98,7 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
     if refused and request.data_dir_is_given:
       raise UserError(f"{refused}; name a writable folder with --data_dir")
     if refused:  # a home that cannot be written, as in a container, is no reason to fail
-      print(f"{request.spec}: {refused}; read from {folder} into memory instead.", file=sys.stderr)
+      warn(request.spec, f"{refused}; read from {folder} into memory instead")
       return image_classes(request.spec, cls.CLASS_NAMES, splits["train"], splits["test"])
     builder = _open(cls, request)
   train, test = (read_split(builder, split, _KEYS, request) for split in ("train", "test"))

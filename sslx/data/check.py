@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from sslx.data.duplicates import duplicates
 from sslx.data.types import Dataset, LazyArray, Rows, Split
+from sslx.data.warn import warn
 from sslx.types import UserError
 
 Splits = Mapping[str, Split]
@@ -17,6 +19,8 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
   Raises:
     UserError: what is no Dataset of arrays, an empty split, counts of examples and targets that differ, or what is
       against the rules of its modality (`images`) or task (`classes`).
+
+  Images that are nearly black, and test examples that equal training examples, are told on stderr.
   """
   if not isinstance(dataset, Dataset):
     raise UserError(f"data: expected a Dataset, as of sslx.load_data, not {type(dataset).__name__}")
@@ -48,6 +52,8 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
       )
   if dataset.task.name in TASK_RULES:
     TASK_RULES[dataset.task.name](dataset)
+  _tell_dark(dataset)
+  _tell_duplicates(dataset)
   return dataset
 
 
@@ -93,25 +99,6 @@ def _bytes(what: str, x: Rows) -> None:
     raise UserError(f"{what} hold no value above 1, where 255 is white: all is nearly black; multiply them by 255")
 
 
-def remarks(dataset: Dataset) -> list[str]:
-  """What is probably wrong with a data set that is `checked`, a line each: images darker than any should be."""
-  if dataset.modality.name != "image":
-    return []
-  lines = []
-  for part, split in (("train", dataset.train), ("test", dataset.test), ("unlabeled", dataset.unlabeled)):
-    if split is None or not isinstance(split.x, np.ndarray):
-      continue
-    top = int(split.x.max())
-    if top == 0:
-      lines.append(f"{dataset.name}: every {part} image is black: all values are 0.")
-    elif top < _DARK:
-      lines.append(
-        f"{dataset.name}: no value of the {part} images is above {top}, where 255 is white: all is nearly black; "
-        f"multiply them by {255 // top} if {top} is to be white."
-      )
-  return lines
-
-
 def classes(dataset: Dataset) -> None:
   """Raises UserError for targets that are not integers [N], fewer than two classes, labels out of range, or a test
   class that training never shows."""
@@ -131,6 +118,36 @@ def classes(dataset: Dataset) -> None:
   unknown = np.setdiff1d(test, train)
   if unknown.size:
     raise UserError(f"{name}: test class {dataset.task.names[unknown[0]]!r} never occurs in the training split")
+
+
+def _tell_dark(dataset: Dataset) -> None:
+  for part, split in (("train", dataset.train), ("test", dataset.test), ("unlabeled", dataset.unlabeled)):
+    if dataset.modality.name != "image" or split is None or not isinstance(split.x, np.ndarray):
+      continue
+    top = int(split.x.max())
+    if top == 0:
+      warn(dataset.name, f"every {part} image is black: all values are 0")
+    elif top < _DARK:
+      warn(
+        dataset.name,
+        f"no value of the {part} images is above {top}, where 255 is white: all is nearly black; multiply them by "
+        f"{255 // top} if {top} is to be white",
+      )
+
+
+def _tell_duplicates(dataset: Dataset) -> None:
+  twins = duplicates(dataset.train, dataset.test)
+  if twins:
+    test, train = dataset.test.files, dataset.train.files
+    shown = [
+      f"{test[row] if test else f'test example {row}'} = {train[twin] if train else f'training example {twin}'}"
+      for row, twin in twins[:2]
+    ]
+    warn(
+      dataset.name,
+      f"{len(twins)} of {len(dataset.test)} test examples have the same values as training examples, and say nothing "
+      "of new ones: " + ", ".join(shown),
+    )
 
 
 MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {"image": images}

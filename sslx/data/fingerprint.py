@@ -42,6 +42,7 @@ def fingerprint_of(x: Rows) -> str:
   facts = f"{list(x.shape)} {x.dtype.str} ".encode()
   if isinstance(x, np.ndarray):
     return digest_of([facts, *_pieces(x)])
+  facts += x.how.encode()
   if x.parents:
     return digest_of([facts, b"parents", *(fingerprint_of(parent).encode() for parent in x.parents)])
   if x.files:

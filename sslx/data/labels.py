@@ -1,10 +1,10 @@
 """Labels as they stand in files, which may be any whole numbers, to the places of classes that a task reads."""
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 
+from sslx.data.warn import warn
 from sslx.types import UserError
 
 
@@ -53,8 +53,7 @@ def places(
   if unknown.size:
     raise UserError(f"{source}: test class '{unknown[0]}' never occurs in the training split")
   called = "the classes are called by them" if names is None else "class_names are theirs in this order"
-  line = f"{source}: its {values.size} labels {_listed(values)} are numbered anew, 0..{values.size - 1}; {called}."
-  print(line, file=sys.stderr)
+  warn(source, f"its {values.size} labels {_listed(values)} are numbered anew, 0..{values.size - 1}; {called}")
   return (
     tuple(map(str, values) if names is None else names),
     np.searchsorted(values, train).astype(np.int32),

@@ -15,6 +15,8 @@ from sslx.types import UserError
 
 _NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
 _OPTIONAL = ("unlabeled_images", "class_names")
+_END = 22 + (1 << 16)  # bytes from the last record of a zip file, with the longest comment
+_MANY = 0xFFFF  # what stands in that record where the count does not
 _PIECE = 1 << 20  # elements read at a time
 _TWICE = (
   1.001 / 255
@@ -69,9 +71,12 @@ def _read(path: Path, limit: int) -> dict[str, np.ndarray]:
     ) from error
   with archive:
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if _counted(path) not in (len(archive.infolist()), _MANY):
+      raise UserError(f"{path}: its directory is damaged; write it again with numpy.savez")
     missing = [name for name in _NEEDED if name not in members]
     if missing:
-      raise UserError(f"{path}: lacks the arrays {', '.join(missing)}; it holds {', '.join(members) or 'none'}")
+      there = ", ".join(members).encode("unicode_escape").decode() or "none"  # damaged names may hold a line's end
+      raise UserError(f"{path}: lacks the arrays {', '.join(missing)}; it holds {there}")
     try:
       for name, info in members.items():  # others may be large, or of any kind, but their names must be whole
         with archive.open(info) as stream:
@@ -85,6 +90,15 @@ def _read(path: Path, limit: int) -> dict[str, np.ndarray]:
       reason = (str(error).splitlines() or [type(error).__name__])[0]
       raise UserError(f"{path}: array {name!r} cannot be read ({reason}); write it again with numpy.savez") from error
   return arrays
+
+
+def _counted(path: Path) -> int:
+  """How many arrays the end of the archive counts: one wrong length in its directory hides others from zipfile."""
+  with path.open("rb") as file:
+    file.seek(max(0, path.stat().st_size - _END))
+    tail = file.read()
+  start = tail.rfind(b"PK\x05\x06") + 10
+  return int.from_bytes(tail[start : start + 2], "little")
 
 
 def _array(path: Path, name: str, stream: IO[bytes], file_size: int, limit: int) -> np.ndarray:

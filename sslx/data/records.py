@@ -66,7 +66,7 @@ def read_split(builder: Any, split: str, keys: tuple[str, str], request: Request
     return values[0]
 
   files = tuple(os.path.abspath(path) for path in builder.info.splits[split].filepaths)
-  images = LazyArray((len(source), *shape), lambda rows: pixels(features(rows)), files=files)
+  images = LazyArray((len(source), *shape), lambda rows: pixels(features(rows)), files=files, how=request.decoding)
   if images.nbytes > request.in_memory_limit:
     cache = folder / f"sslx-labels-{split}.npy"
     return Split(images, _cached(cache, len(source), files, lambda rows: numbers(features(rows))))
@@ -91,7 +91,17 @@ def _decoder(feature: Any, request: Request) -> tuple[tuple[int, int, int], Call
   if size is None and None in shape[:2]:
     raise UserError(f"{request.spec}: its images vary in size; give --image_size to resize them all")
   shape = (size, size, channels) if size is not None else (*shape[:2], channels)
-  return shape, lambda data: decode(data, channels, size, name=request.spec)
+
+  def decode_one(data: bytes) -> np.ndarray:
+    image = decode(
+      data, channels, size, request.spec,
+      background=request.background, bits=request.bits, in_memory_limit=request.in_memory_limit,
+    )  # fmt: skip
+    if image.shape != shape:  # one that was turned upright
+      raise UserError(f"{request.spec}: its images vary in size; give --image_size to resize them all")
+    return image
+
+  return shape, decode_one
 
 
 def _cached(path: Path, n: int, files: tuple[str, ...], read: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -13,7 +13,7 @@ from sslx.data.types import Rows
 from sslx.evaluation import features
 from sslx.evaluation.features import extract
 from sslx.evaluation.recipe import Recipe
-from sslx.types import Head, Task, UserError
+from sslx.types import Head, Subset, Task, UserError
 
 REFERENCE = 10_000  # unlabelled training examples that standardisation takes its statistics from
 Source = Literal["raw", "random", "pretrained"]
@@ -38,6 +38,8 @@ class Labelled(NamedTuple):
 
   subsets: Mapping[int, Mapping[int, np.ndarray]]
   heldout: np.ndarray | None
+  how: Subset = "balanced"
+  """How both were drawn."""
 
   def of(self, cases: Sequence[Case]) -> "Labelled":
     """Only the subsets of these cases."""
@@ -154,8 +156,10 @@ class Mode(NamedTuple):
   """The mode that does the same from the raw signal: a table of this one needs it beside it."""
 
 
-def draw(dataset: Dataset, sizes: Sequence[int], seeds: int, heldout: int) -> Labelled:
+def draw(dataset: Dataset, sizes: Sequence[int], seeds: int, heldout: int, how: Subset = "balanced") -> Labelled:
   """Nested subsets for seeds 0 .. seeds-1 as the task draws them; `heldout` further rows that no subset contains.
+
+  how: balanced over the classes, or stratified: in proportion to the classes' frequencies. So are the rows held out.
 
   Raises:
     UserError: a size that the training split does not have.
@@ -165,14 +169,16 @@ def draw(dataset: Dataset, sizes: Sequence[int], seeds: int, heldout: int) -> La
   if heldout:
     if heldout >= len(y):
       raise UserError(f"--validation=heldout:{heldout}: the training split has only {len(y)} labels.")
-    held = _subset(f"--validation=heldout:{heldout}", dataset.task, y, [heldout], 2**31)[heldout]
+    held = _subset(f"--validation=heldout:{heldout}", dataset.task, y, [heldout], 2**31, how)[heldout]
     pool = np.setdiff1d(pool, held)
-  drawn = {seed: _subset("--labels", dataset.task, y[pool], sizes, seed) for seed in range(seeds)}
-  return Labelled({s: {n: pool[rows] for n, rows in by_size.items()} for s, by_size in drawn.items()}, held)
+  drawn = {seed: _subset("--labels", dataset.task, y[pool], sizes, seed, how) for seed in range(seeds)}
+  return Labelled({s: {n: pool[rows] for n, rows in by_size.items()} for s, by_size in drawn.items()}, held, how)
 
 
-def _subset(flag: str, task: Task, y: np.ndarray, sizes: Sequence[int], seed: int) -> dict[int, np.ndarray]:
+def _subset(
+  flag: str, task: Task, y: np.ndarray, sizes: Sequence[int], seed: int, how: Subset
+) -> dict[int, np.ndarray]:
   try:
-    return task.subset(y, sizes, seed)
+    return task.subset(y, sizes, seed, how)
   except UserError as error:
     raise UserError(f"{flag}: {error}") from error

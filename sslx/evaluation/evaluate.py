@@ -48,8 +48,8 @@ def train(bench: Bench, cases: Sequence[Case]) -> dict[Case, Trained]:
 
 
 def training(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Trained]]:
-  """Trains every case, in their order. Reads targets of the bench's subsets (and of labelled.heldout) only, and nothing
-  of the test split.
+  """Trains every case, in their order. Reads targets of the bench's subsets (and of labelled.heldout) only, but for the
+  mode majority, which is told the most frequent class, and nothing of the test split.
 
   The scratch encoder is drawn anew for each subset. All modes whose answer is an encoder with a linear head have the
   same number of parameters: asserted.

@@ -1,4 +1,8 @@
-"""A head on features that stay as they are: the modes raw, random and frozen."""
+"""Heads on features that stay as they are: the modes raw, random and frozen, and majority, which reads none."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from sslx.evaluation import finetune
 from sslx.evaluation.bench import Bench, Case, Predictor, Source
@@ -24,3 +28,26 @@ def fitted(reads: Source):
     return Predictor(represent, head, head.size, head.size + represent.size)
 
   return fit
+
+
+class Constant(NamedTuple):
+  """Answers alike whatever the features: a `sslx.types.Head` without parameters."""
+
+  answer: np.ndarray  # f32 [K]
+  chosen: dict[str, Any]
+  size: int = 0
+
+  def outputs(self, features: np.ndarray) -> np.ndarray:
+    """f32 [N,D] -> f32 [N,K]."""
+    return np.tile(self.answer, (len(features), 1))
+
+
+def majority(bench: Bench, case: Case) -> Predictor:
+  """Always the most frequent class of the labelled training images; of several, the first of them.
+
+  Of all of them: a balanced subset would not tell it. Which class it is, is all that is read beyond the subset.
+  """
+  frequent = int(np.bincount(bench.dataset.train.targets(), minlength=bench.task.outputs).argmax())
+  answer = np.zeros(bench.task.outputs, np.float32)
+  answer[frequent] = 1
+  return Predictor(bench.source("raw"), Constant(answer, {"class": frequent}), 0, 0)

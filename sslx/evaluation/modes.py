@@ -6,6 +6,8 @@ number of parameters. `evaluate` trains each, then reads the test split once for
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from sslx import options
 from sslx.data import Dataset
 from sslx.evaluation import finetune, heads, knn, propagation, self_train
@@ -14,9 +16,15 @@ from sslx.types import UserError
 
 LINEAR = ("classification",)  # tasks that a linear head on features does: a new one of this kind joins here
 CLASSES = ("classification",)
-CONTROLS = ("raw", "random")  # in every table
+MAJORITY = "majority"
+CONTROLS = (MAJORITY, "raw", "random")  # in every table, the first where the classes are not even
+UNEVEN = 1.5  # how many times its even share the most frequent class of the test split has then, at least
 
 MODES: dict[str, Mode] = {
+  MAJORITY: Mode(
+    "raw", CLASSES, heads.majority, "always the most frequent class of the training images, which is taken as known",
+    whole=False,
+  ),
   "raw": Mode("raw", LINEAR, heads.fitted("raw"), "a linear head on the signal itself", whole=False),
   "random": Mode("random", LINEAR, heads.fitted("random"), "the same on a frozen, untrained encoder"),
   "scratch": Mode(
@@ -63,12 +71,20 @@ def mode(text: str) -> Mode:
   return MODES[text.partition(":")[0]]
 
 
-def controls(modes: Iterable[str]) -> tuple[str, ...]:
-  """The modes that a table of `modes` needs to be honest: raw, random, and what raw signals alone give where all
-  training examples are learnt from.
+def controls(modes: Iterable[str], dataset: Dataset) -> tuple[str, ...]:
+  """The modes that a table of `modes` needs to be honest, as far as they can do the data set's task and read it: raw,
+  random, what raw signals alone give where all training examples are learnt from, and majority where the classes are
+  not even.
   """
   twins = [(mode(text).control, text.partition(":")[1:]) for text in modes]
-  return (*CONTROLS, *dict.fromkeys(f"{name}{''.join(rest)}" for name, rest in twins if name))
+  needed = (*CONTROLS, *dict.fromkeys(f"{name}{''.join(rest)}" for name, rest in twins if name))
+  return tuple(name for name in doable(needed, dataset) if name != MAJORITY or _uneven(dataset))
+
+
+def _uneven(dataset: Dataset) -> bool:
+  """Whether the most frequent class of the test split has UNEVEN times its even share."""
+  y, classes = dataset.test.targets(), dataset.task.outputs
+  return len(y) > 0 and np.bincount(y).max() * classes >= UNEVEN * len(y)
 
 
 def check_modes(

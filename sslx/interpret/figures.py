@@ -222,6 +222,6 @@ def _led_rows(ax: Axes, rows: list, ticks: Sequence[str], below: int | None = No
   ax.imshow(np.concatenate([first, empty, rest], 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
   style.bare(ax)
   centres = [(width - 1) / 2, *((width - 1) / 2 + width + space + c * (width + gap) for c in range(len(rows[0]) - 1))]
-  ax.set_xticks(centres, ticks, fontsize=8)
+  ax.set_xticks(centres, list(map(style.escape, ticks)), fontsize=8)
   ax.tick_params(length=0, pad=2)
   return centres

@@ -3,20 +3,20 @@
 Every number in a table or sentence is computed here from the rows of `sslx.report.records`; none is typed by hand.
 """
 
+from sslx.report.intervals import RIGHT_ANSWERS, binomial_interval, t_interval
 from sslx.report.records import Row
-from sslx.report.sentences import against, best, caveats, comparisons, doubts, verdict
+from sslx.report.sentences import against, best, caveats, comparisons, doubts, small_tests, verdict
 from sslx.report.statistics import (
   KEYS,
   REFERENCES,
   Entry,
-  binomial_interval,
   from_json,
   gain,
   interval,
   name_of,
+  outcome,
   score_of,
   summarise,
-  t_interval,
   to_json,
   value_of,
 )
@@ -43,6 +43,7 @@ __all__ = [
   "KEYS",
   "PARAMETERS_NOTE",
   "REFERENCES",
+  "RIGHT_ANSWERS",
   "Cells",
   "Entry",
   "Row",
@@ -62,6 +63,7 @@ __all__ = [
   "markdown",
   "methods_cells",
   "name_of",
+  "outcome",
   "parameters_cells",
   "parameters_table",
   "results_cells",
@@ -71,6 +73,7 @@ __all__ = [
   "score_of",
   "score_text",
   "scored",
+  "small_tests",
   "summarise",
   "t_interval",
   "to_json",

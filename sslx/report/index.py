@@ -6,21 +6,19 @@ score, never share a table.
 """
 
 import json
+import os
 import time
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sslx.report import leaderboard, records, statistics
+from sslx.report import checks, leaderboard, records, statistics
 from sslx.report.leaderboard import Board, Ranked
 from sslx.report.records import Row
 from sslx.types import Score, UserError
 
-KINDS: dict[str, type | tuple[type, ...]] = {  # of what a row must have, beside its score
-  "method": str, "dataset": str, "encoder": str, "mode": str, "labels": int, "subset_seed": int, "settings": dict,
-  "flags": dict,
-}  # fmt: skip
+NEEDED = (*checks.NEEDED, "settings", "flags")
 
 
 class Place(NamedTuple):
@@ -32,6 +30,8 @@ class Place(NamedTuple):
   """Checksum of the training and test labels."""
   validation: str
   score: Score
+  subset: str = "balanced"
+  """How the labels were drawn."""
   data: str | None = None
   """Fingerprint of the data set; None in rows from before sslx 0.2."""
 
@@ -42,37 +42,39 @@ class Gathered(NamedTuple):
   runs: dict[Path, list[Row]]
   """Run directory -> its rows."""
   left_out: list[str]
-  """Sentences on those that are damaged or empty."""
+  """Sentences on runs and rows that are damaged, and on runs that are empty."""
 
 
 def gather(folder: Path) -> Gathered:
   """Reads every results.jsonl below `folder`."""
   runs, left_out = {}, []
   for path in sorted(folder.rglob("results.jsonl")):
-    name = path.parent.relative_to(folder).as_posix()
+    name = _name(path.parent, folder)
     try:
-      rows = records.read_rows(path)
-      _check(rows)
-    except (UserError, OSError) as error:
+      numbered = records.numbered_rows(path)
+    except UserError as error:
       left_out.append(f"Left out {name}: {str(error).removeprefix(f'{path}: ')}.")
       continue
+    faults: dict[str, list[int]] = {}
+    for number, row in numbered:
+      if entry := checks.result_fault(row, NEEDED):
+        faults.setdefault(entry, []).append(number)
+    wrong = {number for numbers in faults.values() for number in numbers}
+    rows = [row for number, row in numbered if number not in wrong]
     if rows:
       runs[path.parent] = rows
-    else:
+    elif not faults:
       left_out.append(f"Left out {name}: its results.jsonl holds no row.")
+    for entry, numbers in faults.items():
+      which = f"row {numbers[0]}" if len(numbers) == 1 else f"rows {', '.join(map(str, numbers))}"
+      has = "has" if len(numbers) == 1 else "have"
+      left_out.append(f"Left out {'of ' * bool(rows)}{name}: {which} of its results.jsonl {has} no sound {entry}.")
   return Gathered(runs, left_out)
 
 
-def _check(rows: Sequence[Row]) -> None:
-  """Raises UserError for a row that is not one of ours."""
-  for place, row in enumerate(rows, 1):
-    try:
-      score = f"test_{statistics.score_of(row).name}"
-    except TypeError:
-      raise UserError(f"row {place} of its results.jsonl has no sound score") from None
-    for name, kind in {**KINDS, score: (int, float)}.items():
-      if not isinstance(row.get(name), kind):
-        raise UserError(f"row {place} of its results.jsonl has no sound {name}")
+def _name(run: Path, folder: Path) -> str:
+  """Of a run directory, as a page can hold it: a name on disk need not be text."""
+  return run.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
 
 
 def without_smoke(runs: Mapping[Path, list[Row]]) -> dict[Path, list[Row]]:
@@ -82,7 +84,7 @@ def without_smoke(runs: Mapping[Path, list[Row]]) -> dict[Path, list[Row]]:
 
 def settings_of(row: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
   """What a row's predictor was trained and tested with; a row that is older than a setting has its default."""
-  return {**json.loads(json.dumps(dict(defaults))), **row.get("settings", {})}
+  return {"subset": "balanced", **json.loads(json.dumps(dict(defaults))), **row.get("settings", {})}
 
 
 def families(rows: Sequence[Row], defaults: Mapping[str, Any]) -> list[list[Row]]:
@@ -119,9 +121,8 @@ def lines(folder: Path, run: Path, rows: Sequence[Row], defaults: Mapping[str, A
 
   folder: that the index stands in; defaults: see `settings_of`.
   """
-  name = run.relative_to(folder).as_posix()
-  page = run / "report.html"
-  link = urllib.parse.quote(page.relative_to(folder).as_posix()) if page.exists() else None
+  name, page = _name(run, folder), run / "report.html"
+  link = urllib.parse.quote(os.fsencode(page.relative_to(folder).as_posix())) if page.exists() else None
   date = time.strftime("%Y-%m-%d", time.localtime((run / "results.jsonl").stat().st_mtime))
   made = []
   for family in families(rows, defaults):
@@ -134,9 +135,11 @@ def lines(folder: Path, run: Path, rows: Sequence[Row], defaults: Mapping[str, A
       if leaderboard.mark(entry):  # whichever method's run it is from
         method = ""
       if entry.reads == "raw" and not entry.trains_encoder:
-        entry, features = entry._replace(encoder=""), "pixels"
+        entry, features = entry._replace(encoder=""), "" if entry.mode == "majority" else "pixels"
       commits = ", ".join(dict.fromkeys(str(row["git"]) for row in same if row.get("git")))
-      place = Place(entry.dataset, entry.labels, crc, validation, entry.score, settings.get("data") or None)
+      place = Place(
+        entry.dataset, entry.labels, crc, validation, entry.score, settings["subset"], settings.get("data") or None
+      )
       made.append((place, Ranked(entry, method, features, name, link, str(last.get("command", "")), commits, date)))
   return made
 
@@ -169,7 +172,9 @@ def boards(placed: Iterable[tuple[Place, Ranked]]) -> list[Board]:
     key = same if leaderboard.mark(entry) else (len(table), line.run)
     first = table.get(key)
     table[key] = first._replace(more=first.more + (line.run != first.run)) if first else line
-  order = sorted(tables, key=lambda p: (p.dataset, p.labels, p.validation, str(p.crc), p.score.name, str(p.data)))
+  order = sorted(
+    tables, key=lambda p: (p.dataset, p.labels, p.subset, p.validation, str(p.crc), p.score.name, str(p.data))
+  )
   return [Board(*_titled(place, tables), list(tables[place].values())) for place in order]
 
 
@@ -177,6 +182,7 @@ def _titled(place: Place, places: Iterable[Place]) -> tuple[str, str]:
   """(title, note) of a board among the others."""
   alike = [other for other in places if other[:2] == place[:2]]
   title = f"{place.dataset}, {statistics.labels_text(place.labels)}"
+  title += "" if place.subset == "balanced" else f", --subset={place.subset}"
   title += "" if place.validation == "cv" else f", --validation={place.validation}"
   title += f", {place.score.name}" if len({other.score for other in alike}) > 1 else ""
   split = "unknown" if place.crc is None else f"{place.crc:08x}"
@@ -185,8 +191,9 @@ def _titled(place: Place, places: Iterable[Place]) -> tuple[str, str]:
   title += f", data {data}" if len({other.data for other in alike if other.crc == place.crc}) > 1 else ""
   if len({other._replace(score=place.score) for other in alike}) == 1:
     return title, ""
+  drawn = f"--subset={place.subset}, --validation={place.validation}"
   return title, (
-    f"Checksum of the training and test labels: {split}; fingerprint of the data: {data}; "
-    f"--validation={place.validation}. Rows of {place.dataset} with as many labels but other splits, other data or "
-    "another validation are in a table of their own: not comparable."
+    f"Checksum of the training and test labels: {split}; fingerprint of the data: {data}; {drawn}. Rows of "
+    f"{place.dataset} with as many labels but other splits, other data, another draw of the labels or another "
+    "validation are in a table of their own: not comparable."
   )

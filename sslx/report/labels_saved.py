@@ -8,7 +8,7 @@ import numpy as np
 
 from sslx.report import statistics
 from sslx.report.statistics import RIGHT_ANSWERS, Entry
-from sslx.report.tables import Cells
+from sslx.report.tables import Cells, shortened
 from sslx.types import Score
 
 
@@ -93,7 +93,7 @@ def needed_cells(needs: Sequence[Needed]) -> Cells:
     cells[need.name, need.labels] = _needed_text(need.needed, need) + (f" ({times_text(need)})" if known else "")
   names = dict.fromkeys(need.name for need in needs)
   headers = ["as good as", *(f"{count:,} labels" for count in counts)]
-  return Cells(headers, [[name, *(cells.get((name, count), "") for count in counts)] for name in names])
+  return Cells(headers, [[shortened(name), *(cells.get((name, count), "") for count in counts)] for name in names])
 
 
 def needed_sentences(needs: Sequence[Needed], labels: int, baseline: str = "scratch") -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslx.report import pages, statistics, tables
+from sslx.report import pages, sentences, statistics, tables
+from sslx.report.intervals import RIGHT_ANSWERS, WIDENED
 from sslx.report.statistics import Entry
 from sslx.types import Score
 
@@ -111,7 +112,7 @@ def write_index(path: Path, title: str, command: str, boards: Sequence[Board], l
     "boards": [
       {
         "title": board.title,
-        "note": board.note,
+        "note": " ".join([board.note, *sentences.small_tests([line.entry for line in board.lines])]).strip(),
         "headers": headers(board.score),
         "lines": [(line, mark(line.entry), _cells(line)) for line in ranked(board.lines)],
       }
@@ -129,12 +130,14 @@ def note(scores: Iterable[Score]) -> str:
   names = ", ".join(score.name for score in scores)
   units = " or ".join(statistics.unique(score.difference for score in scores if score.difference))
   directions = "".join(map(tables.direction, scores))
+  units = f", in {units}" if units else ""
+  widened = f" {WIDENED}" if RIGHT_ANSWERS in scores else ""
   return (
     f"Test {names}: mean ± sample standard deviation over n labelled subsets.{directions} Difference: to the same "
-    f"run's own scratch, paired by subset, with its 95% interval by Student's t{f', in {units}' if units else ''}. "
+    f"run's own scratch, paired by subset, with its 95% interval by Student's t{units}.{widened} "
     "Seconds: of training on the labels, mean over subsets. Date: when the run's results.jsonl was last written. The "
-    "first of many lines is partly luck: an interval covers the choice of labelled subsets alone, and is unadjusted "
-    "for the number of comparisons."
+    "first of many lines is partly luck: an interval does not cover the seed of pretraining, and is unadjusted for the "
+    "number of comparisons."
   )
 
 
@@ -143,7 +146,7 @@ def _cells(line: Ranked) -> list[Cell]:
   entry = line.entry
   counts = (entry.parameters_trainable, entry.parameters_total)
   return [
-    *map(Cell, (line.method, entry.mode, entry.encoder, line.features)),
+    *map(Cell, map(tables.shortened, (line.method, entry.mode, entry.encoder, line.features))),
     Cell(tables.score_text(entry), entry.mean),
     Cell(str(entry.n), entry.n),
     Cell(tables.difference_text(entry), entry.difference),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslx.report import records, sentences, statistics, tables
+from sslx.report import checks, records, sentences, statistics, tables
 from sslx.report.records import Row
 from sslx.report.statistics import Entry
 from sslx.types import UserError
@@ -20,6 +20,7 @@ def markers(name: str) -> tuple[str, str]:
 
 
 BEGIN, END = markers("results")
+NEEDED = (*checks.NEEDED, "experiment")
 
 
 class Published(NamedTuple):
@@ -48,7 +49,7 @@ def put(path: Path, marker: str, text: str) -> None:
 
 def section(run: Path) -> str:
   """Markdown of one run directory: command, table, what the numbers say, machine and versions."""
-  rows = records.read_rows(run / "results.jsonl")
+  rows = checks.read_results(run / "results.jsonl", NEEDED)
   if rows and (run / "tables.md").exists():  # of experiments.compare and its kin
     return f"### {_title(run, rows)}\n\n{(run / 'tables.md').read_text(encoding='utf-8')}\n{made_by(rows)}"
   rows = [row for row in rows if row["experiment"] in ("low_label", "probe")]
@@ -56,26 +57,42 @@ def section(run: Path) -> str:
     raise UserError(
       f"{run}: no rows in its results.jsonl; name a directory of experiments.low_label, probe, compare or its kin."
     )
-  by_features = {row["features"]: row["settings"] for row in rows}  # those of the last run, if settings were changed
-  return "\n".join(_table([row for row in rows if row["settings"] == settings]) for settings in by_features.values())
+  settings = [{"subset": "balanced", **(row.get("settings") or {})} for row in rows]  # which an older row does not say
+  by_features = {
+    row.get("features"): made for row, made in zip(rows, settings, strict=True)
+  }  # the last run's, if changed
+  tables_of = ([row for row, made in zip(rows, settings, strict=True) if made == last] for last in by_features.values())
+  try:
+    return "\n".join(map(_table, tables_of))
+  except UserError as error:
+    raise UserError(f"{run / 'results.jsonl'}: {error}") from error
 
 
 def _title(run: Path, rows: Sequence[Row]) -> str:
   last = rows[-1]
   title = f"{last['dataset']}, --encoder={last['encoder']}"
   if last["experiment"] == "blocks":
-    return f"blocks of {last['pretraining']['method']}, {title}"
+    return f"blocks of {(last.get('pretraining') or {}).get('method', '')}, {title}"
   if last["experiment"] == "transfer":
-    made = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    made = _source(run / "config.json")
     targets = ", ".join(dict.fromkeys(row["dataset"] for row in rows))
     return f"from {made['dataset']} to {targets}, --encoder={made['encoder']}"
   return f"{last['experiment']}: {title}" if last["experiment"] in NAMED else title
 
 
+def _source(path: Path) -> Mapping[str, str]:
+  """What a transfer was pretrained on."""
+  try:
+    made = json.loads(path.read_text(encoding="utf-8"))
+    return {name: str(made[name]) for name in ("dataset", "encoder")}
+  except (OSError, ValueError, TypeError, KeyError) as error:
+    raise UserError(f"{path}: is not the configuration of a transfer; name another directory.") from error
+
+
 def _table(rows: Sequence[Row]) -> str:
   """Markdown of rows with the same settings."""
   summary, last = statistics.summarise(rows), rows[-1]
-  reading = "" if last["features"] == "flatten" else f", --features={last['features']}"
+  reading = "" if last.get("features") in ("flatten", None) else f", --features={last['features']}"
   verdict = "\n".join(f"- {sentence}" for sentence in sentences.verdict(summary))
   table = tables.markdown(tables.results_cells(summary))
   return f"### {last['method']} on {last['dataset']}{reading}\n\n{table}\n\n{verdict}\n\n{made_by(rows)}"
@@ -84,11 +101,11 @@ def _table(rows: Sequence[Row]) -> str:
 def made_by(rows: Sequence[Row]) -> str:
   """Command, machine and versions of the last row, and the commits of all."""
   row = rows[-1]
-  commits = ", ".join(dict.fromkeys(str(r["git"]) for r in rows))
-  versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-  command = re.sub(r" --(out|data_dir)=\S+", "", row["command"])  # folders of the machine it ran on
+  commits = ", ".join(dict.fromkeys(str(r.get("git")) for r in rows))
+  versions = ", ".join(f"{name} {version}" for name, version in (row.get("versions") or {}).items())
+  command = re.sub(r" --(out|data_dir)=\S+", "", row.get("command") or "")  # folders of the machine it ran on
   command = re.sub(r" --checkpoint=\S*/", " --checkpoint=runs/", command)
-  return f"`{command}`; commit {commits}; {row['device']}; {versions}.\n"
+  return f"`{command}`; commit {commits}; {row.get('device')}; {versions}.\n"
 
 
 def overview(runs: Iterable[Path], published: Mapping[str, Published]) -> str:
@@ -122,8 +139,18 @@ def _overview_lines(run: Path, published: Mapping[str, Published]) -> list[list[
 
 
 def rows_of(run: Path) -> tuple[list[Row], list[Entry]]:
-  """(results.jsonl, summary.jsonl) of a run directory."""
-  rows, summary = (records.read_rows(run / f"{name}.jsonl") for name in ("results", "summary"))
+  """(results.jsonl, summary.jsonl) of a run directory.
+
+  Raises:
+    UserError: one of them is missing, or holds a row that is damaged: the file and the number of the line.
+  """
+  rows = checks.read_results(run / "results.jsonl", NEEDED)
+  summary, file = [], run / "summary.jsonl"
+  for number, row in records.numbered_rows(file):
+    name = checks.summary_fault(row)
+    if name is not None:
+      raise UserError(f"{file}: line {number} has no sound {name}; run the command of the comparison again.")
+    summary.append(statistics.from_json(row))
   if not rows or not summary:
     raise UserError(f"{run}: no results.jsonl and summary.jsonl; name a directory of a comparison that has finished.")
-  return rows, [statistics.from_json(row) for row in summary]
+  return rows, summary

@@ -83,17 +83,24 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
   A broken last line is what a killed run leaves, and is dropped.
 
   Raises:
-    UserError: a broken line before the last: the file was damaged by something else than a kill.
+    UserError: a broken line before the last: the file was damaged by something else than a kill; or it cannot be read.
   """
+  return [row for _, row in numbered_rows(path)]
+
+
+def numbered_rows(path: str | os.PathLike[str]) -> list[tuple[int, Row]]:
+  """`read_rows`, each with the number of its line."""
   path = Path(path)
-  if not path.exists():
-    return []
-  lines = [(number, line) for number, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip()]
+  try:
+    content = path.read_bytes() if path.exists() else b""
+  except OSError as error:
+    raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+  lines = [(number, line) for number, line in enumerate(content.split(b"\n"), 1) if line.strip()]
   rows = []
   for number, line in lines:
     row = _parse(line)
     if row is not None:
-      rows.append(row)
+      rows.append((number, row))
     elif number != lines[-1][0]:
       raise UserError(f"{path}: line {number} is not a JSON object; remove or mend that line")
   return rows
@@ -111,7 +118,9 @@ def _line(row: Mapping[str, Any]) -> str:
 def _parse(line: bytes) -> Row | None:
   try:
     row = json.loads(line)
-  except ValueError:  # not JSON, or not UTF-8
+    if b"\\ud" in line.lower():
+      _line(row).encode()  # half of a pair of surrogates is no text, and no file takes it
+  except (ValueError, RecursionError):  # not JSON, not UTF-8, or too deep
     return None
   return row if isinstance(row, dict) else None
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sslx.report import statistics
+from sslx.report.intervals import FEW_EXAMPLES, FEW_PAIRS, RIGHT_ANSWERS
 from sslx.report.statistics import REFERENCES, Entry, name_of, quantity
 
 
@@ -35,10 +36,11 @@ def _comparison(entry: Entry, summary: Sequence[Entry]) -> str:
   if entry.low is None or entry.high is None:
     return f"{start}, on one labelled subset: too few for an interval, so no claim."
   start += f", 95% CI {statistics.interval(entry.low, entry.high, entry.score)}"
-  judgement = statistics.outcome(entry.score, entry.low, entry.high)
-  if judgement == "level":
+  if entry.judgement == "level":
     return f"{start}: the interval includes zero: no measurable difference."
-  return f"{start}: {judgement}."
+  if entry.judgement == "unclaimed":
+    return f"{start}, on {entry.pairs} labelled subsets: too few, so no claim."
+  return f"{start}: {entry.judgement}."
 
 
 def best(summary: Sequence[Entry]) -> list[str]:
@@ -53,24 +55,21 @@ def best(summary: Sequence[Entry]) -> list[str]:
 
 
 def against(rows: Iterable[Mapping[str, Any]], baseline: str, mode: str = "frozen") -> dict[int, str]:
-  """{labels: which methods' `mode` is better than, worse than or level with `baseline`, by the 95% intervals}, in one
-  sentence.
+  """{labels: which methods' `mode` is better than, worse than or level with `baseline`, by the 95% intervals, and of
+  which nothing is claimed}, in one sentence.
   """
   sentences, summary = {}, statistics.summarise(rows, baseline)
   varying = statistics.varying(summary)
   unit = statistics.shared_score(summary).difference
   for labels in statistics.unique(entry.labels for entry in summary):
-    groups: dict[str, list[str]] = {"better": [], "level": [], "worse": []}
+    groups: dict[str, list[str]] = {"better": [], "level": [], "worse": [], "unclaimed": []}
     for entry in summary:
       if (entry.labels, entry.mode) != (labels, mode) or None in (entry.difference, entry.low, entry.high):
         continue
       where = "".join(f" on {getattr(entry, key)}" for key in ("encoder", "dataset") if key in varying)
       assert entry.difference is not None
-      assert entry.low is not None
-      assert entry.high is not None
-      judgement = statistics.outcome(entry.score, entry.low, entry.high)
-      groups[judgement].append(f"{entry.method}{where} ({statistics.change(entry.score, entry.difference)})")
-    words = {"level": "no measurable difference"}
+      groups[entry.judgement].append(f"{entry.method}{where} ({statistics.change(entry.score, entry.difference)})")
+    words = {"level": "no measurable difference", "unclaimed": "too few subsets for a claim"}
     parts = [f"{words.get(group, group)}: {', '.join(names)}" for group, names in groups.items() if names]
     if parts:
       units = f", in {unit}" if unit else ""
@@ -100,10 +99,10 @@ def doubts(summary: Sequence[Entry]) -> list[str]:
 
 
 def caveats(summary: Sequence[Entry]) -> list[str]:
-  """What the intervals do not cover."""
+  """What the intervals cover and what they do not, and that the test split is small."""
   compared = [entry for entry in summary if entry.low is not None]
   if not compared:
-    return []
+    return small_tests(summary)
   if all(entry.runs == entry.n for entry in compared):
     text = "Each seed has a pretraining run of its own: an interval covers both it and the choice of labelled subsets."
   else:
@@ -112,4 +111,23 @@ def caveats(summary: Sequence[Entry]) -> list[str]:
       "seed is fixed."
     )
   several = " Each interval stands for itself, unadjusted for the number of comparisons." if len(compared) > 1 else ""
-  return [text + several]
+  few = [entry for entry in compared if entry.pairs < FEW_PAIRS and (entry.test_examples or 0) >= FEW_EXAMPLES]
+  large = statistics.unique(f"{e.test_examples:,} test images" for e in few if e.score == RIGHT_ANSWERS)
+  drawn = f" With fewer than {FEW_PAIRS} labelled subsets they include the draw of the {' or '.join(large)}."
+  return [text + several + (drawn if large else ""), *small_tests(summary)]
+
+
+def small_tests(summary: Sequence[Entry]) -> list[str]:
+  """Each test split of fewer than FEW_EXAMPLES examples, where the scores are shares of right answers, and what one of
+  these is worth.
+  """
+  sentences, several = [], "dataset" in statistics.varying(summary)
+  shares = [e for e in summary if e.score == RIGHT_ANSWERS and e.test_examples and e.test_examples < FEW_EXAMPLES]
+  for dataset, tested in statistics.unique((entry.dataset, entry.test_examples) for entry in shares):
+    alike = [entry for entry in shares if (entry.dataset, entry.test_examples) == (dataset, tested)]
+    included = "; the intervals include it" if any(entry.low is not None for entry in alike) else ""
+    images = "1 image" if tested == 1 else f"{tested:,} images"
+    one = statistics.change_quantity(RIGHT_ANSWERS, 1 / tested).removeprefix("+")
+    of = f" of {dataset}" if several else ""
+    sentences.append(f"The test split{of} has {images}: one image is {one}{included}.")
+  return sentences

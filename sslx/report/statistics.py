@@ -11,18 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sslx.report import checks
+from sslx.report.intervals import FEWEST_PAIRS, RIGHT_ANSWERS, difference_interval
 from sslx.report.records import Row
 from sslx.types import Score, UserError
 
 KEYS = ("method", "dataset", "encoder", "labels", "mode")
 REFERENCES = {
+  "majority": "always the most frequent class",
   "raw": "a probe on the raw pixels",
   "random": "a frozen untrained encoder",
   "raw+propagate": "label propagation over raw pixels",
   "raw+propagate:cmn": "the same with class-mass normalisation",
   "raw+self_train": "self-training from random weights and labels propagated over raw pixels",
 }  # what they are, in words
-RIGHT_ANSWERS = Score()  # their share: the score of rows that do not name theirs
 
 
 class Entry(NamedTuple):
@@ -49,8 +51,8 @@ class Entry(NamedTuple):
   difference: float | None
   """Mean of (value - the baseline's value) over these subsets; None where there are none."""
   low: float | None
-  """Where the two-sided 95% interval of the difference begins, by Student's t with pairs - 1 degrees of freedom
-  (Student, "The probable error of a mean", 1908); None for fewer than two pairs."""
+  """Where the two-sided 95% interval of the difference begins; see `difference_interval`. None for fewer than two
+  pairs."""
   high: float | None
   """Where it ends."""
   parameters_total: int | None
@@ -65,6 +67,15 @@ class Entry(NamedTuple):
   reads: str = "pretrained"
   """Whose features the mode starts from: raw, random or pretrained."""
   trains_encoder: bool = False
+  test_examples: int | None = None
+  """How many examples the score was measured on; None where the rows do not say it."""
+
+  @property
+  def judgement(self) -> str:
+    """See `outcome`; "unclaimed" where there is no interval."""
+    if self.low is None or self.high is None:
+      return "unclaimed"
+    return outcome(self.score, self.low, self.high, self.pairs)
 
   @property
   def is_reference(self) -> bool:
@@ -156,10 +167,16 @@ def goodness(score: Score, value: float) -> float:
   return value if score.higher_is_better else -value
 
 
-def outcome(score: Score, low: float, high: float) -> str:
-  """ "better", "worse" or "level", by the 95% interval of a difference."""
+def outcome(score: Score, low: float, high: float, pairs: int) -> str:
+  """ "better", "worse" or "level", by the 95% interval of a difference over so many pairs.
+
+  "unclaimed" where the interval leaves zero out, but the pairs are fewer than FEWEST_PAIRS: two subsets may differ
+  alike by chance.
+  """
   if low <= 0 <= high:
     return "level"
+  if pairs < FEWEST_PAIRS:
+    return "unclaimed"
   return "better" if (low > 0) == score.higher_is_better else "worse"
 
 
@@ -173,11 +190,15 @@ def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> l
   the same dataset, labels and encoder, and of the same method where there is one.
 
   Raises:
-    UserError: a row without mode, labels, subset_seed or a finite score, or rows of different scores.
+    UserError: a row without mode, labels, subset_seed or a finite score, or with an entry of a wrong type, or rows of
+      different scores.
   """
   groups: dict[tuple, dict[int, Mapping[str, Any]]] = {}
   score: Score | None = None
   for place, row in enumerate(rows, 1):
+    name = checks.result_fault(row, ("mode", "labels", "subset_seed"))
+    if name is not None:
+      raise UserError(f"results row {place}: {name} is missing or not sound; was it written by another program?")
     other = score_of(row)
     score = score or other
     if other != score:
@@ -185,9 +206,6 @@ def summarise(rows: Iterable[Mapping[str, Any]], baseline: str = "scratch") -> l
         f"results row {place}: its score is {heading(other)}, that of the rows before it {heading(score)}; summarise "
         "the rows of each score by themselves."
       )
-    for name in ("mode", "labels", "subset_seed", f"test_{score.name}"):
-      if row.get(name) is None or row[name] != row[name]:
-        raise UserError(f"results row {place}: {name} is missing; was it written by another program?")
     key = tuple(row.get(name, "") for name in KEYS)
     groups.setdefault(key, {})[row["subset_seed"]] = row
   families = unique(key[:3] for key in groups)
@@ -200,12 +218,14 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
   rows = groups[key]
   values = {seed: float(value_of(rows[seed])) for seed in sorted(rows)}
   other = groups.get(reference(groups, key, baseline, raw_modes(groups)), {}) if key[4] != baseline else {}
-  differences = [value - float(value_of(other[seed])) for seed, value in values.items() if seed in other]
+  paired = [(value, float(value_of(other[seed]))) for seed, value in values.items() if seed in other]
+  differences = [value - theirs for value, theirs in paired]
   last = list(rows.values())[-1]
   total, trainable = last.get("parameters_total"), last.get("parameters_trainable")
   seconds = [row["seconds"] for row in rows.values() if row.get("seconds") is not None]
   method, dataset, encoder, labels, mode = key
-  low, high = t_interval(differences)
+  tested = min((row["test_examples"] for row in rows.values() if row.get("test_examples")), default=None)
+  low, high = difference_interval(differences, np.mean(paired, 0) if paired else (), tested, score)
   return Entry(
     method=method,
     dataset=dataset,
@@ -230,6 +250,7 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
     score=score,
     reads=reads_of(last),
     trains_encoder=trains_encoder(last),
+    test_examples=tested,
   )
 
 
@@ -238,34 +259,19 @@ def raw_modes(groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]]) -> set[st
   return {key[4] for key, rows in groups.items() if any(reads_of(row) == "raw" for row in rows.values())}
 
 
-def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-  """The two-sided 95% interval of the mean of `values` by Student's t; (None, None) of fewer than two."""
-  from scipy.stats import t
-
-  if len(values) < 2:
-    return None, None
-  half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-  return float(np.mean(values) - half), float(np.mean(values) + half)
-
-
-def gain(differences: Sequence[float], score: Score = RIGHT_ANSWERS) -> tuple[str, float, float]:
+def gain(
+  differences: Sequence[float],
+  score: Score = RIGHT_ANSWERS,
+  means: Iterable[float] = (),
+  test_examples: int | None = None,
+) -> tuple[str, float, float]:
   """("+5.7 points [+4.9, +6.5]", 0.049, 0.065): the mean of differences between scores, two at least, and its 95%
-  interval by Student's t.
+  interval; means, test_examples: see `difference_interval`.
   """
-  low, high = t_interval(differences)
+  low, high = difference_interval(differences, means, test_examples, score)
   assert low is not None
   assert high is not None
   return f"{change_quantity(score, float(np.mean(differences)))} {interval(low, high, score)}", low, high
-
-
-def binomial_interval(right: int, of: int) -> tuple[float, float]:
-  """The 95% interval of a share of right answers of which `of` test examples are a sample (Wilson, "Probable inference,
-  the law of succession, and statistical inference", 1927).
-  """
-  from scipy.stats import binomtest
-
-  share = binomtest(right, of).proportion_ci(0.95, "wilson")
-  return float(share.low), float(share.high)
 
 
 # ---- entries among others --------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sslx.report import statistics
-from sslx.report.statistics import KEYS, RIGHT_ANSWERS, Entry
+from sslx.report.intervals import RIGHT_ANSWERS, WIDENED
+from sslx.report.statistics import KEYS, Entry
 from sslx.types import Score
 
 if TYPE_CHECKING:
@@ -28,15 +29,24 @@ class Table(NamedTuple):
   note: str = ""
 
 
+LONGEST = 120  # letters of a name
 PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
+
+
+def shortened(name: Any, limit: int = LONGEST) -> str:
+  """A name of at most `limit` letters: the middle of a longer one is left out, as long names differ at their ends."""
+  name = str(name)
+  left = (limit - 1) // 2
+  return name if len(name) <= limit else f"{name[:left]}…{name[left + 1 - limit :]}"
 
 
 def results_note(score: Score = RIGHT_ANSWERS) -> str:
   """What the numbers of a table of results are."""
   unit = f", in {score.difference}" if score.difference else ""
+  widened = f" {WIDENED}" if score == RIGHT_ANSWERS else ""
   return (
     f"Test {score.name}: mean ± sample standard deviation over labelled subsets (seeds). Difference: paired by subset, "
-    f"with its 95% interval by Student's t{unit}.{direction(score)}"
+    f"with its 95% interval by Student's t{unit}.{widened}{direction(score)}"
   )
 
 
@@ -130,7 +140,7 @@ def results_cells(summary: Sequence[Entry]) -> Cells:
   rows = []
   for entry in summary:
     seconds = "" if entry.seconds is None else f"{entry.seconds:.1f}"
-    what = [*(str(getattr(entry, name)) for name in names), f"{entry.labels:,}", str(entry.mode)]
+    what = [*(shortened(getattr(entry, name)) for name in names), f"{entry.labels:,}", shortened(entry.mode)]
     rows.append([*what, score_text(entry), difference_text(entry), str(entry.n), seconds])
   return Cells(headers, rows)
 
@@ -145,16 +155,16 @@ def parameters_cells(summary: Sequence[Entry]) -> Cells:
     counts = ["" if count is None else f"{count:,}" for count in (total, trainable, entry.parameters_frozen)]
     rows.append([*(str(getattr(entry, name)) for name in names), str(entry.mode), *counts, share])
   headers = [*names, "mode", "total", "trainable", "frozen", "trainable share"]
-  return Cells(headers, [list(row) for row in statistics.unique(map(tuple, rows))])
+  return Cells(headers, [list(map(shortened, row)) for row in statistics.unique(map(tuple, rows))])
 
 
 def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
   """One line a method at one number of labels, a column a mode: `86.3 ± 1.0`.
 
   An arrow says that the 95% interval of the difference to the baseline, paired by subset, lies above (↑) or below (↓)
-  zero. Entries of the method "none" are the references: raw pixels and the random encoder stand in the column of the
-  frozen encoders, scratch in that of `full`, from which they differ in nothing but the pretraining. Of several data
-  sets, each has columns of its own: `digits frozen`.
+  zero. Entries of the method "none" are the references: the most frequent class, raw pixels and the random encoder
+  stand in the column of the frozen encoders, scratch in that of `full`, from which they differ in nothing but the
+  pretraining. Of several data sets, each has columns of its own: `digits frozen`.
   """
   entries = [entry for entry in summary if entry.labels == labels]
   several = "dataset" in statistics.varying(summary)
@@ -170,9 +180,11 @@ def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
     name, mode = entry.method, entry.mode
     if name == "none":
       name = "raw pixels" if entry.reads == "raw" else "no pretraining"
+      name = "most frequent class" if mode == "majority" else name
       mode = "full" if mode == entry.baseline else mode.partition("+")[2] or "frozen"
     lines.setdefault(name, {})[column(entry, mode)] = _marked(entry)
-  return Cells(["method", *modes], [[name, *(line.get(mode, "") for mode in modes)] for name, line in lines.items()])
+  cells = [[shortened(name), *(line.get(mode, "") for mode in modes)] for name, line in lines.items()]
+  return Cells(["method", *map(shortened, modes)], cells)
 
 
 def curve_cells(summary: Sequence[Entry]) -> Cells:
@@ -181,7 +193,7 @@ def curve_cells(summary: Sequence[Entry]) -> Cells:
   cells = {(statistics.name_of(entry, summary), entry.labels): _marked(entry) for entry in summary}
   names = statistics.unique(name for name, _ in cells)
   headers = ["mode", *(f"{count:,} labels" for count in counts)]
-  return Cells(headers, [[name, *(cells.get((name, count), "") for count in counts)] for name in names])
+  return Cells(headers, [[shortened(name), *(cells.get((name, count), "") for count in counts)] for name in names])
 
 
 def score_text(entry: Entry) -> str:
@@ -200,13 +212,13 @@ def difference_text(entry: Entry) -> str:
 
 def _marked(entry: Entry) -> str:
   arrow = ""
-  if entry.low is not None and entry.high is not None and entry.method != "none":
-    arrow = " ↑" if entry.low > 0 else " ↓" if entry.high < 0 else ""
+  if entry.judgement in ("better", "worse") and entry.method != "none":
+    arrow = " ↑" if (entry.judgement == "better") == entry.score.higher_is_better else " ↓"  # as numbers go
   return score_text(entry) + arrow
 
 
 def _shared(summary: Sequence[Entry]) -> str:
   """` (simclr, mnist)`: what the entries have in common."""
   shared = [key for key in KEYS[:3] if key not in statistics.varying(summary)] if summary else []
-  names = [str(getattr(summary[0], key)) for key in shared if getattr(summary[0], key)]
+  names = [shortened(getattr(summary[0], key)) for key in shared if getattr(summary[0], key)]
   return f" ({', '.join(names)})" if names else ""

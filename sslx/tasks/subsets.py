@@ -1,31 +1,43 @@
 """Which images keep their labels, and folds among them: pure functions of the labels and a seed."""
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sslx.types import UserError
+from sslx.types import Subset, UserError
 
 
-def label_subsets(labels: np.ndarray, sizes: Iterable[int], seed: int) -> dict[int, np.ndarray]:
-  """Class-balanced, nested, seeded subsets.
+def label_subsets(
+  labels: np.ndarray, sizes: Iterable[int], seed: int, how: Subset = "balanced"
+) -> dict[int, np.ndarray]:
+  """Nested, seeded subsets with every class in them.
 
-  One order of all images is drawn, in rounds: each round takes one image of every class that has any left, the classes
-  in an order drawn anew. A subset is a beginning of that order, so the 100 are inside the 600, class counts differ by
-  at most one, which classes are one ahead is up to the seed, and a class too rare for its share gives all it has
-  while the others make up the number.
+  One order of all images is drawn, and a subset is a beginning of it, so the 100 are inside the 600.
+
+  Balanced: the order is drawn in rounds, and each round takes one image of every class that has any left, the classes
+  in an order drawn anew. Class counts differ by at most one, which classes are one ahead is up to the seed, and a class
+  too rare for its share gives all it has while the others make up the number.
+
+  Stratified: each class in proportion to its frequency in `labels`, but at least one image of each. Of m labels the
+  share of a class with n of N images is m n / N. Its count is that share, rounded up or down, once the share of each of
+  the K classes of m - K labels is at least one. As long as this does not hold for u of them, which have an image before
+  it is their turn, the count is below m n / N + 1 and above (m - u) n / N - 1.
 
   Args:
     labels: int[N], the class of each image; classes are the values that occur.
     sizes: how many labels each subset holds.
     seed: of the draw; the subsets do not depend on which other sizes are asked for.
+    how: balanced or stratified.
 
   Returns:
     {size: i32[size] indices into `labels`}, in the order drawn: `subsets[600][:100]` is `subsets[100]`.
 
   Raises:
-    UserError: a size that is not positive, smaller than the number of classes, or larger than N.
+    UserError: a size that is not positive, smaller than the number of classes, or larger than N; an unknown `how`.
   """
+  if how not in ("balanced", "stratified"):
+    raise UserError(f"--subset={how}: expected balanced or stratified.")
   labels, sizes = np.asarray(labels), tuple(sizes)
   classes = np.unique(labels)
   for size in sizes:
@@ -36,12 +48,41 @@ def label_subsets(labels: np.ndarray, sizes: Iterable[int], seed: int) -> dict[i
     if size > len(labels):
       raise UserError(f"a subset of {size} labels: there are only {len(labels)} labelled training images")
   rng = np.random.default_rng(seed)
-  turn = np.empty(len(labels), np.int64)  # the round that takes an image: its place in a shuffle of its class
-  for value in classes:
-    members = rng.permutation(np.flatnonzero(labels == value))
-    turn[members] = np.arange(len(members))
-  order = np.lexsort((rng.random(len(labels)), turn)).astype(np.int32)  # by round, within a round at random
+  shuffled = [rng.permutation(np.flatnonzero(labels == value)) for value in classes]
+  if how == "balanced":
+    turn = np.empty(len(labels), np.int64)  # the round that takes an image: its place in the shuffle of its class
+    for members in shuffled:
+      turn[members] = np.arange(len(members))
+    order = np.lexsort((rng.random(len(labels)), turn)).astype(np.int32)  # by round, within a round at random
+  else:
+    turns = _in_proportion([len(members) for members in shuffled], max(sizes, default=0), rng)
+    order = np.empty(len(turns), np.int32)
+    for turn, members in enumerate(shuffled):
+      order[turns == turn] = members[: (turns == turn).sum()]
   return {int(size): order[:size] for size in sizes}
+
+
+def _in_proportion(counts: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
+  """Whose turn it is, i64[length]: of the first m, class c has m counts[c] / sum(counts), rounded up or down, but that
+  each class has a turn before any has its second.
+
+  The quota method of Balinski & Young ("The quota method of apportionment", 1975), which gives seats to states one by
+  one: of the classes that are below their share of one image more, the one whose next image is due first. Its counts
+  are the shares rounded up or down, for every m. The first turns of all classes are then moved to the beginning.
+  """
+  total, taken, turns = sum(counts), [0] * len(counts), []
+  waiting, due = [(0, c) for c in range(len(counts))], []  # (the m above which its share is not met, class)
+  for m in range(1, length + 1):
+    while waiting and waiting[0][0] < m:
+      c = heapq.heappop(waiting)[1]
+      heapq.heappush(due, ((taken[c] + 1) / counts[c], rng.random(), c))
+    c = heapq.heappop(due)[2]
+    taken[c] += 1
+    turns.append(c)
+    if taken[c] < counts[c]:
+      heapq.heappush(waiting, (taken[c] * total // counts[c], c))
+  firsts = np.unique(turns, return_index=True)[1]
+  return np.concatenate([np.arange(len(counts)), np.delete(np.array(turns, np.int64), firsts)])[:length]
 
 
 def stratified_folds(labels: np.ndarray, k: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -144,6 +144,11 @@ def test_what_is_made_of_lazy_arrays_keeps_their_files(folder):
   assert not {fingerprint_of(array) for array in (take(x, rows), more)} & set(before)
 
 
+def test_how_files_are_decoded_is_in_it(folder):
+  changes = ({}, {"background": "black"}, {"bits": 12})
+  assert len({fingerprint(data.load(f"folder:{folder}", in_memory_limit=0, **change)) for change in changes}) == 3
+
+
 def test_what_is_lazily_made_of_an_array_in_memory_is_read_in_full():
   for function, value in ((resized, 9), (with_channels, 3)):
     one, same, other = (

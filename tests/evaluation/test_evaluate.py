@@ -172,6 +172,19 @@ def test_held_out_rows_are_in_no_subset(toy):
     draw(toy, (12,), 1, 240)
 
 
+def test_subsets_and_what_is_held_out_are_drawn_alike(toy):
+  y = np.repeat([0, 1, 2], (200, 30, 10)).astype(np.int32)
+  uneven = dataclasses.replace(toy, train=Split(toy.train.x, y))
+  counts = {
+    how: [np.bincount(y[rows]).tolist() for rows in (labelled.heldout, labelled.subsets[0][24])]
+    for how in ("balanced", "stratified")
+    for labelled in [draw(uneven, (24,), 1, 48, how)]
+    if labelled.how == how
+  }
+  assert counts["stratified"] == [[40, 6, 2], [20, 3, 1]]
+  assert counts["balanced"][0] == [19, 19, 10]  # all of the rarest class
+
+
 def test_what_is_computed_once_is_no_cases_own_time(toy):
   bench = bench_of(toy)
   made = []
@@ -242,11 +255,43 @@ def test_default_modes_are_those_that_can_do_the_task(toy):
   assert doable(["frozen", "knn:20"], other) == []
 
 
+def test_controls(toy):
+  assert controls(("frozen", "propagate:cmn"), toy) == ("raw", "random", "raw+propagate:cmn")
+  assert controls(("self_train", "propagate", "self_train"), toy) == (
+    "raw", "random", "raw+self_train", "raw+propagate"
+  )  # fmt: skip
+  sound = dataclasses.replace(toy, modality=toy.modality._replace(name="sound"))
+  assert controls(("self_train",), sound) == ("raw", "random")  # as far as they can read the data
+
+
+def with_counts(dataset: Dataset, *counts: int) -> Dataset:
+  """A test split with so many of each class."""
+  y = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+  return dataclasses.replace(dataset, test=Split(dataset.test.x[: len(y)], y))
+
+
+def test_the_most_frequent_class_stands_beside_where_classes_are_uneven(toy):
+  """From one and a half times its even share on: of three classes, a half of the test split."""
+  for counts, uneven in (((30, 30, 30), False), ((44, 40, 5), False), ((45, 40, 5), True), ((5, 5, 80), True)):
+    assert ("majority" in controls(("frozen",), with_counts(toy, *counts))) == uneven
+  other = dataclasses.replace(toy, task=toy.task._replace(name="regression"))
+  assert "majority" not in controls(("frozen",), with_counts(other, 5, 5, 80))
+
+
+def test_majority_answers_the_most_frequent_class_of_all_training_images(toy):
+  """A balanced subset would not tell it; no feature is read, and nothing is trained."""
+  y = np.repeat([0, 1, 2], (60, 140, 40)).astype(np.int32)
+  bench = bench_of(dataclasses.replace(with_counts(toy, 20, 60, 10), train=Split(toy.train.x, y)), (30,), 1)
+  (scored,) = evaluate.evaluate(bench, [Case("majority", 30, 0)]).values()
+  assert scored.scores == {"accuracy": 60 / 90}
+  assert (scored.predictor.total, scored.predictor.trainable, scored.predictor.head.size) == (0, 0, 0)
+  assert scored.predictor.head.chosen == {"class": 1}
+  np.testing.assert_array_equal(scored.outputs, np.tile([0, 1, 0], (90, 1)))
+
+
 def test_modes_are_checked():
   blocks = ("a", "b")
   assert check_modes(["full", "frozen", "full", " last:2"], blocks) == ("full", "frozen", "last:2")
-  assert controls(("frozen", "propagate:cmn")) == ("raw", "random", "raw+propagate:cmn")
-  assert controls(("self_train", "propagate", "self_train")) == ("raw", "random", "raw+self_train", "raw+propagate")
   for bad, message in [
     ("frozn", "frozen"),
     ("last:3", "2 blocks"),

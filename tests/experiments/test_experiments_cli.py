@@ -56,6 +56,8 @@ BAD = [
   (["--finetune_steps=0"], r"--finetune_steps=0: must be positive"),
   (["--finetune_learning_rates=a"], r"--finetune_learning_rates=a"),
   (["--image_size=0"], r"--image_size=0: must be positive"),
+  (["--background=whit"], r"--background=whit: no such opaque colour"),
+  (["--bits=7"], r"--bits=7: must be between 8 and 16"),
   (["--validation=some"], r"--validation=some: expected cv"),
   (["--validation=heldout:240"], r"--validation=heldout:240"),
   (["--dataset=mnst"], r"Did you mean 'mnist'|mnist"),

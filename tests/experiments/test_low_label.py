@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from helpers import call, directory, hidden_test_split, rows_of
 
@@ -26,6 +27,7 @@ def test_low_label_writes_rows_figures_and_a_report(low_label_run, toy_npz):
     assert 0 <= row["test_accuracy"] <= 1
     assert row["test_accuracy"] * 90 == pytest.approx(round(row["test_accuracy"] * 90))
     assert row["score"]["name"] == "accuracy"
+    assert row["test_examples"] == 90
     assert row["dataset"] == toy_npz
     assert {"git", "versions", "device", "flags", "seconds", "chosen", "encoder", "method", "task"} <= row.keys()
   pictures = {p.stem for p in (run / "figures").glob("*.png")}
@@ -47,6 +49,31 @@ def test_the_same_command_again_trains_nothing(low_label_run, toy_npz, capsys):
   assert "frozen" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+  ("entry", "value", "said"),
+  [
+    ("labels", "ten", "has no sound labels"), ("test_accuracy", [0.5], "has no sound test_accuracy"),
+    ("score", {"name": 5}, "has no sound score"), ("pretraining", {"hp": 7}, "is not sound"),
+    ("settings", {"learning_rates": 5}, "is not sound"),
+  ],
+)  # fmt: skip
+def test_a_damaged_row_is_named_and_nothing_is_trained(low_label_run, toy_npz, capsys, entry, value, said):
+  out, run = low_label_run
+  path = run / "results.jsonl"
+  before = path.read_text()
+  first, *rest = before.splitlines()
+  damaged = "\n".join([first, json.dumps({**json.loads(first), entry: value}), *rest]) + "\n"
+  path.write_text(damaged)
+  try:
+    assert call("low_label", f"--dataset={toy_npz}", f"--out={out}", *TINY, "--labels=12,24,48") == 1
+    assert path.read_text() == damaged
+  finally:
+    path.write_text(before)
+  error = capsys.readouterr().err.splitlines()[-1]
+  assert error.startswith(f"error: {path}: line 2 {said}")
+  assert error.endswith("remove or mend that line")
+
+
 def test_another_mode_or_count_reuses_the_pretraining(low_label_run, toy_npz):
   out, run = low_label_run
   saved = (run / "checkpoints").stat().st_mtime_ns
@@ -59,6 +86,34 @@ def test_another_mode_or_count_reuses_the_pretraining(low_label_run, toy_npz):
   asked = [(6, mode) for mode in ("raw", "random", "knn:3", "frozen")]
   before = [(n, mode) for n in (12, 24) for mode in ("raw", "random", "frozen", "scratch", "last:1", "full")]
   assert shown == asked + before  # the first command's rows are still there; in each table the asked for come first
+
+
+def test_uneven_classes_have_a_majority_row_and_subsets_of_either_kind(toy, tmp_path, capsys):
+  """Most of the images are of one class: 87% are right without looking at any."""
+  y = np.repeat([0, 1, 2], (200, 30, 10))
+  shown = {"train_images": toy.train.x, "train_labels": y, "test_images": toy.test.x, "test_labels": y[-90:][::-1] * 0}
+  shown["test_labels"][:12] = 1
+  np.savez(tmp_path / "uneven.npz", **shown)
+  given = [f"--dataset=npz:{tmp_path / 'uneven.npz'}", f"--out={tmp_path / 'runs'}", *TINY, "--modes=knn:1"]
+  for subset in ("balanced", "stratified"):
+    assert call("low_label", *given, "--labels=24", f"--subset={subset}") == 0
+  run = directory(tmp_path / "runs")  # the same pretraining
+  rows = rows_of(run)
+  assert [(r["mode"], r["settings"]["subset"]) for r in rows[::2]] == [
+    (mode, subset) for subset in ("balanced", "stratified") for mode in ("majority", "raw", "random", "knn:1")
+  ]
+  for row in rows:
+    if row["mode"] == "majority":
+      assert row["test_accuracy"] == pytest.approx(78 / 90)
+      assert (row["parameters_total"], row["parameters_trainable"], row["reads"]) == (0, 0, "raw")
+  page = (run / "report.html").read_text()
+  assert "does not beat majority (always the most frequent class) at 24 labels" in page
+  before = (run / "results.jsonl").read_bytes()
+  assert call("low_label", *given, "--labels=24") == 0  # each kind is found again
+  assert (run / "results.jsonl").read_bytes() == before
+  capsys.readouterr()
+  assert call("low_label", *given, "--subset=even") == 2
+  assert "--subset=even" in capsys.readouterr().err
 
 
 def test_held_out_validation_and_several_learning_rates(low_label_run, toy_npz):
@@ -109,4 +164,6 @@ def test_default_modes_that_the_data_do_not_allow_are_left_out(low_label_run, to
 def test_the_default_command_on_mnist(mnist_dir, tmp_path):
   arguments = [f"--data_dir={mnist_dir}", f"--out={tmp_path}", "--smoke", "--seeds=1", "--modes=frozen"]
   assert call("low_label", *arguments) == 0
-  assert directory(tmp_path).name.startswith("denoise-mnist-conv-")
+  run = directory(tmp_path)
+  assert run.name.startswith("denoise-mnist-conv-")
+  assert {row["mode"] for row in rows_of(run)} == {"raw", "random", "frozen"}  # its classes are even

@@ -64,15 +64,18 @@ def test_other_labels_splits_and_validations_have_tables_of_their_own(tmp_path):
   write(tmp_path / "c", with_settings(given, validation="heldout:50"))
   write(tmp_path / "d", [r | {"labels": 1000} for r in given])
   write(tmp_path / "e", [r | {"dataset": "digits"} for r in given])
+  write(tmp_path / "f", with_settings(given, subset="stratified"))
+  write(tmp_path / "g", with_settings([r | {"seed": 1} for r in given], subset="balanced"))  # what older rows are
   boards, _ = indexed(tmp_path)
   assert {board.title: {line.run for line in board.lines} for board in boards} == {
     "digits, 100 labels": {"e"},
-    "mnist, 100 labels, split 00000007": {"a"},
+    "mnist, 100 labels, split 00000007": {"a", "g"},
     "mnist, 100 labels, split 00000008": {"b"},
     "mnist, 100 labels, --validation=heldout:50, split 00000007": {"c"},
+    "mnist, 100 labels, --subset=stratified, split 00000007": {"f"},
     "mnist, 1,000 labels": {"d"},
   }
-  assert [bool(board.note) for board in boards] == [False, True, True, True, False]
+  assert [bool(board.note) for board in boards] == [False, True, True, True, True, False]
   assert "00000008" in boards[2].note
 
 

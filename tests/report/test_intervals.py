@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from sslx import report
+from sslx.report import intervals
+from sslx.types import Score
 
 
 def test_binomial_interval_and_gain():
@@ -17,3 +20,70 @@ def test_binomial_interval_and_gain():
   text, low, high = report.gain([0.01, 0.03])  # t(1) = 12.706, standard error 0.01
   assert (low, high) == pytest.approx((0.02 - 0.12706, 0.02 + 0.12706), abs=1e-5)
   assert text == "+2.0 points [-10.7, +14.7]"
+
+
+PERCENTILE = {2: 12.706205, 3: 4.302653, 4: 3.182446, 5: 2.776445}  # Student's t(0.975) of pairs - 1 degrees of freedom
+
+
+@pytest.mark.parametrize(("pairs", "tested"), [(2, 60), (3, 10_000), (4, 10_000), (5, 60), (5, 1999)])
+def test_few_subsets_or_few_test_images_widen_an_interval(pairs, tested):
+  """By the variance of two shares that were measured on test images of their own, added to that of the subsets."""
+  rng = np.random.default_rng(pairs)
+  differences = rng.normal(0.05, 0.02, pairs).tolist()
+  low, high = intervals.difference_interval(differences, (0.85, 0.8), tested)
+  t = PERCENTILE[pairs] * np.std(differences, ddof=1) / np.sqrt(pairs)
+  half = np.sqrt(t**2 + 1.96**2 * (0.85 * 0.15 + 0.8 * 0.2) / tested)
+  np.testing.assert_allclose([low, high], [np.mean(differences) - half, np.mean(differences) + half], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("pairs", "tested", "score"),
+  [(5, 2000, Score()), (9, 10_000, Score()), (3, None, Score()), (3, 60, Score("mIoU")), (3, 60, Score("error", "dB"))],
+)
+def test_of_enough_subsets_and_test_images_it_is_students_t(pairs, tested, score):
+  """To the last digit; so are those of older rows, and of scores that are no shares of right answers."""
+  differences = np.random.default_rng(0).normal(0.05, 0.02, pairs).tolist()
+  assert intervals.difference_interval(differences, (0.85, 0.8), tested, score) == intervals.t_interval(differences)
+
+
+def test_one_pair_has_no_interval():
+  assert intervals.difference_interval([0.1], (0.8, 0.7), 60) == (None, None)
+  assert intervals.difference_interval([], (), 60) == (None, None)
+
+
+@pytest.mark.parametrize("tested", [1, 60, 1999])
+def test_all_right_is_not_certain(tested):
+  """One right and one wrong answer more, where next to all, or next to none, are right."""
+  share = (tested + 1) / (tested + 2)
+  for p in (0.0, 1.0):
+    assert intervals.share_variance(p, tested) == pytest.approx(share * (1 - share) / (tested + 2))
+  assert intervals.share_variance(0.3, 60) == 0.3 * 0.7 / 60
+  for right in range(1, tested):  # it goes on from there
+    assert intervals.share_variance(right / tested, tested) >= intervals.share_variance(1.0, tested)
+
+
+def told_apart(one, other):
+  differences = (one - other).tolist()
+  low, high = intervals.difference_interval(differences, (one.mean(), other.mean()), 60)
+  return report.outcome(Score(), low, high, 3) in ("better", "worse")
+
+
+def test_equal_classifiers_whose_subsets_agree_are_seldom_told_apart():
+  """Three subsets that differ alike, as in "+11.1 [+11.1, +11.1]", on 60 test images: the chance of it, exactly."""
+  right = np.arange(61) / 60
+  variance = np.array([intervals.share_variance(p, 60) for p in right])
+  apart = np.abs(right[:, None] - right) > 1.96 * np.sqrt(variance[:, None] + variance)
+  for one, other in ((40, 30), (60, 50), (60, 57)):  # that is what they are told apart by
+    assert told_apart(np.full(3, right[one]), np.full(3, right[other])) == apart[one, other]
+  for share in (0.5, 0.7, 0.8, 0.9, 0.95, 0.99):
+    chance = binom.pmf(np.arange(61), 60, share)
+    assert chance @ apart @ chance <= 0.06
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.93])
+def test_equal_classifiers_are_seldom_told_apart(share):
+  """The same where subsets make a difference, too: every share that is right is a little off, the images are drawn."""
+  rng, times = np.random.default_rng(0), 400
+  images = rng.uniform(size=(times, 2, 1, 60))  # the same for all subsets
+  right = (images < share + 0.02 * rng.normal(size=(times, 2, 3, 1))).mean(-1)
+  assert sum(told_apart(one, other) for one, other in right) / times <= 0.06

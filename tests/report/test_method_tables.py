@@ -19,20 +19,21 @@ def summary_of(**accuracies):
 
 def test_methods_cells_put_the_references_where_they_belong():
   summary = summary_of(
-    none_raw=[0.5, 0.5], none_random=[0.6, 0.6], none_scratch=[0.7, 0.71], a_frozen=[0.8, 0.81], a_full=[0.6, 0.61],
-    b_frozen=[0.7, 0.81],
+    none_majority=[0.3] * 3, none_raw=[0.5] * 3, none_random=[0.6] * 3, none_scratch=[0.7, 0.71, 0.72],
+    a_frozen=[0.8, 0.81, 0.82], a_full=[0.6, 0.61, 0.62], b_frozen=[0.7, 0.81, 0.71],
   )  # fmt: skip
   headers, lines = report.methods_cells(summary, 100)
   assert headers == ["method", "frozen", "full"]
   assert lines == [
+    ["most frequent class", "30.0 ± 0.0", ""],
     ["raw pixels", "50.0 ± 0.0", ""],
-    ["no pretraining", "60.0 ± 0.0", "70.5 ± 0.7"],
-    ["a", "80.5 ± 0.7 ↑", "60.5 ± 0.7 ↓"],
-    ["b", "75.5 ± 7.8", ""],
+    ["no pretraining", "60.0 ± 0.0", "71.0 ± 1.0"],
+    ["a", "81.0 ± 1.0 ↑", "61.0 ± 1.0 ↓"],
+    ["b", "74.0 ± 6.1", ""],
   ]
   assert report.methods_cells(summary, 600) == (["method"], [])
   assert report.best(summary) == [
-    "80.5%: a frozen: +10.0 points over scratch at 100 labels, 95% CI [+10.0, +10.0]: better."
+    "81.0%: a frozen: +10.0 points over scratch at 100 labels, 95% CI [+10.0, +10.0]: better."
   ]
   heads = [entry for entry in summary if entry.mode != "full"]  # scratch has its column all the same
   assert report.methods_cells(heads, 100)[0] == ["method", "frozen", "full"]
@@ -59,7 +60,7 @@ def test_several_encoders_are_told_apart_where_they_are_held_against_a_random_on
   rows = [
     {**row, "encoder": encoder}
     for encoder in ("e", "f")
-    for row in curve_rows("random", "none", {10: [0.2, 0.4]}) + curve_rows("frozen", "a", {10: [0.5, 0.7]})
+    for row in curve_rows("random", "none", {10: [0.2, 0.4, 0.3]}) + curve_rows("frozen", "a", {10: [0.5, 0.7, 0.6]})
   ]
   said = "Frozen against random at 10 labels, in points: better: a on e (+30.0), a on f (+30.0)."
   assert report.against(rows, "random") == {10: said}
@@ -77,13 +78,13 @@ def test_several_data_sets_have_columns_and_panels_of_their_own():
   rows = [
     {**row, "dataset": dataset, "test_accuracy": row["test_accuracy"] - 0.1 * (dataset == "c")}
     for dataset in ("b", "c")
-    for row in curve_rows("scratch", "none", {10: [0.2, 0.4]}) + curve_rows("frozen", "a", {10: [0.5, 0.7]})
+    for row in curve_rows("scratch", "none", {10: [0.2, 0.3, 0.4]}) + curve_rows("frozen", "a", {10: [0.5, 0.6, 0.7]})
   ]
   summary = report.summarise(rows)
   headers, lines = report.methods_cells(summary, 10)
   assert headers == ["method", "b frozen", "c frozen", "b full", "c full"]
   assert lines == [
-    ["no pretraining", "", "", "30.0 ± 14.1", "20.0 ± 14.1"], ["a", "60.0 ± 14.1 ↑", "50.0 ± 14.1 ↑", "", ""]
+    ["no pretraining", "", "", "30.0 ± 10.0", "20.0 ± 10.0"], ["a", "60.0 ± 10.0 ↑", "50.0 ± 10.0 ↑", "", ""]
   ]  # fmt: skip
   panels = [ax for ax in figures.method_dots(summary).axes if ax.axison]
   assert [ax.get_title(loc="left") for ax in panels] == ["b, 10 labels", "c, 10 labels"]

@@ -1,5 +1,8 @@
 """sslx.report.figures: what a figure shows of known rows, and that its file is a picture."""
 
+import io
+import unicodedata
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,8 +10,10 @@ from PIL import Image
 from report_rows import FROZEN, SCRATCH, rows
 
 from sslx import report
-from sslx.report import figures
-from sslx.report.figures import curves
+from sslx.interpret import figures as drawings
+from sslx.report import figures, tables
+from sslx.report.figures import curves, style
+from sslx.types import Score
 
 
 def saved(fig, folder):
@@ -105,3 +110,90 @@ def test_arrows_of_a_label_curve_end_at_the_plots_edge():
   assert [(text.xyann, text.xy) for text in arrows] == [
     ((10, pytest.approx(55)), (100, pytest.approx(55))), ((10, 50), (40, 50))
   ]  # fmt: skip
+
+
+# ---- names that are not plain ----------------------------------------------------------------------------------------
+
+NAMES = (
+  "\u732b\u3068\u72ac", "\u0642\u0637\u0629", "\u092c\u093f\u0932\u094d\u0932\u0940", "\U0001f431\U0001f984\u200d",
+  "\u043a\u043e\u0442", "$x_1$", "$\\frac", "\\$1\\$ ^_{", "a\tb\nc\x00d", "a very " + 1000 * "long " + "name",
+)  # fmt: skip
+
+
+def figures_of_classes(names):
+  classes, images = np.arange(len(names)), np.zeros((len(names), 8, 8, 1))
+  yield figures.confusion(classes, classes[::-1], names)
+  yield figures.predictions(images, classes, classes[::-1], names)
+  yield drawings.neighbours(images, images[:, None], np.zeros((len(names), 1), bool), [[n, n] for n in names])
+  yield drawings.class_maps({"map": np.arange(2 * len(names)).reshape(-1, 2)}, classes, names)
+
+
+def figures_of_runs(one, other, third):
+  """With names of methods, modes, data sets, encoders, scores and metrics."""
+  names, images = (one, other, third), np.zeros((3, 8, 8, 1))
+  modes = {name: [0.5, 0.6] for name in names}
+  given = [r | {"dataset": names[r["labels"] % 2], "encoder": third} for n in (10, 101) for r in rows(n, **modes)]
+  summary = report.summarise(given, one)
+  methods = report.summarise([r | {"method": r["mode"], "mode": one} for r in given])
+  yield figures.confusion([0, 1], [0, 0], ["a", "b"], Score(*names))
+  yield figures.score_bars(summary)
+  yield figures.label_curve(summary, [figures.Span(10, 20, 0.5, one)])
+  yield figures.method_dots(methods)
+  yield figures.trained_blocks(methods, {one: 0, "full": 2})
+  yield figures.loss_curve([{"step": 1, **dict.fromkeys(names, 0.5)}])
+  yield figures.picture_rows(dict.fromkeys(names, images))
+  yield drawings.filters({name: images for name in names})
+  yield drawings.strips([drawings.Strip(name, images, images[:, None], names[:1]) for name in names])
+
+
+@pytest.mark.parametrize(
+  "fallbacks", [(), ("no such font", "STIXGeneral"), style.FALLBACKS], ids=["none", "one", "all"]
+)
+def test_classes_may_have_names_in_any_script_and_of_any_length(fallbacks, monkeypatch):
+  """No warning of a missing letter, no mathematics, and a picture that is not metres wide. Warnings are errors."""
+  monkeypatch.setattr(style, "FALLBACKS", fallbacks)
+  for fig in figures_of_classes(NAMES):
+    size_of(fig)
+
+
+def test_so_may_runs(monkeypatch):
+  monkeypatch.setattr(style, "FALLBACKS", ())
+  for fig in figures_of_runs("$\\frac", "\u732b$x_1$", NAMES[-1]):
+    size_of(fig)
+
+
+def size_of(fig):
+  buffer = io.BytesIO()
+  fig.savefig(buffer, format="png", dpi=20, bbox_inches="tight")
+  with Image.open(buffer) as image:
+    assert max(image.size) < 600  # 30 inches
+
+
+def test_what_no_font_has_is_told_by_its_code(monkeypatch):
+  monkeypatch.setattr(style, "FALLBACKS", ())
+  assert style.drawable("cat, \u043a\u043e\u0442, \u00fc, \u2713") == "cat, \u043a\u043e\u0442, \u00fc, \u2713"
+  assert style.short("\u732b\u72ac") == "[732B][72AC]"
+  assert style.short("\u0e01\u0e31\n\tx") == "[0E01] x"  # a mark above it goes with its letter
+  assert style.escape("$\u732b$\nb") == "\\$[732B]\\$\nb"
+  long = style.escape(40 * "ab" + "end")
+  assert (len(long), long[-3:], long.count("\u2026")) == (style.LONGEST, "end", 1)
+  have, lack = style._letters(("STIXGeneral",)), style._letters(style.families())
+  letter = next(letter for letter in map(chr, sorted(have - lack)) if unicodedata.category(letter)[0] in "LS")
+  assert style.drawable(letter) == f"[{ord(letter):04X}]"
+  monkeypatch.setattr(style, "FALLBACKS", ("STIXGeneral",))
+  assert style.families()[-1] == "STIXGeneral"
+  assert style.drawable(letter) == letter
+
+
+def test_long_names_are_shortened_in_tables():
+  long = 2500 * "ab"
+  given = [r | {"method": method} for method in (f"{long}1", f"{long}2") for r in rows(**{long: [0.5]})]
+  summary = report.summarise([*given, *rows(scratch=[0.4])])
+  for cells in (
+    report.results_cells(summary), report.parameters_cells(summary), report.methods_cells(summary, 100),
+    report.curve_cells(summary),
+  ):  # fmt: skip
+    assert max(len(cell) for line in [cells.headers, *cells.rows] for cell in line) == tables.LONGEST
+    assert len({line[0][-1] for line in cells.rows}) > 1  # their ends tell them apart
+  assert tables.shortened("abcdefgh", 5) == "ab\u2026gh"
+  assert tables.shortened("abcdefgh", 8) == "abcdefgh"

@@ -1,5 +1,6 @@
 """sslx.report.sentences and tables: what is said of known rows."""
 
+import numpy as np
 from report_rows import FROZEN, SCRATCH, row, rows
 
 from sslx import report
@@ -69,3 +70,61 @@ def test_results_fit_a_terminal_of_80_columns():
     console.print(report.rich_table(report.results_table(summary)))
   assert "+2.0 [-0.5, +4.5]" in captured.get()
   assert "denoising" in captured.get()
+
+
+def on_images(n, given):
+  return [r | {"test_examples": n} for r in given]
+
+
+def test_of_two_subsets_that_differ_equally_nothing_is_claimed():
+  """Two differences of 11.1 points say nothing of how far a third may be from them."""
+  given = rows(scratch=[0.7, 0.8], frozen=[0.811, 0.911])
+  (sentence, *_) = report.verdict(report.summarise(given))
+  assert sentence == (
+    "frozen: +11.1 points over scratch at 100 labels, 95% CI [+11.1, +11.1], on 2 labelled subsets: too few, so no "
+    "claim."
+  )
+  (sentence, *_, small) = report.verdict(report.summarise(on_images(60, given)))
+  half = 196 * np.sqrt((0.861 * 0.139 + 0.75 * 0.25) / 60)
+  assert f"95% CI [{11.1 - half:+.1f}, {11.1 + half:+.1f}]: the interval includes zero" in sentence
+  assert small == "The test split has 60 images: one image is 1.7 points; the intervals include it."
+  cells = report.methods_cells(report.summarise(given), 100)
+  assert cells.rows[0][-1] == "86.1 ± 7.1"  # no arrow
+  said = report.against(given, "scratch")[100]
+  assert said == "Frozen against scratch at 100 labels, in points: too few subsets for a claim: denoising (+11.1)."
+
+
+def test_three_subsets_that_differ_equally_are_told_apart_by_enough_test_images():
+  for images, outcome in ((60, "no measurable difference."), (10_000, "better.")):
+    given = on_images(images, rows(scratch=[0.7, 0.8, 0.75], frozen=[0.811, 0.911, 0.861]))
+    assert report.verdict(report.summarise(given))[0].endswith(outcome)
+
+
+def test_older_rows_have_the_intervals_that_they_had():
+  older = report.summarise(rows(scratch=SCRATCH, frozen=FROZEN))
+  newer = report.summarise(on_images(10_000, rows(scratch=SCRATCH, frozen=FROZEN)))
+  differences = [theirs - scratch for theirs, scratch in zip(FROZEN, SCRATCH, strict=True)]
+  assert (older[1].low, older[1].high) == report.t_interval(differences)
+  assert older[1].test_examples is None
+  assert newer[1].test_examples == 10_000
+  assert newer[1].high - newer[1].low > older[1].high - older[1].low
+  assert report.from_json(report.to_json(newer[1])) == newer[1]
+  many = [0.80, 0.82, 0.81, 0.83, 0.80], [0.81, 0.84, 0.84, 0.84, 0.83]
+  five = [rows(scratch=many[0], frozen=many[1])]
+  five.append(on_images(2000, five[0]))
+  first, second = (report.summarise(given)[1] for given in five)
+  assert (first.low, first.high) == (second.low, second.high)
+
+
+def test_a_small_test_split_is_named_once_for_each_data_set():
+  single = on_images(60, rows(scratch=[0.8], frozen=[0.9]))
+  assert report.caveats(report.summarise(single)) == ["The test split has 60 images: one image is 1.7 points."]
+  both = [
+    r | {"dataset": name, "test_examples": n}
+    for name, n in (("digits", 1), ("mnist", 10_000))
+    for r in rows(scratch=SCRATCH, frozen=FROZEN)
+  ]
+  first, second = report.caveats(report.summarise(both))
+  assert first.endswith("With fewer than 5 labelled subsets they include the draw of the 10,000 test images.")
+  assert second == "The test split of digits has 1 image: one image is 100.0 points; the intervals include it."
+  assert "draw of" not in " ".join(report.caveats(report.summarise(on_images(2000, rows(frozen=FROZEN)))))

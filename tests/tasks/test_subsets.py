@@ -1,3 +1,5 @@
+import zlib
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,62 @@ def test_fewer_folds_for_a_rare_class():
 def test_folds_that_cannot_be(labels, k):
   with pytest.raises(ValueError, match="at least"):
     stratified_folds(np.asarray(labels, int), k, seed=0)
+
+
+# ---- stratified ------------------------------------------------------------------------------------------------------
+
+UNEVEN = {
+  "two classes": (2000, 60),
+  "even": (300, 300, 300),
+  "one for all": (910, 10, 10, 10, 10, 10, 10, 10, 10, 10),
+  "as a folder": (5, 417, 33, 2, 900, 1, 1, 77, 250, 14),
+}
+
+
+@pytest.mark.parametrize("counts", UNEVEN.values(), ids=UNEVEN)
+def test_a_stratified_subset_of_any_size_has_the_shares_of_the_whole(counts):
+  """The bounds that the docstring states, for every size at once: subsets are beginnings of one order."""
+  counts, total = np.array(counts), sum(counts)
+  labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+  order = label_subsets(labels, [total], seed=1, how="stratified")[total]
+  assert order.dtype == np.int32
+  np.testing.assert_array_equal(np.sort(order), np.arange(total))
+  seen = np.cumsum(labels[order][:, None] == np.arange(len(counts)), 0)
+  first = len(counts)  # K
+  assert seen[first - 1].tolist() == [1] * first
+  for m in range(first, total + 1):
+    share = m * counts / total
+    rare = ((m - first) * counts / total < 1).sum()
+    assert (seen[m - 1] < share + 1).all()
+    assert (seen[m - 1] > (m - rare) * counts / total - 1).all()
+    if not rare:
+      assert (np.floor(share) <= seen[m - 1]).all()
+      assert (seen[m - 1] <= np.ceil(share)).all()
+
+
+def test_balanced_takes_all_of_a_rare_class_and_stratified_its_share():
+  labels = np.repeat([0, 1], (2000, 60))
+  counts = {
+    how: np.bincount(labels[label_subsets(labels, [206], 0, how)[206]]).tolist() for how in ("balanced", "stratified")
+  }
+  assert counts == {"balanced": [146, 60], "stratified": [200, 6]}
+
+
+def test_stratified_subsets_are_nested_and_seeded():
+  subsets = label_subsets(LABELS, [600, 100], seed=1, how="stratified")
+  np.testing.assert_array_equal(subsets[600][:100], subsets[100])
+  np.testing.assert_array_equal(label_subsets(LABELS, [100], 1, "stratified")[100], subsets[100])
+  draws = {label_subsets(LABELS, [100], seed, "stratified")[100].tobytes() for seed in range(20)}
+  assert len(draws) == 20
+  images = np.concatenate([label_subsets(np.repeat([0, 1], 10), [4], seed, "stratified")[4] for seed in range(500)])
+  counts = np.bincount(images, minlength=20)  # 100 expected, standard deviation 9
+  assert 60 < counts.min() <= counts.max() < 140
+  with pytest.raises(UserError, match="--subset=even: expected balanced or stratified"):
+    label_subsets(LABELS, [100], 0, "even")
+
+
+def test_balanced_subsets_are_those_that_they_were():
+  """A digest of what sslx drew before there was another way."""
+  drawn = label_subsets(LABELS, [10, 105, 5000], seed=3)
+  digests = {size: zlib.crc32(rows.astype("<i4").tobytes()) for size, rows in drawn.items()}
+  assert digests == {10: 96603365, 105: 1695728530, 5000: 462248284}

@@ -1,12 +1,14 @@
 """What every task of TASKS promises. A new one adds a line of targets to TARGETS."""
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sslx.tasks import TASKS
-from sslx.types import Score
+from sslx.types import Score, Subset
 
 RNG = np.random.default_rng(0)
 N, D, NAMES = 60, 7, ("a", "b", "c")
@@ -56,13 +58,18 @@ def test_a_head_is_fitted_inside_its_labels(task):
     np.testing.assert_array_equal(head.outputs(features), again.outputs(features))
 
 
-def test_subsets_are_nested_and_seeded_and_folds_are_a_partition(task):
+@pytest.mark.parametrize("how", get_args(Subset))
+def test_subsets_are_nested_and_seeded(task, how):
   y = TARGETS[task.name]
-  subsets = task.subset(y, [6, 30], 3)
+  subsets = task.subset(y, [6, 30], 3, how)
   assert {size: len(set(rows.tolist())) for size, rows in subsets.items()} == {6: 6, 30: 30}
   assert set(subsets[6].tolist()) <= set(subsets[30].tolist())
-  np.testing.assert_array_equal(task.subset(y, [6], 3)[6], subsets[6])
-  assert not np.array_equal(task.subset(y, [30], 4)[30], subsets[30])
+  np.testing.assert_array_equal(task.subset(y, [6], 3, how)[6], subsets[6])
+  assert not np.array_equal(task.subset(y, [30], 4, how)[30], subsets[30])
+
+
+def test_folds_are_a_partition(task):
+  y = TARGETS[task.name]
   parts = task.folds(y, 3, 0)
   np.testing.assert_array_equal(np.sort(np.concatenate([valid for _, valid in parts])), np.arange(N))
   assert all(not np.intersect1d(train, valid).size for train, valid in parts)

@@ -53,7 +53,7 @@ def score_bars(summary: Sequence[Entry]) -> Figure:
   if baselines:
     from matplotlib.lines import Line2D
 
-    handles[f"{summary[0].baseline} mean"] = Line2D([], [], color=INK, linestyle="--", linewidth=1)
+    handles[style.escape(f"{summary[0].baseline} mean")] = Line2D([], [], color=INK, linestyle="--", linewidth=1)
   style.legend(fig, handles)
   return fig
 
@@ -106,7 +106,7 @@ def method_dots(summary: Sequence[Entry]) -> Figure:
   for ax, (dataset, count) in zip(panels, places, strict=False):
     for entry in summary:
       if (entry.dataset, entry.labels) == (dataset, count):
-        handles[entry.mode] = _dot(ax, entry, methods, modes)
+        handles[style.escape(entry.mode)] = _dot(ax, entry, methods, modes)
     title = f"{count:,} labels" if len(datasets) == 1 else f"{dataset}, {count:,} labels"
     ax.set_title(style.escape(title), fontsize=11, loc="left")
     ax.set_yticks(range(len(methods)), [style.escape(name) for name in methods])

@@ -125,7 +125,7 @@ def _draw_span(ax: Axes, begin: float, end: float, height: float, text: str) -> 
   ax.annotate("", (end, height), (begin, height), arrowprops=arrow, zorder=6)
   box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
   place = {"textcoords": "offset points", "ha": "center", "va": "top", "fontsize": 9, "color": style.INK, "bbox": box}
-  ax.annotate(text, (float(np.sqrt(begin * end)), height), (0, -7), **place)
+  ax.annotate(style.escape(text), (float(np.sqrt(begin * end)), height), (0, -7), **place)
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:

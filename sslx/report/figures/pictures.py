@@ -133,7 +133,7 @@ def confusion(labels: Any, predicted: Any, class_names: Sequence[str], score: Sc
   right = "no samples"
   if counts.sum():
     right = f"{statistics.quantity(score, np.trace(counts) / counts.sum())} of {counts.sum():,}"
-  ax.set_title(f"{score.name}: {right}", fontsize=11, loc="left")
+  ax.set_title(style.escape(f"{score.name}: {right}"), fontsize=11, loc="left")
   ax.spines[:].set_visible(False)
   return fig
 
@@ -152,4 +152,4 @@ def _strip(title: str, images: Any) -> np.ndarray:
 
 
 def _wrap(title: str) -> str:
-  return textwrap.fill(title.replace("_", " "), 14)
+  return textwrap.fill(style.short(title.replace("_", " "), style.LONGEST), 14)

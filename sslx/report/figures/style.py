@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 
 from sslx.report import records
 from sslx.report.statistics import Entry, name_of
+from sslx.report.tables import shortened
 from sslx.types import Score
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 # Okabe & Ito, "Color Universal Design", 2008: told apart by colour-blind eyes. Greys for what learnt nothing.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 GREYS = {
+  "majority": ("#E4E4E4", "#B0B0B0"),
   "raw": ("#D0D0D0", "#909090"),
   "random": ("#A0A0A0", "#707070"),
   "scratch": ("#606060", "#202020"),
@@ -32,6 +35,18 @@ GREYS = {
 HATCHES = ("", "//", "..", "xx", "||", "--", "oo", "++")
 DASHES = ("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "osD^vP*X"
+# Families that draw other scripts than Latin, Greek, Cyrillic and Arabic, where a machine has them; of an emoji font in
+# colours matplotlib reads nothing.
+FALLBACKS = (
+  "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC",
+  "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Heiti TC",
+  "Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Noto Sans Arabic", "Noto Naskh Arabic",
+  "Geeza Pro", "Noto Sans Devanagari", "Lohit Devanagari", "Nirmala UI", "Kohinoor Devanagari", "Devanagari MT",
+  "Noto Sans Thai", "Noto Sans Hebrew", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Emoji", "Symbola",
+  "Segoe UI Symbol", "Segoe UI Emoji", "Segoe UI", "Arial Unicode MS", "FreeSans", "Unifont",
+)  # fmt: skip
+LONGEST = 40  # letters of a name
+LEGEND_LINES = 6  # that a figure has room for; more make it higher
 INK, RIGHT, WRONG = "#1c2128", "#00734f", "#b83a00"
 
 
@@ -64,7 +79,15 @@ def _figure_class() -> type[Figure]:
   from matplotlib.figure import Figure
 
   class NotebookFigure(Figure):
-    """A Figure that notebooks draw: they know by themselves only those of pyplot."""
+    """A Figure that notebooks draw: they know by themselves only those of pyplot. Other scripts have other fonts."""
+
+    def draw(self, renderer: Any) -> None:
+      from matplotlib.text import Text
+
+      for text in self.findobj(Text):
+        if isinstance(text, Text) and not text.get_text().isascii() and text.get_fontfamily() != [*families()]:
+          text.set_fontfamily(list(families()))
+      super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
       buffer = io.BytesIO()
@@ -82,7 +105,10 @@ def say(fig: Figure, text: str) -> None:
 def legend(fig: Figure, handles: Mapping[str, Any]) -> None:
   """Below the axes, in lines of about the same length."""
   room = max(1, int(fig.get_figwidth() / (0.7 + 0.08 * max(map(len, handles)))))
-  columns = -(-len(handles) // -(-len(handles) // room))
+  lines = -(-len(handles) // room)
+  columns = -(-len(handles) // lines)
+  if lines > LEGEND_LINES:
+    fig.set_figheight(fig.get_figheight() + 0.2 * (lines - LEGEND_LINES))
   fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
@@ -104,7 +130,7 @@ def bare(ax: Axes, edge: str | None = None, linewidth: float = 1.0) -> None:
 def axis_label(score: Score) -> str:
   """`test accuracy (%)`: what stands at an axis of scores."""
   unit = f" ({score.unit})" if score.unit else ""
-  return f"test {score.name}{unit}{'' if score.higher_is_better else ', lower is better'}"
+  return escape(f"test {score.name}{unit}{'' if score.higher_is_better else ', lower is better'}")
 
 
 def styles(summary: Sequence[Entry]) -> dict[str, Style]:
@@ -132,14 +158,55 @@ def styles(summary: Sequence[Entry]) -> dict[str, Style]:
 
 
 def short(name: Any, limit: int = 12) -> str:
-  """A name of at most `limit` letters."""
-  name = str(name)
+  """A name of at most `limit` letters, on one line."""
+  name = drawable(" ".join(str(name).split()))
   return name if len(name) <= limit else name[: limit - 1] + "…"
 
 
 def escape(text: str) -> str:
-  """Text as it is: matplotlib would read a pair of dollars as mathematics."""
-  return text.replace("$", r"\$")
+  """Text as it is, for matplotlib, which would read a pair of dollars as mathematics, and draws boxes for letters that
+  no font has. Lines of more than LONGEST letters lose their middle. Every text that is not our own goes through it.
+  """
+  return "\n".join(shortened(line, LONGEST) for line in drawable(text).split("\n")).replace("$", r"\$")
+
+
+def drawable(text: str) -> str:
+  """Text with codes in place of the letters that no font has: `[732B]`. Marks that are no letters are left out."""
+  if text.isascii() and text.replace("\n", "").isprintable():
+    return text
+  known = _letters(families())
+  return "".join(letter if letter == "\n" or ord(letter) in known else _replacement(letter) for letter in text)
+
+
+def _replacement(letter: str) -> str:
+  kind = unicodedata.category(letter)
+  if kind == "Cc":  # tabs and their kin
+    return " "
+  return "" if kind in ("Cf", "Mn", "Me") else f"[{ord(letter):04X}]"  # joiners and accents
+
+
+def families() -> tuple[str, ...]:
+  """The font families of figures: matplotlib's own, then those of FALLBACKS that this machine has."""
+  from matplotlib import font_manager, rcParams
+
+  known = {font.name for font in font_manager.fontManager.ttflist}
+  return (*rcParams["font.family"], *(name for name in FALLBACKS if name in known))
+
+
+@functools.cache
+def _letters(names: Sequence[str]) -> frozenset[int]:
+  """What these families can draw, plain and bold."""
+  from matplotlib import font_manager
+
+  letters: set[int] = set()
+  for name in names:
+    faces = [font_manager.FontProperties(family=[name], weight=weight) for weight in ("normal", "bold")]
+    try:
+      plain, bold = (font_manager.get_font(font_manager.findfont(face)).get_charmap() for face in faces)
+    except (OSError, RuntimeError):  # a font that matplotlib lists but cannot read
+      continue
+    letters |= plain.keys() & bold.keys()
+  return frozenset(letters)
 
 
 def picture(image: Any) -> np.ndarray:

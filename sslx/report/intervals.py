@@ -1,0 +1,71 @@
+"""95% intervals of scores and of differences between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from sslx.types import Score
+
+RIGHT_ANSWERS = Score()  # their share: the score of rows that do not name theirs
+FEWEST_PAIRS = 3  # a difference over fewer subsets is told, but nothing is claimed of it
+FEW_PAIRS, FEW_EXAMPLES = 5, 2000  # below either, the interval of a difference includes the draw of the test examples
+WIDENED = f"Of fewer than {FEW_PAIRS} subsets or {FEW_EXAMPLES:,} test images, it includes the draw of these images."
+
+
+def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+  """The two-sided 95% interval of the mean of `values` by Student's t; (None, None) of fewer than two."""
+  from scipy.stats import t
+
+  if len(values) < 2:
+    return None, None
+  half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+  return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def difference_interval(
+  differences: Sequence[float], means: Iterable[float], test_examples: int | None, score: Score = RIGHT_ANSWERS
+) -> tuple[float | None, float | None]:
+  """The two-sided 95% interval of the mean of differences between scores; (None, None) of fewer than two.
+
+  It is Student's t over the differences, with one degree of freedom less than there are ("The probable error of a
+  mean", 1908). Few of them may agree by chance, and few test examples are a sample of their own: with fewer than
+  FEW_PAIRS differences or FEW_EXAMPLES test examples, half of its width is sqrt(t^2 + (1.96 sd)^2), where sd^2 is the
+  sum of p (1 - p) / test_examples over `means`. That is the variance of shares that were measured on test examples of
+  their own. Ours are measured on the same ones, which two predictors mostly get right together, so that the interval is
+  rather too wide than too narrow.
+
+  Args:
+    differences: one for each pair.
+    means: p of each score that a difference is made of: of two, or of four where it is the change of a difference.
+    test_examples: that each score was measured on; None where it is not known: Student's t alone.
+    score: what the scores are. Of other scores than shares of right answers the spread over test examples is not known.
+  """
+  low, high = t_interval(differences)
+  if low is None or high is None or test_examples is None or score != RIGHT_ANSWERS:
+    return low, high
+  if len(differences) >= FEW_PAIRS and test_examples >= FEW_EXAMPLES:
+    return low, high
+  middle, variance = float(np.mean(differences)), sum(share_variance(p, test_examples) for p in means)
+  half = float(np.sqrt(((high - low) / 2) ** 2 + 1.96**2 * variance))
+  return middle - half, middle + half
+
+
+def share_variance(p: float, of: int) -> float:
+  """The variance of a share p of right answers over the draw of so many test examples: p (1 - p) / of.
+
+  Where next to none, or next to all, are right, that would be 0: it is at least the variance with one right and one
+  wrong answer more (Agresti & Caffo, "Simple and effective confidence intervals for proportions", 2000).
+  """
+  return max(p * (1 - p) / of, (of + 1) / (of + 2) ** 3)
+
+
+def binomial_interval(right: int, of: int) -> tuple[float, float]:
+  """The 95% interval of a share of right answers of which `of` test examples are a sample (Wilson, "Probable inference,
+  the law of succession, and statistical inference", 1927).
+  """
+  from scipy.stats import binomtest
+
+  share = binomtest(right, of).proportion_ci(0.95, "wilson")
+  return float(share.low), float(share.high)

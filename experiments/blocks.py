@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from experiments import START
-from experiments.shared import cli, pages, runs, table
+from experiments.shared import cli, directories, pages, runs, table
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -44,13 +44,16 @@ def main() -> None:
     "experiment": "blocks", "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(),
     "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke,
   }  # fmt: skip
-  directory = runs.open_directory(Path(FLAGS.out), identity, f"blocks-{config.method}-{dataset.name}", FLAGS.fresh)
+  directory = directories.open_directory(
+    Path(FLAGS.out), identity, f"blocks-{config.method}-{dataset.name}", FLAGS.fresh
+  )
   timings, rows = {"start-up": time.monotonic() - START}, []
   for block, represent in readings.items():
     cli.say(block)
     line = table.Line("blocks", directory, block, str(config.encoder), config.to_json())
     bench = table.bench(dataset, labelled, represent)
-    rows += table.run_modes(line, bench, ("random", *(m for m in modes if m != "random")), timings).rows
+    asked = ("random", *(m for m in modes if m != "random"))
+    rows += table.run_modes(line, bench, asked, timings, pictured=False).everything
   heading = f"Blocks of {config.method} on {dataset.name}"
   outcome, facts = pages.Outcome(rows), {"encoder": config.encoder, **config.to_json()}
   pages.write_report("blocks", heading, directory, "Blocks", outcome, timings, facts, "random", NOTE)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments.shared import cli, runs
+from experiments.shared import cli, directories, runs
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
@@ -68,7 +68,7 @@ def main() -> None:
     classes=dataset.train.y[rows] if dataset.task.name == "classification" and dataset.train.y is not None else None,
     class_names=dataset.task.names, shown=shown, codes=code, features=extract(representation, x), stats=stats,
     dims=interpret.check_dims(FLAGS.dims, len(stats.std)), decode=decode, seed=FLAGS.seed, say=cli.say,
-    directory=runs.open_directory(
+    directory=directories.open_directory(
       Path(FLAGS.out), identity, f"interpret-{config.method}-{dataset.name}-{config.encoder}", FLAGS.fresh
     ),
   )  # fmt: skip

@@ -14,7 +14,7 @@ Pretrains with --method (or each of --methods) on all training images without th
 Raw pixels and a random encoder always go along. --modes, if given, are trained at every number of --labels.
 
 Unlike the field, the probe is fitted by L-BFGS without augmentation, its L2 and scaling chosen inside the labels, and
-no test image chooses anything: the test split is read when all classifiers are trained. With 60,000 labels a probe
+no test image chooses anything: the test split is read for a classifier when it is trained. With 60,000 labels a probe
 takes minutes. Everything resumes.
 """
 

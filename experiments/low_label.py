@@ -5,8 +5,9 @@
 Pretrains the encoder with --method on all training images without their labels, draws nested, seeded label subsets,
 balanced over the classes (or --subset=stratified), and compares --modes on them (--help says what each is): same
 architecture, same number of parameters, same subsets. With 100 labels no 101st is read: hyper-parameters are chosen by
-cross-validation inside the subset, or fixed once for all modes. The test split is read once, at the end, when every
-classifier is trained. Where classes are not even, the mode `majority` stands beside: always the most frequent class.
+cross-validation inside the subset, or fixed once for all modes. The test split is read once for each classifier, when
+it is trained; its row is kept at once. Where classes are not even, the mode `majority` stands beside: always the most
+frequent class.
 
 The tables are printed; results.jsonl, figures/ and report.html are in the run directory.
 """

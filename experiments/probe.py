@@ -8,6 +8,7 @@ its method. --dataset and --features default to the run's own. --export writes t
 test_features, test_labels. Results, figures and report.html go to a directory of their own below --out.
 """
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, runs, table
+from experiments.shared import cli, directories, runs, table
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -35,8 +36,7 @@ def main() -> None:
   cli.recipe()
   cli.default(modes=MODES)
   given = runs.given_checkpoint()
-  if FLAGS.export and not Path(FLAGS.export).absolute().parent.is_dir():
-    raise UserError(f"--export={FLAGS.export}: its folder does not exist; make it first.")
+  export = None if FLAGS.export is None else _writable(FLAGS.export)
   tree, meta = runs.read_checkpoint(given)
   represent = representation(meta, tree, FLAGS.features if FLAGS["features"].present else None)
   dataset = runs.checkpoint_dataset(meta)
@@ -47,12 +47,32 @@ def main() -> None:
     "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(), "experiment": "probe",
     "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke,
   }  # fmt: skip
-  directory = runs.open_directory(Path(FLAGS.out), identity, f"probe-{config.method}-{dataset.name}", FLAGS.fresh)
+  directory = directories.open_directory(
+    Path(FLAGS.out), identity, f"probe-{config.method}-{dataset.name}", FLAGS.fresh
+  )
   timings = {"start-up": time.monotonic() - START}
-  if FLAGS.export:
-    _export(Path(FLAGS.export), represent, dataset)
+  if export:
+    _export(export, represent, dataset)
   line = table.Line("probe", directory, config.method, str(config.encoder), config.to_json())
   table.compare(line, table.bench(dataset, labelled, represent), modes, timings)
+
+
+def _writable(export: str) -> Path:
+  """The file of --export; of a link, the one that it leads to.
+
+  Raises:
+    UserError: there can be no such file: its folder is missing or read-only, or what is there is no ordinary file.
+  """
+  path = Path(export).expanduser().resolve()
+  if not export or path.is_dir():
+    raise UserError(f"--export={export}: is a folder; name a file in it, such as features.npz.")
+  if path.exists() and not path.is_file():
+    raise UserError(f"--export={export}: is no ordinary file but a device, pipe or socket; name a file.")
+  if not path.parent.is_dir():
+    raise UserError(f"--export={export}: its folder does not exist; make it first.")
+  if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    raise UserError(f"--export={export}: may not be written; name another file.")
+  return path
 
 
 def _export(path: Path, represent: "nn.Representation", dataset: "Dataset") -> None:

@@ -39,7 +39,7 @@ from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
 from sslx.training.run import Meta, Run
-from sslx.types import DiskError, Modality, Subset, Task, TrainState, UserError
+from sslx.types import Modality, Subset, Task, TrainState, UserError
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -147,8 +147,7 @@ def save(run: Run, directory: str | os.PathLike[str], *, overwrite: bool = False
   Whenever it is killed, they find the model that was there or the new one, whole.
 
   Raises:
-    UserError: there is one already and not `overwrite`.
-    DiskError: the folder cannot be written, or the disk is full.
+    UserError: there is one already and not `overwrite`, the folder cannot be written, or the disk is full.
   """
   from sslx.training import checkpoint
 
@@ -176,7 +175,7 @@ def save(run: Run, directory: str | os.PathLike[str], *, overwrite: bool = False
     records.sync(directory)
     shutil.rmtree(aside, ignore_errors=True)
   except OSError as error:
-    raise DiskError(f"{directory}: cannot save there ({error.strerror or error}); what was there is kept.") from error
+    raise UserError(f"{directory}: cannot save there ({error.strerror or error}); what was there is kept.") from error
   finally:
     shutil.rmtree(new, ignore_errors=True)
   return directory

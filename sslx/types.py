@@ -138,5 +138,6 @@ class UserError(Exception):
   `experiments` prints it without a traceback."""
 
 
-class DiskError(UserError):
-  """The disk is full, or a file cannot be written: no fault of a method, so a comparison does not go on without it."""
+class Refusal(UserError):
+  """A method, or an encoder, does not take such data, or a method such an encoder. A comparison leaves it out and goes
+  on; what else may go wrong ends it."""

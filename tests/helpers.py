@@ -36,20 +36,26 @@ def hidden_test_split() -> Iterator[list[tuple]]:
   test examples) of each test so far."""
   from sslx.evaluation import evaluate
 
-  train, test, tested = evaluate.train, evaluate.test, []
+  training, test_one, tested = evaluate.training, evaluate.test_one, []
 
   def without_test_split(bench, cases):
-    return train(dataclasses.replace(bench, dataset=dataclasses.replace(bench.dataset, test=None)), cases)
+    return training(dataclasses.replace(bench, dataset=dataclasses.replace(bench.dataset, test=None)), cases)
 
-  def counted(trained, split, task):
-    tested.extend((case, len(split)) for case in trained)
-    return test(trained, split, task)
+  def counted(case, trained, split, task, memory):
+    tested.append((case, len(split)))
+    return test_one(case, trained, split, task, memory)
 
-  evaluate.train, evaluate.test = without_test_split, counted
+  evaluate.training, evaluate.test_one = without_test_split, counted
   try:
     yield tested
   finally:
-    evaluate.train, evaluate.test = train, test
+    evaluate.training, evaluate.test_one = training, test_one
+
+
+def nothing_to_train(bench, cases) -> Iterator:
+  """In place of `evaluate.training`: fails where a classifier would be trained."""
+  assert not list(cases)
+  return iter(())
 
 
 def directory(out: Path, start: str = "") -> Path:

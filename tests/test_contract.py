@@ -14,7 +14,7 @@ from pretexts import PREPARE, build, features, pixels, prepared
 from sslx import nn
 from sslx.pretext import METHODS
 from sslx.training import step as training
-from sslx.types import Pretext, TrainState, UserError
+from sslx.types import Pretext, Refusal, TrainState
 
 ENCODERS = ("conv:widths=6,norm=batch", "mlp:widths=16,code=8")
 OF_ITS_KIND = {  # small ones, for methods that need a kind of encoder
@@ -31,7 +31,7 @@ def suitable(method: str, encoder: str) -> str:
   kind = METHODS[method].encoder.partition(":")[0]
   try:
     build(method, encoder, classes=CLASSES)
-  except UserError as error:
+  except Refusal as error:
     if f"--method={method}" in str(error) and f"--encoder={kind}" in str(error):
       return OF_ITS_KIND[kind]
     raise
@@ -78,7 +78,7 @@ def refusal(pretext: Pretext, batch) -> str:
   """Why the method does not take such images; empty where it does."""
   try:
     jax.eval_shape(pretext.transform, jax.random.key(0), batch)
-  except UserError as error:
+  except Refusal as error:
     return str(error)
   return ""
 
@@ -369,7 +369,7 @@ def test_sizes(method, size, encoder):
   batch = make_batch(2, *size)
   if size[2] == 1 and "colour" in refusal(pretext, batch):  # its transform and its init say so
     assert f"--method={method}" in refusal(pretext, batch)
-    with pytest.raises(UserError, match=f"--method={method}.*colour"):
+    with pytest.raises(Refusal, match=f"--method={method}.*colour"):
       jax.eval_shape(pretext.init, key, batch)
     return
   if size[0] != size[1] and refusal(pretext, batch):

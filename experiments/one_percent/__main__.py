@@ -39,7 +39,7 @@ from absl import flags
 
 from experiments import START
 from experiments.one_percent import black_dots, protocol, tables
-from experiments.shared import cli, runs, table
+from experiments.shared import cli, directories, runs, table
 from experiments.shared.cli import FLAGS
 
 flags.DEFINE_float("train_fraction", 0.8, "Of the training images: what is pretrained on, in the order of the files.")
@@ -64,7 +64,7 @@ def main() -> None:
   identity = {"experiment": "one_percent", "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
   identity |= {"method": FLAGS.method, "train_fraction": FLAGS.train_fraction}
   name = f"one_percent-{dataset.name}-{FLAGS.encoder}"
-  directory = runs.open_directory(Path(FLAGS.out), identity, name, FLAGS.fresh)
+  directory = directories.open_directory(Path(FLAGS.out), identity, name, FLAGS.fresh)
   timings = {"start-up": time.monotonic() - START}
   shared = protocol.Shared(directory, dataset, part, labelled, timings, given and given.pretrained, {})
   measured = {tables.FIXED: protocol.compare(shared, tables.FIXED, fixed)}

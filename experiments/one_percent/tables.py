@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from experiments.one_percent import PUBLISHED, black_dots, protocol
-from experiments.shared import methods, pages, table
+from experiments.shared import methods, pages, pictures
 from experiments.shared.cli import FLAGS
 from experiments.shared.table import Measured
 
@@ -35,13 +35,12 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
   from sslx.report.pages import Figure
 
   folder, dataset = shared.directory / "figures", shared.dataset
-  counts = sorted(next(iter(shared.labelled.subsets.values())))
-  table.draw_predictions(dataset, folder, measured[FIXED].outputs, counts[0])
-  titled = [{**row, "method": title} for title, each in measured.items() for row in each.rows]
+  pictures.draw_predictions(dataset, folder, measured[FIXED].answers)
+  titled = [{**row, "method": title} for title, each in measured.items() for row in each.everything]
   summary = report.summarise(titled)
   note = f"{report.scored(summary[0].score)}. {NOTE}"
   tables = [
-    report.Table(f"{title[0].upper()}{title[1:]}", report.results_cells(report.summarise(each.rows)), note)
+    report.Table(f"{title[0].upper()}{title[1:]}", report.results_cells(report.summarise(each.everything)), note)
     for title, each in measured.items()
   ]
   figures.save(figures.score_bars(summary), folder / "accuracy.png")
@@ -63,8 +62,8 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
       tables.append(report.Table("Black dots", dots.cells, black_dots.NOTE))
       sentences += dots.sentences
       notes.append(black_dots.NOTE)
-  theirs = table.drawn(protocol.pretrained(shared, 0).directory / "figures", dataset.task.score)
-  lead = pages.Lead(tables, notes, [*table.drawn(folder, dataset.task.score), *theirs, *shown], sentences)
+  theirs = pictures.drawn(protocol.pretrained(shared, 0).directory / "figures", dataset.task.score)
+  lead = pages.Lead(tables, notes, [*pictures.drawn(folder, dataset.task.score), *theirs, *shown], sentences)
   title = f"{FLAGS.method} on {dataset.name}, then few labels: the method, or the hyper-parameters?"
   facts = {"train_fraction": FLAGS.train_fraction, "fixed_learning_rate": FLAGS.fixed_learning_rate}
   outcome, facts = pages.Outcome(titled), {**methods.budget(), **facts}

@@ -46,7 +46,7 @@ from absl import flags
 
 from experiments import START
 from experiments.rotnet_mnist import notebook, sections
-from experiments.shared import cli, runs, table
+from experiments.shared import cli, directories, runs, table
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -76,7 +76,7 @@ def main() -> None:
   if dataset.x_shape == (28, 28, 1) and dataset.task.outputs == 10:
     assert counted == notebook.PARAMETERS, counted
   identity = {"experiment": "rotnet_mnist", "dataset": dataset.name, "smoke": FLAGS.smoke}
-  directory = runs.open_directory(Path(FLAGS.out), identity, f"rotnet_mnist-{dataset.name}", FLAGS.fresh)
+  directory = directories.open_directory(Path(FLAGS.out), identity, f"rotnet_mnist-{dataset.name}", FLAGS.fresh)
   shared = sections.Shared(directory, parts, {"start-up": time.monotonic() - START}, {})
   made = [SECTIONS[name](shared) for name in names]
   sections.write(shared, counted, made, notebook.ALL if names == ["letter"] else notebook.Condition())

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from experiments.rotnet_mnist import PUBLISHED, notebook
-from experiments.shared import cli, methods, pages, runs, table
+from experiments.shared import cli, methods, pages, pictures, runs, table
 from experiments.shared.cli import FLAGS
+from experiments.shared.pictures import Answers
 from experiments.shared.table import Measured, Row, Timings
 from sslx.types import UserError
 
@@ -58,8 +59,8 @@ class Section(NamedTuple):
   """Those of results.jsonl, with the condition as their method."""
   table: "report.Table"
   sentences: list[str]
-  outputs: "Mapping[Case, np.ndarray]"
-  """New test outputs of its first condition."""
+  answers: "Mapping[Case, Answers]"
+  """Of its first condition."""
 
 
 def pretrain(shared: Shared, condition: notebook.Condition, seed: int) -> Pretrained:
@@ -110,7 +111,7 @@ def as_published(shared: Shared, title: str, condition: notebook.Condition, mode
     right = task.decide(outputs) == y
     return {"test_sets": {"first": int(right[:n].sum()), "second": int(right[n : 2 * n].sum()), "of": n}}
 
-  made, outputs = [], {}
+  made, answers = [], {}
   encoder_of = partial(of_seed, shared, condition, recipe, FLAGS.features)
   for mode in modes:
     cli.say(f"{title}: {mode}")
@@ -122,13 +123,13 @@ def as_published(shared: Shared, title: str, condition: notebook.Condition, mode
       cli.say(f"{title}, {mode}: left out, {error}")
       continue
     made += measured.rows
-    outputs |= measured.outputs
-  return Measured(made, outputs)
+    answers |= measured.answers
+  return Measured(made, answers)
 
 
 def letter(shared: Shared) -> Section:
   """The notebook as it ran: a line a seed."""
-  rows, outputs = as_published(shared, notebook.AS_IT_RAN, notebook.ALL, notebook.LETTER_MODES)
+  rows, answers, _ = as_published(shared, notebook.AS_IT_RAN, notebook.ALL, notebook.LETTER_MODES)
   of = shared.parts.tested
   lines = []
   for seed in dict.fromkeys(row["subset_seed"] for row in rows):
@@ -148,7 +149,7 @@ def letter(shared: Shared) -> Section:
   note = NOTE.format(**{name: 100 * value for name, value in PUBLISHED.items()})
   table = report.Table("To the letter", report.Cells(headers, lines), note)
   titled = [{**row, "method": notebook.AS_IT_RAN, "encoder": notebook.ENCODER} for row in rows]
-  return Section(titled, table, letter_sentences(titled, len(shared.parts.rest.test)), outputs)
+  return Section(titled, table, letter_sentences(titled, len(shared.parts.rest.test)), answers)
 
 
 def _with_interval(right: int, of: int) -> str:
@@ -191,11 +192,11 @@ def errors(shared: Shared) -> Section:
   from sslx import report
 
   rows: list[Row] = []
-  outputs: Mapping[Case, np.ndarray] = {}
+  answers: Mapping[Case, Answers] = {}
   for title, condition in notebook.CONDITIONS.items():
     same = condition == notebook.CONDITIONS["labels late"]  # but for frozen: labels of turns are no part of the others
     measured = as_published(shared, title, condition, ("frozen",) if same else notebook.LETTER_MODES)
-    outputs = outputs or measured.outputs
+    answers = answers or measured.answers
     titled = [{**row, "encoder": notebook.ENCODER} for row in measured.rows]
     if same:
       titled += [row for row in rows if row["method"] == notebook.MENDED and row["mode"] != "frozen"]
@@ -206,7 +207,7 @@ def errors(shared: Shared) -> Section:
   summary = report.summarise(swapped, notebook.MENDED)
   summary.sort(key=lambda entry: entry.method)  # frozen, then scratch
   table = report.Table("Its errors, one by one", report.results_cells(summary), ERRORS_NOTE)
-  return Section(rows, table, error_sentences(summary), outputs)
+  return Section(rows, table, error_sentences(summary), answers)
 
 
 def error_sentences(summary: "Sequence[report.Entry]") -> list[str]:
@@ -239,15 +240,15 @@ def tuned(shared: Shared) -> Section:
   modes = (*controls(modes, shared.parts.rest), *modes)
   labelled = table.draw(shared.parts.rest)
   rows: list[Row] = []
-  outputs: Mapping[Case, np.ndarray] = {}
+  answers: Mapping[Case, Answers] = {}
   for name in reversed(names):  # the last one is what all modes read
     cli.say(f"tuned, features after {name}")
     last, features = name == names[-1], f"{name}:{FLAGS.features}"
     mine = modes if last else ("random", "frozen")
     mended = partial(of_seed, shared, notebook.Condition(), None, features)
     measured = table.run_pairs(mended, labelled, mine, shared.timings)
-    outputs = outputs or measured.outputs
-    rows += [{**row, "method": "tuned" if last else f"tuned, {name}"} for row in measured.rows]
+    answers = answers or measured.answers
+    rows += [{**row, "method": "tuned" if last else f"tuned, {name}"} for row in measured.everything]
   summary = report.summarise(rows)
   cells = report.results_cells(summary)
   judged = [entry for entry in summary if entry.method == "tuned" and entry.mode not in CONTROLS]
@@ -260,7 +261,7 @@ def tuned(shared: Shared) -> Section:
   others = [name for name in dict.fromkeys(row["method"] for row in rows) if name != "tuned"]
   rows += [{**row, "method": name} for name in others for row in scratch]
   note = f"{TUNED_NOTE} {readings.note(summary[0].score)}"
-  return Section(rows, report.Table("Both sides tuned alike", cells, note), sentences, outputs)
+  return Section(rows, report.Table("Both sides tuned alike", cells, note), sentences, answers)
 
 
 def write(shared: Shared, counted: Mapping[str, int], sections: Sequence[Section], shown: notebook.Condition) -> None:
@@ -273,14 +274,14 @@ def write(shared: Shared, counted: Mapping[str, int], sections: Sequence[Section
   once = {(r["method"], r["mode"], r["labels"], r["subset_seed"]): r for r in rows}  # `as published` is in two tables
   rows = list(once.values())
   figures.save(figures.score_bars(report.summarise(last.rows)), folder / "accuracy.png")
-  table.draw_predictions(shared.parts.rest, folder, last.outputs, min(row["labels"] for row in last.rows))
+  pictures.draw_predictions(shared.parts.rest, folder, last.answers)
   lines = [[name, f"{counted[name]:,}", f"{notebook.PARAMETERS[name]:,}"] for name in notebook.PARAMETERS]
   cells = report.Cells(["of", "ours", "published"], lines)
   parameters = report.Table("Parameters", cells, "Published: for MNIST.")
   tables = [parameters, *(section.table for section in sections)]
   sentences = [sentence for section in sections for sentence in section.sentences]
   score, theirs = shared.parts.rest.task.score, pretrain(shared, shown, 0).job.directory / "figures"
-  drawn = [*table.drawn(folder, score), *table.drawn(theirs, score)]
+  drawn = [*pictures.drawn(folder, score), *pictures.drawn(theirs, score)]
   lead = pages.Lead(tables, [each.note for each in tables], drawn, sentences)
   title = f"A published notebook: rotation on {shared.parts.rest.name}, then {shared.parts.labelled:,} labels"
   facts, outcome = methods.budget(), pages.Outcome(rows)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from experiments.shared import command as commands
 from sslx import options
 from sslx.evaluation.recipe import Recipe
 from sslx.training.config import SMOKE_STEPS, Config
@@ -118,7 +119,8 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
       return 0
     if FLAGS.compilation_cache:
       use_compilation_cache(Path.home() / ".cache/sslx")
-    main()
+    with commands.running():
+      main()
     return 0
   except flags.UnrecognizedFlagError as error:
     near = difflib.get_close_matches(error.flagname, list(FLAGS), n=1)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, pages, runs, table
+from experiments.shared import cli, directories, pages, runs, table
 from experiments.shared.cli import FLAGS
 from experiments.shared.table import Row, Timings
-from sslx.types import DiskError, UserError
+from sslx.types import Refusal, UserError
 
 if TYPE_CHECKING:
   from sslx import nn
@@ -140,14 +140,16 @@ def config_of(variant: Variant) -> "Config":
 def open_directory(experiment: str, dataset: "Dataset") -> Path:
   """The directory of a comparison: one for each data set and encoder."""
   identity = {"experiment": experiment, "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
-  return runs.open_directory(Path(FLAGS.out), identity, f"{experiment}-{dataset.name}-{FLAGS.encoder}", FLAGS.fresh)
+  name = f"{experiment}-{dataset.name}-{FLAGS.encoder}"
+  return directories.open_directory(Path(FLAGS.out), identity, name, FLAGS.fresh)
 
 
 def pretrain(variant: Variant, dataset: "Dataset", timings: Timings) -> Pretrained:
   """Pretrains a variant (on `dataset`, unless it says otherwise), goes on with it, or reads it back.
 
   Raises:
-    UserError: the method does not fit the images or the encoder, or there is no such checkpoint.
+    Refusal: the method does not fit the images or the encoder.
+    UserError: another one: no such checkpoint, a damaged one, a full disk, a loss that is not finite.
   """
   from sslx.training.run import representation
 
@@ -172,6 +174,8 @@ def run_variants(
   pretrain: Callable[[Variant, "Dataset", Timings], Pretrained] = pretrain,
 ) -> pages.Outcome:
   """Pretrains and compares every variant; the reference rows come first. All of it resumes.
+
+  A method that refuses the data or the encoder is left out, and the table says why; every other error is raised.
 
   modes_at: modes for a number of labels, None: --modes and scratch. heads_only: leaves out the modes that train the
   encoder on the labels. pretrain: in place of the function of that name.
@@ -204,18 +208,17 @@ def run_variants(
 
   rows, lines, pictures = [], [], []
   cli.say("references: " + ", ".join(dict.fromkeys(name for n in counts for name in references[n])))
-  rows += table.run_modes(line(NONE, None), table.bench(dataset, labelled, nothing), references, timings).rows
+  bench = table.bench(dataset, labelled, nothing)
+  rows += table.run_modes(line(NONE, None), bench, references, timings, pictured=False).everything
   for variant in variants:
     cli.say(f"{variant.title}")
     try:
       pretrained = pretrain(variant, dataset, timings)
-    except DiskError:
-      raise
-    except UserError as error:
+    except Refusal as error:
       lines.append({"method": variant.title, "left out": str(error)})
       continue
     bench = table.bench(dataset, labelled, pretrained.represent)
-    rows += table.run_modes(line(variant.title, pretrained.config), bench, trained, timings).rows
+    rows += table.run_modes(line(variant.title, pretrained.config), bench, trained, timings, pictured=False).everything
     lines += [{"method": variant.title, **pretrained.measured}] if pretrained.measured else []
     pictures += [(variant.title, pretrained.picture)] if pretrained.picture.exists() else []
   return pages.Outcome(rows, lines, pictures)

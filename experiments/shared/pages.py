@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.shared import cli
+from experiments.shared.publish import publish
 from experiments.shared.table import Row, Timings
 
 if TYPE_CHECKING:
@@ -74,18 +75,16 @@ def write_report(
   lead: Lead | None = None,
   label_names: Mapping[int, str] | None = None,
 ) -> None:
-  """Tables on the terminal, in tables.md and in summary.jsonl, figures, and report.html.
+  """Tables in tables.md, in summary.jsonl and on the terminal, figures, and report.html.
 
   baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
   table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
   """
-  from rich.console import Console
-
   from sslx import report
-  from sslx.report import pages, records
+  from sslx.report import pages
 
   begin = time.monotonic()
-  console, folder = Console(soft_wrap=True), directory / "figures"
+  folder = directory / "figures"
   rows = with_short_names(outcome.rows)
   summary = report.summarise(rows, baseline)
   note = f"{report.scored(summary[0].score)}. {note}" if note else f"{report.curve_note(summary[0].score)} {UNTRAINED}"
@@ -98,17 +97,11 @@ def write_report(
   for name, path in outcome.figures:
     figures.append(pages.Figure(f"{name}: what it sees and makes", "Training images.", path))
   timings["report"] = time.monotonic() - begin
-  for shown in tables:
-    console.print(report.rich_table(shown._replace(note="")))
   sentences = [*lead.sentences, *verdicts.values(), *report.small_tests(summary)]
-  for sentence in [*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences]:
-    print(sentence)
   texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in tables]
   notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
-  records.write_rows(directory / "summary.jsonl", map(report.to_json, summary))
-  records.write_text(directory / "tables.md", "\n".join([*texts, *notes]) + "\n")
-  page = pages.write_html(
+  publish(
     directory,
     title,
     cli.command(experiment),
@@ -117,11 +110,12 @@ def write_report(
     summary,
     figures,
     timings,
+    tables=[shown._replace(note="") for shown in tables],
+    sentences=[*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences],
     first=tables,
     lead=lead.sentences,
+    markdown="\n".join([*texts, *notes]) + "\n",
   )
-  print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
-  print(f"Report: {page}")
 
 
 def by_labels(

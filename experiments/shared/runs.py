@@ -1,29 +1,25 @@
-"""Run directories and pretraining: opened by configuration, gone on with, read back."""
+"""Data sets and pretraining: loaded, opened by configuration, gone on with, read back."""
 
 import dataclasses
-import hashlib
-import json
-import os
-import re
-import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli
+from experiments.shared import cli, command
 from experiments.shared.cli import FLAGS
+from experiments.shared.directories import open_directory
 from sslx.training.config import Config
-from sslx.types import DiskError, UserError
+from sslx.types import UserError
 
 if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset, Split
   from sslx.training.run import Meta, Plan
-  from sslx.types import Pretext
+  from sslx.types import Pretext, TrainState
 
 SMOKE_IMAGES = 600
 
@@ -50,11 +46,13 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   Raises:
     UserError: a setting that is not known, or does not fit the method, the encoder or the data.
   """
+  from sslx.pretext import check
   from sslx.training.run import plan
 
   encoder_of(config)  # a mistyped setting is told before data are loaded
   dataset = dataset or load_dataset(config.dataset)
-  planned = plan(config, dataset, config.features or "flatten", pretext)
+  digest = _pretraining_digest(dataset, check(config.method).labels)
+  planned = plan(config, dataset, config.features or "flatten", pretext, digest)
   made = planned.config
   name = f"{made.method}-{made.dataset}-{made.encoder}"
   return Job(dataset, planned, open_directory(Path(FLAGS.out), made.to_json(), name, FLAGS.fresh))
@@ -83,6 +81,29 @@ def load_dataset(spec: str) -> "Dataset":
     spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit, background=FLAGS.background, bits=FLAGS.bits
   )
   return _small(dataset) if FLAGS.smoke else dataset
+
+
+def fingerprint(dataset: "Dataset") -> str:
+  """Of all of a data set, made once in a command. Where it is too large to be read for this, that is said on stderr."""
+  from sslx.data import fingerprint as fingerprints
+
+  _tell(dataset)
+  return command.once(("fingerprint", dataset), lambda: fingerprints.fingerprint(dataset))
+
+
+def _pretraining_digest(dataset: "Dataset", targets: bool) -> str:
+  """Of what is pretrained on, with or without its targets; else as `fingerprint`."""
+  from sslx.training.config import digest_of
+
+  _tell(dataset)
+  return command.once(("pretraining data", dataset, targets), lambda: digest_of(dataset, targets))
+
+
+def _tell(dataset: "Dataset") -> None:
+  from sslx.data import fingerprint as fingerprints
+
+  if (sentence := fingerprints.described(dataset)) is not None:
+    command.say_once(sentence)
 
 
 def _small(dataset: "Dataset") -> "Dataset":
@@ -133,12 +154,12 @@ def fitted(target: "Dataset", source: "Dataset", any_size: bool, match_channels:
 def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   """(the pretrained encoder, seconds spent in this call); restores what is already there.
 
-  Draws the loss curve and what the method sees and makes into figures/, when it trained.
+  Draws the loss curve and what the method sees and makes into figures/, when it trained or when they are missing.
   """
   import jax
 
   from sslx.evaluation import knn
-  from sslx.report import figures, records
+  from sslx.report import records
   from sslx.training import checkpoint, hooks, length, run
   from sslx.training.progress import progress
   from sslx.types import ENCODER
@@ -152,7 +173,8 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   metrics = job.directory / "metrics.jsonl"
   # What a kill left beyond the checkpoint goes.
   records.write_rows(metrics, [row for row in records.read_rows(metrics) if row["step"] <= done])
-  if done < plan.steps:
+  trains = done < plan.steps
+  if trains:
     cli.say(f"pretraining {job.config.method}: {length.told(plan.steps, plan.batch_size, len(plan.data['x']))}")
     with progress(f"pretraining {job.config.method}", plan.steps - done) as bar:
       save = hooks.save_to(lambda ts: checkpoint.save(checkpoints, ts, plan.meta.to_json()), FLAGS.save_seconds)
@@ -164,19 +186,37 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
         knn.watches(plan, FLAGS.online_knn),
         log_every=run.log_every(plan.steps),
       )
-    folder = job.directory / "figures"
-    figures.save(figures.loss_curve(records.read_rows(metrics)), folder / "loss.png")
-    first = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
-    if plan.pretext.show:
-      pictures = run.pictures(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(1), first)
-      figures.save(figures.picture_rows(pictures), folder / "pretext.png")
-    if plan.pretext.views:
-      _draw_views(plan, first["x"], folder / "views.png")
+  _draw(job, ts, anew=trains)
   if not job.config.smoke:
     for doubt in length.doubts(records.read_rows(metrics), plan.steps, plan.pretext.chance or {}):
       print(f"{job.config.method}: {doubt}", file=sys.stderr)
   tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
   return run.representation(plan.meta, tree), time.monotonic() - begin
+
+
+def _draw(job: Job, ts: "TrainState", anew: bool) -> None:
+  """Draws the figures of a pretraining that is finished; only those that are missing, unless `anew`."""
+  import jax
+
+  from sslx.report import figures, records
+  from sslx.training import run
+
+  plan, folder = job.plan, job.directory / "figures"
+
+  def wanted(name: str) -> bool:
+    return anew or not (folder / name).exists()
+
+  def first() -> dict[str, np.ndarray]:
+    return {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
+
+  history = records.read_rows(job.directory / "metrics.jsonl")
+  if history and wanted("loss.png"):
+    figures.save(figures.loss_curve(history), folder / "loss.png")
+  if plan.pretext.show and wanted("pretext.png"):
+    pictures = run.pictures(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(1), first())
+    figures.save(figures.picture_rows(pictures), folder / "pretext.png")
+  if plan.pretext.views and wanted("views.png"):
+    _draw_views(plan, first()["x"], folder / "views.png")
 
 
 def _draw_views(plan: "Plan", x: np.ndarray, path: Path) -> None:
@@ -191,73 +231,6 @@ def _draw_views(plan: "Plan", x: np.ndarray, path: Path) -> None:
   rows = views.pictures(plan.pretext.views, jax.random.key(1), plan.modality.prepare(jnp.asarray(x)))
   pictures = {title: plan.modality.picture(np.asarray(row)) for title, row in rows.items()}
   figures.save(figures.picture_rows(pictures), path)
-
-
-# ---- directories -----------------------------------------------------------------------------------------------------
-
-
-def open_directory(out: Path, identity: Mapping[str, Any], name: str, fresh: bool) -> Path:
-  """The run directory of `identity` below `out`, made if need be; config.json in it says what it belongs to.
-
-  It is called `name` and a digest of `identity`; one that an older sslx called otherwise is found by its config.json.
-
-  Raises:
-    DiskError: it is not writable.
-    UserError: config.json in it is of another configuration.
-  """
-  from sslx.report import records
-
-  text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
-  digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-  stem = re.sub(r"[^\w.=]+", "-", name)[:80].strip("-")
-  directory = (out / f"{stem}-{digest}").absolute()
-  if not directory.exists():
-    directory = _older(out, stem, json.loads(text)) or directory
-  try:
-    if fresh and directory.exists():
-      shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    records.sweep(directory)
-    path = directory / "config.json"
-    if not path.exists():
-      records.write_text(path, text)
-    elif upgraded(json.loads(path.read_text())) != json.loads(text):
-      raise UserError(
-        f"--out={out}: {directory} belongs to another configuration (see its config.json); use --fresh or another "
-        "--out."
-      )
-    if not os.access(directory, os.W_OK):
-      raise PermissionError(f"{directory} is read-only")
-  except OSError as error:
-    raise DiskError(
-      f"--out={out}: cannot write there ({error.strerror or error}); name a folder you may write to."
-    ) from error
-  return directory
-
-
-def _older(out: Path, stem: str, identity: dict[str, Any]) -> Path | None:
-  """The directory that an older sslx made for this identity, under another digest."""
-  for path in sorted(out.glob(f"{stem}-*/config.json")) if out.is_dir() else []:
-    try:
-      if upgraded(json.loads(path.read_text())) == identity:
-        return path.parent.absolute()
-    except (ValueError, OSError, UserError):  # another's directory is no reason to stop
-      continue
-  return None
-
-
-def upgraded(saved: Mapping[str, Any]) -> dict[str, Any]:
-  """What an older sslx wrote of a configuration, or of an identity that holds one, as it is written today."""
-  if "hp" in saved:
-    settings = {name: value for name, value in saved.items() if name != "step"}
-    step = {"step": saved["step"]} if "step" in saved else {}
-    return {**Config.read(settings).to_json(), **step}
-  kept = dict(saved)
-  if isinstance(saved.get("pretraining"), Mapping):
-    kept["pretraining"] = upgraded(saved["pretraining"])
-  if isinstance(saved.get("compare"), list):
-    kept["compare"] = [upgraded(item) for item in saved["compare"]]
-  return kept
 
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------

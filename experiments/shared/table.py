@@ -1,4 +1,4 @@
-"""What the experiments that compare modes share: train what is missing, test once, rows, figures, report."""
+"""What the experiments that compare modes share: training what is missing, rows, figures, report."""
 
 import dataclasses
 import json
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli
+from experiments.shared import cli, command, pictures, runs
 from experiments.shared.cli import FLAGS
-from experiments.shared.runs import upgraded
+from experiments.shared.directories import agrees, upgraded
+from experiments.shared.pictures import Answers
+from experiments.shared.publish import publish
 from sslx.evaluation.recipe import Recipe
 from sslx.types import UserError
 
@@ -20,21 +22,7 @@ if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset
   from sslx.evaluation.bench import Bench, Case, Labelled
-  from sslx.report.pages import Figure
-  from sslx.types import Score
 
-PICTURED = 40  # test images in the figure of sample predictions
-FIGURES = (  # file, title, caption; those that a run has are shown in this order, {score} and {Score} being its name
-  ("accuracy", "Test {score}", "Mean over label subsets; whiskers are one standard deviation, points the subsets."),
-  ("labels", "{Score} against number of labels", "Mean and standard deviation over label subsets."),
-  ("loss", "Pretraining loss", "Each point is the mean over the steps since the one before."),
-  ("pretext", "What the method sees and makes", "The first training images, after pretraining."),
-  ("views", "The views", "Each operation alone, then two views with all of them. Every image draws its own strengths."),
-  ("predictions_scratch", "Sample predictions, scratch", "The first test images, first label subset."),
-  ("predictions_frozen", "Sample predictions, frozen", "The first test images, first label subset."),
-  ("confusion_scratch", "Confusion, scratch", "First label subset, whole test split."),
-  ("confusion_frozen", "Confusion, frozen", "First label subset, whole test split."),
-)
 Row = dict[str, Any]
 Timings = dict[str, float]
 
@@ -55,10 +43,19 @@ class Line(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """The rows of a line, and the test outputs of the cases that results.jsonl lacked."""
+  """The rows of a line."""
 
   rows: list[Row]
-  outputs: "Mapping[Case, np.ndarray]"
+  """Those that were asked for, in their order."""
+  answers: "Mapping[Case, Answers]"
+  """Of its scratch and frozen classifiers, as far as they were kept for figures."""
+  others: Sequence[Row] = ()
+  """Further rows of results.jsonl that were made alike, by commands with other modes, labels or subsets."""
+
+  @property
+  def everything(self) -> list[Row]:
+    """What a page shows: the rows that were asked for, then the others."""
+    return [*self.rows, *self.others]
 
 
 def draw(dataset: "Dataset") -> "Labelled":
@@ -91,7 +88,7 @@ def check_neighbours(modes: Mapping[int, Sequence[str]]) -> None:
 
 
 def compare(line: Line, bench: "Bench", modes: Sequence[str], timings: Timings) -> None:
-  """Trains the predictors that results.jsonl lacks, tests them once, appends their rows, and writes the report.
+  """Trains and tests the predictors that results.jsonl lacks, appends their rows, and writes the report.
 
   modes: what is compared, beside its controls.
   """
@@ -107,12 +104,14 @@ def run_modes(
   modes: Sequence[str] | Mapping[int, Sequence[str]],
   timings: Timings,
   more: Callable[[np.ndarray], Row] = lambda outputs: {},
+  pictured: bool = True,
 ) -> Measured:
   """The rows of all modes, labels and subsets.
 
   modes: at every number of labels, or for each of them. more: test outputs [N,K] -> further entries of a row.
-  What is missing is trained first; then the test split is read once, and the rows appended. Where all labels are
-  used, the subsets are the same, and only the first counts.
+  pictured: whether what the figures of predictions need is kept.
+  What is missing is trained; each classifier, once it is, is tested, and its row appended: a kill costs one classifier.
+  Where all labels are used, the subsets are the same, and only the first counts.
   """
   from sslx.evaluation import evaluate
   from sslx.evaluation.bench import Case
@@ -124,7 +123,7 @@ def run_modes(
   crc = zlib.crc32(b"".join(y.tobytes() for y in targets))  # rows of other labels or another test split are not these
   features = bench.pretrained.reading
   drawn = {"validation": FLAGS.validation, "subset": labelled.how, "labels_crc32": crc}
-  settings = {"features": features, **drawn, **bench.recipe.to_json()}
+  settings = {"features": features, **drawn, "data": runs.fingerprint(dataset), **bench.recipe.to_json()}
   names = json.loads(json.dumps(line.names))  # as a row that is read back has them
   everything = len(dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
   first = next(iter(labelled.subsets))
@@ -136,33 +135,29 @@ def run_modes(
     if n < everything or seed == first
   ]
 
+  made = {"experiment": line.experiment, "dataset": dataset.name, **names, "seed": bench.seed}
+
   def known_rows() -> dict[Case, Row]:
-    wanted = {"experiment": line.experiment, "dataset": dataset.name, **names}
-    known = {}
+    fitting = []
     for number, saved in checks.numbered_results(results):
       try:
-        row = upgraded(saved)
-        fits = all(row.get(k) == v for k, v in wanted.items()) and settings_of(row) == settings
+        row = {"seed": bench.seed, **upgraded(saved)}
+        fits = all(agrees(row.get(k), v) for k, v in made.items()) and agrees(settings_of(row), settings)
       except (UserError, TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{results}: line {number} is not sound ({error}); remove or mend that line") from error
       if fits:
-        known[Case(row["mode"], row["labels"], row["subset_seed"])] = row
-    return known
+        fitting.append(row)
+    fitting.sort(key=_tells_data)  # what is known to be of these data counts
+    return {Case(row["mode"], row["labels"], row["subset_seed"]): row for row in fitting}
 
   known = known_rows()
   missing = [case for case in cases if case not in known]
-  if not missing:
-    return Measured([known[case] for case in cases], {})
-  begin = time.monotonic()
-  trained = evaluate.train(bench, missing)
-  timings["training on labels"] = timings.get("training on labels", 0) + time.monotonic() - begin
-
-  begin = time.monotonic()
-  scored = evaluate.test(trained, dataset.test, bench.task)
-  score = bench.task.score
-  shared = {"command": cli.command(line.experiment), "flags": cli.given_flags(), **records.provenance()}
-  for case in missing:
-    predictor, seconds, outputs, scores = scored[case]
+  begin, testing, score = time.monotonic(), 0.0, bench.task.score
+  shared = {"command": cli.command(line.experiment), "flags": cli.given_flags()}
+  shared |= records.provenance() if missing else {}
+  # Features are those of all cases, so that what a second command trains is to the last bit what one would have.
+  bench = dataclasses.replace(bench, labelled=labelled.of(cases))
+  for case, (predictor, seconds, outputs, scores, waited) in evaluate.evaluate(bench, missing):
     kind = mode(case.mode)
     row = {
       "experiment": line.experiment, **line.names, "dataset": dataset.name, "features": features, **case._asdict(),
@@ -172,10 +167,22 @@ def run_modes(
       "chosen": predictor.head.chosen, "test_examples": len(dataset.test), "seed": bench.seed,
       "settings": settings, **more(outputs), **shared,
     }  # fmt: skip
+    if pictured:
+      pictures.keep(line.directory, {**made, "settings": settings}, case, bench.task, outputs)
     records.append_row(results, row)
-  timings["testing"] = timings.get("testing", 0) + time.monotonic() - begin
-  known = known_rows()
-  return Measured([known[case] for case in cases], {case: scored[case].outputs for case in missing})
+    testing += waited
+  if missing:
+    spent = {"training on labels": time.monotonic() - begin - testing, "testing": testing}
+    timings |= {name: timings.get(name, 0) + seconds for name, seconds in spent.items()}
+    known = known_rows()
+  if not all(map(_tells_data, known.values())):
+    command.say_once(
+      f"{results}: rows from before sslx 0.2 are kept without knowing whether the test images are the same; --fresh "
+      "makes them anew."
+    )
+  others = [row for case, row in known.items() if case not in cases]
+  answers = pictures.kept(line.directory, {**made, "settings": settings}, list(known)) if pictured else {}
+  return Measured([known[case] for case in cases], answers, others)
 
 
 def run_pairs(
@@ -187,30 +194,34 @@ def run_pairs(
 ) -> Measured:
   """`run_modes` where each subset has a pretraining of its own: of_seed(seed) is its
   line, and a bench of any labels."""
-  rows, outputs = [], {}
+  rows, answers, others = [], {}, []
   for seed, subset in labelled.subsets.items():
     line, bench = of_seed(seed)
     bench = dataclasses.replace(bench, labelled=labelled._replace(subsets={seed: subset}))
     measured = run_modes(line, bench, modes, timings, more)
     rows += measured.rows
-    outputs |= measured.outputs
-  return Measured(rows, outputs)
+    answers |= measured.answers
+    others += measured.others
+  return Measured(rows, answers, others)
+
+
+def _tells_data(row: Mapping[str, Any]) -> bool:
+  """Whether a row says of which data it is: those from before sslx 0.2 do not."""
+  return bool(row.get("settings", {}).get("data"))
 
 
 def settings_of(row: Mapping[str, Any]) -> Row:
   """What a row's predictor was trained and tested with; a row that is older than a setting has its default."""
   settings = row.get("settings", {})
-  kept = {name: settings.get(name) for name in ("features", "validation", "labels_crc32")}
+  kept = {name: settings.get(name) for name in ("features", "validation", "labels_crc32", "data")}
   return {**kept, "subset": settings.get("subset", "balanced"), **Recipe.read(settings).to_json()}
 
 
 def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings) -> None:
-  from rich.console import Console
-
   from sslx import report
-  from sslx.report import figures, pages, records
+  from sslx.report import figures
 
-  begin, rows = time.monotonic(), measured.rows
+  begin, rows = time.monotonic(), measured.everything
   folder, summary = line.directory / "figures", report.summarise(rows)
 
   def save(figure: Any, name: str) -> None:
@@ -222,51 +233,18 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
 
   save(figures.score_bars(summary), "accuracy")
   save(figures.label_curve(summary), "labels")
-  draw_predictions(dataset, folder, measured.outputs, min(row["labels"] for row in rows))
+  pictures.draw_predictions(dataset, folder, measured.answers)
   timings["report"] = time.monotonic() - begin
 
-  records.write_rows(line.directory / "summary.jsonl", map(report.to_json, summary))
-  console = Console(soft_wrap=True)
-  console.print(report.rich_table(report.results_table(summary)))
-  console.print(report.rich_table(report.parameters_table(summary)))
-  for sentence in report.verdict(summary):
-    print(sentence)
-  print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
-  page = pages.write_html(
+  publish(
     line.directory,
     f"{line.method} on {dataset.name}: what is it worth with few labels?",
     cli.command(line.experiment),
     cli.flag_names(line.pretraining or {}, rows[0]["settings"]),
     rows,
     summary,
-    drawn(folder, dataset.task.score),
+    pictures.drawn(folder, dataset.task.score),
     timings,
+    tables=[report.results_table(summary), report.parameters_table(summary)],
+    sentences=report.verdict(summary),
   )
-  print(f"Report: {page}")
-
-
-def drawn(folder: Path, score: "Score") -> "list[Figure]":
-  """Those of FIGURES that are in `folder`; score: what they are of."""
-  from sslx.report.pages import Figure
-
-  words = {"score": score.name, "Score": score.name.capitalize()}
-  figures = [Figure(title.format(**words), caption, folder / f"{name}.png") for name, title, caption in FIGURES]
-  return [figure for figure in figures if Path(figure.path).exists()]
-
-
-def draw_predictions(dataset: "Dataset", folder: Path, outputs: "Mapping[Case, np.ndarray]", labels: int) -> None:
-  """Draws what scratch and frozen said of the test images, as far as they are among `outputs`, into `folder`."""
-  from sslx.report import figures
-
-  task, test, names = dataset.task, dataset.test, dataset.task.names
-  if task.probabilities is None:  # what is drawn is classes
-    return
-  for case, values in outputs.items():
-    if case.mode not in ("scratch", "frozen") or (case.labels, case.subset_seed) != (labels, 0):
-      continue
-    confidence, guess = task.probabilities(values).max(1), task.decide(values)
-    first, y = np.arange(min(PICTURED, len(test))), test.targets()
-    pictures = dataset.modality.draw(test.x[first])
-    samples = figures.predictions(pictures, y[first], guess[first], names, confidence[first])
-    figures.save(samples, folder / f"predictions_{case.mode}.png")
-    figures.save(figures.confusion(y, guess, names), folder / f"confusion_{case.mode}.png")

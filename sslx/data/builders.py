@@ -18,7 +18,7 @@ from sslx.data.idx import LIMIT, read_idx_folder
 from sslx.data.records import read_split
 from sslx.data.types import Dataset, Request, Split, image_classes
 from sslx.data.warn import warn
-from sslx.types import DiskError, UserError
+from sslx.types import UserError
 
 _KEYS = ("image", "label")
 
@@ -84,8 +84,8 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
     The dataset, or None if it is neither prepared nor found.
 
   Raises:
-    UserError: the IDX files are wrong, or what was prepared is damaged.
-    DiskError: a data_dir that the user named cannot be written.
+    UserError: the IDX files are wrong, a data_dir that the user named cannot be written, or what was prepared is
+      damaged.
   """
   cls = BUILDERS[name]
   builder = _open(cls, request)
@@ -97,7 +97,7 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
     splits = read_idx_folder(folder, limit)  # before TFDS sees anything, so that a bad file is told in our own words
     refused = _prepare(cls, folder, splits, request)
     if refused and request.data_dir_is_given:
-      raise DiskError(f"{refused}; name a writable folder with --data_dir")
+      raise UserError(f"{refused}; name a writable folder with --data_dir")
     if refused:  # a home that cannot be written, as in a container, is no reason to fail
       warn(request.spec, f"{refused}; read from {folder} into memory instead")
       return image_classes(request.spec, cls.CLASS_NAMES, splits["train"], splits["test"])

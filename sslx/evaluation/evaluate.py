@@ -1,8 +1,8 @@
-"""The comparison: trains every case, then reads the test split once."""
+"""The comparison: trains one case after the other, and reads the test split once for each, when it is trained."""
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,53 +28,62 @@ class Scored(NamedTuple):
   seconds: float
   outputs: np.ndarray
   scores: dict[str, float]
+  testing: float
+  """Seconds that this took."""
 
 
-def evaluate(bench: Bench, cases: Sequence[Case]) -> dict[Case, Scored]:
-  """Trains, then tests."""
-  trained = train(bench, cases)
-  return test(trained, bench.dataset.test, bench.task)
+def evaluate(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Scored]]:
+  """Trains a case, then tests it, and gives it at once, so that it can be kept before the next one is begun.
+
+  No case learns from what another one's test says: nothing is chosen between them.
+  """
+  memory: dict[str, np.ndarray] = {}
+  for case, trained in training(bench, cases):
+    yield case, test_one(case, trained, bench.dataset.test, bench.task, memory)
 
 
 def train(bench: Bench, cases: Sequence[Case]) -> dict[Case, Trained]:
-  """Trains every case. Reads targets of the subsets (and of labelled.heldout) only, but for the mode majority, which
-  is told the most frequent class, and nothing of the test split.
+  """All of `training`."""
+  return dict(training(bench, cases))
+
+
+def training(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Trained]]:
+  """Trains every case, in their order. Reads targets of the bench's subsets (and of labelled.heldout) only, but for the
+  mode majority, which is told the most frequent class, and nothing of the test split.
 
   The scratch encoder is drawn anew for each subset. All modes whose answer is an encoder with a linear head have the
   same number of parameters: asserted.
   """
-  bench = dataclasses.replace(bench, labelled=bench.labelled.of(cases), memory={})
-  trained: dict[Case, Trained] = {}
-  for case in sorted(cases, key=_by_mode(cases)):
+  bench = dataclasses.replace(bench, memory={})
+  totals: set[int] = set()
+  for case in cases:
     begin, shared = time.monotonic(), bench.shared_seconds
     predictor = mode(case.mode).fit(bench, case)
     seconds = time.monotonic() - begin - (bench.shared_seconds - shared)
-    trained[case] = Trained(predictor, seconds)
+    totals |= {predictor.total} if mode(case.mode).whole else set()
+    assert len(totals) <= 1, f"modes with Mode.whole differ in their number of parameters: {totals}"
     bench.say(f"{case.mode}, {case.labels} labels, subset {case.subset_seed + 1}: {seconds:.1f} s")
-  totals = {t.predictor.total for case, t in trained.items() if mode(case.mode).whole}
-  assert len(totals) <= 1, f"modes with Mode.whole differ in their number of parameters: {totals}"
-  return trained
-
-
-def _by_mode(cases: Sequence[Case]):
-  """A sort key that brings the cases of a mode together, in the order in which modes are first asked for."""
-  order = {name: i for i, name in enumerate(dict.fromkeys(case.mode for case in cases))}
-  return lambda case: order[case.mode]
+    yield case, Trained(predictor, seconds)
 
 
 def test(trained: Mapping[Case, Trained], split: Split, task: Task) -> dict[Case, Scored]:
-  """The only function that reads the test split. Features of an encoder that no mode trains are computed once."""
-  cache: dict[str, np.ndarray] = {}
-  scored = {}
-  for case, (predictor, seconds) in trained.items():
-    represent, kind = predictor.represent, mode(case.mode)
-    if kind.trains_encoder:
-      features = extract(represent, split.x)
-    else:
-      if kind.reads not in cache:
-        cache[kind.reads] = extract(represent, split.x)
-      features = cache[kind.reads]
-    outputs = predictor.head.outputs(features)
-    scores = {name: float(value) for name, value in task.scores(outputs, split.targets()).items()}
-    scored[case] = Scored(predictor, seconds, outputs, scores)
-  return scored
+  """`test_one` of all of them."""
+  memory: dict[str, np.ndarray] = {}
+  return {case: test_one(case, each, split, task, memory) for case, each in trained.items()}
+
+
+def test_one(case: Case, trained: Trained, split: Split, task: Task, memory: dict[str, np.ndarray]) -> Scored:
+  """The only function that reads the test split. memory: its features [N,D] by an encoder that no mode trains, which
+  are computed once for all cases that share it.
+  """
+  begin = time.monotonic()
+  represent, kind = trained.predictor.represent, mode(case.mode)
+  if kind.trains_encoder:
+    features = extract(represent, split.x)
+  else:
+    if kind.reads not in memory:
+      memory[kind.reads] = extract(represent, split.x)
+    features = memory[kind.reads]
+  outputs = trained.predictor.head.outputs(features)
+  scores = {name: float(value) for name, value in task.scores(outputs, split.targets()).items()}
+  return Scored(trained.predictor, trained.seconds, outputs, scores, time.monotonic() - begin)

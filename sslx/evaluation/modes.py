@@ -1,7 +1,7 @@
 """MODES: every way to use labels, by name. A new mode is one file here and one line in this table.
 
 All modes are compared on the same label subsets, with the same architecture and, where a network answers, the same
-number of parameters. `evaluate` trains them, then reads the test split once.
+number of parameters. `evaluate` trains each, then reads the test split once for it: no answer changes another.
 """
 
 from collections.abc import Iterable, Sequence

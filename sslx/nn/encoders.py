@@ -15,7 +15,7 @@ from sslx.nn.layers import Conv, Dense, GroupNorm
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
-from sslx.types import Array, Precision, UserError
+from sslx.types import Array, Precision, Refusal, UserError
 
 
 class Encoder(nn.Module):
@@ -100,7 +100,7 @@ class SplitBlock(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,H,W,C] -> [B,H',W',width]."""
     if self.colour and x.shape[-1] != 3:
-      raise UserError(f"--encoder=split: needs images in colour (3 channels, not {x.shape[-1]}); try --encoder=conv.")
+      raise Refusal(f"--encoder=split: needs images in colour (3 channels, not {x.shape[-1]}); try --encoder=conv.")
     if self.colour:
       lab = rgb_to_lab(x)
       halves = lab[..., :1] / 50 - 1, lab[..., 1:] / 50
@@ -284,10 +284,10 @@ def _with_code(blocks: list, code: int) -> list:
 
 
 def check_input(spec: str, encoder: Encoder, shape: Sequence[int]) -> None:
-  """Raises UserError where an encoder does not read examples of this shape, and says which do."""
+  """Raises Refusal where an encoder does not read examples of this shape, and says which do."""
   if encoder.axes is not None and len(shape) != encoder.axes:
     others = [kind for kind in ENCODERS if build(kind).axes in (None, len(shape))]
-    raise UserError(
+    raise Refusal(
       f"--encoder={spec}: reads examples of {encoder.axes} axes, and these have {len(shape)}: {tuple(shape)}; "
       f"encoders that read them: {', '.join(others)}."
     )

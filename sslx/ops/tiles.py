@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sslx.types import Array, UserError
+from sslx.types import Array, Refusal
 
 
 def starts(length: int, grid: int, size: int, jitter: int) -> list[int]:
@@ -52,11 +52,11 @@ def layout(shape: tuple[int, ...], grid: int, crop: float, gap: float, jitter: f
   """grid x grid tiles on `crop` times the sides of images of shape (height, width); for gap and jitter see `fit`.
 
   Raises:
-    UserError: not even tiles of one pixel fit.
+    Refusal: not even tiles of one pixel fit.
   """
   least = 2 * grid - 1
   if min(shape) < least:
-    raise UserError(
+    raise Refusal(
       f"images of {shape[0]}x{shape[1]} are too small for {grid}x{grid} tiles; use --image_size={4 * grid} or more."
     )
 

@@ -33,7 +33,7 @@ from sslx.pretext.swav import swav
 from sslx.pretext.vae import vae
 from sslx.pretext.vicreg import vicreg
 from sslx.pretext.wta import wta
-from sslx.types import Modality, Optimizer, Pretext, Task, UserError
+from sslx.types import Modality, Optimizer, Pretext, Refusal, Task, UserError
 
 
 class Method(NamedTuple):
@@ -59,10 +59,10 @@ class Method(NamedTuple):
   compares: bool = False
   """Whether its loss holds the examples of a batch against each other: of one alone there is nothing to learn."""
 
-  def refuses(self, name: str, modality: Modality) -> UserError:
+  def refuses(self, name: str, modality: Modality) -> Refusal:
     """That it does not take such data, and which methods do."""
     others = ", ".join(other for other, method in METHODS.items() if modality.name in method.modalities)
-    return UserError(
+    return Refusal(
       f"--method={name}: takes {' or '.join(self.modalities)} data, and this data set is {modality.name}. Methods that "
       f"take it: {others or 'none yet'}."
     )

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 from sslx import losses, nn
 from sslx.ops.patches import patchify, unpatchify
 from sslx.pretext.families import common
-from sslx.types import Array, Batch, Params, Pretext, State, UserError
+from sslx.types import Array, Batch, Params, Pretext, Refusal, State, UserError
 
 
 def visible(patches: int, ratio: float) -> int:
   """How many of an image's patches stay visible: a fraction 1 - ratio, at least one, and never all."""
   if patches < 2:
-    raise UserError("--method=mae: the image is a single patch; take smaller ones, such as --encoder=vit:patch=2.")
+    raise Refusal("--method=mae: the image is a single patch; take smaller ones, such as --encoder=vit:patch=2.")
   return min(max(round(patches * (1 - ratio)), 1), patches - 1)
 
 
@@ -46,7 +46,7 @@ def mae(
   """
   size = encoder.patch
   if size is None:
-    raise UserError("--method=mae: hides patches from an encoder of patches; use --encoder=vit.")
+    raise Refusal("--method=mae: hides patches from an encoder of patches; use --encoder=vit.")
   if not 0 < ratio < 1:
     raise UserError(f"--hp=ratio={ratio:g}: must be in (0, 1): the fraction of patches that are hidden.")
   if decoder_width < 4 or decoder_width % 4:

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.pretext.families import common
-from sslx.types import Array, Batch, Params, Pretext, State, UserError
+from sslx.types import Array, Batch, Params, Pretext, Refusal, State
 
 
 def rotate(image: Array) -> tuple[Array, Array]:
   """[B,H,H,C] -> ([4B,H,H,C], labels i32[4B]): all of turn 0, then all of turn 1, ..."""
   if image.shape[1] != image.shape[2]:
-    raise UserError(f"--method=rotation needs square images, not {image.shape[1]}x{image.shape[2]}; use --image_size.")
+    raise Refusal(f"--method=rotation needs square images, not {image.shape[1]}x{image.shape[2]}; use --image_size.")
   turned = [jnp.rot90(image, turns, axes=(1, 2)) for turns in range(4)]
   return jnp.concatenate(turned), jnp.repeat(jnp.arange(4), len(image))
 

@@ -18,7 +18,7 @@ from sslx.nn.encoders import SplitBlock
 from sslx.ops import color
 from sslx.pretext.families import checks, common
 from sslx.pretext.families.colour import ab_target, enlarge, in_colour, shrink, target
-from sslx.types import Array, Batch, Params, Pretext, State, UserError
+from sslx.types import Array, Batch, Params, Pretext, Refusal, State
 
 
 def split_brain(
@@ -36,7 +36,7 @@ def split_brain(
   loss, uniform, temperature, shrinking, decoder_width: as in `colorize`, for both halves.
   """
   if not all(isinstance(make(), SplitBlock) for _, make in encoder.blocks):
-    raise UserError("--method=split_brain: needs an encoder of two halves, --encoder=split.")
+    raise Refusal("--method=split_brain: needs an encoder of two halves, --encoder=split.")
   checks.at_least_one(shrinking=shrinking, decoder_width=decoder_width)
   targets = {
     "ab": ab_target(loss, uniform, temperature),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from sslx import nn
 from sslx.pretext.families import common
-from sslx.types import Array, Batch, Params, Pretext, State, Task, UserError
+from sslx.types import Array, Batch, Params, Pretext, Refusal, State, Task
 
 
 def supervised(
@@ -21,7 +21,7 @@ def supervised(
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     if "y" not in batch:
-      raise UserError("--method=supervised needs labels, and this data set has none.")
+      raise Refusal("--method=supervised needs labels, and this data set has none.")
     keys = common.split(key, "encoder", "head")
     params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["x"])
     return {"encoder": params, "head": nn.init(head, keys["head"], nn.read(outputs, features))[0]}, {"encoder": stats}

@@ -32,6 +32,8 @@ class Place(NamedTuple):
   score: Score
   subset: str = "balanced"
   """How the labels were drawn."""
+  data: str | None = None
+  """Fingerprint of the data set; None in rows from before sslx 0.2."""
 
 
 class Gathered(NamedTuple):
@@ -135,7 +137,9 @@ def lines(folder: Path, run: Path, rows: Sequence[Row], defaults: Mapping[str, A
       if entry.reads == "raw" and not entry.trains_encoder:
         entry, features = entry._replace(encoder=""), "" if entry.mode == "majority" else "pixels"
       commits = ", ".join(dict.fromkeys(str(row["git"]) for row in same if row.get("git")))
-      place = Place(entry.dataset, entry.labels, crc, validation, entry.score, settings["subset"])
+      place = Place(
+        entry.dataset, entry.labels, crc, validation, entry.score, settings["subset"], settings.get("data") or None
+      )
       made.append((place, Ranked(entry, method, features, name, link, str(last.get("command", "")), commits, date)))
   return made
 
@@ -151,16 +155,26 @@ def method_name(row: Mapping[str, Any]) -> str:
 def boards(placed: Iterable[tuple[Place, Ranked]]) -> list[Board]:
   """One for each data set and number of labels, and for each split, validation and score where they differ.
 
-  A reference or baseline that several runs agree on to the last digit is one line, that of the first.
+  A reference or baseline that several runs agree on to the last digit is one line, that of the first. Rows that do not
+  tell of which data they are stand with those that do, where all of these are of the same.
   """
+  placed = list(placed)
   tables: dict[Place, dict[tuple, Ranked]] = {}
+  known: dict[Place, set[str]] = {}
+  for place, _ in placed:
+    if place.data is not None:
+      known.setdefault(place._replace(data=None), set()).add(place.data)
   for place, line in placed:
+    same_but_data = known.get(place, set())  # empty for a place that tells
+    place = place._replace(data=next(iter(same_but_data))) if len(same_but_data) == 1 else place
     table, entry = tables.setdefault(place, {}), line.entry
     same = (entry.mode, entry.encoder, line.features, *entry.seeds, *entry.values)
     key = same if leaderboard.mark(entry) else (len(table), line.run)
     first = table.get(key)
     table[key] = first._replace(more=first.more + (line.run != first.run)) if first else line
-  order = sorted(tables, key=lambda p: (p.dataset, p.labels, p.subset, p.validation, str(p.crc), p.score.name))
+  order = sorted(
+    tables, key=lambda p: (p.dataset, p.labels, p.subset, p.validation, str(p.crc), p.score.name, str(p.data))
+  )
   return [Board(*_titled(place, tables), list(tables[place].values())) for place in order]
 
 
@@ -173,10 +187,13 @@ def _titled(place: Place, places: Iterable[Place]) -> tuple[str, str]:
   title += f", {place.score.name}" if len({other.score for other in alike}) > 1 else ""
   split = "unknown" if place.crc is None else f"{place.crc:08x}"
   title += f", split {split}" if len({other.crc for other in alike}) > 1 else ""
+  data = "unknown" if place.data is None else place.data[:8]
+  title += f", data {data}" if len({other.data for other in alike if other.crc == place.crc}) > 1 else ""
   if len({other._replace(score=place.score) for other in alike}) == 1:
     return title, ""
   drawn = f"--subset={place.subset}, --validation={place.validation}"
   return title, (
-    f"Checksum of the training and test labels: {split}; {drawn}. Rows of {place.dataset} with as many labels but "
-    "other splits, another draw of the labels or another validation are in a table of their own: not comparable."
+    f"Checksum of the training and test labels: {split}; fingerprint of the data: {data}; {drawn}. Rows of "
+    f"{place.dataset} with as many labels but other splits, other data, another draw of the labels or another "
+    "validation are in a table of their own: not comparable."
   )

@@ -36,8 +36,10 @@ def put(path: Path, marker: str, text: str) -> None:
   """Writes `text` between the markers of a page, in place of what stands there.
 
   Raises:
-    UserError: the page has no such markers.
+    UserError: there is no such page, or it has no such markers.
   """
+  if not path.is_file():
+    raise UserError(f"{path}: no such page.")
   (begin, end), page = markers(marker), path.read_text(encoding="utf-8")
   if begin not in page or end not in page:
     raise UserError(f"{path}: no lines {begin} and {end} in it.")

@@ -21,7 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sslx.training.masks import path_of
-from sslx.types import DiskError, TrainState, UserError
+from sslx.types import TrainState, UserError
 
 KEEP = 2  # the newest, and one to fall back to
 ASIDE = ".checkpoints.old"  # beside the checkpoints of a run directory while `sslx.save` puts others in their place
@@ -34,8 +34,7 @@ def save(directory: Path, ts: TrainState, meta: dict[str, Any]) -> None:
   the one before as it was. It is on disk when this returns.
 
   Raises:
-    DiskError: the directory cannot be written, or the disk is full.
-    UserError: this step is already there.
+    UserError: the directory cannot be written, the disk is full, or this step is already there.
   """
   state = _plain(ts)
   encoder = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
@@ -56,7 +55,7 @@ def save(directory: Path, ts: TrainState, meta: dict[str, Any]) -> None:
   except Exception as error:  # orbax and tensorstore raise OSError, ValueError and bare XlaRuntimeError alike
     for half in directory.glob(f"{step}.orbax-checkpoint-tmp*"):  # it takes the room that others may need
       shutil.rmtree(half, ignore_errors=True)
-    raise DiskError(
+    raise UserError(
       f"--out: cannot save a checkpoint in {directory}: {_reason(error)}; "
       "earlier checkpoints are kept, run again when there is room or permission."
     ) from error
@@ -182,7 +181,7 @@ def _set_aside(directory: Path, step: int) -> None:
     (directory / str(step)).rename(aside)
     _sync_entry(directory)
   except OSError as error:
-    raise DiskError(f"--out: cannot rename {directory / str(step)}, which is damaged: {_reason(error)}.") from error
+    raise UserError(f"--out: cannot rename {directory / str(step)}, which is damaged: {_reason(error)}.") from error
   logging.getLogger("sslx").warning("%s is set aside as %s", directory / str(step), aside.name)
 
 

@@ -5,6 +5,7 @@ checkpoint keeps it, and a run that is older than it has its default.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 import zlib
@@ -89,6 +90,8 @@ class Config:
   """How many there are to pretrain on."""
   data_crc32: int = 0
   """Of about 5,000 of them."""
+  data_digest: str = ""
+  """Of all that is pretrained on, see `digest_of`; empty in runs from before sslx 0.2."""
   smoke: bool = False
   """A few steps on a few hundred examples, for tests."""
   variant: str | None = None
@@ -111,12 +114,13 @@ class Config:
     hp = {name: tuple(value) if isinstance(value, list) else value for name, value in self.hp.items()}
     object.__setattr__(self, "hp", hp)  # JSON has no tuples
 
-  def resolved(self, dataset: "Dataset") -> "Config":
+  def resolved(self, dataset: "Dataset", digest: str | None = None) -> "Config":
     """All that determines the run on `dataset`: no None where the method has a default, and the data's own facts.
 
     learning_rate: None is the method's, or with another optimiser than its own `optim.default_rate`.
     watch: becomes the number of examples that are held out, see `watched_rows`.
     steps: those of `epochs` where these are given; both say the same afterwards.
+    digest: what `digest_of` gives, where it is known already.
 
     Raises:
       UserError: an unknown method or hyper-parameter, steps and epochs that contradict each other, or a warm-up that is
@@ -158,6 +162,7 @@ class Config:
       x_dtype=str(x.dtype),
       examples=len(x),
       data_crc32=zlib.crc32(x[np.arange(0, len(x), every)].tobytes()),
+      data_digest=digest or digest_of(dataset, method.labels),
     )
 
   def to_json(self) -> dict[str, Any]:
@@ -210,6 +215,23 @@ def _from_version_2(saved: dict[str, Any]) -> dict[str, Any]:
 def steps_of_epoch(n: int, batch_size: int) -> int:
   """Of n examples: a last batch that is not full is left out, and a batch is no larger than n."""
   return n // min(batch_size, n)
+
+
+def digest_of(dataset: "Dataset", targets: bool) -> str:
+  """32 hexadecimal digits of the x that is pretrained on; of the training split with its y for a method that reads
+  targets, else of every x but those of the test split.
+
+  Raises:
+    UserError: a file of a lazy split is gone, or cannot be decoded.
+  """
+  from sslx.data.fingerprint import fingerprint_of
+
+  train, unlabeled = dataset.train, dataset.unlabeled
+  if targets:
+    parts = [train.x] if train.y is None else [train.x, train.y]
+  else:
+    parts = [train.x] if unlabeled is None else [train.x, unlabeled.x]
+  return hashlib.blake2b("".join(map(fingerprint_of, parts)).encode(), digest_size=16).hexdigest()
 
 
 def watched_rows(n: int, watch: int) -> np.ndarray:

@@ -167,16 +167,18 @@ def optimizer(pretext: Pretext, config: Config, steps: int, epoch: int = 1) -> o
   return optim.by_role(tx, pretext.rates) if pretext.rates else tx
 
 
-def plan(config: Config, dataset: Dataset, features: str, pretext: Pretext | None = None) -> Plan:
+def plan(
+  config: Config, dataset: Dataset, features: str, pretext: Pretext | None = None, digest: str | None = None
+) -> Plan:
   """The run of `config` on `dataset`.
 
   features: what probes will read; pretext: in place of the method that `config` names, by an experiment that changes
-  something in it.
+  something in it; digest: of the data, where it is known already.
 
   Raises:
     UserError: a setting that does not fit the data, the method or the encoder.
   """
-  config = config.resolved(dataset)
+  config = config.resolved(dataset, digest)
   method = check(config.method)
   meta = Meta(config, features, dataset.modality.name, dataset.task.name, dataset.task.names)
   encoder = meta.build_encoder()

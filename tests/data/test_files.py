@@ -31,6 +31,26 @@ def write_idx(folder, images=IMAGES, labels=LABELS, suffix=".gz"):
   return folder
 
 
+@pytest.mark.parametrize("kind", ["npz", "idx", "folder"])
+def test_a_pipe_is_refused_and_not_waited_for(kind, tmp_path):
+  if kind == "npz":
+    path = tmp_path / "data.npz"
+    os.mkfifo(path)
+  elif kind == "idx":
+    path = write_idx(tmp_path / "data")
+    (path / f"{FILES[0]}.gz").unlink()
+    os.mkfifo(path / f"{FILES[0]}.gz")
+  else:
+    path = tmp_path / "data"
+    for part in ("train", "test"):
+      for name in ("a", "b"):
+        (path / part / name).mkdir(parents=True)
+        Image.fromarray(IMAGES[0]).save(path / part / name / "x.png")
+    os.mkfifo(path / "train/a/pipe.png")
+  with pytest.raises(UserError, match=str(path)):
+    data.load(f"{kind}:{path}")
+
+
 # ---- IDX
 
 

@@ -113,6 +113,23 @@ def test_outputs_and_scores_are_those_of_the_predictor(toy, trained):
     assert scored[case].scores == {"accuracy": right}
 
 
+def test_each_case_is_given_before_the_next_is_trained(toy, monkeypatch):
+  """And the test split goes once through an encoder that no mode trains, once more for each that is trained."""
+  log, extract = [], evaluate.extract
+  monkeypatch.setattr(evaluate, "extract", lambda *arguments: log.append("read") or extract(*arguments))
+  bench = bench_of(toy, (12,), 2)
+  bench = dataclasses.replace(bench, say=lambda line: log.append(line.partition(",")[0]))
+  cases = [Case(m, 12, s) for m in ("raw", "scratch", "frozen") for s in (0, 1)]
+  for case, scored in evaluate.evaluate(bench, cases):
+    assert scored.outputs.shape == (90, 3)
+    log.append(case)
+  expected = []
+  for case in cases:
+    first = case.mode == "scratch" or case.subset_seed == 0
+    expected += [case.mode, *(["read"] if first else []), case]
+  assert log == expected
+
+
 def test_the_score_is_the_tasks_and_so_is_its_direction(toy):
   """With a task whose first score is an error, the learning rate with the lowest is
   chosen, and the rows tell the error."""
@@ -123,7 +140,7 @@ def test_the_score_is_the_tasks_and_so_is_its_direction(toy):
   recipe = Recipe(steps=30, batch_size=8, learning_rates=(1e-9, 1e-2), folds=2)
   for task in (toy.task, error):
     bench = bench_of(dataclasses.replace(toy, task=task), (60,), 1, recipe=recipe)
-    scored = evaluate.evaluate(bench, cases_of(bench, ("scratch", "frozen")))
+    scored = dict(evaluate.evaluate(bench, cases_of(bench, ("scratch", "frozen"))))
     for case, each in scored.items():
       assert list(each.scores) == [task.score.name]
       if case.mode == "scratch":
@@ -225,7 +242,7 @@ def test_a_new_mode_is_one_line(toy, monkeypatch):
   monkeypatch.setitem(MODES, "constant", constant)
   assert check_modes(["constant:x"], ("a",)) == ("constant:x",)
   bench = bench_of(toy, (12,), 1)
-  (scored,) = evaluate.evaluate(bench, [Case("constant:x", 12, 0)]).values()
+  ((_, scored),) = evaluate.evaluate(bench, [Case("constant:x", 12, 0)])
   assert scored.scores["accuracy"] == pytest.approx(1 / 3)
   assert scored.predictor.head.chosen == {"always": "x"}
 

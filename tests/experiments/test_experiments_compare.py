@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from helpers import call, directory, rows_of, tasks_of
 
+from sslx.types import UserError
+
 TINY = ["--encoder=conv:widths=4-6", "--seeds=2", "--labels=12,all", "--smoke"]
 
 
@@ -80,6 +82,31 @@ def test_what_does_not_fit_is_left_out_and_says_why(toy, tmp_path):
   tables = (directory(tmp_path, "compare-") / "tables.md").read_text()
   assert re.search(r"\| rotation .*needs square images, not 12x9", tables)
   assert {r["method"] for r in rows_of(directory(tmp_path, "compare-"))} == {"none", "autoencode"}
+
+
+def test_only_a_refusal_is_left_out(toy_npz, tmp_path, monkeypatch, capsys):
+  """A full disk, a damaged checkpoint and a loss that is not finite end the comparison, and its exit status tells."""
+  from sslx.training import checkpoint
+
+  tiny = ["--encoder=mlp:widths=4,code=3", "--seeds=1", "--smoke", "--labels=12", "--modes=frozen"]
+  arguments = ["--methods=autoencode", f"--dataset={toy_npz}", f"--out={tmp_path}", *tiny]
+  with monkeypatch.context() as full:
+    error = UserError("--out: cannot save a checkpoint: No space left on device")
+    full.setattr(checkpoint, "save", lambda *_: (_ for _ in ()).throw(error))
+    assert call("compare", *arguments) == 1
+  assert "No space left" in capsys.readouterr().err
+  assert call("compare", *arguments) == 0
+  run = directory(tmp_path, "autoencode-")
+  for path in run.glob("checkpoints/*/*/**/*"):
+    if path.is_file():
+      path.write_bytes(path.read_bytes()[:7])
+  capsys.readouterr()
+  assert call("compare", *arguments) == 1
+  assert "damaged" in capsys.readouterr().err
+  assert call("compare", *arguments, "--fresh", "--learning_rate=1e30") == 1
+  assert "not finite" in capsys.readouterr().err
+  assert call("compare", *arguments[1:], "--methods=mae") == 0  # it needs patches
+  assert "use --encoder=vit" in (directory(tmp_path, "compare-") / "tables.md").read_text()
 
 
 @pytest.mark.parametrize(

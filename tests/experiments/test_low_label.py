@@ -81,7 +81,11 @@ def test_another_mode_or_count_reuses_the_pretraining(low_label_run, toy_npz):
   assert directory(out) == run
   assert (run / "checkpoints").stat().st_mtime_ns == saved
   assert {r["mode"] for r in rows_of(run) if r["labels"] == 6} == {"raw", "random", "knn:3", "frozen"}
-  assert not (run / "figures/labels.png").exists()  # one number of labels has no curve, and the page shows none
+  summary = [json.loads(line) for line in (run / "summary.jsonl").read_text().splitlines()]
+  shown = list(dict.fromkeys((each["labels"], each["mode"]) for each in summary))
+  asked = [(6, mode) for mode in ("raw", "random", "knn:3", "frozen")]
+  before = [(n, mode) for n in (12, 24) for mode in ("raw", "random", "frozen", "scratch", "last:1", "full")]
+  assert shown == asked + before  # the first command's rows are still there; in each table the asked for come first
 
 
 def test_uneven_classes_have_a_majority_row_and_subsets_of_either_kind(toy, tmp_path, capsys):

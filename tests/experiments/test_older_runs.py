@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import call, directory, rows_of
+from helpers import call, directory, nothing_to_train, rows_of
 
 import sslx
 from sslx.training import config
@@ -37,16 +37,21 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("method", OWN)
-def test_the_same_command_trains_nothing(runs, method, monkeypatch):
+def test_the_same_command_trains_nothing(runs, method, monkeypatch, capsys):
   from sslx.evaluation import evaluate
   from sslx.training import run
 
   monkeypatch.setattr(run, "run", None)
-  monkeypatch.setattr(evaluate, "train", None)
+  monkeypatch.setattr(evaluate, "training", nothing_to_train)
   before, folders = contents(directory(runs, method)), sorted(runs.iterdir())
   assert call("low_label", *OWN[method], *SHARED) == 0
   assert sorted(runs.iterdir()) == folders
   assert contents(directory(runs, method)) == before
+  told = [line for line in capsys.readouterr().err.splitlines() if "before sslx 0.2" in line]
+  assert told == [
+    f"{directory(runs, method) / 'results.jsonl'}: rows from before sslx 0.2 are kept without knowing whether the test "
+    "images are the same; --fresh makes them anew."
+  ]
 
 
 @pytest.mark.parametrize("method", OWN)

@@ -79,6 +79,25 @@ def test_other_labels_splits_and_validations_have_tables_of_their_own(tmp_path):
   assert "00000008" in boards[2].note
 
 
+def test_other_images_with_the_same_labels_have_a_table_of_their_own(tmp_path):
+  """Older rows do not tell: they stand with the others while these agree, and else by themselves."""
+  given = rows(scratch=SCRATCH, frozen=FROZEN)
+  write(tmp_path / "old", given)
+  write(tmp_path / "a", with_settings(given, data="a" * 32))
+  boards, _ = indexed(tmp_path)
+  assert [(board.title, {line.run for line in board.lines}) for board in boards] == [
+    ("mnist, 100 labels", {"a", "old"})
+  ]
+  write(tmp_path / "b", with_settings(given, data="b" * 32))
+  boards, _ = indexed(tmp_path)
+  assert {board.title: {line.run for line in board.lines} for board in boards} == {
+    "mnist, 100 labels, data unknown": {"old"},
+    "mnist, 100 labels, data aaaaaaaa": {"a"},
+    "mnist, 100 labels, data bbbbbbbb": {"b"},
+  }
+  assert all("fingerprint of the data" in board.note for board in boards)
+
+
 def test_pretraining_and_settings_are_not_mixed_within_a_run(tmp_path):
   """A comparison's folder takes rows of --epochs=2 and of --epochs=4, of one and of another number of steps."""
   none = {"method": "none", "pretraining": None}

@@ -21,6 +21,7 @@ def test_binomial_interval_and_gain():
   assert (low, high) == pytest.approx((0.02 - 0.12706, 0.02 + 0.12706), abs=1e-5)
   assert text == "+2.0 points [-10.7, +14.7]"
 
+
 PERCENTILE = {2: 12.706205, 3: 4.302653, 4: 3.182446, 5: 2.776445}  # Student's t(0.975) of pairs - 1 degrees of freedom
 
 

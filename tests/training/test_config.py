@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from sslx import options
+from sslx.data import Split
+from sslx.data.types import image_classes
 from sslx.pretext import METHODS
 from sslx.training.config import Config
 from sslx.types import UserError
@@ -37,6 +39,28 @@ def test_it_holds_what_the_data_are(toy):
   assert resolved(other).data_crc32 != config.data_crc32
   assert resolved(toy, features="pool").features is None  # only the probes read it
   assert resolved(toy, "supervised", features="pool").features == "pool"
+
+
+def test_no_example_that_is_pretrained_on_changes_unseen():
+  """The checksum is of every third here; targets count where the method reads them."""
+  x, y = np.zeros((10_001, 2, 2, 1), np.uint8), np.arange(10_001, dtype=np.int32) % 2
+
+  def made(method: str, x=x, y=y, test=x[:4], unlabeled=None) -> Config:
+    splits = Split(x, y), Split(test, y[: len(test)]), None if unlabeled is None else Split(unlabeled, None)
+    return Config(method=method, encoder="mlp:widths=4,code=3").resolved(image_classes("d", ("a", "b"), *splits))
+
+  other, swapped = x.copy(), y[::-1].copy()
+  other[1] = 1
+  swapped[:2] = 1, 1
+  usual = made("denoise")
+  assert made("denoise", other).data_crc32 == usual.data_crc32
+  assert made("denoise", other).data_digest != usual.data_digest
+  assert made("denoise", y=swapped, test=x[:2] + 1) == usual
+  assert made("supervised", y=swapped).data_digest != made("supervised").data_digest
+  more = [made("denoise", unlabeled=x[:5] + n).data_digest for n in (0, 1)]
+  assert len({usual.data_digest, *more}) == 3
+  older = {name: value for name, value in usual.to_json().items() if name != "data_digest"}
+  assert Config.read(older).data_digest == ""
 
 
 def test_a_budget_is_steps_whatever_the_size_of_the_data(toy):
@@ -91,7 +115,7 @@ def test_what_sslx_01_wrote_is_the_same_run(toy):
           "data_crc32", *names)  # fmt: skip
   old = {names.get(name, name): saved[name] for name in kept}  # it knew epochs, and no steps
   assert saved["steps"] == config.epochs * 1  # a batch of 256 is all of the 216 images
-  assert Config.read(old).to_json() == saved
+  assert Config.read(old).to_json() == {**saved, "data_digest": ""}  # it kept none
   late = Config.read({**old, "labels": "one row late", "schedule": "constant", "shuffle": False})
   assert (late.variant, late.schedule, late.shuffle) == ("one row late", "constant", False)
 
@@ -103,7 +127,7 @@ def test_what_a_newer_sslx_wrote_is_refused(toy):
 
 def test_every_setting_has_a_help_and_facts_have_none():
   settings = {one.name for one in options.settings(Config)}
-  facts = {"x_shape", "x_dtype", "examples", "data_crc32", "smoke", "variant", "version"}
+  facts = {"x_shape", "x_dtype", "examples", "data_crc32", "data_digest", "smoke", "variant", "version"}
   assert settings | facts == {field.name for field in dataclasses.fields(Config)}
   assert all(one.help[0].isupper() or one.name == "dataset" for one in options.settings(Config))
 
@@ -119,7 +143,7 @@ def test_cpc_predicts_as_far_ahead_as_it_did(toy):
   for method in ("cpc", "cpc_v2"):
     saved = Config(method=method, hp={"ahead": 2}).resolved(toy).to_json()
     old = {**saved, "version": 2, "hp": {"steps" if n == "ahead" else n: v for n, v in saved["hp"].items()}}
-    assert Config.read(old).to_json() == saved
+  assert Config.read(old).to_json() == saved
 
 
 def test_decoder_widths_of_sslx_01_mean_what_they_meant(toy):

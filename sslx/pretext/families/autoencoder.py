@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.pretext.families import common
-from sslx.types import Array, Batch, Metrics, Params, Pretext, State, UserError
+from sslx.types import Array, Batch, Metrics, Params, Pretext, Refusal, State, UserError
 
 Shape = tuple[int, ...]
 Decoder = Literal["auto", "conv", "mlp", "tied"]
@@ -48,7 +48,7 @@ def decoder_for(
     mirrored = tuple(o.shape[-1] for o in reversed(list(outputs.values())[:-1]))
     return nn.MlpDecoder(image_shape, () if widths is None else mirrored if widths == "auto" else widths)
   if len(image_shape) != 3:
-    raise UserError("--hp=decoder=conv: makes images; use --hp=decoder=mlp.")
+    raise Refusal("--hp=decoder=conv: makes images; use --hp=decoder=mlp.")
   shape = (image_shape[0], image_shape[1], image_shape[2])
   if widths is None and common.last(dict(outputs)).ndim == 4:
     return nn.DictionaryDecoder(shape)

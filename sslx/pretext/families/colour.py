@@ -12,7 +12,7 @@ import numpy as np
 
 from sslx import losses
 from sslx.ops import color
-from sslx.types import Array, Metrics, UserError
+from sslx.types import Array, Metrics, Refusal, UserError
 
 
 class Target(NamedTuple):
@@ -88,9 +88,9 @@ def ab_target(loss: str, uniform: float, temperature: float) -> Target:
 
 
 def in_colour(method: str, image: Array) -> Array:
-  """The images as they are. Raises UserError where they are grey."""
+  """The images as they are. Raises Refusal where they are grey."""
   if image.shape[-1] != 3:
-    raise UserError(f"--method={method}: needs images in colour, and these have {image.shape[-1]} channel(s), not 3.")
+    raise Refusal(f"--method={method}: needs images in colour, and these have {image.shape[-1]} channel(s), not 3.")
   return image
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from sslx import losses, nn
 from sslx.ops import tiles as ops
 from sslx.pretext.families import checks, common
-from sslx.types import Array, Batch, Params, Pretext, State, UserError
+from sslx.types import Array, Batch, Params, Pretext, Refusal, State, UserError
 
 DIRECTIONS: dict[str, Callable[[Array], Array]] = {
   "down": lambda grid: grid,
@@ -20,14 +20,15 @@ DIRECTIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def check(method: str, encoder: nn.Encoder, patch: int, **sizes: int) -> None:
-  """Raises UserError for an encoder that patches do not fit, or in which they would
-  see each other, and sizes below 1."""
+  """Raises Refusal for an encoder that patches do not fit, or in which they would see each other, and UserError for
+  sizes below 1.
+  """
   if patch < 0:
     raise UserError(f"--hp=patch={patch}: a number of pixels, 0 for one that suits the image.")
   if not encoder.any_size:
-    raise UserError(f"--method={method}: reads patches of an image; needs an encoder of any size: --encoder=conv.")
+    raise Refusal(f"--method={method}: reads patches of an image; needs an encoder of any size: --encoder=conv.")
   if encoder.batch_norm:
-    raise UserError(
+    raise Refusal(
       f"--method={method}: batch normalisation lets patches see each other; use --encoder=conv:norm=group or layer."
     )
   checks.at_least_one(**sizes)
@@ -48,13 +49,15 @@ def layout(shape: tuple[int, ...], patch: int, parts: int) -> ops.Layout:
   where the shorter side has `parts`.
 
   Raises:
-    UserError: fewer than two rows or columns of them.
+    UserError: fewer than two rows or columns of them; a Refusal, where the size is not given.
   """
   side = min(shape)
   size = patch or max(1, min(2 * -(-side // parts), side - 1))
   if side < size + max(1, size // 2):
     small = f"images of {shape[0]}x{shape[1]} are too small for a grid of patches"
-    raise UserError(f"--hp=patch={patch}: {small} of this size." if patch else f"{small}; use --image_size={parts}.")
+    if patch:
+      raise UserError(f"--hp=patch={patch}: {small} of this size.")
+    raise Refusal(f"{small}; use --image_size={parts}.")
   return ops.overlapping(shape, size)
 
 
@@ -117,7 +120,7 @@ def predict_patches(
     outputs, _ = nn.apply(encoder, params, stats, patches[:, 0, 0])
     if not common.last(outputs).size:
       size = "x".join(map(str, patches.shape[3:5]))
-      raise UserError(
+      raise Refusal(
         f"--encoder: its last block has no output for patches of {size} pixels; use larger ones, --hp=patch."
       )
     z, _ = encode({"encoder": params}, {"encoder": stats}, patches, train=False)

@@ -6,7 +6,7 @@ import jax
 from sslx import nn
 from sslx.ops import tiles as ops
 from sslx.pretext.families import checks, common
-from sslx.types import Array, Params, State, UserError
+from sslx.types import Array, Params, Refusal, State, UserError
 
 
 def check(grid_options: dict[str, float], sizes: dict[str, int]) -> None:
@@ -32,7 +32,7 @@ def init(encoder: nn.Encoder, dense: nn.Linear, key: Array, image: Array, tiles:
   outputs, _ = nn.apply(encoder, params, stats, tiles[:, 0])
   if not common.last(outputs).size:
     size = "x".join(map(str, tiles.shape[2:4]))
-    raise UserError(f"--encoder: its last block has no output for tiles of {size} pixels; use --hp=zoom=2 or more.")
+    raise Refusal(f"--encoder: its last block has no output for tiles of {size} pixels; use --hp=zoom=2 or more.")
   return {"encoder": params, "tile": nn.init(dense, keys["tile"], common.last(outputs))[0]}, {"encoder": stats}
 
 

@@ -39,7 +39,7 @@ def main() -> None:
   if tuned:
     raise UserError(f"--modes={','.join(tuned)}: trains the encoder; blocks are compared frozen: frozen, knn:K.")
   readings = {block: representation(meta, tree, f"{block}:{FLAGS.features}") for block in blocks}
-  labelled = table.draw(dataset)
+  labelled = table.draw(dataset, modes)
   identity = {
     "experiment": "blocks", "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(),
     "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke,

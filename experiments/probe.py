@@ -41,7 +41,7 @@ def main() -> None:
   represent = representation(meta, tree, FLAGS.features if FLAGS["features"].present else None)
   dataset = runs.checkpoint_dataset(meta)
   modes = cli.modes(dataset, represent.encoder.block_names)
-  labelled = table.draw(dataset)
+  labelled = table.draw(dataset, modes)
   config = meta.config
   identity = {
     "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(), "experiment": "probe",

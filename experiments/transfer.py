@@ -55,7 +55,7 @@ def main() -> None:
   targets = [runs.fitted(runs.load_dataset(spec), *fit) for spec in specs]
   cli.default(modes=MODES, labels=methods.fitting(LABELS, min(targets, key=lambda t: len(t.train))))
   for target in targets:
-    table.draw(target)  # what does not fit is told before anything is trained
+    table.draw(target, cli.modes(target, encoder.block_names))  # what does not fit is told before anything is trained
   compared = [variant._replace(dataset=source) for variant in given]
   if all(variant.method != "supervised" for variant in given):
     compared.append(methods.Variant("supervised", "supervised", dataset=source, images=methods.shown(given[0])))

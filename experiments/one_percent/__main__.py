@@ -50,6 +50,8 @@ flags.DEFINE_bool("black_dots", True, "Look for black dots in the reconstruction
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
+  from sslx import nn
+
   given = protocol.given() if FLAGS.checkpoint is not None else None
   if given is None:
     cli.default(method=black_dots.METHOD, encoder=protocol.ENCODER)
@@ -60,7 +62,7 @@ def main() -> None:
   dataset = runs.load_dataset(FLAGS.dataset) if given is None else given.dataset
   part = protocol.shortened(dataset)
   cli.default(labels=[str(max(round(protocol.LABELS * len(dataset.train)), 2 * dataset.task.outputs))])
-  labelled = table.draw(dataset)
+  labelled = table.draw(dataset, cli.modes(dataset, nn.build(FLAGS.encoder).block_names))
   identity = {"experiment": "one_percent", "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
   identity |= {"method": FLAGS.method, "train_fraction": FLAGS.train_fraction}
   name = f"one_percent-{dataset.name}-{FLAGS.encoder}"

@@ -59,6 +59,8 @@ MODES = ["scratch", "frozen", "last:1", "full"]
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
+  from sslx import nn
+
   names = list(dict.fromkeys(s.strip() for s in FLAGS.sections if s.strip()))
   if not names or not set(names) <= SECTIONS.keys():
     raise UserError(f"--sections={','.join(FLAGS.sections)}: choose among {', '.join(SECTIONS)}.")
@@ -71,7 +73,8 @@ def main() -> None:
   dataset = runs.load_dataset(FLAGS.dataset)
   parts = notebook.portions(dataset)
   cli.default(labels=[str(parts.labelled)])
-  table.draw(parts.rest)  # what does not fit is told before anything is trained
+  modes = cli.modes(parts.rest, nn.build(notebook.ENCODER).block_names)
+  table.draw(parts.rest, modes)  # what does not fit is told before anything is trained
   counted = notebook.parameters(dataset)
   if dataset.x_shape == (28, 28, 1) and dataset.task.outputs == 10:
     assert counted == notebook.PARAMETERS, counted

@@ -238,7 +238,7 @@ def tuned(shared: Shared) -> Section:
   names = nn.build(notebook.ENCODER).block_names
   modes = check_modes((*FLAGS.modes, "scratch"), names)
   modes = (*controls(modes, shared.parts.rest), *modes)
-  labelled = table.draw(shared.parts.rest)
+  labelled = table.draw(shared.parts.rest, modes)
   rows: list[Row] = []
   answers: Mapping[Case, Answers] = {}
   for name in reversed(names):  # the last one is what all modes read

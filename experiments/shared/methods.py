@@ -188,10 +188,13 @@ def run_variants(
   encoder = nn.build(FLAGS.encoder)
   flag = cli.modes(dataset, encoder.block_names)
   asked = dict.fromkeys((*flag, *doable(["scratch"], dataset)))
-  labelled = table.draw(dataset)
+
+  def modes_for(labels: int) -> tuple[str, ...]:
+    return cli.modes(dataset, encoder.block_names, modes_at(labels)) if modes_at else tuple(asked)
+
+  labelled = table.draw(dataset, modes_for)
   counts = next(iter(labelled.subsets.values()))
-  modes = {n: cli.modes(dataset, encoder.block_names, modes_at(n)) if modes_at else tuple(asked) for n in counts}
-  table.check_neighbours(modes)
+  modes = {n: modes_for(n) for n in counts}
   references = {
     n: list(dict.fromkeys([*controls(names, dataset), *(m for m in names if mode(m).reads != "pretrained")]))
     for n, names in modes.items()

@@ -58,12 +58,23 @@ class Measured(NamedTuple):
     return [*self.rows, *self.others]
 
 
-def draw(dataset: "Dataset") -> "Labelled":
-  """The label subsets that --labels, --seeds and --validation ask for."""
+def draw(dataset: "Dataset", modes: Callable[[int], Sequence[str]] | Sequence[str]) -> "Labelled":
+  """The label subsets that --labels, --seeds and --validation ask for.
+
+  modes: what they are for, at every number of labels or as a function of it.
+
+  Raises:
+    UserError: more labels than there are, or fewer than a mode needs.
+  """
   from sslx.evaluation.bench import draw
+  from sslx.evaluation.modes import check_amounts
 
   heldout = cli.heldout()
-  return draw(dataset, cli.label_counts(dataset, heldout), FLAGS.seeds, heldout, FLAGS.subset)
+  counts = cli.label_counts(dataset, heldout)
+  drawn = draw(dataset, counts, FLAGS.seeds, heldout, FLAGS.subset)
+  for labels in counts:
+    check_amounts(modes(labels) if callable(modes) else modes, labels, len(dataset.train))
+  return drawn
 
 
 def bench(
@@ -77,14 +88,6 @@ def bench(
   from sslx.evaluation.bench import Bench
 
   return Bench(dataset, labelled, pretrained, recipe or cli.recipe(), FLAGS.seed if seed is None else seed, cli.say)
-
-
-def check_neighbours(modes: Mapping[int, Sequence[str]]) -> None:
-  """Raises UserError for a knn:K among {labels: modes} of more neighbours than labels, before any training."""
-  for labels, names in modes.items():
-    for name, _, k in (mode.partition(":") for mode in names):
-      if name == "knn" and int(k) > labels:
-        raise UserError(f"--modes=knn:{k}: k must be between 1 and the number of labels ({labels:,}).")
 
 
 def compare(line: Line, bench: "Bench", modes: Sequence[str], timings: Timings) -> None:

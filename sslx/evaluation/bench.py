@@ -146,6 +146,8 @@ class Mode(NamedTuple):
   """What stands after a colon: K of last:K. In brackets where it may be left out."""
   check: Callable[[str, Sequence[str]], object] = lambda argument, block_names: None
   """(argument, names of the encoder's blocks): raises ValueError or UserError for one that is not fit."""
+  lacks: Callable[[str, int, int], str] = lambda argument, labels, examples: ""
+  """(argument, number of labels, of training examples) -> what it lacks to work with these, or nothing."""
   trains_encoder: bool = False
   whole: bool = True
   """Whether its predictor is the encoder with a linear head: all such must have the same number of parameters. False

@@ -75,8 +75,9 @@ def fit_knn(features: np.ndarray, y: np.ndarray, classes: int, k: int, temperatu
   Raises:
     UserError: k is larger than the number of labels.
   """
-  if not 1 <= k <= len(features):
-    raise UserError(f"--modes=knn:{k}: k must be between 1 and the number of labels ({len(features)}).")
+  reason = lacks(str(k), len(features), 0)
+  if reason or k < 1:
+    raise UserError(f"--modes=knn:{k}: {reason or 'k must be at least 1'}.")
   temperature = temperature or usual_temperature(k)
   return Knn(unit(features), y, k, temperature, classes, {"k": k, "temperature": temperature})
 
@@ -92,6 +93,11 @@ def check(argument: str, block_names: Any) -> None:
   """Raises ValueError for a K that is no positive number."""
   if int(argument) < 1:
     raise ValueError(argument)
+
+
+def lacks(argument: str, labels: int, examples: int) -> str:
+  """The mode's `lacks`: as many labels as neighbours."""
+  return f"k must be between 1 and the number of labels ({labels:,})" if int(argument) > labels else ""
 
 
 def leave_one_out(features: np.ndarray, y: np.ndarray, task: Task, k: int) -> float:

@@ -40,28 +40,28 @@ MODES: dict[str, Mode] = {
   ),
   "knn": Mode(
     "pretrained", CLASSES, knn.knn, "K nearest neighbours in the frozen features (no head at all)",
-    "K", knn.check, whole=False,
+    "K", knn.check, knn.lacks, whole=False,
   ),
   "propagate": Mode(
     "pretrained", CLASSES, propagation.spreading("pretrained"),
     "the labels spread over the neighbour graph of all training images' frozen features; cmn: the class frequencies "
     "are taken as known",
-    "[cmn]", propagation.check, whole=False, control="raw+propagate",
+    "[cmn]", propagation.check, propagation.lacks, whole=False, control="raw+propagate",
   ),
   "raw+propagate": Mode(
     "raw", CLASSES, propagation.spreading("raw"), "the same over the signals themselves",
-    "[cmn]", propagation.check, whole=False,
+    "[cmn]", propagation.check, propagation.lacks, whole=False,
   ),
   "self_train": Mode(
     "pretrained", CLASSES, self_train.self_trained("pretrained"),
     "everything, started at the pretrained weights and trained on all training images with the labels that propagate "
     "gives them, then with its own sure answers; the labels are spread anew over the graph of the features that this "
     "made, for the next round and, after the last, as the answer",
-    trains_encoder=True, control="raw+self_train", modalities=("image",),
+    lacks=propagation.lacks, trains_encoder=True, control="raw+self_train", modalities=("image",),
   ),
   "raw+self_train": Mode(
     "raw", CLASSES, self_train.self_trained("raw"), "the same from random weights and the labels of raw+propagate",
-    trains_encoder=True, modalities=("image",),
+    lacks=propagation.lacks, trains_encoder=True, modalities=("image",),
   ),
 }  # fmt: skip
 
@@ -117,6 +117,14 @@ def check_modes(
     if kind.modalities is not None and modality not in kind.modalities:
       raise UserError(f"--modes={text}: does not read {modality} data; it reads {', '.join(kind.modalities)}.")
   return modes
+
+
+def check_amounts(modes: Iterable[str], labels: int, examples: int) -> None:
+  """Raises UserError for a mode that cannot work with so many labels and training examples: before any training."""
+  for text in modes:
+    reason = mode(text).lacks(text.partition(":")[2], labels, examples)
+    if reason:
+      raise UserError(f"--modes={text}: {reason}.")
 
 
 def doable(modes: Iterable[str], dataset: Dataset) -> list[str]:

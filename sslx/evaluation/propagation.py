@@ -124,7 +124,7 @@ def graph(features: np.ndarray, k: int = NEIGHBOURS, plain: bool = False) -> Gra
   """
   n = len(features)
   if not 1 <= k < n:
-    raise UserError(f"--modes=propagate: needs more than {k} training images, and these are {n}.")
+    raise UserError(f"--modes=propagate: {_too_few(k, n)}.")
   space = Space() if plain else principal(features)
   bank = space(features)
   columns = nearest(bank, bank, k, themselves=True)
@@ -179,6 +179,15 @@ def spreading(reads: Source):
     return Predictor(represent, head, 0, represent.size)
 
   return fit
+
+
+def _too_few(k: int, examples: int) -> str:
+  return f"its graph needs more than {k} training images, and these are {examples}"
+
+
+def lacks(argument: str, labels: int, examples: int) -> str:
+  """The modes' `lacks`: a graph with as many neighbours as each example has."""
+  return _too_few(NEIGHBOURS, examples) if examples <= NEIGHBOURS else ""
 
 
 def check(argument: str, block_names: Any) -> None:

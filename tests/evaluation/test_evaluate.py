@@ -10,7 +10,7 @@ from sslx import nn
 from sslx.data import Dataset, Split
 from sslx.evaluation import evaluate, features, finetune, propagation, self_train
 from sslx.evaluation.bench import Bench, Case, Predictor, draw
-from sslx.evaluation.modes import MODES, check_modes, controls, doable, mode
+from sslx.evaluation.modes import MODES, check_amounts, check_modes, controls, doable, mode
 from sslx.evaluation.recipe import Recipe
 from sslx.tasks import TASKS
 from sslx.tasks.linear import Linear, identity
@@ -253,6 +253,16 @@ def test_default_modes_are_those_that_can_do_the_task(toy):
   assert doable(["frozen", "self_train", "knn:20"], sound) == ["frozen", "knn:20"]
   other = dataclasses.replace(toy, task=toy.task._replace(name="detection"))
   assert doable(["frozen", "knn:20"], other) == []
+
+
+def test_what_lacks_labels_or_examples_is_told_before_any_training():
+  check_amounts(["frozen", "knn:20", "propagate", "self_train"], 20, 11)
+  for text, reason in (("knn:21", "number of labels \\(20\\)"), ("knn:200", "number of labels")):
+    with pytest.raises(UserError, match=f"--modes={text}: .*{reason}"):
+      check_amounts(["frozen", text], 20, 1000)
+  for text in ("propagate", "propagate:cmn", "raw+propagate", "self_train", "raw+self_train"):
+    with pytest.raises(UserError, match=r"its graph needs more than 10 training images, and these are 10"):
+      check_amounts([text], 10, 10)
 
 
 def test_controls(toy):

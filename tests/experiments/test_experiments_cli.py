@@ -41,6 +41,8 @@ BAD = [
   (["--hp=output=linear", "--hp=loss=bce"], r"--hp=loss=bce"),
   (["--labels=2"], r"--labels: .*3 classes"),
   (["--labels=241"], r"--labels: .*240"),
+  (["--labels=12", "--modes=frozen,knn:13"], r"--modes=knn:13: k must be between 1 and the number of labels \(12\)"),
+  (["--batch_size=1", "--method=simclr"], r"--batch_size=1: leaves one example, and --method=simclr"),
   (["--labels=ten"], r"--labels=ten"),
   (["--labels="], r"--labels="),
   (["--epochs=0"], r"--epochs=0.*positive"),

@@ -5,6 +5,7 @@ One train step (`sslx/training/step.py`) serves all of them. What is read, and w
 `Modality` and `Task`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -130,3 +131,22 @@ class TrainState(NamedTuple):
 class UserError(Exception):
   """Bad input: one line that names the flag or file and says what to do.
   `experiments` prints it without a traceback."""
+
+
+# Control characters, those that turn the direction of writing around, line separators, and bytes that are no text.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: object) -> str:
+  """A text as it may be shown on a terminal, on one line: what does not show itself becomes an escape such as \\x1b.
+
+  Names of files and values of flags are others' texts: as they are, they could move the cursor, hide a line, or read
+  backwards. A text that went through here stays as it is.
+  """
+
+  def escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    code -= 0xDC00 if 0xDC80 <= code <= 0xDCFF else 0  # how Python keeps a byte of a file's name that is no text
+    return f"\\x{code:02x}" if code < 0x80 or code != ord(match[0]) else f"\\u{code:04x}"
+
+  return _UNSEEN.sub(escape, str(text))

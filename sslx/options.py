@@ -222,9 +222,9 @@ def check_numbers(values: Any) -> None:
     if several and not isinstance(value, Iterable):
       raise UserError(f"{where}: expected several numbers.")
     wanted, real = ("an integer", numbers.Integral) if kind is int else ("a number", numbers.Real)
+    if not all(isinstance(number, real) and not isinstance(number, bool) for number in given):
+      raise UserError(f"{where}: expected {wanted}.")
     for number in given:
-      if not isinstance(number, real) or isinstance(number, bool):
-        raise UserError(f"{where}: expected {wanted}.")
       if not number > each.above:  # nor is nan
         raise UserError(f"{where}: {'expected positive numbers' if several else 'must be positive'}.")
       if not number >= each.low:

@@ -212,12 +212,13 @@ def check_numbers(values: Any) -> None:
   Numbers of numpy become Python's, which JSON has.
   """
   for each in settings(type(values)):
-    kind, value = alternatives(each.annotation)[0], getattr(values, each.name)
+    kind: Any = alternatives(each.annotation)[0]
+    value: Any = getattr(values, each.name)
     several = typing.get_origin(kind) is tuple
     kind = typing.get_args(kind)[0] if several else kind
     if kind not in (int, float) or (value is None and _is_union(each.annotation)):
       continue
-    given = tuple(value) if several and isinstance(value, Iterable) else (value,)
+    given: tuple[Any, ...] = tuple(value) if several and isinstance(value, Iterable) else (value,)
     where = f"--{each.flag or each.name}={','.join(map(_number_text, given))}"
     if several and not isinstance(value, Iterable):
       raise UserError(f"{where}: expected several numbers.")

@@ -57,6 +57,9 @@ class Modality(NamedTuple):
   """Raw array [B,...] -> what networks read. Once: in the train step before `transform`, and in feature extraction."""
   picture: Callable[[np.ndarray], np.ndarray]
   """Prepared x [B,...] -> images [B,H,W,C] in [0, 1]: how a report draws it."""
+  accept: Callable[[Any], Any] | None = None
+  """Raw x [B,...] of numpy or jax, which someone gives a model -> what `prepare` reads as it is meant; UserError for
+  values that cannot be meant. None: there are none. For arrays with values only, and no part of what is jitted."""
 
   def draw(self, raw: Any) -> np.ndarray:
     """Raw x [B,...] -> images [B,H,W,C] in [0, 1]."""

@@ -61,6 +61,10 @@ class Meta(NamedTuple):
     assert self.config.encoder
     return nn.build(self.config.encoder, precision or self.config.precision)
 
+  def build_modality(self) -> Modality:
+    """Of the data set that it was made on."""
+    return MODALITIES[self.modality]
+
   def build_task(self) -> Task:
     """The task of the data set that it was made on."""
     return TASKS[self.task](self.names)
@@ -245,6 +249,12 @@ def shapes(plan: Plan) -> TrainState:
   """Shapes and dtypes of that state, which is what restoring a checkpoint asks for; nothing is compiled."""
   init = make_init(plan.pretext, plan.tx, plan.modality.prepare)
   return jax.eval_shape(init, jax.random.key(0), _first(plan))._replace(key=jax.random.key(0))
+
+
+def check_size(shapes: TrainState, method: str, limit: int) -> None:
+  """Raises UserError where a part of the method, of which `shapes` tell, has more than `limit` parameters."""
+  for role, params in shapes.params.items():
+    nn.check_count(f"--method={method}: its {role} has", "parameters", params, limit)
 
 
 def _first(plan: Plan) -> dict[str, np.ndarray]:

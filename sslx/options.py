@@ -226,14 +226,23 @@ def check_numbers(values: Any) -> None:
     if not all(isinstance(number, real) and not isinstance(number, bool) for number in given):
       raise UserError(f"{where}: expected {wanted}.")
     for number in given:
-      if not number > each.above:  # nor is nan
-        raise UserError(f"{where}: {'expected positive numbers' if several else 'must be positive'}.")
-      if not number >= each.low:
-        raise UserError(f"{where}: must be at least {each.low:g}.")
-      if not number <= each.high:
-        raise UserError(f"{where}: must be at most {each.high:.15g}.")
+      why = beyond(number, each.above, each.low, each.high)
+      if why:
+        raise UserError(f"{where}: {'expected positive numbers.' if several and 'positive' in why else why}")
     if isinstance(value, np.generic):
       object.__setattr__(values, each.name, value.item())
+
+
+def beyond(number: float, above: float = -math.inf, low: float = -math.inf, high: float = math.inf) -> str:
+  """`must be positive.` and so on, for a number that is not in a range; empty for one that is. nan is in none.
+
+  above: 0, where there is a limit of this kind.
+  """
+  if above == 0 and not number > 0:
+    return "must be positive."
+  if not number >= low:
+    return "must be a number." if low == -math.inf else f"must be at least {low:g}."
+  return "" if number <= high else f"must be at most {high:.15g}."
 
 
 def _number_text(value: Any) -> str:

@@ -102,7 +102,7 @@ def write_report(
     console.print(report.rich_table(shown._replace(note="")))
   sentences = [*lead.sentences, *verdicts.values()]
   for sentence in [*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences]:
-    print(sentence)
+    cli.tell(sentence)
   texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in tables]
   notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
@@ -120,8 +120,8 @@ def write_report(
     first=tables,
     lead=lead.sentences,
   )
-  print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
-  print(f"Report: {page}")
+  cli.tell("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
+  cli.tell(f"Report: {page}")
 
 
 def by_labels(

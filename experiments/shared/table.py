@@ -221,8 +221,8 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
   console.print(report.rich_table(report.results_table(summary)))
   console.print(report.rich_table(report.parameters_table(summary)))
   for sentence in report.verdict(summary):
-    print(sentence)
-  print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
+    cli.tell(sentence)
+  cli.tell("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
   page = pages.write_html(
     line.directory,
     f"{line.method} on {dataset.name}: what is it worth with few labels?",
@@ -233,7 +233,7 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
     drawn(folder, dataset.task.score),
     timings,
   )
-  print(f"Report: {page}")
+  cli.tell(f"Report: {page}")
 
 
 def drawn(folder: Path, score: "Score") -> "list[Figure]":

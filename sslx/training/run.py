@@ -15,8 +15,8 @@ import numpy as np
 import optax
 
 from sslx import nn, options
-from sslx.compile import jit
-from sslx.data import Dataset
+from sslx.compile import check_floats, jit
+from sslx.data import Dataset, located
 from sslx.data.types import take
 from sslx.modalities import MODALITIES
 from sslx.pretext import build, check
@@ -42,10 +42,12 @@ class Meta(NamedTuple):
   names: tuple[str, ...]
   """Of the task's outputs: the classes."""
   step: int | None = None
+  place: str = ""
+  """Of the data set, `folder:/home/me/photos`, where its name says so from the folder of that time only."""
 
   def to_json(self) -> dict[str, Any]:
     """What a checkpoint keeps; `read` reads it."""
-    kept = {name: value for name, value in self._asdict().items() if name != "step"}
+    kept = {name: value for name, value in self._asdict().items() if name != "step" and (name, value) != ("place", "")}
     return {**kept, "config": self.config.to_json(), "names": list(self.names)}
 
   @classmethod
@@ -54,7 +56,8 @@ class Meta(NamedTuple):
     names = saved.get("names", saved.get("class_names"))
     modality, task = saved.get("modality", "image"), saved.get("task", "classification")
     config = Config.read(saved["config"])
-    return cls(config, saved["features"], modality, task, tuple(names or ()), saved.get("step"))
+    more = saved.get("step"), saved.get("place", "")
+    return cls(config, saved["features"], modality, task, tuple(names or ()), *more)
 
   def build_encoder(self, precision: str | None = None) -> nn.Encoder:
     """Its architecture, in the precision of pretraining unless another is given."""
@@ -173,9 +176,11 @@ def plan(
   Raises:
     UserError: a setting that does not fit the data, the method or the encoder.
   """
+  check_floats()
   config = config.resolved(dataset)
   method = check(config.method)
-  meta = Meta(config, features, dataset.modality.name, dataset.task.name, dataset.task.names)
+  place = "" if located(dataset.name) == dataset.name else located(dataset.name)
+  meta = Meta(config, features, dataset.modality.name, dataset.task.name, dataset.task.names, place=place)
   encoder = meta.build_encoder()
   nn.check_reading(features, encoder.block_names)
   nn.check_input(str(config.encoder), encoder, dataset.x_shape)
@@ -287,6 +292,7 @@ def restore(directory: Path, history: Sequence[Row] = ()) -> Run:
   """
   from sslx.training import checkpoint  # slow to import, and this is all that needs it
 
+  check_floats()
   _, saved = checkpoint.restore_encoder(directory)
   meta = Meta.read(saved)
   pretext, modality = meta.build_pretext(), MODALITIES[meta.modality]

@@ -126,6 +126,8 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
       rest = FLAGS(argv)[1:]
     except UnicodeDecodeError as error:
       raise UserError(f"--flagfile: is no text ({error.reason}).") from error
+    except RecursionError as error:  # absl compares it with all flags, character by character
+      raise UserError(f"{max(argv, key=len)}: no such flag. See --help.") from error
     if rest:
       raise UserError(f"{rest[0]!r} is not a flag; flags are written --name=value. See --help.")
     if FLAGS.help:

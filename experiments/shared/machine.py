@@ -26,7 +26,7 @@ def one_line(text: object) -> str:
   """A message as one line that can be shown; what is as long as a page is shortened."""
 
   def shortened(match: re.Match[str]) -> str:
-    return f"{match[0][:60]}...{match[0][-20:]} ({len(match[0]):,} characters)"
+    return f"{match[0][:150]}...{match[0][-20:]} ({len(match[0]):,} characters)"
 
   return re.sub(rf"\S{{{LONGEST_WORD},}}", shortened, visible(" ".join(str(text).split())))
 

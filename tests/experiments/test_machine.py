@@ -99,7 +99,7 @@ def test_float64_is_refused_in_python_too(toy, tmp_path):
   jax.config.update("jax_enable_x64", True)
   try:
     for function in (check_floats, lambda: sslx.pretrain("denoise", toy), lambda: sslx.load(tmp_path)):
-      with pytest.raises(UserError, match="^JAX_ENABLE_X64: sslx computes in float32"):
+      with pytest.raises(UserError, match=r"^JAX_ENABLE_X64: sslx computes in float32"):
         function()
     assert cli.run(lambda: None, "experiments.low_label", ["low_label"]) == 1
   finally:

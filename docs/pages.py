@@ -233,8 +233,8 @@ def method_page(name: str, tables: Sequence[Table], pages: Mapping[str, str]) ->
     [
       "## Use", "", f"    ./launch.sh experiments.low_label --method={name}", "",
       *table_lines([
-        ["encoder", "epochs", "batch", "learning rate", "optimizer"],
-        [f"`{method.encoder}`", f"{method.epochs:g}", str(method.batch_size), f"{method.learning_rate:g}",
+        ["encoder", "steps", "batch", "learning rate", "optimizer"],
+        [f"`{method.encoder}`", f"{method.steps:,}", str(method.batch_size), f"{method.learning_rate:g}",
          method.optimizer],
       ]), "", "Defaults, which the flags of these names override. Hyper-parameters:", "", *options_lines, "",
       escaped(listed(inspect.getdoc(method.factory) or "")),

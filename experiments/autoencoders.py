@@ -48,6 +48,7 @@ def main() -> None:
   methods.defaults(dataset)
   for part in FLAGS.parts:
     heading, members = PARTS[part]
+    members = [variant._replace(images=methods.IMAGES) for variant in members]
     timings = {"start-up": time.monotonic() - START}
     directory, heads_only = methods.open_directory(f"autoencoders-{part}", dataset), part != "family"
     outcome = methods.run_variants("autoencoders", members, dataset, directory, timings, heads_only=heads_only)

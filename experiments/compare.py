@@ -1,12 +1,13 @@
-"""Any list of methods, side by side: same encoder, same number of parameters, same epochs, same label subsets.
+"""Any list of methods, side by side: same encoder, same number of parameters, as many images, same label subsets.
 
     python -m experiments.compare --methods=denoise,rotation,simclr --labels=100,1000
     python -m experiments.compare --methods=all --dataset=fashion_mnist
 
-Every method (--methods, default all) pretrains the same encoder (--encoder, default conv) for --epochs (default 2) with
-its own batch and learning rate, then goes through --modes on the same subsets (--labels, default 100,600,1000). The
-rows of raw pixels, of a random encoder and of training from scratch are made once. Stopped and started again, it goes
-on method by method. A method that does not fit the images says why in the table.
+Every method (--methods, default all) pretrains the same encoder (--encoder, default conv) on as many images, 118,000
+(two epochs of MNIST) unless --steps or --epochs says otherwise, with its own batch and learning rate, then goes through
+--modes on the same subsets (--labels, default 100,600,1000). The rows of raw pixels, of a random encoder and of
+training from scratch are made once. Stopped and started again, it goes on method by method. A method that does not fit
+the images says why in the table.
 """
 
 import time
@@ -24,7 +25,7 @@ def main() -> None:
   methods.defaults(dataset)
   directory = methods.open_directory("compare", dataset)
   timings = {"start-up": time.monotonic() - START}
-  compared = [methods.Variant(name, name) for name in names]
+  compared = [methods.Variant(name, name, images=methods.IMAGES) for name in names]
   outcome = methods.run_variants("compare", compared, dataset, directory, timings)
   title = f"Methods on {dataset.name}, with few labels"
   pages.write_report("compare", title, directory, "Methods", outcome, timings, methods.budget())

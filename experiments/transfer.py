@@ -58,7 +58,7 @@ def main() -> None:
     table.draw(target)  # what does not fit is told before anything is trained
   compared = [variant._replace(dataset=source) for variant in given]
   if all(variant.method != "supervised" for variant in given):
-    compared.append(methods.Variant("supervised", "supervised", dataset=source))
+    compared.append(methods.Variant("supervised", "supervised", dataset=source, images=methods.shown(given[0])))
   directory = methods.open_directory("transfer", source)
   timings = {"start-up": time.monotonic() - START}
   done: dict[str, methods.Pretrained] = {}
@@ -70,7 +70,11 @@ def main() -> None:
       done[variant.title] = methods.pretrain(variant, dataset, spent)
     return done[variant.title]
 
-  oracles = [methods.Variant(f"{v.title} on the target", v.method, v.hp) for v in given] if FLAGS.oracle else []
+  oracles = (
+    [methods.Variant(f"{v.title} on the target", v.method, v.hp, images=v.images) for v in given]
+    if FLAGS.oracle
+    else []
+  )
   rows, lines, pictures = [], {}, {}
   for target in targets:
     cli.say(f"target: {target.name}")

@@ -35,7 +35,7 @@ from sslx.evaluation.modes import check_modes
 from sslx.evaluation.recipe import Recipe
 from sslx.pretext import check
 from sslx.report import figures, records
-from sslx.training import hooks, loop
+from sslx.training import hooks, length, loop
 from sslx.training import run as runs
 from sslx.training.config import SEEDS, Config
 from sslx.training.progress import progress as shown
@@ -64,11 +64,20 @@ class Classifier(NamedTuple):
     return f"Classifier({self.mode}, {len(self.rows)} labels, {trainable:,} of {total:,} parameters trained)"
 
 
-def load_data(name: str, data_dir: str | os.PathLike[str] | None = None, image_size: int | None = None) -> Dataset:
+def load_data(
+  name: str,
+  data_dir: str | os.PathLike[str] | None = None,
+  image_size: int | None = None,
+  *,
+  in_memory_limit: int = 2 << 30,
+  background: str = "white",
+  bits: int = 16,
+) -> Dataset:
   """A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME; see `sslx.data.load`."""
   from sslx import data
 
-  return data.load(name, None if data_dir is None else os.fspath(data_dir), image_size)
+  folder = None if data_dir is None else os.fspath(data_dir)
+  return data.load(name, folder, image_size, in_memory_limit, background=background, bits=bits)
 
 
 def pretrain(
@@ -102,6 +111,8 @@ def pretrain(
   history: list[dict[str, float]] = []
   stopped: list[TrainState] = []
   log_every = max(1, min(50, plan.steps // 40))  # a curve even of a short run
+  if progress:
+    print(f"{method}: {length.told(plan.steps, plan.batch_size, len(plan.data['x']))}", file=sys.stderr)
   try:
     with shown(f"pretraining {method}" if progress else None, plan.steps) as bar:
       beside = [hooks.log_to(history.append), hooks.save_to(stopped.append, math.inf), hooks.showing(bar, 0)]
@@ -109,6 +120,9 @@ def pretrain(
   except loop.Interrupted as reason:
     ts = stopped[-1]
     print(f"{reason}; this is the run so far.", file=sys.stderr)
+  if progress:
+    for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
+      print(f"{method}: {doubt}", file=sys.stderr)
   return Run(plan.meta, plan.pretext, ts, history)
 
 
@@ -316,7 +330,7 @@ def _check_data(data: Dataset, targets: bool) -> None:
   if not isinstance(data, Dataset):
     raise UserError("data: expected a Dataset, such as that of sslx.load_data.")
   if targets or data.train.y is not None:
-    checked(data)
+    checked(data, tell=False)
   elif data.modality.name in MODALITY_RULES:
     MODALITY_RULES[data.modality.name](data, {"train": data.train}, None)
 

@@ -43,8 +43,13 @@ class Pretext(NamedTuple):
   decode: Callable[[Params, State, Array, tuple[int, ...]], Array] | None = None
   """(params, state, output of the encoder's last block [B,...], shape of one x) -> x [B,...], where the method has a
   decoder. Evaluation mode."""
+  sparse: Callable[[Array], Array] | None = None
+  """What training leaves of the codes [B,...] of a batch before they are decoded, where only some may speak: without it
+  a reconstruction is a sum of far too many."""
   rates: Mapping[str, float] | None = None
   """{role: its learning rate as a multiple of the others'}, for instance of an adversary."""
+  chance: Mapping[str, float] | None = None
+  """{metric: what guesses reach}, of metrics that are shares of right answers to the method's own task."""
   views: str | None = None
   """The text of the random views that it trains on (`sslx.modalities.views`): a report draws each operation alone."""
 

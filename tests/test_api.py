@@ -202,6 +202,7 @@ BAD = {
   "no pictures": (lambda m, d: sslx.plot_pictures(m, d, seed=10**23), "seed=1.*: expected an integer from 0"),
   "negative batch": (lambda m, d: sslx.pretrain("denoise", d, batch_size=-1), "batch_size=-1: must be positive"),
   "rate": (lambda m, d: sslx.pretrain("denoise", d, learning_rate=float("nan")), "learning_rate=nan: must be positive"),
+  "no such colour": (lambda m, d: sslx.load_data("mnist", background="whit"), "--background=whit"),
   "no such data": (lambda m, d: sslx.load_data("mnst"), "mnist"),
   "no such folder": (lambda m, d: sslx.load("/nowhere"), "/nowhere: no such folder"),
   "labels of no class": (lambda m, d: sslx.classify(m, d, 2), "labels=2: .*3 classes"),
@@ -314,7 +315,7 @@ def test_data_made_by_hand_keep_the_rules_of_those_by_name(model, toy):
   bad = {
     "6 train images but 5": image_classes("bad", "abc", Split(toy.train.x[:6], toy.train.y[:5]), toy.test),
     "outside 0..1": image_classes("bad", "ab", toy.train, toy.test),
-    "not finite": image_classes("bad", "abc", Split(np.full((6, 12, 12, 1), np.nan), toy.train.y[:6]), toy.test),
+    "must be uint8": image_classes("bad", "abc", Split(toy.train.x[:6] / 255, toy.train.y[:6]), toy.test),
     "one class only": image_classes("bad", "abc", Split(toy.train.x[::3], toy.train.y[::3]), toy.test),
   }
   for message, data in bad.items():

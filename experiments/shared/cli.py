@@ -23,14 +23,13 @@ from experiments import is_program
 from experiments.shared import machine
 from sslx import options
 from sslx.evaluation.recipe import Recipe
-from sslx.training.config import Config
+from sslx.training.config import SMOKE_STEPS, Config
 from sslx.types import UserError, visible
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
 
 FLAGS = flags.FLAGS
-SMOKE_STEPS = 6
 
 
 def define(kind: type) -> None:
@@ -74,6 +73,12 @@ flags.DEFINE_string(
   "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
 flags.DEFINE_integer("image_size", None, "Resize images to this many pixels a side (folder: and tfds: sets).")
+flags.DEFINE_string(
+  "background", "white", "Colour behind transparent pictures (folder: and tfds: sets): a name, or #rrggbb."
+)
+flags.DEFINE_integer(
+  "bits", 16, "How many of their 16 bits grey images really use, 8 to 16: 12 where their values end at 4095."
+)
 flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which the training split is held in memory.")
 flags.DEFINE_bool(
   "online_knn",
@@ -201,7 +206,7 @@ def help_text(module: str) -> str:
   method = check(FLAGS.method)
   lines.append(f"\nMethods: {', '.join(METHODS)}.")
   lines.append(
-    f"--method={FLAGS.method} trains {method.epochs:g} epochs, batch {method.batch_size}, learning rate "
+    f"--method={FLAGS.method} trains {method.steps:,} steps, batch {method.batch_size}, learning rate "
     f"{method.learning_rate:g} of {method.optimizer}, on --encoder={method.encoder}, with these --hp:\n"
     f"{options.describe(method.factory)}"
   )

@@ -1,5 +1,6 @@
 """What the experiments that compare methods share: what is compared, and pretraining it or reading it back."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,8 +15,12 @@ from sslx.types import UserError
 if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset
+  from sslx.training.config import Config
 
-ENCODER, EPOCHS = "conv", 2.0  # of several methods, unless the flags say otherwise
+ENCODER, IMAGES = (
+  "conv",
+  118_000,
+)  # of several methods, unless the flags say otherwise: two epochs of MNIST, on any data
 LABELS = (100, 600, 1000)  # as far as the training split has them
 MODES = ["scratch", "frozen", "last:1", "full", "knn:20"]
 NONE = "none"  # the method of the reference rows
@@ -32,6 +37,9 @@ class Variant(NamedTuple):
   """That it is pretrained on; None: the one that it is compared on."""
   checkpoint: Path | None = None
   """Where it is read from, instead of being pretrained."""
+  images: int | None = None
+  """How many it is shown while pretraining, where neither --steps nor --epochs is given. None: what the method's own
+  steps take."""
 
 
 class Pretrained(NamedTuple):
@@ -63,11 +71,11 @@ def named(names: Sequence[str]) -> list[str]:
 
 
 def given(elsewhere: bool = True, methods: Sequence[str] | None = None) -> "tuple[list[Variant], Dataset]":
-  """(what --checkpoint, --methods or --method name, on one encoder and for as many epochs; the data set).
+  """(what --checkpoint, --methods or --method name, on one encoder; the data set).
 
-  Sets --encoder, --epochs and, of a checkpoint, the other flags of its pretraining to what they are, where they were
-  not given. elsewhere: whether --dataset may be another than the checkpoint's. methods: what is compared where none of
-  the three flags was given.
+  Several methods are shown as many images each. Sets --encoder, of one method --steps and, of a checkpoint, the other
+  flags of its pretraining to what they are, where they were not given. elsewhere: whether --dataset may be another than
+  the checkpoint's. methods: what is compared where none of the three flags was given.
 
   Raises:
     UserError: an unknown method, or a flag that contradicts the checkpoint.
@@ -85,10 +93,12 @@ def given(elsewhere: bool = True, methods: Sequence[str] | None = None) -> "tupl
     variant = Variant(method, method, tuple(FLAGS.hp), checkpoint=Path(FLAGS.checkpoint))
     return [variant], runs.checkpoint_dataset(meta)
   names = named([FLAGS.method] if FLAGS.methods is None else FLAGS.methods)
-  method = check(names[0])
-  encoder, epochs = (ENCODER, EPOCHS) if len(names) > 1 else (method.encoder, method.epochs)
-  cli.default(encoder=encoder, epochs=epochs)
-  return [Variant(name, name, tuple(FLAGS.hp)) for name in names], runs.load_dataset(FLAGS.dataset)
+  method, images = check(names[0]), IMAGES if len(names) > 1 else None
+  cli.default(encoder=ENCODER if images else method.encoder)
+  if not images and FLAGS.epochs is None:
+    cli.default(steps=method.steps)
+  variants = [Variant(name, name, tuple(FLAGS.hp), images=images) for name in names]
+  return variants, runs.load_dataset(FLAGS.dataset)
 
 
 def fitting(counts: Sequence[int], dataset: "Dataset") -> list[str]:
@@ -98,12 +108,33 @@ def fitting(counts: Sequence[int], dataset: "Dataset") -> list[str]:
 
 def defaults(dataset: "Dataset") -> None:
   """Sets the flags that were not given to the defaults of a comparison of several methods."""
-  cli.default(encoder=ENCODER, epochs=EPOCHS, modes=MODES, labels=fitting(LABELS, dataset))
+  cli.default(encoder=ENCODER, modes=MODES, labels=fitting(LABELS, dataset))
 
 
 def budget() -> Row:
   """What all methods of a comparison share."""
-  return {"encoder": FLAGS.encoder, "epochs": FLAGS.epochs, "seed": FLAGS.seed}
+  length = {name: FLAGS[name].value for name in ("steps", "epochs") if FLAGS[name].value is not None}
+  return {"encoder": FLAGS.encoder, **(length or {"images": IMAGES}), "seed": FLAGS.seed}
+
+
+def shown(variant: Variant) -> int:
+  """How many images a variant is shown, by its own budget."""
+  from sslx.pretext import check
+
+  method = check(variant.method)
+  return variant.images or (FLAGS.steps or method.steps) * (FLAGS.batch_size or method.batch_size)
+
+
+def config_of(variant: Variant) -> "Config":
+  """Of its pretraining, by the flags."""
+  from sslx.pretext import check
+
+  config = cli.config(variant.method, variant.hp)
+  if variant.images is None or FLAGS["steps"].present or FLAGS["epochs"].present:
+    return config
+  batch = config.batch_size or check(variant.method).batch_size
+  # As in two epochs, the last batch of each of which is left out where it is not full.
+  return dataclasses.replace(config, steps=max(1, 2 * (variant.images // (2 * batch))), epochs=None)
 
 
 def open_directory(experiment: str, dataset: "Dataset") -> Path:
@@ -124,7 +155,7 @@ def pretrain(variant: Variant, dataset: "Dataset", timings: Timings) -> Pretrain
     tree, meta = runs.read_checkpoint(variant.checkpoint)
     represent = representation(meta, tree, FLAGS.features)
     return Pretrained(runs.config_of(meta), represent, {}, variant.checkpoint / "figures/pretext.png")
-  job = runs.setup(cli.config(variant.method, variant.hp), variant.dataset or dataset)
+  job = runs.setup(config_of(variant), variant.dataset or dataset)
   represent, seconds = runs.pretrain(job)
   timings["pretraining"] = timings.get("pretraining", 0) + seconds
   return Pretrained(job.config.to_json(), represent, measured(job), job.directory / "figures/pretext.png")
@@ -217,7 +248,8 @@ def measured(job: runs.Job) -> Row:
     code = nn.apply(encoder, params["encoder"], state["encoder"], x)[0][name]
     if pretext.decode is None:
       return jnp.zeros(()), jnp.abs(code)
-    return jnp.square(pretext.decode(params, state, code, x.shape[1:]) - x).mean(), jnp.abs(code)
+    spoken = pretext.sparse(code) if pretext.sparse else code
+    return jnp.square(pretext.decode(params, state, spoken, x.shape[1:]) - x).mean(), jnp.abs(code)
 
   rows = np.arange(min(SAMPLE, len(test)))
   errors, codes = zip(*(look(test.x[part]) for part in np.array_split(rows, 5)), strict=True)

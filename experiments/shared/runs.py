@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from experiments.shared import cli
-from experiments.shared.cli import FLAGS, SMOKE_STEPS
+from experiments.shared.cli import FLAGS
 from sslx.training.config import Config
 from sslx.types import UserError
 
@@ -57,7 +57,7 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   encoder = encoder_of(config)  # a mistyped setting is told before data are loaded
   dataset = dataset or load_dataset(config.dataset)
   nn.check_size(config.encoder or check(config.method).encoder, encoder, dataset.x_shape, FLAGS.max_parameters)
-  planned = plan(config, dataset, config.features or "flatten", SMOKE_STEPS if config.smoke else None, pretext)
+  planned = plan(config, dataset, config.features or "flatten", pretext)
   made = planned.config
   name = f"{made.method}-{made.dataset}-{made.encoder}"
   return Job(dataset, planned, open_directory(Path(FLAGS.out), made.to_json(), name, FLAGS.fresh))
@@ -82,7 +82,9 @@ def load_dataset(spec: str) -> "Dataset":
   from sslx import data
 
   cli.positive("image_size", "in_memory_limit")
-  dataset = data.load(spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit)
+  dataset = data.load(
+    spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit, background=FLAGS.background, bits=FLAGS.bits
+  )
   return small(dataset) if FLAGS.smoke else dataset
 
 
@@ -98,14 +100,14 @@ def small(dataset: "Dataset") -> "Dataset":
   def drawn(split: "Split", n: int) -> "Split":
     n = max(n, dataset.task.outputs)  # one of each class, where there are many
     if len(split) <= n:
-      return dataclasses.replace(split, x=split.x[np.arange(len(split))])
+      return dataclasses.replace(split, x=split.x[np.arange(len(split))], files=None)
     rows = np.arange(n) * len(split) // n if split.y is None else dataset.task.subset(split.y, [n], 0)[n]
-    return dataclasses.replace(split, x=split.x[rows], y=None if split.y is None else split.y[rows])
+    return dataclasses.replace(split, x=split.x[rows], y=None if split.y is None else split.y[rows], files=None)
 
   parts = {"train": drawn(dataset.train, SMOKE_IMAGES), "test": drawn(dataset.test, SMOKE_IMAGES // 2)}
   if dataset.unlabeled is not None:
     parts["unlabeled"] = drawn(dataset.unlabeled, SMOKE_IMAGES // 2)
-  return checked(dataclasses.replace(dataset, **parts))
+  return checked(dataclasses.replace(dataset, **parts), tell=False)  # what is to be told of them, `load` has said
 
 
 def fitted(target: "Dataset", source: "Dataset", any_size: bool, match_channels: bool) -> "Dataset":
@@ -149,7 +151,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
 
   from sslx.evaluation import knn
   from sslx.report import figures, records
-  from sslx.training import checkpoint, hooks, run
+  from sslx.training import checkpoint, hooks, length, run
   from sslx.training.progress import progress
   from sslx.types import ENCODER
 
@@ -165,10 +167,17 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   # What a kill left beyond the checkpoint goes.
   records.write_rows(metrics, [row for row in records.read_rows(metrics) if row["step"] <= done])
   if done < plan.steps:
+    cli.say(f"pretraining {job.config.method}: {length.told(plan.steps, plan.batch_size, len(plan.data['x']))}")
     with progress(f"pretraining {job.config.method}", plan.steps - done) as bar:
       save = hooks.save_to(lambda ts: checkpoint.save(checkpoints, ts, plan.meta.to_json()), FLAGS.save_seconds)
       log = hooks.log_to(lambda row: records.append_row(metrics, row))
-      ts = run.run(plan, ts, [log, save, hooks.showing(bar, done)], knn.watches(plan, FLAGS.online_knn))
+      ts = run.run(
+        plan,
+        ts,
+        [log, save, hooks.showing(bar, done)],
+        knn.watches(plan, FLAGS.online_knn),
+        log_every=run.log_every(plan.steps),
+      )
     folder = job.directory / "figures"
     figures.save(figures.loss_curve(records.read_rows(metrics)), folder / "loss.png")
     first = {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
@@ -177,6 +186,9 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
       figures.save(figures.picture_rows(pictures), folder / "pretext.png")
     if plan.pretext.views:
       _draw_views(plan, first["x"], folder / "views.png")
+  if not job.config.smoke:
+    for doubt in length.doubts(records.read_rows(metrics), plan.steps, plan.pretext.chance or {}):
+      print(f"{job.config.method}: {doubt}", file=sys.stderr)
   tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
   return run.representation(plan.meta, tree), time.monotonic() - begin
 
@@ -291,10 +303,12 @@ def adopt(meta: "Meta", also: Sequence[str] = ()) -> None:
   from sslx.pretext import check
 
   config, method = meta.config, check(meta.config.method)
-  made: dict[str, Any] = {name: getattr(config, name) for name in ("method", "encoder", "epochs", "seed", *also)}
+  made: dict[str, Any] = {name: getattr(config, name) for name in ("method", "encoder", "steps", "seed", *also)}
+  if FLAGS["epochs"].present:
+    made["epochs"] = config.epochs
   for setting in options.settings(Config):
     value, usual = getattr(config, setting.name), getattr(method, setting.name, setting.default)
-    if setting.flag and setting.name not in (*made, "hp", "dataset", "features", "watch") and value != usual:
+    if setting.flag and setting.name not in (*made, "epochs", "hp", "dataset", "features", "watch") and value != usual:
       made[setting.flag] = value
   usual = options.assignments(options.resolve(method.factory, {}))
   made["hp"] = [text for text in options.assignments(config.hp) if text not in usual]
@@ -318,11 +332,9 @@ def checkpoint_dataset(meta: "Meta") -> "Dataset":
     dataset = load_dataset(FLAGS.dataset)
   else:
     place = meta.place or meta.config.dataset
-    path = path_of(place)
+    path, made = path_of(place), f"--checkpoint={FLAGS.checkpoint} was made on {place}"
     if path is not None and not path.exists():
-      raise UserError(
-        f"--checkpoint={FLAGS.checkpoint} was made on {place}, which is not there any more: name it with --dataset."
-      )
+      raise UserError(f"{made}, which is not there any more: name it with --dataset.")
     dataset = dataclasses.replace(load_dataset(place), name=meta.config.dataset)
   if dataset.x_shape != meta.config.x_shape:
     raise UserError(

@@ -15,7 +15,8 @@ import numpy as np
 from sslx.data.check import checked
 from sslx.data.folder import load_folder
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
-from sslx.data.images import resized
+from sslx.data.images import colour, resized, without_size_warnings
+from sslx.data.labels import places
 from sslx.data.npz import load_npz
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
 from sslx.types import UserError
@@ -78,11 +79,10 @@ def _idx(request: Request) -> Dataset:
   folder = Path(request.argument).expanduser()
   if not folder.is_dir():
     raise UserError(f"{folder}: no such folder")
-  splits = read_idx_folder(folder)
-  labels = splits["train"].y
-  assert labels is not None
-  class_names = tuple(str(i) for i in range(int(labels.max()) + 1))
-  return image_classes(request.spec, class_names, splits["train"], splits["test"])
+  splits = read_idx_folder(folder, request.in_memory_limit)
+  class_names, *labels = places(str(folder), splits["train"].targets(), splits["test"].targets())
+  train, test = (Split(splits[part].x, y) for part, y in zip(("train", "test"), labels, strict=True))
+  return image_classes(request.spec, class_names, train, test)
 
 
 def _tfds(request: Request) -> Dataset:
@@ -98,13 +98,20 @@ DATASETS: dict[str, Source] = {
   "npz": Source(
     load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
   ),
-  "folder": Source(load_folder, "DIR/train/CLASS/*.png|jpg, DIR/test/CLASS/*, [DIR/unlabeled/*]", "DIR"),
+  "folder": Source(
+    load_folder, "DIR/train/CLASS/*.png|jpg|webp|gif|tif|bmp, DIR/test/CLASS/*, [DIR/unlabeled/*]", "DIR"
+  ),
   "tfds": Source(_tfds, "an image classification set of the TFDS catalogue", "NAME"),
 }
 
 
 def load(
-  spec: str, data_dir: str | None = None, image_size: int | None = None, in_memory_limit: int = 2 << 30
+  spec: str,
+  data_dir: str | None = None,
+  image_size: int | None = None,
+  in_memory_limit: int = 2 << 30,
+  background: str = "white",
+  bits: int = 16,
 ) -> Dataset:
   """Loads the dataset that --dataset names.
 
@@ -113,10 +120,15 @@ def load(
     data_dir: where prepared sets are kept; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
     image_size: images become image_size x image_size (shorter side scaled, centre cut out); default: as they are.
     in_memory_limit: bytes of decoded images above which a split stays on disk as LazyArray.
+    background: the colour behind transparent pictures, as Pillow's ImageColor reads it: a name, #rrggbb ...
+    bits: how many of their 16 bits images really use, 8 to 16; the upper eight of these are kept.
 
   Returns:
     A Dataset, whose entry in DATASETS says of which modality and task: of images, x is u8 [N,H,W,C], C 1 or 3; of
     classes, y is i32 [N].
+
+  Says on stderr what is probably wrong though it can be read: images that are nearly black, labels that are numbered
+  anew (`labels.places`).
 
   Raises:
     UserError: one line that names the flag or file and the cure.
@@ -133,12 +145,16 @@ def load(
     raise UserError(f"--image_size={image_size}: must be between 1 and 4096")
   if image_size is not None and source.modality != "image":
     raise UserError(f"--image_size={image_size}: is for images, and {scheme} is {source.modality}")
-  data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  data_dir = os.path.abspath(os.path.expanduser(data_dir))
+  if not 8 <= bits <= 16:
+    raise UserError(f"--bits={bits}: must be between 8 and 16")
+  behind = colour(background)
+  given = data_dir or os.environ.get("TFDS_DATA_DIR")
+  data_dir = os.path.abspath(os.path.expanduser(given or "~/tensorflow_datasets"))
   path = path_of(spec)
+  made_of = argument if path is None else str(path.absolute())
   try:
-    made_of = argument if path is None else str(path.absolute())
-    dataset = source.load(Request(spec, made_of, data_dir, image_size, in_memory_limit))
+    with without_size_warnings():
+      dataset = source.load(Request(spec, made_of, data_dir, image_size, in_memory_limit, behind, bits, bool(given)))
   except OSError as error:
     raise UserError(f"--dataset={spec}: cannot be read ({error.strerror or error})") from error
   made = dataset.modality.name, dataset.task.name

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from sslx.data.idx import read_idx_folder
+from sslx.data.idx import LIMIT, read_idx_folder
 from sslx.data.records import read_split
 from sslx.data.types import Dataset, Request, Split, image_classes
+from sslx.data.warn import warn
 from sslx.types import UserError
 
 _KEYS = ("image", "label")
@@ -82,7 +83,8 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
     The dataset, or None if it is neither prepared nor found.
 
   Raises:
-    UserError: the IDX files are wrong, data_dir cannot be written, or what was prepared is damaged.
+    UserError: the IDX files are wrong, a data_dir that the user named cannot be written, or what was prepared is
+      damaged.
   """
   cls = BUILDERS[name]
   builder = _open(cls, request)
@@ -90,7 +92,14 @@ def load_idx_builder(name: str, request: Request, find: Callable[[], Path | None
     folder = find()
     if folder is None:
       return None
-    _prepare(cls, folder, request)
+    limit = max(request.in_memory_limit, LIMIT)  # that of what stays in memory; these are only passing through
+    splits = read_idx_folder(folder, limit)  # before TFDS sees anything, so that a bad file is told in our own words
+    refused = _prepare(cls, folder, splits, request)
+    if refused and request.data_dir_is_given:
+      raise UserError(f"{refused}; name a writable folder with --data_dir")
+    if refused:  # a home that cannot be written, as in a container, is no reason to fail
+      warn(request.spec, f"{refused}; read from {folder} into memory instead")
+      return image_classes(request.spec, cls.CLASS_NAMES, splits["train"], splits["test"])
     builder = _open(cls, request)
   train, test = (read_split(builder, split, _KEYS, request) for split in ("train", "test"))
   return image_classes(request.spec, cls.CLASS_NAMES, train, test)
@@ -106,8 +115,8 @@ def _open(cls: type[_Idx], request: Request) -> _Idx:
     raise UserError(f"{folder}: damaged ({type(error).__name__}); delete it, or name another --data_dir") from error
 
 
-def _prepare(cls: type[_Idx], folder: Path, request: Request) -> None:
-  splits = read_idx_folder(folder)  # before TFDS sees anything, so that a bad file is told in our own words
+def _prepare(cls: type[_Idx], folder: Path, splits: dict[str, Split], request: Request) -> str:
+  """Writes the records of `splits`; what came in the way of writing, or nothing."""
   for part, split in splits.items():
     if split.x.shape[1:] != (28, 28, 1):
       raise UserError(f"{folder}: {part} images are {split.x.shape[1:]}, not (28, 28, 1): this is not {cls.name[5:]}")
@@ -125,8 +134,7 @@ def _prepare(cls: type[_Idx], folder: Path, request: Request) -> None:
   except OSError as error:
     # TFDS writes to a folder of its own and renames it at the end, so another process that was faster is no error.
     if not (target and os.path.isdir(target)):
-      raise UserError(
-        f"cannot write {request.data_dir} ({error.strerror or error}); name a writable folder with --data_dir"
-      ) from error
+      return f"cannot write {request.data_dir} ({error.strerror or error})"
   finally:
     tfds.enable_progress_bar()
+  return ""

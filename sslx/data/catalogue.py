@@ -15,8 +15,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from sslx.data.labels import places
 from sslx.data.records import read_split
-from sslx.data.types import Dataset, Request, image_classes
+from sslx.data.types import Dataset, Request, Split, image_classes
 from sslx.types import UserError
 
 _HOST = ("storage.googleapis.com", 443)
@@ -40,10 +41,15 @@ def load_catalogue(request: Request) -> Dataset:
     raise UserError(
       f"{request.spec}: has the splits {', '.join(sorted(splits))}; train and test (or validation) are needed"
     )
-  class_names = tuple(builder.info.features[keys[1]].names)
-  return image_classes(
-    request.spec, class_names, read_split(builder, "train", keys, request), read_split(builder, test, keys, request)
-  )
+  label = builder.info.features[keys[1]]
+  if label.num_classes is None:
+    raise UserError(f"{builder.data_dir}: damaged (no number of classes); delete it and run again")
+  class_names = tuple(label.names)
+  train, held_out = (read_split(builder, split, keys, request) for split in ("train", test))
+  if class_names == tuple(map(str, range(len(class_names)))):  # no names of its own: some may never occur
+    class_names, *labels = places(request.spec, train.targets(), held_out.targets())
+    train, held_out = (Split(split.x, y) for split, y in zip((train, held_out), labels, strict=True))
+  return image_classes(request.spec, class_names, train, held_out)
 
 
 def nearest(name: str, count: int = 3) -> list[str]:

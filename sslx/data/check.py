@@ -4,21 +4,35 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from sslx.data.types import Dataset, Split
+from sslx.data.duplicates import duplicates
+from sslx.data.types import Dataset, LazyArray, Rows, Split
+from sslx.data.warn import warn
 from sslx.types import UserError
 
 Splits = Mapping[str, Split]
+_DARK = 64  # images of 4 or 5 bits, or in 0..16, are below; photographs by night are not
 
 
-def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
+def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) -> Dataset:
   """Returns `dataset` if it is fit for training and evaluation, once its images are resized to `image_size` (if given).
 
   Raises:
-    UserError: an empty split, counts of examples and targets that differ, or what is against the rules of its modality
-      (`images`) or task (`classes`).
+    UserError: what is no Dataset of arrays, an empty split, counts of examples and targets that differ, or what is
+      against the rules of its modality (`images`) or task (`classes`).
+
+  Images that are nearly black, and test examples that equal training examples, are told on stderr, if `tell`.
   """
+  if not isinstance(dataset, Dataset):
+    raise UserError(f"data: expected a Dataset, as of sslx.load_data, not {type(dataset).__name__}")
   splits = {"train": dataset.train, "test": dataset.test}
   everything = splits if dataset.unlabeled is None else {**splits, "unlabeled": dataset.unlabeled}
+  for part, split in everything.items():
+    if not isinstance(split, Split):
+      raise UserError(f"{dataset.name}: {part} is of type {type(split).__name__}; it must be a Split(x, y)")
+    if not isinstance(split.x, np.ndarray | LazyArray) or not isinstance(split.y, np.ndarray | None):
+      wrong = "x" if not isinstance(split.x, np.ndarray | LazyArray) else "y"
+      kind = type(getattr(split, wrong)).__name__
+      raise UserError(f"{dataset.name}: {part}.{wrong} is of type {kind}; give a NumPy array, np.asarray({wrong})")
   if dataset.modality.name in MODALITY_RULES:
     MODALITY_RULES[dataset.modality.name](dataset, everything, image_size)
   for part, split in everything.items():
@@ -38,20 +52,31 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
       )
   if dataset.task.name in TASK_RULES:
     TASK_RULES[dataset.task.name](dataset)
+  if tell:
+    _tell_dark(dataset)
+    _tell_duplicates(dataset)
   return dataset
 
 
 def images(dataset: Dataset, splits: Splits, image_size: int | None) -> None:
-  """Raises UserError for images that are not [N,H,W,C] with C of 1 or 3, or whose shapes differ between splits."""
+  """Raises UserError for images that are not u8 [N,H,W,C] with C of 1 or 3, whose values are 0 and 1 where white is
+  255, or whose shapes differ between splits."""
   name = dataset.name
   for part, split in splits.items():
     shape = split.x.shape
+    if len(shape) == 3:
+      raise UserError(f"{name}: {part} images have shape {list(shape)}; add the axis of the channels, x[..., None]")
     if len(shape) != 4 or 0 in shape[1:]:
-      raise UserError(f"{name}: {part} images have shape {list(shape)}; they must be [N,H,W] or [N,H,W,C]")
+      raise UserError(f"{name}: {part} images have shape {list(shape)}; they must be [N,H,W,C]")
     if shape[3] not in (1, 3):
-      raise UserError(f"{name}: {part} images have {shape[3]} channels; the last axis must be 1 (grey) or 3 (RGB)")
+      first = shape[1] in (1, 3)
+      cure = f"; {list(shape)} looks like [N,C,H,W]: move the channels last, np.moveaxis(x, 1, -1)" if first else ""
+      raise UserError(
+        f"{name}: {part} images have {shape[3]} channels; the last axis must be 1 (grey) or 3 (RGB){cure}"
+      )
     if not len(split):
       raise UserError(f"{name}: the {part} split is empty; it needs at least one image")
+    _bytes(f"{name}: {part} images", split.x)
     same = shape[1:] == dataset.x_shape if image_size is None else shape[3] == dataset.x_shape[2]
     if not same:
       raise UserError(
@@ -60,11 +85,32 @@ def images(dataset: Dataset, splits: Splits, image_size: int | None) -> None:
       )
 
 
+def _bytes(what: str, x: Rows) -> None:
+  """Raises UserError for pixels that are not u8, or are u8 and certainly on another scale than 0..255."""
+  if x.dtype != np.uint8:
+    values = f" in [{x.min():g}, {x.max():g}]" if isinstance(x, np.ndarray) and x.dtype.kind in "iuf" else ""
+    if x.dtype.kind == "b":
+      cure = "x * np.uint8(255)"
+    elif x.dtype.kind == "f" and not (isinstance(x, np.ndarray) and x.max() > 1):
+      cure = "np.rint(x * 255).astype(np.uint8) of values in [0, 1]"
+    else:
+      cure = "x.astype(np.uint8) of values in 0..255"
+    raise UserError(f"{what} are {x.dtype}{values}; they must be uint8, where 255 is white: {cure}")
+  if isinstance(x, np.ndarray) and x.max() == 1:  # a lazy array is too large to be read here
+    raise UserError(f"{what} hold no value above 1, where 255 is white: all is nearly black; multiply them by 255")
+
+
 def classes(dataset: Dataset) -> None:
-  """Raises UserError for fewer than two classes, labels out of range, or a test class that training never shows."""
+  """Raises UserError for targets that are not integers [N], fewer than two classes, labels out of range, or a test
+  class that training never shows."""
   name, count = dataset.name, dataset.task.outputs
   train, test = dataset.train.targets(), dataset.test.targets()
   for part, y in (("train", train), ("test", test)):
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+      raise UserError(
+        f"{name}: {part} labels are {y.dtype} of shape {list(y.shape)}; they must be integers [N], the places of their "
+        "classes in class_names"
+      )
     if part == "train" and len(np.unique(y)) < 2:
       raise UserError(f"{name}: the training labels hold one class only; at least two are needed")
     if y.min() < 0 or y.max() >= count:
@@ -73,6 +119,36 @@ def classes(dataset: Dataset) -> None:
   unknown = np.setdiff1d(test, train)
   if unknown.size:
     raise UserError(f"{name}: test class {dataset.task.names[unknown[0]]!r} never occurs in the training split")
+
+
+def _tell_dark(dataset: Dataset) -> None:
+  for part, split in (("train", dataset.train), ("test", dataset.test), ("unlabeled", dataset.unlabeled)):
+    if dataset.modality.name != "image" or split is None or not isinstance(split.x, np.ndarray):
+      continue
+    top = int(split.x.max())
+    if top == 0:
+      warn(dataset.name, f"every {part} image is black: all values are 0")
+    elif top < _DARK:
+      warn(
+        dataset.name,
+        f"no value of the {part} images is above {top}, where 255 is white: all is nearly black; multiply them by "
+        f"{255 // top} if {top} is to be white",
+      )
+
+
+def _tell_duplicates(dataset: Dataset) -> None:
+  twins = duplicates(dataset.train, dataset.test)
+  if twins:
+    test, train = dataset.test.files, dataset.train.files
+    shown = [
+      f"{test[row] if test else f'test example {row}'} = {train[twin] if train else f'training example {twin}'}"
+      for row, twin in twins[:2]
+    ]
+    warn(
+      dataset.name,
+      f"{len(twins)} of {len(dataset.test)} test examples have the same values as training examples, and say nothing "
+      "of new ones: " + ", ".join(shown),
+    )
 
 
 MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {"image": images}

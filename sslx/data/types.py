@@ -26,6 +26,12 @@ class LazyArray:
   shape: tuple[int, ...]
   fetch: Callable[[np.ndarray], np.ndarray]  # i64[B] in [0, N) -> [B,...]
   dtype: np.dtype = np.dtype(np.uint8)
+  files: tuple[str, ...] = ()
+  """What it is read from, absolute paths: what tells it from other data without reading it (`data.fingerprint`)."""
+  parents: "tuple[Rows, ...]" = ()
+  """The arrays that it is made of, where these and its shape say all of it: they tell it from other data instead."""
+  how: str = ""
+  """What else its values depend on, such as settings of a decoder."""
 
   @property
   def ndim(self) -> int:
@@ -65,7 +71,7 @@ def take(x: Rows, rows: np.ndarray) -> Rows:
   """x[rows], lazy where `x` is: nothing is read."""
   if isinstance(x, np.ndarray):
     return x[rows]
-  return LazyArray((len(rows), *x.shape[1:]), lambda i: x.fetch(rows[i]), x.dtype)
+  return LazyArray((len(rows), *x.shape[1:]), lambda i: x.fetch(rows[i]), x.dtype, parents=(x, rows))
 
 
 def in_memory(x: LazyArray) -> np.ndarray:
@@ -100,6 +106,8 @@ class Split:
 
   x: Rows
   y: np.ndarray | None
+  files: Sequence[str] | None = None
+  """Of the examples, where each is a file of its own."""
 
   def __len__(self) -> int:
     return len(self.x)
@@ -145,7 +153,7 @@ class Dataset:
       out[rows < n], out[rows >= n] = first[rows[rows < n]], second[rows[rows >= n] - n]
       return out
 
-    return LazyArray((n + len(second), *self.x_shape), fetch, first.dtype)
+    return LazyArray((n + len(second), *self.x_shape), fetch, first.dtype, parents=(first, second))
 
   @property
   def split_sizes(self) -> dict[str, int]:
@@ -174,3 +182,11 @@ class Request:
   data_dir: str  # absolute; where prepared sets live
   image_size: int | None
   in_memory_limit: int  # bytes of decoded images above which a split stays lazy
+  background: tuple[int, int, int] = (255, 255, 255)  # red, green, blue that show through transparent pictures
+  bits: int = 16  # that images of sixteen bits really use
+  data_dir_is_given: bool = True  # by the user; where it is not, nothing may depend on its being writable
+
+  @property
+  def decoding(self) -> str:
+    """What changes the values of pictures that are read, beside their size: for `LazyArray.how`."""
+    return f"background {self.background} bits {self.bits}"

@@ -98,4 +98,4 @@ def context_prediction(
 
     return {"original": image, "tile and neighbour": put(label), "where it is guessed": put(guess)}
 
-  return Pretext(init, loss, transform, common.no_update, show)
+  return Pretext(init, loss, transform, common.no_update, show, chance={"position_accuracy": 1 / len(PLACES)})

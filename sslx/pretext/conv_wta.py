@@ -4,10 +4,10 @@
     spatial(h) = h at the maximum of each map over height and width, else 0
 
 Makhzani, Frey: Winner-Take-All Autoencoders, NIPS 2015, arXiv 1409.2752, section 3. The decoder is one linear
-transposed convolution with 11x11 kernels: the image is a sum of kernels. No sparsity at evaluation. Here 64 maps of
-which every one keeps 10% of a batch, so that an image still is a sum of six kernels on average, as with 128 and 5%; the
-mean over pixels instead of the sum; and AdamW instead of momentum. The paper reads the maps by max-pooling:
---features=max4+max5.
+transposed convolution with 11x11 kernels: the image is a sum of kernels. Features are not sparse; reconstructions are
+of the winners of their batch. Here 64 maps of which every one keeps 10% of a batch, so that an image still is a sum of
+six kernels on average, as with 128 and 5%; the mean over pixels instead of the sum; and AdamW instead of momentum. The
+paper reads the maps by max-pooling: --features=max4+max5.
 """
 
 import jax.numpy as jnp
@@ -37,9 +37,12 @@ def conv_wta(
   """
   checks.share(rate=rate)
 
+  def winners(h: Array) -> Array:
+    h = lifetime(h, rate)  # whole maps first: the same winners, and right for negative ones too
+    return spatial(h) if h.ndim == 4 else h
+
   def through(params: Params, state: State, key: Array, image: Array, outputs: dict[str, Array]):
-    h = lifetime(common.last(outputs), rate)  # whole maps first: the same winners, and right for negative ones too
-    code = spatial(h) if h.ndim == 4 else h
+    code = winners(common.last(outputs))
     return code, jnp.zeros(()), {"active": (code != 0).mean()}
 
-  return autoencoder(encoder, output, loss, decoder, decoder_widths, through)
+  return autoencoder(encoder, output, loss, decoder, decoder_widths, through, sparse=winners)

@@ -21,7 +21,7 @@ def cpc(
   encoder: nn.Encoder,
   *,
   patch: int = 0,
-  steps: int = 3,
+  ahead: int = 3,
   skip: int = 0,
   context: Literal["conv", "gru"] = "conv",
   width: int = 64,
@@ -32,9 +32,9 @@ def cpc(
   Where many patches are alike, as MNIST's black ones, none can be told for sure: the accuracies stay far below 1.
 
   patch: height and width of a patch in pixels; 0: about a quarter of the image's shorter side.
-  steps: predictions reach so many rows down, or as many as there are; skip: the first so many rows are not predicted.
+  ahead: predictions reach so many rows down, or as many as there are; skip: the first so many rows are not predicted.
   context: masked convolutions, or gated recurrent units down the columns; width, depth: their units and layers.
   """
-  prediction.check("cpc", encoder, patch=patch, steps=steps, width=width, depth=depth)
-  net = prediction.predictor(context, width, depth, steps, skip)
+  prediction.check("cpc", encoder, patch=patch, ahead=ahead, width=width, depth=depth)
+  net = prediction.predictor(context, width, depth, ahead, skip)
   return prediction.predict_patches(encoder, net, ("down",), patch, parts=8)

@@ -25,7 +25,7 @@ def cpc_v2(
   encoder: nn.Encoder,
   *,
   patch: int = 0,
-  steps: int = 3,
+  ahead: int = 3,
   skip: int = 0,
   context: Literal["conv", "gru"] = "conv",
   width: int = 64,
@@ -37,13 +37,13 @@ def cpc_v2(
   """Contrastive predictive coding in four directions.
 
   patch: as in cpc, 0: about a third of the image's shorter side.
-  steps, skip, context, width, depth: as in cpc, for each direction.
+  ahead, skip, context, width, depth: as in cpc, for each direction.
   target: units of V.
   views: of each patch on its own: digits or photos with settings
     (sslx/modalities/views.py), auto: weak ones by the colours.
   drop_colour: each patch of a colour image keeps one channel only.
   """
-  prediction.check("cpc_v2", encoder, patch=patch, steps=steps, width=width, depth=depth, target=target)
+  prediction.check("cpc_v2", encoder, patch=patch, ahead=ahead, width=width, depth=depth, target=target)
   view = viewing.build(views, WEAK)
 
   def augment(key: Array, tiles: Array) -> Array:
@@ -52,6 +52,6 @@ def cpc_v2(
     tiles = view(keys["view"], tiles.reshape(-1, *tiles.shape[2:])).reshape(tiles.shape)
     return ops.one_channel(keys["colour"], tiles) if drop_colour else tiles
 
-  net = prediction.predictor(context, width, depth, steps, skip, target)
+  net = prediction.predictor(context, width, depth, ahead, skip, target)
   embed = nn.Linear(target, bias=False)
   return prediction.predict_patches(encoder, net, tuple(prediction.DIRECTIONS), patch, 6, augment, embed)

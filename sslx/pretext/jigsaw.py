@@ -127,4 +127,4 @@ def jigsaw(
     put = functools.partial(ops.place, corners=corners, shape=image.shape[1:])
     return {"original": image, "puzzle": put(puzzle), "solved as guessed": put(solved)}
 
-  return Pretext(init, loss, transform, common.no_update, show)
+  return Pretext(init, loss, transform, common.no_update, show, chance={"jigsaw_accuracy": 1 / permutations})

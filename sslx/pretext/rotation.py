@@ -54,4 +54,4 @@ def rotation(encoder: nn.Encoder, *, head: Literal["conv", "linear"] = "conv") -
       pictures[f"{90 * turns}°, turned back as guessed"] = undone[turns * n : (turns + 1) * n]
     return pictures
 
-  return Pretext(init, loss, transform, common.no_update, show)
+  return Pretext(init, loss, transform, common.no_update, show, chance={"rotation_accuracy": 1 / 4})

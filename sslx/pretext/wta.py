@@ -4,8 +4,8 @@
     lifetime(h) = h where it is among the `rate` largest of its unit across the batch, else 0
 
 Makhzani, Frey: Winner-Take-All Autoencoders, NIPS 2015, arXiv 1409.2752, section 2. Relu units, one linear layer as the
-decoder, batches of 100, 5% winners. No sparsity at evaluation. Here the mean over pixels instead of the sum, and AdamW
-instead of momentum.
+decoder, batches of 100, 5% winners. Features are not sparse; reconstructions are of the winners of their batch. Here
+the mean over pixels instead of the sum, and AdamW instead of momentum.
 """
 
 import jax.numpy as jnp
@@ -34,9 +34,11 @@ def wta(
   """
   checks.share(rate=rate)
 
+  def winners(h: Array) -> Array:
+    return lifetime(h.reshape(len(h), -1), rate).reshape(h.shape)
+
   def through(params: Params, state: State, key: Array, image: Array, outputs: dict[str, Array]):
-    h = common.last(outputs)
-    code = lifetime(h.reshape(len(h), -1), rate).reshape(h.shape)
+    code = winners(common.last(outputs))
     return code, jnp.zeros(()), {"active": (code != 0).mean()}
 
-  return autoencoder(encoder, output, loss, decoder, decoder_widths, through)
+  return autoencoder(encoder, output, loss, decoder, decoder_widths, through, sparse=winners)

@@ -20,7 +20,8 @@ from sslx.types import Optimizer, Precision, Schedule, UserError
 if TYPE_CHECKING:
   from sslx.data import Dataset
 
-VERSION = 2
+VERSION = 3
+SMOKE_STEPS = 6  # of a run with `smoke`, whatever else it says
 SEEDS = 2**32 - 1  # jax takes the lower 32 bits of a seed: a larger one would be another one's run
 
 
@@ -43,7 +44,11 @@ class Config:
     "Features: [BLOCK:]flatten, pool, gridN or maxN, or BLOCK; several joined by +; @1, @2: half of the channels.",
   )
   """What is read of the encoder. Once resolved, None unless the method reads it: elsewhere only the probes do."""
-  epochs: float | None = setting(None, "Pretraining epochs. Default: the method's own.", above=0)
+  steps: int | None = setting(
+    None, "Pretraining steps. Default: the method's own number, whatever the size of the data set.", above=0, high=10**9
+  )
+  epochs: float | None = setting(None, "Pretraining epochs, in place of --steps.", above=0)
+  """Once resolved, those that the steps come to."""
   batch_size: int | None = setting(None, "Pretraining batch. Default: the method's own.", above=0)
   optimizer: Optimizer | None = setting(
     None, "Of pretraining: adamw, sgd (momentum 0.9) or lars. Default: the method's own."
@@ -105,22 +110,30 @@ class Config:
 
     learning_rate: None is the method's, or with another optimiser than its own `optim.default_rate`.
     watch: becomes the number of examples that are held out, see `watched_rows`.
+    steps: those of `epochs` where these are given; both say the same afterwards.
 
     Raises:
-      UserError: an unknown method or hyper-parameter, or a warm-up that is longer than the run.
+      UserError: an unknown method or hyper-parameter, steps and epochs that contradict each other, or a warm-up that is
+        longer than the run.
     """
     from sslx.pretext import check
     from sslx.training import optim
 
     method, x = check(self.method), dataset.pretraining_x
-    epochs, batch_size = self.epochs or method.epochs, self.batch_size or method.batch_size
+    batch_size = self.batch_size or method.batch_size
+    watch = len(watched_rows(len(dataset.train), self.watch))
+    epoch = steps_of_epoch((len(dataset.train) if method.labels else len(x)) - watch, batch_size)
+    steps = self.steps or (max(1, round(self.epochs * epoch)) if self.epochs else method.steps)
+    if self.epochs and steps != max(1, round(self.epochs * epoch)):
+      raise UserError(f"--steps={steps}: contradicts --epochs={self.epochs:g}; give one of the two.")
     optimizer = self.optimizer or method.optimizer
     rate = self.learning_rate or (
       method.learning_rate if optimizer == method.optimizer else optim.default_rate(optimizer, batch_size)
     )
+    epochs = steps / epoch
     if self.warmup_epochs is not None and not 0 <= self.warmup_epochs < epochs:
       raise UserError(
-        f"--warmup_epochs={self.warmup_epochs:g}: must be at least 0 and below the {epochs:g} of --epochs."
+        f"--warmup_epochs={self.warmup_epochs:g}: must be at least 0 and below the {epochs:.3g} epochs of the run."
       )
     every = -(-len(x) // 5000)
     return dataclasses.replace(
@@ -129,11 +142,12 @@ class Config:
       dataset=dataset.name,
       encoder=self.encoder or method.encoder,
       features=self.features if method.labels else None,
+      steps=steps,
       epochs=epochs,
       batch_size=batch_size,
       optimizer=optimizer,
       learning_rate=rate,
-      watch=len(watched_rows(len(dataset.train), self.watch)),
+      watch=watch,
       x_shape=dataset.x_shape,
       x_dtype=str(x.dtype),
       examples=len(x),
@@ -154,6 +168,8 @@ class Config:
     values = dict(saved)
     if "version" not in values:
       values = _from_version_1(values)
+    if values["version"] == 2:
+      values = _from_version_2(values)
     unknown = values.keys() - {field.name for field in dataclasses.fields(cls)}
     if unknown:
       raise UserError(f"config.json: {', '.join(sorted(unknown))}: unknown here; it was written by a newer sslx.")
@@ -167,7 +183,27 @@ def _from_version_1(saved: dict[str, Any]) -> dict[str, Any]:
   names = {"image_shape": "x_shape", "images": "examples", "watched": "watch", "labels": "variant"}
   hp = {name: "auto" if (name, value) == ("decoder_widths", []) else value for name, value in saved["hp"].items()}
   values = {**saved, "hp": hp}
-  return {"version": VERSION, "optimizer": "adamw", **{names.get(name, name): value for name, value in values.items()}}
+  return {"version": 2, "optimizer": "adamw", **{names.get(name, name): value for name, value in values.items()}}
+
+
+def _from_version_2(saved: dict[str, Any]) -> dict[str, Any]:
+  """Before budgets were steps a run was as long as its epochs said, and cpc's rows `ahead` were called steps.
+
+  The method `supervised` is taken to have had all of the examples, which is so without an unlabelled split.
+  """
+  values = {**saved, "version": VERSION}
+  if str(saved.get("method")).startswith("cpc"):
+    values["hp"] = {"ahead" if name == "steps" else name: value for name, value in saved["hp"].items()}
+  if all(saved.get(name) for name in ("epochs", "examples", "batch_size")):
+    epoch = steps_of_epoch(saved["examples"] - saved.get("watch", 0), saved["batch_size"])
+    values["steps"] = max(1, round(saved["epochs"] * epoch))
+    values["epochs"] = values["steps"] / epoch
+  return values
+
+
+def steps_of_epoch(n: int, batch_size: int) -> int:
+  """Of n examples: a last batch that is not full is left out, and a batch is no larger than n."""
+  return n // min(batch_size, n)
 
 
 def watched_rows(n: int, watch: int) -> np.ndarray:

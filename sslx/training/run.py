@@ -22,11 +22,12 @@ from sslx.modalities import MODALITIES
 from sslx.pretext import build, check
 from sslx.tasks import TASKS
 from sslx.training import hooks, loop, optim
-from sslx.training.config import Config, watched_rows
+from sslx.training.config import SMOKE_STEPS, Config, steps_of_epoch, watched_rows
 from sslx.training.hooks import Hook, Row
+from sslx.training.masks import path_of
 from sslx.training.step import make_init, make_train_step, part_size, prepared
 from sslx.training.watch import Watch, joined, make_watch
-from sslx.types import ENCODER, Array, Modality, Params, Pretext, State, Task, TrainState
+from sslx.types import ENCODER, Array, Modality, Params, Pretext, State, Task, TrainState, UserError
 
 COLLAPSED = 0.1  # embedding_std (see `losses.spread`) below which a run is said to have collapsed
 
@@ -165,13 +166,11 @@ def optimizer(pretext: Pretext, config: Config, steps: int, epoch: int = 1) -> o
   return optim.by_role(tx, pretext.rates) if pretext.rates else tx
 
 
-def plan(
-  config: Config, dataset: Dataset, features: str, steps: int | None = None, pretext: Pretext | None = None
-) -> Plan:
+def plan(config: Config, dataset: Dataset, features: str, pretext: Pretext | None = None) -> Plan:
   """The run of `config` on `dataset`.
 
-  features: what probes will read; steps: another number than the epochs give; pretext: in place of the method that
-  `config` names, by an experiment that changes something in it.
+  features: what probes will read; pretext: in place of the method that `config` names, by an experiment that changes
+  something in it.
 
   Raises:
     UserError: a setting that does not fit the data, the method or the encoder.
@@ -196,14 +195,34 @@ def plan(
   watched = {name: np.asarray(array[held]) for name, array in everything.items()} if len(held) else {}
   y = dataset.train.y
   assert config.batch_size
-  assert config.epochs
+  assert config.steps
   batch_size = min(config.batch_size, len(data["x"]))
-  part_size(batch_size, config.accumulate)  # of a batch that fits the data: the run says no before it starts
-  epoch = len(data["x"]) // batch_size
-  steps = steps or max(1, round(config.epochs * epoch))
-  tx = optimizer(pretext, config, steps, epoch)
+  part = part_size(batch_size, config.accumulate)  # of a batch that fits the data: the run says no before it starts
+  if part == 1:
+    _check_alone(config, pretext, {name: array[:1] for name, array in everything.items()}, dataset.modality)
+  steps = SMOKE_STEPS if config.smoke else config.steps
+  tx = optimizer(pretext, config, steps, steps_of_epoch(len(data["x"]), batch_size))
   watched_y = None if y is None else np.asarray(y)[held]
   return Plan(meta, pretext, tx, dataset.modality, data, watched, watched_y, steps, batch_size)
+
+
+def _check_alone(config: Config, pretext: Pretext, batch: dict[str, Any], modality: Modality) -> None:
+  """Raises UserError where a batch of one example is nothing to learn from."""
+  _, state = jax.eval_shape(pretext.init, jax.random.key(0), prepared(batch, modality.prepare))
+  normalised = any(path_of(path).endswith("/var") for path, _ in jax.tree_util.tree_leaves_with_path(state))
+  reasons = ["holds the examples of a batch against each other"] if check(config.method).compares else []
+  reasons += ["is batch-normalised, by the mean and variance of the batch"] if normalised else []
+  if reasons:
+    parts = f" and --accumulate={config.accumulate}" if config.accumulate > 1 else ""
+    raise UserError(
+      f"--batch_size={config.batch_size}{parts}: leaves one example, and --method={config.method} {reasons[0]}: give "
+      "two at least, better 64."
+    )
+
+
+def log_every(steps: int) -> int:
+  """After how many steps a run writes a row: 50, fewer where there would be less than ten rows."""
+  return max(10, min(50, steps // 10))
 
 
 def run(

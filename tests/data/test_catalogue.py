@@ -93,6 +93,47 @@ def test_labels_of_a_lazy_set_survive_a_bad_cache(fashion):
     np.testing.assert_array_equal(np.load(cache), LABELS)
 
 
+@pytest.mark.parametrize("place", [0, 8, 60, 128, 132, -33, -1], ids=str)
+def test_a_flipped_byte_of_the_labels_cache_is_no_label(fashion, place):
+  load(fashion, in_memory_limit=0)
+  cache = fashion / "sslx_fashion_mnist" / "1.0.0" / "sslx-labels-train.npy"
+  whole = cache.read_bytes()
+  flipped = bytearray(whole)
+  flipped[place] ^= 1
+  cache.write_bytes(flipped)
+  check_train(load(fashion, in_memory_limit=0))
+  assert cache.read_bytes() == whole  # written anew
+
+
+def test_a_labels_cache_of_other_records_is_not_believed(fashion, tmp_path):
+  load(fashion, in_memory_limit=0)
+  name = "sslx_fashion_mnist/1.0.0/sslx-labels-train.npy"
+  old = tmp_path / "labels.npy"  # of sslx 0.1, without a digest: right or not, it says not what it belongs to
+  np.save(old, np.zeros(40, np.int32))
+  shutil.copy(old, fashion / name)
+  check_train(load(fashion, in_memory_limit=0))
+  other = write_idx(tmp_path / "other", labels=LABELS[::-1])
+  load(other, in_memory_limit=0)
+  shutil.copy(other / name, fashion / name)
+  check_train(load(fashion, in_memory_limit=0))
+
+
+def check_train(dataset):
+  np.testing.assert_array_equal(dataset.train.y, LABELS)
+  check(dataset)
+
+
+def test_labels_are_kept_where_the_cache_cannot_be_written(fashion, monkeypatch):
+  load(fashion)
+
+  def refuse(self, content):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
+  check_train(load(fashion, in_memory_limit=0))
+  assert not list(fashion.glob("sslx_fashion_mnist/1.0.0/sslx-labels*"))
+
+
 def test_mnist_in_the_place_of_fashion_mnist_is_refused(fashion):
   shutil.copy(data._MNIST / "t10k-labels-idx1-ubyte.gz", fashion)
   with pytest.raises(UserError, match="these IDX files are MNIST's"):
@@ -128,6 +169,33 @@ def test_an_unwritable_data_dir_names_the_flag(tmp_path, fashion, monkeypatch, k
   with pytest.raises(UserError, match=r"cannot write .*--data_dir") as error:
     load(target)
   assert str(target) in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["below a file", "disk full"])
+def test_a_home_that_cannot_be_written_is_no_matter_to_packaged_sets(tmp_path, monkeypatch, capsys, kind):
+  monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+  monkeypatch.setenv("HOME", str(tmp_path / "home"))
+  monkeypatch.setattr(data, "_MNIST", write_idx(tmp_path / "packaged"))
+  if kind == "below a file":
+    (tmp_path / "home").write_text("")
+  else:
+
+    def refuse(self):
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(builders.SslxMnist, "download_and_prepare", refuse)
+  dataset = data.load("mnist")
+  np.testing.assert_array_equal(dataset.train.x, IMAGES[..., None])
+  np.testing.assert_array_equal(dataset.test.y, LABELS)
+  assert dataset.task.names == tuple("0123456789")
+  (line,) = [line for line in capsys.readouterr().err.splitlines() if "cannot write" in line]
+  home = tmp_path / "home" / "tensorflow_datasets"
+  assert line.startswith(f"warning: mnist: cannot write {home} (")
+  assert line.endswith(f"); read from {tmp_path / 'packaged'} into memory instead")
+  for given in ({"data_dir": str(home)}, {}):  # a folder that the user names is another matter
+    monkeypatch.setenv("TFDS_DATA_DIR", str(home))
+    with pytest.raises(UserError, match=r"^cannot write .*; name a writable folder with --data_dir$"):
+      data.load("mnist", **given)
 
 
 def _truncate(folder):
@@ -257,6 +325,15 @@ def test_prepared_sets_are_read_without_tensorflow(tmp_path, attributes, limit):
   assert isinstance(dataset.train.x, LazyArray) == (limit == 0)
   assert data.load("tfds:pets:3.0.1", str(tmp_path), image_size=3).x_shape == (3, 3, 3)
   assert "tensorflow" not in sys.modules or importlib.util.find_spec("tensorflow")
+
+
+def test_a_class_without_a_name_that_never_occurs_is_none(tmp_path):
+  prepare(tmp_path, label=tfds.features.ClassLabel(num_classes=3))
+  dataset = data.load("tfds:pets", str(tmp_path))
+  assert dataset.task.names == ("0", "1")
+  assert dataset.test.y.tolist() == [0, 1] * 5
+  (tmp_path / "pets" / "3.0.1" / "label.labels.txt").write_text("cat\ndog\neel\n")
+  assert data.load("tfds:pets", str(tmp_path)).task.names == ("cat", "dog", "eel")
 
 
 def test_prepared_sets_that_do_not_fit(tmp_path):

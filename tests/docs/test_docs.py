@@ -110,7 +110,7 @@ def test_every_method_has_a_page(built):
     assert sections == ["When it helps", "Use", "Our numbers"]
     first, _, rest = text.partition("## When it helps")
     assert re.search(r"^    \S.* = .*$", first, re.MULTILINE), name  # the equation, as a block of code
-    assert f"| `{method.encoder}` | {method.epochs:g} | {method.batch_size} |" in rest
+    assert f"| `{method.encoder}` | {method.steps:,} | {method.batch_size} |" in rest
     assert f"--method={name}" in rest
     for option in pages.options.parameters(method.factory):
       assert f"    --hp={option}=" in rest

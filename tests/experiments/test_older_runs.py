@@ -10,6 +10,7 @@ import pytest
 from helpers import call, directory, rows_of
 
 import sslx
+from sslx.training import config
 
 ARCHIVE = Path(__file__).parents[1] / "data/runs_v1.zip"
 SHARED = ["--dataset=npz:digits.npz", "--encoder=mlp:widths=4,code=3", "--epochs=1", "--labels=6", "--seeds=2",
@@ -101,4 +102,4 @@ def test_a_run_that_is_gone_is_made_anew(runs):
   """It gets a name of today, beside the others."""
   shutil.rmtree(directory(runs, "denoise"))
   assert call("pretrain", *OWN["denoise"], *SHARED) == 0
-  assert json.loads((directory(runs, "denoise") / "config.json").read_text())["version"] == 2
+  assert json.loads((directory(runs, "denoise") / "config.json").read_text())["version"] == config.VERSION

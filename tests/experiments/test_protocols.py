@@ -55,7 +55,8 @@ def test_transfer_rows_tell_where_they_come_from(finished, toy_npz, other_npz):
     ("denoise", "denoise", toy_npz), ("supervised", "supervised", toy_npz),
     ("denoise on the target", "denoise", other_npz), ("denoise on the target", "denoise", toy_npz),
   }  # fmt: skip
-  assert len({r["pretraining"]["epochs"] for r in rows if r["pretraining"]}) == 1
+  shown = [r["pretraining"]["steps"] * r["pretraining"]["batch_size"] for r in rows if r["pretraining"]]
+  assert max(shown) <= 1.01 * min(shown)  # as many images for the supervised control, in larger batches
   assert {r["encoder"] for r in rows} == {"conv:widths=4-6"}
   assert len({r["parameters_total"] for r in rows if r["mode"] != "raw"}) == 1
 

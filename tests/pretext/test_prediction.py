@@ -215,7 +215,7 @@ def naive(z, target, net, params, ks):
 @pytest.mark.parametrize(("context", "skip", "ks"), [("conv", 0, (1, 2)), ("gru", 1, (2,))])
 def test_cpc_is_its_equation(context, skip, ks):
   batch = make_batch(2, 9, 6)
-  pretext, params, state, view = point("cpc", batch, patch=4, steps=2, skip=skip, context=context)
+  pretext, params, state, view = point("cpc", batch, patch=4, ahead=2, skip=skip, context=context)
   assert view["patches"].shape == (2, 3, 2, 4, 4, 1)
   z = z_grid(params, view)
   net = {"conv": nn.ConvContext, "gru": nn.GruContext}[context](**SMALL)
@@ -229,7 +229,7 @@ def test_cpc_is_its_equation(context, skip, ks):
 
 def test_four_directions_are_one_on_the_turned_grid():
   batch = make_batch(2, 8, 11)
-  pretext, params, state, view = point("cpc_v2", batch, patch=4, steps=2, target=3)
+  pretext, params, state, view = point("cpc_v2", batch, patch=4, ahead=2, target=3)
   z = z_grid(params, view)
   target = z @ params["embed"]["Dense_0"]["kernel"]
   net, values = nn.ConvContext(**SMALL), []
@@ -260,7 +260,7 @@ def test_patches_do_not_see_each_other_in_the_encoder():
 
 def test_pictures_show_true_patches_in_their_places():
   batch = make_batch(2, 13, 14)
-  pretext, params, state, _ = point("cpc", batch, patch=4, steps=2)
+  pretext, params, state, _ = point("cpc", batch, patch=4, ahead=2)
   shown = {title: np.asarray(image) for title, image in pretext.show(params, state, KEY, batch).items()}
   true, picked = shown["context and true patches"], shown["context and picked"]
   hidden = true == 0.5  # no pixel of these images
@@ -304,7 +304,7 @@ def test_encoders_that_do_not_fit_are_refused(method, encoder):
 @pytest.mark.parametrize(
   "hp",
   [
-    {"patch": -1}, {"steps": 0}, {"skip": -1}, {"skip": 3}, {"width": 0}, {"depth": 0},
+    {"patch": -1}, {"ahead": 0}, {"skip": -1}, {"skip": 3}, {"width": 0}, {"depth": 0},
     {"target": 0}, {"views": "photo"},
   ],
   ids=str,
@@ -331,7 +331,7 @@ def test_images_too_small_are_refused():
 
 @pytest.mark.parametrize(("method", "hp"), [("cpc", {"context": "gru"}), ("cpc_v2", {})])
 def test_patches_are_told_better_than_by_chance(method, hp, toy):
-  pretext = make(method, "conv:widths=8,norm=layer", width=16, steps=2, **hp)
+  pretext = make(method, "conv:widths=8,norm=layer", width=16, ahead=2, **hp)
   rows = trained(pretext, optim.optimizer(1e-2), toy.train.x, steps=40, batch_size=16, log_every=10)
   assert rows[-1]["loss"] < -np.log(rows[-1]["chance"]) - 0.3
   assert rows[-1]["next_patch_accuracy"] > 3 * rows[-1]["chance"]

@@ -1,4 +1,4 @@
-"""Winner-take-all: losses by hand, gradients to winners only, no sparsity at evaluation."""
+"""Winner-take-all: losses by hand, gradients to winners only, dense features, reconstructions from winners."""
 
 import jax
 import jax.numpy as jnp
@@ -62,18 +62,29 @@ def test_conv_wta_draws_one_kernel_for_every_winner():
 
 
 @pytest.mark.parametrize(("method", "encoder"), [("wta", "mlp:widths=12,code=0"), ("conv_wta", "conv:widths=3-4")])
-def test_no_sparsity_at_evaluation(method, encoder):
+def test_features_are_not_sparse(method, encoder):
   image = images(10)
-  pretext, params, state, _, _ = loss_of(method, encoder, image)
+  _, params, state, _, _ = loss_of(method, encoder, image)
   block = nn.build(encoder).block_names[-1]
   h = np.asarray(apply(nn.build(encoder), params["encoder"], {}, image)[0][block])
   np.testing.assert_allclose(features(encoder, params, state, image), h.reshape(10, -1), rtol=1e-5, atol=1e-6)
-  shown = pretext.show(params, state, KEY, {"x": image})
-  drawn = pretext.decode(params, state, h, image.shape[1:])
-  np.testing.assert_allclose(shown["reconstruction"], drawn, atol=1e-5)
   # and each image alone: nothing reads the batch
   alone = np.concatenate([features(encoder, params, state, image[i : i + 1]) for i in range(3)])
   np.testing.assert_allclose(alone, h[:3].reshape(3, -1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "encoder"), [("wta", "mlp:widths=12,code=0"), ("conv_wta", "conv:widths=3-4")])
+def test_what_is_shown_is_what_was_trained(method, encoder):
+  """The winners of the batch are decoded: a sum of all units is a white blob, however good the loss was."""
+  image = images(40)
+  pretext, params, state, view, loss = loss_of(method, encoder, image, rate=0.1, output="sigmoid")
+  shown = pretext.show(params, state, KEY, {"x": image})["reconstruction"]
+  np.testing.assert_allclose(np.square(shown - view["x"]).mean(), loss(params), rtol=1e-5)
+  block = nn.build(encoder).block_names[-1]
+  h = apply(nn.build(encoder), params["encoder"], {}, image)[0][block]
+  everything = pretext.decode(params, state, h, image.shape[1:])
+  assert not np.allclose(shown, everything, atol=1e-3)
+  np.testing.assert_allclose(pretext.decode(params, state, pretext.sparse(h), image.shape[1:]), shown, atol=1e-6)
 
 
 def test_rate_one_is_the_plain_autoencoder():

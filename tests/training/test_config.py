@@ -4,9 +4,11 @@ back, and what older versions wrote."""
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from sslx import options
+from sslx.pretext import METHODS
 from sslx.training.config import Config
 from sslx.types import UserError
 
@@ -37,6 +39,44 @@ def test_it_holds_what_the_data_are(toy):
   assert resolved(toy, "supervised", features="pool").features == "pool"
 
 
+def test_a_budget_is_steps_whatever_the_size_of_the_data(toy):
+  """216 images are trained on: 13 steps of 16 an epoch. They are told as epochs too."""
+  for examples in (240, 120, 60):
+    rows = np.arange(examples)
+    part = dataclasses.replace(toy, train=dataclasses.replace(toy.train, x=toy.train.x[rows], y=toy.train.y[rows]))
+    config = resolved(part, "denoise", batch_size=16)
+    assert config.steps == METHODS["denoise"].steps
+    assert config.epochs == config.steps / ((examples - config.watch) // 16)
+  assert (resolved(toy, batch_size=16, epochs=2.5).steps, resolved(toy, batch_size=16, steps=26).epochs) == (32, 2)
+  assert resolved(toy, batch_size=16, steps=7, watch=0).epochs == 7 / 15
+  assert resolved(toy, batch_size=500, epochs=3).steps == 3  # a batch is no larger than the data
+  again = resolved(toy, batch_size=16, epochs=2.5)
+  assert again.resolved(toy) == again
+
+
+def test_steps_and_epochs_that_contradict_are_refused(toy):
+  assert resolved(toy, batch_size=16, epochs=2, steps=26).steps == 26
+  with pytest.raises(UserError, match="--steps=25: contradicts --epochs=2; give one"):
+    resolved(toy, batch_size=16, epochs=2, steps=25)
+
+
+def test_defaults_are_what_they_were_on_mnist():
+  """Of 59,000 images, in sslx 0.1: {method: (epochs, batch)}; 4 of 256 where nothing is said."""
+  two_views = dict.fromkeys(("barlow_twins", "byol", "dino", "moco", "simclr", "simsiam", "swav", "vicreg"), (6, 256))
+  two_epochs = dict.fromkeys(
+    ("colorize", "context_encoder", "context_prediction", "denoise", "inpaint", "jigsaw", "rotation", "split_brain",
+     "stacked_denoise", "super_resolution"), (2, 64),
+  )  # fmt: skip
+  others = {
+    "contractive": (20, 256), "sparse": (20, 256), "conv_wta": (2, 100), "wta": (8, 100), "cpc": (2, 32),
+    "cpc_v2": (2, 32), "deep_infomax": (2, 128), "mae": (4, 64),
+  }  # fmt: skip
+  known = two_views | two_epochs | others
+  for name, method in METHODS.items():
+    epochs, batch = known.get(name, (4, 256))
+    assert (method.steps, method.batch_size) == (epochs * (59_000 // batch), batch), name
+
+
 def test_json_and_back(toy):
   for config in (resolved(toy), resolved(toy, **HOW), resolved(toy, hp={"projector": (4, 3)}), Config(method="mae")):
     saved = json.loads(json.dumps(config.to_json()))
@@ -49,7 +89,8 @@ def test_what_sslx_01_wrote_is_the_same_run(toy):
   names = {"x_shape": "image_shape", "examples": "images", "watch": "watched"}
   kept = ("method", "hp", "dataset", "encoder", "features", "epochs", "batch_size", "learning_rate", "seed", "smoke",
           "data_crc32", *names)  # fmt: skip
-  old = {names.get(name, name): saved[name] for name in kept}
+  old = {names.get(name, name): saved[name] for name in kept}  # it knew epochs, and no steps
+  assert saved["steps"] == config.epochs * 1  # a batch of 256 is all of the 216 images
   assert Config.read(old).to_json() == saved
   late = Config.read({**old, "labels": "one row late", "schedule": "constant", "shuffle": False})
   assert (late.variant, late.schedule, late.shuffle) == ("one row late", "constant", False)
@@ -72,6 +113,13 @@ def test_hyper_parameters_are_checked_and_completed(toy):
   assert resolved(toy, "denoise").hp["level"] == 0.5
   with pytest.raises(UserError, match=r"--hp=levl=1: .*Did you mean 'level'"):
     resolved(toy, "denoise", hp={"levl": 1})
+
+
+def test_cpc_predicts_as_far_ahead_as_it_did(toy):
+  for method in ("cpc", "cpc_v2"):
+    saved = Config(method=method, hp={"ahead": 2}).resolved(toy).to_json()
+    old = {**saved, "version": 2, "hp": {"steps" if n == "ahead" else n: v for n, v in saved["hp"].items()}}
+    assert Config.read(old).to_json() == saved
 
 
 def test_decoder_widths_of_sslx_01_mean_what_they_meant(toy):

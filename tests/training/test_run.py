@@ -127,7 +127,7 @@ HOW = {"optimizer": "lars", "weight_decay": 1e-6, "warmup_epochs": 1.0, "accumul
     ({"optimizer": "adam"}, "--optimizer=adam: unknown. Did you mean 'adamw'"),
     ({"precision": "float16"}, "--precision=float16: unknown."),
     ({"weight_decay": -1.0}, "--pretraining_weight_decay=-1: must be at least 0"),
-    ({"warmup_epochs": 2.0}, "--warmup_epochs=2: must be at least 0 and below the 2 of --epochs"),
+    ({"warmup_epochs": 2.0}, "--warmup_epochs=2: must be at least 0 and below the 2 epochs of the run"),
     ({"warmup_epochs": -1.0}, "--warmup_epochs=-1"),
     ({"accumulate": 0}, "--accumulate=0: must be at least 1"),
     ({"accumulate": 3}, "--accumulate=3: a batch of 16 images"),
@@ -216,3 +216,18 @@ def test_bfloat16_learns_about_the_same(toy):
     losses[precision] = rows[-1]["heldout_loss"]
   assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
   assert losses["bfloat16"] != losses["float32"]
+
+
+@pytest.mark.parametrize(
+  ("method", "given", "reason"),
+  [
+    ("simclr", {"batch_size": 1}, "--batch_size=1: leaves one example, and --method=simclr holds the examples"),
+    ("wta", {"batch_size": 1}, "--method=wta holds the examples of a batch against each other"),
+    ("vicreg", {"batch_size": 4, "accumulate": 4}, "--batch_size=4 and --accumulate=4: leaves one example"),
+    ("denoise", {"batch_size": 1}, "--method=denoise is batch-normalised"),  # SPEC is
+  ],
+)
+def test_a_batch_of_one_that_teaches_nothing_is_refused(method, given, reason, toy):
+  with pytest.raises(UserError, match=reason):
+    run.plan(Config(method=method, encoder=SPEC, **given), toy, "flatten")
+  assert run.plan(Config(method="denoise", encoder="conv:widths=4", batch_size=1), toy, "flatten").batch_size == 1

@@ -78,13 +78,14 @@ def autoencoder(
   decoder_widths: Widths = "auto",
   through: Through = keep,
   more: Mapping[str, Callable[[Array, dict[str, Array]], dict]] | None = None,
+  sparse: Callable[[Array], Array] = lambda code: code,
 ) -> Pretext:
   """A member of the family: L = mean pixel loss(decoder(through(encoder(x))), x) + penalty.
 
   The target is view["target"] where `transform` makes one, each pixel weighted by view["weight"].
 
   decoder, decoder_widths: see `decoder_for`.
-  through: what is done to the code while training; in evaluation the decoder gets the code as it is.
+  through: what is done to the code while training; in evaluation the decoder gets the code as it is, or `sparse` of it.
   more: {role: (key, block outputs) -> params} for parameters beside encoder and decoder.
   """
   pixel_loss, more = losses.pixel_loss(output, loss), more or {}
@@ -129,6 +130,7 @@ def autoencoder(
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     image = batch["x"]
     outputs, _ = nn.apply(encoder, params["encoder"], state["encoder"], image)
-    return {"original": image, "reconstruction": decode(params, state, common.last(outputs), image.shape[1:])}
+    code = sparse(common.last(outputs))
+    return {"original": image, "reconstruction": decode(params, state, code, image.shape[1:])}
 
-  return Pretext(init, loss_fn, common.as_is, common.no_update, show, decode)
+  return Pretext(init, loss_fn, common.as_is, common.no_update, show, decode, sparse)

@@ -34,13 +34,13 @@ def check(method: str, encoder: nn.Encoder, patch: int, **sizes: int) -> None:
 
 
 def predictor(
-  context: Literal["conv", "gru"], width: int, depth: int, steps: int, skip: int, predicted: int = 0
+  context: Literal["conv", "gru"], width: int, depth: int, ahead: int, skip: int, predicted: int = 0
 ) -> nn.RowPredictor:
-  """A context network, and linear predictions of the rows skip + 1 .. steps after it, `predicted` wide (0: as z)."""
-  if not 0 <= skip < steps:
-    raise UserError(f"--hp=skip={skip}: must be in [0, {steps}), below the number of steps.")
+  """A context network, and linear predictions of the rows skip + 1 .. ahead after it, `predicted` wide (0: as z)."""
+  if not 0 <= skip < ahead:
+    raise UserError(f"--hp=skip={skip}: must be in [0, {ahead}), below ahead.")
   net = {"conv": nn.ConvContext, "gru": nn.GruContext}[context](width, depth)
-  return nn.RowPredictor(net, skip + 1, steps, predicted)
+  return nn.RowPredictor(net, skip + 1, ahead, predicted)
 
 
 def layout(shape: tuple[int, ...], patch: int, parts: int) -> ops.Layout:

@@ -35,12 +35,12 @@ def main() -> None:
     raise UserError(f"--runs={folder}: no such folder; name the --out of your experiments.")
   runs, left_out = index.gather(folder)
   for sentence in left_out:
-    print(sentence)
+    cli.tell(sentence)
   kept = runs if FLAGS.smoke_runs else index.without_smoke(runs)
   smoke = sum(not rows for rows in kept.values())
   if smoke:
     left_out.append(f"Left out {smoke} --smoke run{'' if smoke == 1 else 's'}; --smoke_runs keeps them.")
-    print(left_out[-1])
+    cli.tell(left_out[-1])
   if not any(kept.values()):
     cure = (
       "--smoke_runs keeps those of --smoke runs" if smoke else "run an experiment first, such as experiments.low_label"
@@ -50,10 +50,10 @@ def main() -> None:
   lines = [line for run, rows in kept.items() if rows for line in index.lines(folder, run, rows, defaults)]
   boards = index.boards(lines)
   for board in boards:
-    print(leaderboard.ranked_sentence(board))
+    cli.tell(leaderboard.ranked_sentence(board))
   title = f"{len(kept) - smoke} run{'' if len(kept) - smoke == 1 else 's'}"
   page = leaderboard.write_index(folder / "index.html", title, cli.command("all_reports"), boards, left_out)
-  print(f"Index: {page}")
+  cli.tell(f"Index: {page}")
 
 
 if __name__ == "__main__":

@@ -78,10 +78,10 @@ def main() -> None:
   }
   subtitle = f"{config.encoder} · {config.epochs:g} epochs · seed {config.seed}"
   for sentence in gallery.write(seen, compared, subtitle, cli.command("interpret"), facts):
-    print(sentence)
+    cli.tell(sentence)
   about = gallery.code_facts(seen)
-  print(f"Code: {about['Code']}. Dead units: {about['Dead units']}.")
-  print(f"Report: {seen.directory / 'report.html'}")
+  cli.tell(f"Code: {about['Code']}. Dead units: {about['Dead units']}.")
+  cli.tell(f"Report: {seen.directory / 'report.html'}")
 
 
 def _encoder(folder: Path) -> tuple:

@@ -13,7 +13,7 @@ def main() -> None:
   """Runs the experiment on the parsed flags."""
   job = runs.setup(cli.config())
   _, seconds = runs.pretrain(job)
-  print(f"{job.directory}  ({seconds:.0f} s)")
+  cli.tell(f"{job.directory}  ({seconds:.0f} s)")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def _export(path: Path, represent: "nn.Representation", dataset: "Dataset") -> N
     arrays[f"{name}_features"], arrays[f"{name}_labels"] = extract(represent, split.x), split.targets()
   with records.writing(path) as temporary, temporary.open("wb") as file:  # of a path, numpy would make another name
     np.savez(file, **arrays)
-  print(f"Features: {path}")
+  cli.tell(f"Features: {path}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ The error lines of bad input name the flags of the command line, which have the 
 --pretraining_weight_decay is weight_decay).
 """
 
+import functools
 import inspect
 import math
 import os
@@ -20,16 +21,18 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import jax
 import numpy as np
 
 from sslx import nn, options
-from sslx.data import Dataset, Split
-from sslx.data.types import Rows
+from sslx.classifier import Classifier, accuracy, check_seed, plot_confusion, plot_predictions, predict, same_shape
+from sslx.data import Dataset
+from sslx.data.check import MODALITY_RULES, checked
+from sslx.data.inputs import accepted
 from sslx.evaluation import evaluate, knn
-from sslx.evaluation.bench import Bench, Case, Labelled, Predictor
+from sslx.evaluation.bench import Bench, Case, Labelled
 from sslx.evaluation.modes import check_modes
 from sslx.evaluation.recipe import Recipe
 from sslx.pretext import check
@@ -39,29 +42,18 @@ from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
 from sslx.training.run import Meta, Run
-from sslx.types import Modality, Subset, Task, TrainState, UserError
+from sslx.types import Subset, TrainState, UserError
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
-SHOWN_IMAGES, SHOWN_PREDICTIONS = 10, 40
+SHOWN_IMAGES = 10
+
+__all__ = [
+  "Classifier", "accuracy", "classify", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses",
+  "plot_pictures", "plot_predictions", "predict", "pretrain", "save",
+]  # fmt: skip
 BESIDE = ("config.json", "metrics.jsonl")  # what `save` writes beside the checkpoints
-
-
-class Classifier(NamedTuple):
-  """An encoder with a head: `classify` makes it."""
-
-  mode: str
-  rows: np.ndarray
-  """i64 [N]: the training examples whose labels it was trained on."""
-  task: Task
-  modality: Modality
-  x_shape: tuple[int, ...]
-  predictor: Predictor
-
-  def __repr__(self) -> str:
-    total, trainable = self.predictor.total, self.predictor.trainable
-    return f"Classifier({self.mode}, {len(self.rows)} labels, {trainable:,} of {total:,} parameters trained)"
 
 
 def load_data(
@@ -80,7 +72,9 @@ def load_data(
   return data.load(name, folder, image_size, in_memory_limit, background=background, bits=bits)
 
 
-def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: Any) -> Run:
+def pretrain(
+  method: str, data: Dataset, *, progress: bool = True, max_parameters: int = nn.MAX_PARAMETERS, **settings: Any
+) -> Run:
   """Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
 
   The same run as `python -m experiments.pretrain` with these flags. Interrupted (Ctrl-C, the notebook's stop button) it
@@ -90,17 +84,22 @@ def pretrain(method: str, data: Dataset, *, progress: bool = True, **settings: A
     method: a name of METHODS, such as autoencode, denoise, simclr.
     data: see `load_data`.
     progress: shows a bar.
+    max_parameters: up to which the encoder, and each other part of the method, is trained.
     settings: SETTINGS
       Anything else is a hyper-parameter of the method, such as level=0.3.
 
   Raises:
-    UserError: a name, size or hyper-parameter that is not known or does not fit.
+    UserError: a name, size or hyper-parameter that is not known or does not fit; data that are not fit for training.
   """
   names = {setting.name for setting in options.settings(Config)} - {"method", "dataset", "hp"}
   fields = {name: value for name, value in settings.items() if name in names}
   hp = options.check(check(method).factory, {n: v for n, v in settings.items() if n not in names}, "--hp")
   config = Config(method=method, hp=hp, **fields)
+  _check_data(data, targets=check(method).labels)
+  encoder = config.encoder or check(method).encoder
+  nn.check_size(encoder, nn.build(encoder), data.x_shape, max_parameters)
   plan = runs.plan(config, data, config.features or "flatten")
+  runs.check_size(runs.shapes(plan), method, max_parameters)
   history: list[dict[str, float]] = []
   stopped: list[TrainState] = []
   log_every = max(1, min(50, plan.steps // 40))  # a curve even of a short run
@@ -198,7 +197,9 @@ def load(directory: str | os.PathLike[str]) -> Run:
 def load_encoder(directory: str | os.PathLike[str]) -> tuple[nn.Representation, dict[str, Any]]:
   """(encode, meta) of a pretrained encoder.
 
-  encode: jitted, raw x [B,...], such as images u8 [B,H,W,C] -> features f32 [B,D], in evaluation mode.
+  encode: jitted, raw x [B,...], such as images u8 [B,H,W,C] or floats in [0, 1] -> features f32 [B,D], in evaluation
+    mode. It raises UserError for x of another shape than the run's, or with values that cannot be meant; within jit
+    and vmap, where there are no values, it does not look. `sslx.load(directory).representation()` never does.
   meta: what the checkpoint says of itself: method, encoder, features, modality,
     x_shape, task, class_names, config, step.
 
@@ -217,7 +218,8 @@ def load_encoder(directory: str | os.PathLike[str]) -> tuple[nn.Representation, 
     "x_shape": list(config.x_shape), "task": meta.task, "class_names": list(meta.names), "config": config.to_json(),
     "step": meta.step,
   }  # fmt: skip
-  return runs.representation(meta, tree), facts
+  check_x = functools.partial(accepted, modality=meta.build_modality(), shape=config.x_shape)
+  return runs.representation(meta, tree)._replace(check=check_x), facts
 
 
 def classify(
@@ -251,13 +253,15 @@ def classify(
   Raises:
     UserError: more labels than there are, fewer than classes, or an unknown mode or subset.
   """
+  check_seed(seed)
   if run.unfinished:
     print(f"warning: the run was {run.unfinished}; its encoder is what it was then.", file=sys.stderr)
   represent = run.representation(features)
   check_modes((mode,), represent.encoder.block_names, data.task.name, data.modality.name)
-  _same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)
+  same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)
   if data.train.y is None:
     raise UserError(f"data={data.name}: its training split has no labels.")
+  _check_data(data, targets=True)
   if not isinstance(labels, int | float | np.number) or not 0 < labels < math.inf:
     raise UserError(f"labels={labels}: expected a number of labels, such as 600, or a fraction, such as 0.01.")
   if subset not in get_args(Subset):
@@ -273,20 +277,6 @@ def classify(
   return Classifier(mode, rows, data.task, data.modality, data.x_shape, predictor)
 
 
-def predict(classifier: Classifier, x: Rows) -> np.ndarray:
-  """Probabilities f32 [N,K] of raw x, such as images u8 [N,H,W,C]."""
-  if classifier.task.probabilities is None:
-    raise UserError(f"{classifier.task.name} has no probabilities; classifier.predictor.outputs(x) are its answers.")
-  return classifier.task.probabilities(classifier.predictor.outputs(x)).astype(np.float32)
-
-
-def accuracy(classifier: Classifier, split: Split) -> float:
-  """The task's score on a split: `accuracy(classifier, data.test)` is the fraction that is classified right."""
-  y = _targets(classifier, split)
-  scores = classifier.task.scores(classifier.predictor.outputs(split.x), y)
-  return float(scores[classifier.task.score.name])
-
-
 def plot_losses(run: Run) -> "Figure":
   """The loss against the step, and the method's other metrics below."""
   return figures.loss_curve(run.history)
@@ -298,7 +288,8 @@ def plot_pictures(run: Run, data: Dataset, seed: int = 0) -> "Figure":
   Raises:
     UserError: the method shows nothing, or the examples are of another shape.
   """
-  _same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)
+  check_seed(seed)
+  same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)
   if run.pretext.show is None:
     raise UserError(f"{run.meta.config.method} has no pictures to show.")
   batch = {"x": np.asarray(data.train.x[np.arange(min(SHOWN_IMAGES, len(data.train)))])}
@@ -306,31 +297,13 @@ def plot_pictures(run: Run, data: Dataset, seed: int = 0) -> "Figure":
   return figures.picture_rows(pictures)
 
 
-def plot_predictions(classifier: Classifier, split: Split, seed: int = 0) -> "Figure":
-  """Forty random images of a split, each with the predicted class, and the true one where that is wrong."""
-  y, task = _targets(classifier, split), classifier.task
-  rows = np.random.default_rng(seed).permutation(len(split))[:SHOWN_PREDICTIONS]
-  x = np.asarray(split.x[rows])
-  outputs = classifier.predictor.outputs(x)
-  if task.probabilities is None:
-    raise UserError(f"{task.name} has no predicted classes to draw.")
-  pictures = classifier.modality.draw(x)
-  return figures.predictions(pictures, y[rows], task.decide(outputs), task.names, task.probabilities(outputs).max(1))
-
-
-def plot_confusion(classifier: Classifier, split: Split) -> "Figure":
-  """How often each class of a split was taken for each."""
-  y, task = _targets(classifier, split), classifier.task
-  return figures.confusion(y, task.decide(classifier.predictor.outputs(split.x)), task.names)
-
-
-def _same_shape(what: str, split: Split, shape: Any) -> None:
-  if tuple(split.x.shape[1:]) != tuple(shape):
-    raise UserError(f"{what}: its images are {tuple(split.x.shape[1:])}, the run was made for {tuple(shape)}.")
-
-
-def _targets(classifier: Classifier, split: Split) -> np.ndarray:
-  if not isinstance(split, Split):
-    raise UserError("expected a split of the data, such as data.test.")
-  _same_shape("this split", split, classifier.x_shape)
-  return split.targets()
+def _check_data(data: Dataset, targets: bool) -> None:
+  """Raises UserError for a Dataset made by hand that breaks a rule of the data sets by name. targets: whether they are
+  read; a Dataset without any is fit for a method that does not.
+  """
+  if not isinstance(data, Dataset):
+    raise UserError("data: expected a Dataset, such as that of sslx.load_data.")
+  if targets or data.train.y is not None:
+    checked(data, tell=False)
+  elif data.modality.name in MODALITY_RULES:
+    MODALITY_RULES[data.modality.name](data, {"train": data.train}, None)

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from sslx.types import UserError
+
 # XLA on the CPU hands convolutions, matrix products and element-wise work to the library YNNPACK. It won on reductions
 # only: the others ran up to three times faster without (jaxlib 0.10, benchmarks/README.md).
 CPU = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
@@ -35,3 +37,11 @@ def cpu_options() -> dict[str, str] | None:
   except Exception:  # the class differs between versions
     return None
   return CPU
+
+
+def check_floats() -> None:
+  """Raises UserError where jax computes in float64 what is float32 here: it would be another run under the same name,
+  and a checkpoint of one does not fit the other.
+  """
+  if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+    raise UserError("JAX_ENABLE_X64: sslx computes in float32, and its runs are of float32; unset JAX_ENABLE_X64.")

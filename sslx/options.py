@@ -7,19 +7,31 @@ keyword-only parameters of a Python function: their names, types and defaults ar
 import dataclasses
 import difflib
 import inspect
+import math
+import numbers
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
+import numpy as np
+
 from sslx.types import UserError
+
+LARGEST = 1e6  # of the numbers that an option of a method, of its views or of an encoder may be
+LONGEST = 100  # characters of a name that close ones are looked for: comparing longer ones takes long and finds none
+
+
+def close(name: str, known: Iterable[str], n: int = 3, cutoff: float = 0.5) -> list[str]:
+  """Up to `n` of the known names that look like `name`, the closest first."""
+  return difflib.get_close_matches(name, sorted(known), n=n, cutoff=cutoff) if len(name) <= LONGEST else []
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
   """`; did you mean 'x'?` where something close is known, then the full list. For the end of an error line."""
   known = sorted(known)
-  close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-  hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+  found = close(name, known)
+  hint = f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
   return f"{hint} Known: {', '.join(known)}."
 
 
@@ -44,7 +56,8 @@ def parse(factory: Callable, assignments: Iterable[str], flag: str) -> dict[str,
     flag: what the user wrote them behind, for error messages: `--hp`, or `--encoder=conv:` with its own sign.
 
   Raises:
-    UserError: an unknown name (with the nearest), a text without `=`, a value of the wrong type, or a name given twice.
+    UserError: an unknown name (with the nearest), a text without `=`, a value of the wrong type, a number that is not
+      finite or beyond LARGEST, or a name given twice.
   """
   known, values = parameters(factory), {}
   flag = flag if flag.endswith(":") else f"{flag}="
@@ -93,14 +106,22 @@ def _convert(value: str, annotation: Any, where: str) -> Any:
     return value
   try:
     if origin is tuple:
-      return tuple(int(v) for v in value.split("-")) if value else ()
+      return _bounded(tuple(int(v) for v in value.split("-")) if value else (), where)
     if annotation is bool:
       return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
     if annotation in (int, float, str):
-      return annotation(value)
+      return _bounded(annotation(value), where)
   except (ValueError, KeyError):
     raise UserError(f"{where}: expected {wanted}, not {value!r}.") from None
   raise TypeError(f"option type {annotation} is not supported: {where}")
+
+
+def _bounded(value: Any, where: str) -> Any:
+  """The value. Raises UserError for a number that is not finite, or that no option can mean."""
+  for number in value if isinstance(value, tuple) else (value,):
+    if isinstance(number, int | float) and not -LARGEST <= number <= LARGEST:
+      raise UserError(f"{where}: must be a number between {-LARGEST:.0f} and {LARGEST:.0f}.")
+  return value
 
 
 def _type_name(annotation: Any) -> str:
@@ -138,11 +159,28 @@ class Setting(typing.NamedTuple):
   help: str
   texts: bool
   """Whether the flag may be given several times, as name=value texts."""
+  above: float
+  """Its numbers are above this one, which is 0 where there is a limit of this kind ..."""
+  low: float
+  """... and at least this one ..."""
+  high: float
+  """... and at most this one."""
 
 
-def setting(default: Any, help: str, flag: str | None = "", texts: bool = False) -> Any:
-  """A dataclass field with its help; flag: of another name than the field's, or None for no flag."""
-  more = {"help": help, "flag": flag, "texts": texts}
+def setting(
+  default: Any,
+  help: str,
+  flag: str | None = "",
+  texts: bool = False,
+  *,
+  above: float = -math.inf,
+  low: float = -math.inf,
+  high: float = LARGEST,
+) -> Any:
+  """A dataclass field with its help; flag: of another name than the field's, or None for no flag; above, low, high: the
+  range of its numbers, which `check_numbers` checks.
+  """
+  more = {"help": help, "flag": flag, "texts": texts, "above": above, "low": low, "high": high}
   if isinstance(default, dict):
     return dataclasses.field(default_factory=lambda: dict(default), metadata=more)
   return dataclasses.field(default=default, metadata=more)
@@ -154,10 +192,9 @@ def settings(kind: type) -> list[Setting]:
   for field in dataclasses.fields(kind):
     if "help" in field.metadata:
       default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore
-      flag = field.name if field.metadata["flag"] == "" else field.metadata["flag"]
-      all_settings.append(
-        Setting(field.name, flag, hints[field.name], default, field.metadata["help"], field.metadata["texts"])
-      )
+      more = dict(field.metadata)
+      flag = field.name if more.pop("flag") == "" else field.metadata["flag"]
+      all_settings.append(Setting(field.name, flag, hints[field.name], default, **more))
   return all_settings
 
 
@@ -168,6 +205,51 @@ def check_choices(values: Any) -> None:
     value = getattr(values, each.name)
     if known and value is not None and value not in known:
       raise UserError(f"--{each.flag or each.name}={value}: unknown.{nearest(str(value), known)}")
+
+
+def check_numbers(values: Any) -> None:
+  """Raises UserError for a setting of a dataclass that is no number where it has to be one, or out of its range.
+  Numbers of numpy become Python's, which JSON has.
+  """
+  for each in settings(type(values)):
+    kind: Any = alternatives(each.annotation)[0]
+    value: Any = getattr(values, each.name)
+    several = typing.get_origin(kind) is tuple
+    kind = typing.get_args(kind)[0] if several else kind
+    if kind not in (int, float) or (value is None and _is_union(each.annotation)):
+      continue
+    given: tuple[Any, ...] = tuple(value) if several and isinstance(value, Iterable) else (value,)
+    where = f"--{each.flag or each.name}={','.join(map(_number_text, given))}"
+    if several and not isinstance(value, Iterable):
+      raise UserError(f"{where}: expected several numbers.")
+    wanted, real = ("an integer", numbers.Integral) if kind is int else ("a number", numbers.Real)
+    if not all(isinstance(number, real) and not isinstance(number, bool) for number in given):
+      raise UserError(f"{where}: expected {wanted}.")
+    for number in given:
+      why = beyond(number, each.above, each.low, each.high)
+      if why:
+        raise UserError(f"{where}: {'expected positive numbers.' if several and 'positive' in why else why}")
+    if isinstance(value, np.generic):
+      object.__setattr__(values, each.name, value.item())
+
+
+def beyond(number: float, above: float = -math.inf, low: float = -math.inf, high: float = math.inf) -> str:
+  """`must be positive.` and so on, for a number that is not in a range; empty for one that is. nan is in none.
+
+  above: 0, where there is a limit of this kind.
+  """
+  if above == 0 and not number > 0:
+    return "must be positive."
+  if not number >= low:
+    return "must be a number." if low == -math.inf else f"must be at least {low:g}."
+  return "" if number <= high else f"must be at most {high:.15g}."
+
+
+def _number_text(value: Any) -> str:
+  """`0.5`, `1e+300`; Python refuses to write out integers of thousands of digits."""
+  if isinstance(value, int) and abs(value) >= 1 << 63:
+    return f"(an integer of {value.bit_length()} bits)"
+  return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def alternatives(annotation: Any) -> list[Any]:

@@ -5,6 +5,7 @@ One train step (`sslx/training/step.py`) serves all of them. What is read, and w
 `Modality` and `Task`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -62,6 +63,9 @@ class Modality(NamedTuple):
   """Raw array [B,...] -> what networks read. Once: in the train step before `transform`, and in feature extraction."""
   picture: Callable[[np.ndarray], np.ndarray]
   """Prepared x [B,...] -> images [B,H,W,C] in [0, 1]: how a report draws it."""
+  accept: Callable[[Any], Any] | None = None
+  """Raw x [B,...] of numpy or jax, which someone gives a model -> what `prepare` reads as it is meant; UserError for
+  values that cannot be meant. None: there are none. For arrays with values only, and no part of what is jitted."""
 
   def draw(self, raw: Any) -> np.ndarray:
     """Raw x [B,...] -> images [B,H,W,C] in [0, 1]."""
@@ -141,3 +145,22 @@ class UserError(Exception):
 class Refusal(UserError):
   """A method, or an encoder, does not take such data, or a method such an encoder. A comparison leaves it out and goes
   on; what else may go wrong ends it."""
+
+
+# Control characters, those that turn the direction of writing around, line separators, and bytes that are no text.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: object) -> str:
+  """A text as it may be shown on a terminal, on one line: what does not show itself becomes an escape such as \\x1b.
+
+  Names of files and values of flags are others' texts: as they are, they could move the cursor, hide a line, or read
+  backwards. A text that went through here stays as it is.
+  """
+
+  def escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    code -= 0xDC00 if 0xDC80 <= code <= 0xDCFF else 0  # how Python keeps a byte of a file's name that is no text
+    return f"\\x{code:02x}" if code < 0x80 or code != ord(match[0]) else f"\\u{code:04x}"
+
+  return _UNSEEN.sub(escape, str(text))

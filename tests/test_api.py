@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import io
 import json
@@ -312,6 +313,12 @@ BAD = {
   "no such encoder": (lambda m, d: sslx.pretrain("denoise", d, encoder="cnv"), "Did you mean 'conv'"),
   "no such block": (lambda m, d: sslx.pretrain("denoise", d, features="blok1"), "--features=blok1"),
   "no epochs": (lambda m, d: sslx.pretrain("denoise", d, epochs=0), "epochs=0: must be positive"),
+  "no seed": (lambda m, d: sslx.pretrain("denoise", d, seed=-1), "--seed=-1: must be at least 0"),
+  "a seed of jax's": (lambda m, d: sslx.pretrain("denoise", d, seed=2**32), "--seed=4294967296: must be at most 42949"),
+  "no number": (lambda m, d: sslx.pretrain("denoise", d, epochs="2"), "--epochs=2: expected a number"),
+  "half a batch": (lambda m, d: sslx.pretrain("denoise", d, batch_size=0.5), "--batch_size=0.5: expected an integer"),
+  "no subset": (lambda m, d: sslx.classify(m, d, 12, seed=-1), "seed=-1: expected an integer from 0"),
+  "no pictures": (lambda m, d: sslx.plot_pictures(m, d, seed=10**23), "seed=1.*: expected an integer from 0"),
   "negative batch": (lambda m, d: sslx.pretrain("denoise", d, batch_size=-1), "batch_size=-1: must be positive"),
   "rate": (lambda m, d: sslx.pretrain("denoise", d, learning_rate=float("nan")), "learning_rate=nan: must be positive"),
   "no such colour": (lambda m, d: sslx.load_data("mnist", background="whit"), "--background=whit"),
@@ -356,6 +363,112 @@ def test_images_of_another_shape_and_missing_labels_are_refused(model, toy):
     sslx.accuracy(classifier, Split(toy.test.x, None))
   with pytest.raises(UserError, match="no labels"):
     sslx.classify(model, dataclasses.replace(toy, train=Split(toy.train.x, None)), 12)
+
+
+def as_type(dtype: str, split: Split) -> Split:
+  return Split((split.x / 255).astype(dtype) if "float" in dtype else split.x.astype(dtype), split.y)
+
+
+def test_images_are_taken_as_they_are_meant(model, toy, tmp_path):
+  """The same images score the same in each dtype; those that cannot be meant are refused wherever they enter."""
+  classifier = sslx.classify(model, toy, 60)
+  encode, _ = sslx.load_encoder(sslx.save(model, tmp_path))
+  score, features = sslx.accuracy(classifier, toy.test), np.asarray(encode(toy.test.x))
+  for dtype in ("uint8", "int64", "uint16", "float32", "float64"):
+    split = as_type(dtype, toy.test)
+    assert sslx.accuracy(classifier, split) == score, dtype
+    np.testing.assert_allclose(encode(split.x), features, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(sslx.predict(classifier, split.x), sslx.predict(classifier, toy.test.x), atol=1e-5)
+  for x, message in (
+    (toy.test.x.astype(np.float32), "divide by 255"),
+    (toy.test.x / 127.5 - 1, r"\(x \+ 1\) / 2"),
+    (toy.test.x > 127, "multiply by 255"),
+    (toy.test.x.astype(np.uint16) * 257, "divide by 257"),
+  ):
+    split = Split(x, toy.test.y)
+    for function in (
+      lambda x=x: encode(x),
+      lambda x=x: sslx.predict(classifier, x),
+      lambda split=split: sslx.accuracy(classifier, split),
+      lambda split=split: sslx.plot_predictions(classifier, split),
+      lambda split=split: sslx.plot_confusion(classifier, split),
+    ):
+      with pytest.raises(UserError, match=message):
+        function()
+  for x, message in (
+    (toy.test.x[0], r"give x\[None\]"),
+    (toy.test.x[..., 0], r"give x\[..., None\]"),
+    (np.moveaxis(toy.test.x, -1, 1), "numpy.moveaxis"),
+    (toy.test.x.repeat(2, 1).repeat(2, 2), "of another size"),
+  ):
+    for function in (encode, functools.partial(sslx.predict, classifier)):
+      with pytest.raises(UserError, match=message):
+        function(x)
+
+
+def test_an_encoder_is_looked_through_by_jit_and_vmap(model, toy, tmp_path):
+  encode, _ = sslx.load_encoder(sslx.save(model, tmp_path))
+  features, x = encode(toy.test.x[:6]), jax.numpy.asarray(toy.test.x[:6])
+  np.testing.assert_allclose(jax.jit(lambda x: encode(x))(x), features, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(jax.vmap(lambda one: encode(one[None])[0])(x), features, rtol=1e-5, atol=1e-6)
+  assert encode.size == model.representation().size  # it is a Representation
+  np.testing.assert_array_equal(encode.holding(encode.params, encode.stats)(x), features)
+
+
+@pytest.mark.parametrize("mode", ["frozen", "raw", "knn:5", "full"])
+def test_of_no_images_there_are_no_answers(mode, model, toy, tmp_path):
+  classifier = sslx.classify(model, toy, 30, mode, recipe=Recipe(steps=2))
+  for x in (toy.test.x[:0], np.zeros((0, 12, 12, 1))):
+    assert sslx.predict(classifier, x).shape == (0, 3)
+  with pytest.raises(UserError, match=r"0 examples and 0 labels; .* at least one"):
+    sslx.accuracy(classifier, Split(toy.test.x[:0], toy.test.y[:0]))
+  with pytest.raises(UserError, match="90 examples and 89 labels"):
+    sslx.accuracy(classifier, Split(toy.test.x, toy.test.y[:89]))
+
+
+def test_no_images_have_no_features(model, toy, tmp_path):
+  encode, _ = sslx.load_encoder(sslx.save(model, tmp_path))
+  assert encode(toy.test.x[:0]).shape == (0, *encode(toy.test.x[:2]).shape[1:])
+
+
+def test_data_made_by_hand_keep_the_rules_of_those_by_name(model, toy):
+  bad = {
+    "6 train images but 5": image_classes("bad", "abc", Split(toy.train.x[:6], toy.train.y[:5]), toy.test),
+    "outside 0..1": image_classes("bad", "ab", toy.train, toy.test),
+    "must be uint8": image_classes("bad", "abc", Split(toy.train.x[:6] / 255, toy.train.y[:6]), toy.test),
+    "one class only": image_classes("bad", "abc", Split(toy.train.x[::3], toy.train.y[::3]), toy.test),
+  }
+  for message, data in bad.items():
+    for function in (lambda data: sslx.pretrain("denoise", data), lambda data: sslx.classify(model, data, 3)):
+      with pytest.raises(UserError, match=message):
+        function(data)
+  with pytest.raises(UserError, match="data: expected a Dataset"):
+    sslx.pretrain("denoise", toy.train)
+
+
+def test_a_method_that_reads_no_labels_needs_none(toy):
+  bare = dataclasses.replace(toy, train=Split(toy.train.x, None), test=Split(toy.test.x, None))
+  tiny = {"encoder": "conv:widths=4", "epochs": 0.5, "progress": False}
+  assert int(sslx.pretrain("autoencode", bare, **tiny).train_state.step) > 0
+  with pytest.raises(UserError, match="240 train images but 0 train labels"):
+    sslx.pretrain("supervised", bare, **tiny)
+  shapes = image_classes("bad", "abc", Split(toy.train.x[..., 0], None), Split(toy.test.x, None))
+  with pytest.raises(UserError, match="train images have shape"):
+    sslx.pretrain("autoencode", shapes, **tiny)
+
+
+def test_a_model_that_is_too_large_is_refused_before_it_is_made(toy):
+  for settings, message in (
+    (
+      {"encoder": "mlp:widths=1000000-1000000"},
+      r"--encoder=mlp:widths=1000000-1000000: has 1e\+12 parameters; .*--max_",
+    ),
+    ({"encoder": "conv:widths=1000000,kernel=1"}, r"makes 36,000,000 numbers of one example of \(12, 12, 1\)"),
+    ({"max_parameters": 1000}, r"--encoder=conv: has [0-9,]+ parameters; .*\(now 1,000\)"),
+    ({"encoder": "conv:widths=4", "decoder_widths": (10**6, 10**6)}, "--method=denoise: its decoder has 1e.12 param"),
+  ):
+    with pytest.raises(UserError, match=message):
+      sslx.pretrain("denoise", toy, progress=False, **{"max_parameters": 30_000_000, **settings})
 
 
 def test_no_hyper_parameter_has_the_name_of_an_argument():

@@ -1,12 +1,18 @@
 import dataclasses
+import json
+import math
 import re
+import typing
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from sslx import options
+from sslx.evaluation.recipe import Recipe
 from sslx.options import setting
+from sslx.training.config import Config
 from sslx.types import UserError
 
 
@@ -189,3 +195,101 @@ def test_a_union_takes_its_words_none_and_the_other_kind():
   with pytest.raises(UserError, match="expected integers joined by -, such as 32-64-128 or auto or none, not 'wide'"):
     read("wide")
   assert "widths=auto" in options.describe(factory)
+
+
+# numbers
+
+NUMBERS = [
+  -1,
+  0,
+  0.5,
+  1,
+  True,
+  math.nan,
+  math.inf,
+  -math.inf,
+  1e300,
+  10**23,
+  10**5000,
+  "",
+  "x",
+  "9" * 5000,
+  None,
+  [],
+  1j,
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numbers:
+  epochs: float | None = setting(None, "Passes.", above=0)
+  batch: int = setting(8, "Size.", flag="batch_size", above=0, high=100)
+  decay: float = setting(0.5, "Decay.", low=0)
+  rates: tuple[float, ...] = setting((1.0,), "Rates.", above=0)
+
+  def __post_init__(self) -> None:
+    options.check_numbers(self)
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    ({"epochs": 0}, "--epochs=0: must be positive."),
+    ({"epochs": math.nan}, "--epochs=nan: must be positive."),
+    ({"epochs": math.inf}, "--epochs=inf: must be at most 1000000."),
+    ({"epochs": 1e300}, "--epochs=1e+300: must be at most 1000000."),
+    ({"batch": 101}, "--batch_size=101: must be at most 100."),
+    ({"batch": 10**5000}, "--batch_size=(an integer of 16610 bits): must be at most 100."),
+    ({"batch": 2.0}, "--batch_size=2: expected an integer."),
+    ({"batch": True}, "--batch_size=True: expected an integer."),
+    ({"batch": None}, "--batch_size=None: expected an integer."),
+    ({"decay": -0.1}, "--decay=-0.1: must be at least 0."),
+    ({"decay": "1"}, "--decay=1: expected a number."),
+    ({"rates": (1.0, math.nan)}, "--rates=1,nan: expected positive numbers."),
+    ({"rates": 1.0}, "--rates=1: expected several numbers."),
+  ],
+)
+def test_a_number_that_is_none_or_out_of_its_range(given, message):
+  with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+    Numbers(**given)
+
+
+def test_numbers_of_numpy_are_pythons():
+  made = Numbers(epochs=np.float32(0.5), batch=np.int64(3))
+  assert json.dumps(dataclasses.asdict(made)) == '{"epochs": 0.5, "batch": 3, "decay": 0.5, "rates": [1.0]}'
+  assert type(made.batch) is int
+
+
+@pytest.mark.parametrize("kind", [Config, Recipe])
+def test_whatever_number_is_given_the_configuration_is_sound_or_one_line_says_why_not(kind):
+  """Every number of every setting, of those that are given alone."""
+  tried, refusals = 0, {}
+  for each in options.settings(kind):
+    base = options.alternatives(each.annotation)[0]
+    several = typing.get_origin(base) is tuple
+    if base not in (int, float) and not several:
+      continue
+    for value in NUMBERS:
+      tried += 1
+      try:
+        made = kind(**{each.name: [value] if several else value})
+      except UserError as error:
+        refusals[str(error)] = f"--{each.flag or each.name}="
+        continue
+      kept = getattr(made, each.name)
+      assert kept is None or all(math.isfinite(k) for k in (kept if several else (kept,))), (each.name, value)
+      assert kind.read(json.loads(json.dumps(made.to_json()))) == made
+  assert tried > 100
+  assert all(line.startswith(flag) and "\n" not in line for line, flag in refusals.items())
+
+
+@pytest.mark.parametrize("text", ["level=nan", "level=inf", "level=1e300", "count=100000000", f"count={'9' * 5000}",
+                                  f"level={'9' * 5000}", "widths=16-100000000", "limit=-10000000"])  # fmt: skip
+def test_a_number_that_no_option_can_mean(text):
+  with pytest.raises(UserError, match=r"^--hp=.*(must be a number between -1000000 and 1000000|expected integer)"):
+    options.parse(factory, [text], "--hp")
+
+
+def test_nothing_is_like_a_name_of_thousands_of_characters():
+  assert options.close("simlcr", ["simclr", "denoise"]) == ["simclr"]
+  assert options.close("simclr" * 1000, ["simclr" * 1001]) == []

@@ -5,15 +5,11 @@ The flags of pretraining are the fields of `sslx.training.config.Config`, those 
 load, so that --help and a mistyped flag answer at once.
 """
 
-import difflib
-import errno
-import os
-import platform
+import math
 import re
 import sys
 import traceback
 import typing
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments.shared import command as commands
+from experiments.shared import machine
 from sslx import options
 from sslx.evaluation.recipe import Recipe
 from sslx.training.config import SMOKE_STEPS, Config
-from sslx.types import Subset, UserError
+from sslx.types import Subset, UserError, visible
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
@@ -50,6 +47,18 @@ def define(kind: type) -> None:
       flags.DEFINE_list(setting.flag, [f"{value:g}" for value in default], setting.help)
     else:
       flags.DEFINE_string(setting.flag, default, setting.help)
+
+
+def bound(name: str, **limits: float) -> None:
+  """Gives a flag that is no setting a range, see `options.beyond`."""
+
+  def check(value: float) -> bool:
+    why = options.beyond(value, **limits)
+    if why:
+      raise flags.ValidationError(why)
+    return True
+
+  flags.register_validator(name, check)
 
 
 flags.DEFINE_bool("help", False, "Show this; with --method=X also that method's hyper-parameters.", short_name="h")
@@ -91,10 +100,18 @@ flags.DEFINE_enum(
   "How labels are drawn: balanced (every class alike, as far as it goes), or stratified (each class in proportion to "
   "its frequency, at least one of each).",
 )  # fmt: skip
+flags.DEFINE_integer(
+  "max_parameters",
+  200_000_000,
+  "Up to how many parameters an encoder, or another part of a method, may have, and its blocks numbers of one example.",
+)
 flags.DEFINE_string(
   "validation", "cv", "Where hyper-parameters are chosen: cv (inside the labelled subset) or heldout:N (N more labels)."
 )
 define(Recipe)
+bound("seeds", above=0, high=10_000)
+bound("save_seconds", low=0, high=options.LARGEST)
+bound("max_parameters", above=0)
 
 BASES = {
   "experiments.data_efficiency": ("experiments.label_curve",)
@@ -107,90 +124,51 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
   0: done; 1: bad input, or a disk that is full or cannot be written; 130: interrupted, the checkpoint is kept; 2: a
   flag that does not parse.
   """
-  use_huge_pages()
+  machine.use_huge_pages()
   argv = list(sys.argv if argv is None else argv)
   try:
+    machine.interrupt_as_usual()
+    machine.accept_any_text()
     FLAGS.unparse_flags()  # a second call in one process (tests, notebooks) starts from the defaults again
-    rest = FLAGS(argv)[1:]
+    try:
+      rest = FLAGS(argv)[1:]
+    except UnicodeDecodeError as error:
+      raise UserError(f"--flagfile: is no text ({error.reason}).") from error
+    except RecursionError as error:  # absl compares it with all flags, character by character
+      raise UserError(f"{max(argv, key=len)}: no such flag. See --help.") from error
     if rest:
       raise UserError(f"{rest[0]!r} is not a flag; flags are written --name=value. See --help.")
     if FLAGS.help:
       print(help_text(module))
       return 0
     if FLAGS.compilation_cache:
-      use_compilation_cache(Path.home() / ".cache/sslx")
+      machine.use_compilation_cache(Path.home() / ".cache/sslx")
+    machine.check_jax()
     with commands.running():
       main()
     return 0
   except flags.UnrecognizedFlagError as error:
-    near = difflib.get_close_matches(error.flagname, list(FLAGS), n=1)
-    print(
-      f"error: --{error.flagname}: no such flag.{f' Did you mean --{near[0]}?' if near else ''} See --help.",
-      file=sys.stderr,
-    )
+    near = options.close(error.flagname, FLAGS, 1, 0.6)
+    machine.complain(f"--{error.flagname}: no such flag.{f' Did you mean --{near[0]}?' if near else ''} See --help.")
     return 2
   except flags.Error as error:
-    print(f"error: {error}", file=sys.stderr)
+    machine.complain(error)
     return 2
   except Exception as error:
-    from sslx.training.loop import Interrupted
-
-    if isinstance(error, Interrupted):
+    loop = sys.modules.get("sslx.training.loop")  # it is there, if it was interrupted
+    if loop and isinstance(error, loop.Interrupted):
       print(f"{error}; the checkpoint is saved. Run the same command to go on.", file=sys.stderr)
       return 130
-    told = of_disk(error) if isinstance(error, OSError) else str(error) if isinstance(error, UserError) else None
-    if told is None:
+    why = error if isinstance(error, UserError) else machine.reason(error)
+    if why is None:
       raise
     if FLAGS.is_parsed() and FLAGS.debug:
-      traceback.print_exc()
-    print(f"error: {' '.join(told.split())}", file=sys.stderr)
+      print(*map(visible, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
+    machine.complain(why)
     return 1
   except KeyboardInterrupt:
     print("interrupted. Finished parts are kept; run the same command to go on.", file=sys.stderr)
     return 130
-
-
-def of_disk(error: OSError) -> str | None:
-  """What to say of a file that the system will not write or read; None where that is not what happened."""
-  if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-    cure = "when there is room"
-  elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
-    cure = "when this is mended"
-  else:
-    return None
-  where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes | os.PathLike) else ""
-  return f"{where}{error.strerror}; what is finished is kept, run the same command again {cure}."
-
-
-def use_huge_pages() -> None:
-  """Starts `python -m experiments.NAME` again with launch.sh's GLIBC_TUNABLES; the caller's own value stays.
-
-  Large temporaries then come from huge pages instead of being mapped and cleared page by page at every step: up to a
-  quarter of the time of a large batch on the CPU. It cannot be set later than at the start of a process. Needs
-  glibc >= 2.35; others ignore it.
-  """
-  ours = any(
-    flag == "-m" and name.startswith("experiments.")
-    for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
-  )
-  if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ and ours:
-    environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
-
-
-def use_compilation_cache(folder: Path) -> None:
-  """Keeps compiled programs in `folder`, apart for every jaxlib and processor: an entry of another one may crash."""
-  from importlib.metadata import version
-
-  import jax
-
-  try:
-    cpu = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-  except OSError:
-    cpu = None
-  host = f"{platform.machine()}-{zlib.crc32(cpu.group(1).encode() if cpu else platform.processor().encode()):08x}"
-  jax.config.update("jax_compilation_cache_dir", str(folder / f"jaxlib-{version('jaxlib')}-{host}"))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def help_text(module: str) -> str:
@@ -224,13 +202,14 @@ def own_flags(*modules: str) -> list[Any]:
 
 
 def command(experiment: str) -> str:
-  """The command line that repeats this run."""
+  """The command line that repeats this run, as a shell reads it."""
   changed = [
-    f.serialize().replace("\n", " ")
+    argument
     for f in own_flags(f"experiments.{experiment}", f"experiments.{experiment}.__main__", sys.argv[0])
     if f.value != f.default and f.name not in ("fresh", "debug", "compilation_cache")
+    for argument in ([f"--{f.name}={v}" for v in f.value or []] if isinstance(f, flags.MultiFlag) else [f.serialize()])
   ]  # absl's name of __main__ is its file
-  return " ".join([f"python -m experiments.{experiment}", *changed])
+  return " ".join([f"python -m experiments.{experiment}", *map(machine.quoted, changed)])
 
 
 def given_flags() -> dict[str, Any]:
@@ -259,14 +238,19 @@ def positive(*names: str) -> None:
   """Raises UserError for a flag that is given and not above 0."""
   for name in names:
     value = FLAGS[name].value
-    if value is not None and value <= 0:
+    if value is not None and not 0 < value < math.inf:
       raise UserError(f"--{name}={value}: must be positive.")
 
 
 def say(line: str) -> None:
   """Progress of long work, on stderr: one line that replaces itself on a terminal, else one line each."""
   end = "\033[K\r" if sys.stderr.isatty() else "\n"
-  print(line, end=end, file=sys.stderr, flush=True)
+  print(visible(line), end=end, file=sys.stderr, flush=True)
+
+
+def tell(line: object) -> None:
+  """A line of results, on stdout."""
+  print(visible(line))
 
 
 # ---- values from flags -----------------------------------------------------------------------------------------------
@@ -314,7 +298,7 @@ def heldout() -> int:
   kind, _, n = FLAGS.validation.partition(":")
   if FLAGS.validation == "cv":
     return 0
-  if kind != "heldout" or not n.isdecimal() or int(n) < 1:
+  if kind != "heldout" or not n.isdecimal() or len(n) > 18 or int(n) < 1:
     raise UserError(f"--validation={FLAGS.validation}: expected cv, or heldout:N with N labels, such as heldout:5000.")
   return int(n)
 
@@ -329,7 +313,8 @@ def label_counts(dataset: "Dataset", heldout: int) -> list[int]:
   counts, everything = set(), len(dataset.train) - heldout
   for text in map(str.strip, FLAGS.labels):
     percent = re.fullmatch(r"(\d+\.?\d*|\.\d+)%", text)
-    if text != "all" and not text.isdecimal() and not (percent and 0 < float(percent[1]) <= 100):
+    number = text.isdecimal() and len(text) <= 18
+    if text != "all" and not number and not (percent and 0 < float(percent[1]) <= 100):
       raise UserError(
         f"--labels={','.join(FLAGS.labels)}: {text!r} is neither a number of labels, a percentage such as 10%, nor all."
       )

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
+from sslx.types import visible
+
 T = TypeVar("T")
 
 
@@ -52,4 +54,4 @@ def hold(name: Hashable, manager: Callable[[], AbstractContextManager[T]]) -> No
 
 def say_once(line: str) -> None:
   """Prints a line on stderr, unless this command has said it."""
-  once(("said", line), lambda: print(line, file=sys.stderr))
+  once(("said", line), lambda: print(visible(line), file=sys.stderr))

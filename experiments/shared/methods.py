@@ -186,6 +186,7 @@ def run_variants(
 
   cli.recipe()
   encoder = nn.build(FLAGS.encoder)
+  nn.check_size(FLAGS.encoder, encoder, dataset.x_shape, FLAGS.max_parameters)
   flag = cli.modes(dataset, encoder.block_names)
   asked = dict.fromkeys((*flag, *doable(["scratch"], dataset)))
 

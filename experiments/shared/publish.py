@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.shared import cli
+
 if TYPE_CHECKING:
   from sslx import report
   from sslx.report.pages import Figure
@@ -42,6 +44,6 @@ def publish(
   for table in tables:
     console.print(report.rich_table(table))
   for sentence in sentences:
-    print(sentence)
-  print("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
-  print(f"Report: {page}")
+    cli.tell(sentence)
+  cli.tell("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
+  cli.tell(f"Report: {page}")

@@ -46,12 +46,14 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   Raises:
     UserError: a setting that is not known, or does not fit the method, the encoder or the data.
   """
+  from sslx import nn
   from sslx.pretext import check
   from sslx.training.run import plan
 
-  encoder_of(config)  # a mistyped setting is told before data are loaded
+  encoder = encoder_of(config)  # a mistyped setting is told before data are loaded
   dataset = dataset or load_dataset(config.dataset)
   digest = _pretraining_digest(dataset, check(config.method).labels)
+  nn.check_size(config.encoder or check(config.method).encoder, encoder, dataset.x_shape, FLAGS.max_parameters)
   planned = plan(config, dataset, config.features or "flatten", pretext, digest)
   made = planned.config
   name = f"{made.method}-{made.dataset}-{made.encoder}"
@@ -80,7 +82,7 @@ def load_dataset(spec: str) -> "Dataset":
   dataset = data.load(
     spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit, background=FLAGS.background, bits=FLAGS.bits
   )
-  return _small(dataset) if FLAGS.smoke else dataset
+  return small(dataset) if FLAGS.smoke else dataset
 
 
 def fingerprint(dataset: "Dataset") -> str:
@@ -106,17 +108,26 @@ def _tell(dataset: "Dataset") -> None:
     command.say_once(sentence)
 
 
-def _small(dataset: "Dataset") -> "Dataset":
-  """The first few hundred examples of each split, for --smoke."""
+def small(dataset: "Dataset") -> "Dataset":
+  """A few hundred examples of each split, for --smoke: drawn as the task draws few labels, of classes as many of each;
+  unlabelled ones at even distances. A set may be sorted by class, and its first examples be all of one.
 
-  def head(split: "Split", n: int) -> "Split":
-    rows = np.arange(min(n, len(split)))
+  Raises:
+    UserError: the rules of `sslx.data.check`, which what was drawn keeps too.
+  """
+  from sslx.data.check import checked
+
+  def drawn(split: "Split", n: int) -> "Split":
+    n = max(n, dataset.task.outputs)  # one of each class, where there are many
+    if len(split) <= n:
+      return dataclasses.replace(split, x=split.x[np.arange(len(split))], files=None)
+    rows = np.arange(n) * len(split) // n if split.y is None else dataset.task.subset(split.y, [n], 0, "balanced")[n]
     return dataclasses.replace(split, x=split.x[rows], y=None if split.y is None else split.y[rows], files=None)
 
-  small = {"train": head(dataset.train, SMOKE_IMAGES), "test": head(dataset.test, SMOKE_IMAGES // 2)}
+  parts = {"train": drawn(dataset.train, SMOKE_IMAGES), "test": drawn(dataset.test, SMOKE_IMAGES // 2)}
   if dataset.unlabeled is not None:
-    small["unlabeled"] = head(dataset.unlabeled, SMOKE_IMAGES // 2)
-  return dataclasses.replace(dataset, **small)
+    parts["unlabeled"] = drawn(dataset.unlabeled, SMOKE_IMAGES // 2)
+  return checked(dataclasses.replace(dataset, **parts), tell=False)  # what is to be told of them, `load` has said
 
 
 def fitted(target: "Dataset", source: "Dataset", any_size: bool, match_channels: bool) -> "Dataset":
@@ -165,7 +176,9 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   from sslx.types import ENCODER
 
   begin, plan, checkpoints = time.monotonic(), job.plan, job.directory / "checkpoints"
-  restored = checkpoint.restore(checkpoints, run.shapes(plan), set_aside=True)
+  shapes = run.shapes(plan)
+  run.check_size(shapes, job.config.method, FLAGS.max_parameters)
+  restored = checkpoint.restore(checkpoints, shapes, set_aside=True)
   ts = restored or run.start(plan)
   done = int(ts.step)
   if restored and done < plan.steps:
@@ -282,10 +295,21 @@ def adopt(meta: "Meta", also: Sequence[str] = ()) -> None:
 def checkpoint_dataset(meta: "Meta") -> "Dataset":
   """The data set of --dataset, or else the one that the checkpoint of `meta` was made on.
 
+  The latter keeps the name that it had, which says what its results are of; it is where it was, wherever this is run.
+
   Raises:
-    UserError: its images are of another shape than the checkpoint's.
+    UserError: it is not there any more, or its images are of another shape than the checkpoint's.
   """
-  dataset = load_dataset(FLAGS.dataset if FLAGS["dataset"].present else meta.config.dataset)
+  from sslx.data import path_of
+
+  if FLAGS["dataset"].present:
+    dataset = load_dataset(FLAGS.dataset)
+  else:
+    place = meta.place or meta.config.dataset
+    path, made = path_of(place), f"--checkpoint={FLAGS.checkpoint} was made on {place}"
+    if path is not None and not path.exists():
+      raise UserError(f"{made}, which is not there any more: name it with --dataset.")
+    dataset = dataclasses.replace(load_dataset(place), name=meta.config.dataset)
   if dataset.x_shape != meta.config.x_shape:
     raise UserError(
       f"--dataset={dataset.name}: its images are {dataset.x_shape}, this encoder was made for "

@@ -150,8 +150,13 @@ def load(
   behind = colour(background)
   given = data_dir or os.environ.get("TFDS_DATA_DIR")
   data_dir = os.path.abspath(os.path.expanduser(given or "~/tensorflow_datasets"))
-  with without_size_warnings():
-    dataset = source.load(Request(spec, argument, data_dir, image_size, in_memory_limit, behind, bits, bool(given)))
+  path = path_of(spec)
+  made_of = argument if path is None else str(path.absolute())
+  try:
+    with without_size_warnings():
+      dataset = source.load(Request(spec, made_of, data_dir, image_size, in_memory_limit, behind, bits, bool(given)))
+  except OSError as error:
+    raise UserError(f"--dataset={spec}: cannot be read ({error.strerror or error})") from error
   made = dataset.modality.name, dataset.task.name
   if made != (source.modality, source.task):
     raise TypeError(f"DATASETS[{scheme!r}] says {source.modality}, {source.task}; its loader made {', '.join(made)}")
@@ -163,14 +168,29 @@ def load(
   return dataclasses.replace(dataset, **sized)
 
 
+def path_of(spec: str) -> Path | None:
+  """The folder or file that a data set's name holds: photos of `folder:photos`. None: none, as of mnist."""
+  scheme, _, argument = spec.partition(":")
+  source = DATASETS.get(scheme)
+  if source is None or source.argument not in ("DIR", "FILE") or not argument:
+    return None
+  return Path(os.path.expanduser(argument))  # of an unknown ~user this is no error, but a folder that is not there
+
+
+def located(spec: str) -> str:
+  """The name with its path from the root, as it can be read from every folder: `folder:/home/me/photos`."""
+  path = path_of(spec)
+  return spec if path is None else f"{spec.partition(':')[0]}:{os.path.abspath(path)}"
+
+
 def _unknown(spec: str) -> str:
   names = [name + (f":{source.argument}" if source.argument else "") for name, source in DATASETS.items()]
-  if spec and Path(spec).expanduser().is_dir():
+  if spec and os.path.isdir(os.path.expanduser(spec)):
     return f"--dataset={spec}: a folder needs its kind in front: folder:{spec} (images) or idx:{spec} (IDX files)"
-  close = difflib.get_close_matches(spec.partition(":")[0], DATASETS, n=2)
+  close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
   if not close and spec.endswith(".npz"):
     return f"--dataset={spec}: write npz:{spec}"
-  if not close and spec.isidentifier():
+  if not close and spec.isidentifier() and len(spec) < 100:
     from sslx.data import catalogue
 
     close = [f"tfds:{name}" for name in catalogue.nearest(spec, 2)]

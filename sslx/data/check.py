@@ -13,14 +13,14 @@ Splits = Mapping[str, Split]
 _DARK = 64  # images of 4 or 5 bits, or in 0..16, are below; photographs by night are not
 
 
-def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
+def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) -> Dataset:
   """Returns `dataset` if it is fit for training and evaluation, once its images are resized to `image_size` (if given).
 
   Raises:
     UserError: what is no Dataset of arrays, an empty split, counts of examples and targets that differ, or what is
       against the rules of its modality (`images`) or task (`classes`).
 
-  Images that are nearly black, and test examples that equal training examples, are told on stderr.
+  Images that are nearly black, and test examples that equal training examples, are told on stderr, if `tell`.
   """
   if not isinstance(dataset, Dataset):
     raise UserError(f"data: expected a Dataset, as of sslx.load_data, not {type(dataset).__name__}")
@@ -52,8 +52,9 @@ def checked(dataset: Dataset, image_size: int | None = None) -> Dataset:
       )
   if dataset.task.name in TASK_RULES:
     TASK_RULES[dataset.task.name](dataset)
-  _tell_dark(dataset)
-  _tell_duplicates(dataset)
+  if tell:
+    _tell_dark(dataset)
+    _tell_duplicates(dataset)
   return dataset
 
 

@@ -2,8 +2,9 @@
 
 import sys
 
+from sslx.types import visible
+
 
 def warn(name: str, text: str) -> None:
-  """One line on stderr about the data set `name`; bytes of file names that are no text are written as \\x.."""
-  line = " ".join(f"warning: {name}: {text}".split())
-  print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+  """One line on stderr about the data set `name`; what does not show itself in file names is an escape: `visible`."""
+  print(visible(" ".join(f"warning: {name}: {text}".split())), file=sys.stderr)

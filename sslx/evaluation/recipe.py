@@ -21,22 +21,24 @@ class Recipe:
     150,
     "Steps of the modes that train by gradient (scratch, last:K, full); more where --finetune_epochs takes more.",
     flag="finetune_steps",
+    above=0,
+    high=10**9,
   )
   epochs: float = setting(
-    1.0, "At least this many passes over the labels, where they take more steps.", flag="finetune_epochs"
+    1.0, "At least this many passes over the labels, where they take more steps.", flag="finetune_epochs", above=0
   )
-  batch_size: int = setting(50, "Their batch size.", flag="finetune_batch_size")
+  batch_size: int = setting(50, "Their batch size.", flag="finetune_batch_size", above=0)
   learning_rates: tuple[float, ...] = setting(
-    (2e-3,), "Their peak learning rate; of several, --validation chooses.", flag="finetune_learning_rates"
+    (2e-3,), "Their peak learning rate; of several, --validation chooses.", flag="finetune_learning_rates", above=0
   )
-  weight_decay: float = setting(1e-4, "Their decoupled weight decay.")
-  self_train_epochs: float = setting(2.0, "Passes of the mode self_train over all training images, a round.")
-  self_train_batch_size: int = setting(128, "Its batch size.")
-  self_train_learning_rate: float = setting(3e-3, "Its peak learning rate.")
+  weight_decay: float = setting(1e-4, "Their decoupled weight decay.", low=0)
+  self_train_epochs: float = setting(2.0, "Passes of the mode self_train over all training images, a round.", above=0)
+  self_train_batch_size: int = setting(128, "Its batch size.", above=0)
+  self_train_learning_rate: float = setting(3e-3, "Its peak learning rate.", above=0)
   self_train_rounds: int = setting(
-    2, "Its rounds: train on the spread labels, spread them anew over the graph of what was learnt."
+    2, "Its rounds: train on the spread labels, spread them anew over the graph of what was learnt.", above=0
   )
-  folds: int = setting(3, "Of the cross-validation that chooses among several learning rates.", flag=None)
+  folds: int = setting(3, "Of the cross-validation that chooses among several learning rates.", flag=None, above=0)
   optimizer: Optimizer = setting("adamw", "Of these modes.", flag=None)
   schedule: Schedule = setting("cosine", "Of their learning rate.", flag=None)
   shuffle: bool = setting(True, "Whether their order is drawn anew each epoch.", flag=None)
@@ -44,6 +46,7 @@ class Recipe:
     None,
     "With a number, training ends early where the training score of that many epochs in a row was not above the best.",
     flag=None,
+    above=0,
   )
   head: Literal["logistic", "gradient"] = setting(
     "logistic",
@@ -54,14 +57,10 @@ class Recipe:
 
   def __post_init__(self) -> None:
     options.check_choices(self)
+    options.check_numbers(self)
+    if not self.learning_rates:
+      raise UserError("--finetune_learning_rates=: expected positive numbers.")
     object.__setattr__(self, "learning_rates", tuple(self.learning_rates))
-    for each in options.settings(Recipe):
-      value = getattr(self, each.name)
-      if each.name != "weight_decay" and isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
-        raise UserError(f"--{each.flag or each.name}={value:g}: must be positive.")
-    if not self.learning_rates or min(self.learning_rates) <= 0:
-      rates = ",".join(f"{rate:g}" for rate in self.learning_rates)
-      raise UserError(f"--finetune_learning_rates={rates}: expected positive numbers.")
 
   def to_json(self) -> dict[str, Any]:
     """Of JSON's types; `read` reads it."""

@@ -88,7 +88,7 @@ def widest(stats: Statistics, count: int) -> list[int]:
 def check_dims(texts: Sequence[str], units: int) -> list[int]:
   """The numbers of --dims, in their order. Raises UserError for one that is no unit of the code."""
   for text in texts:
-    if not text.strip().isdecimal() or int(text) >= units:
+    if not text.strip().isdecimal() or len(text) > 18 or int(text) >= units:
       raise UserError(
         f"--dims={','.join(texts)}: {text.strip()!r} is no unit of this code; they are numbered 0 to {units - 1}."
       )

@@ -4,10 +4,12 @@
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from sslx import options
@@ -16,6 +18,9 @@ from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
 from sslx.types import Array, Precision, Refusal, UserError
+
+MAX_PARAMETERS = 200_000_000  # of an encoder, unless told otherwise: with their gradients and averages 3.2 GB
+MAX_BLOCKS = 500  # and layers of a block: more take minutes to be compiled
 
 
 class Encoder(nn.Module):
@@ -266,7 +271,7 @@ def build(spec: str, precision: Precision = "float32") -> Encoder:
   precision: bfloat16 multiplies and keeps activations in half the bits, forward and backward, see `apply`.
 
   Raises:
-    UserError: unknown kind or option (with the nearest names), or a size that is not positive.
+    UserError: unknown kind or option (with the nearest names), a size that is not positive, or too many blocks.
   """
   kind, _, settings = spec.partition(":")
   if kind not in ENCODERS:
@@ -276,6 +281,8 @@ def build(spec: str, precision: Precision = "float32") -> Encoder:
     sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int | float) else ()
     if any(s < 0 if name == "code" else s <= 0 for s in sizes) or value == ():
       raise UserError(f"--encoder={spec}: {name} must be positive.")
+    if len(sizes) > MAX_BLOCKS or (name == "depth" and max(sizes) > MAX_BLOCKS):
+      raise UserError(f"--encoder={spec}: {name}: more than {MAX_BLOCKS} blocks.")
   return ENCODERS[kind](**values).clone(precision=precision)
 
 
@@ -291,3 +298,22 @@ def check_input(spec: str, encoder: Encoder, shape: Sequence[int]) -> None:
       f"--encoder={spec}: reads examples of {encoder.axes} axes, and these have {len(shape)}: {tuple(shape)}; "
       f"encoders that read them: {', '.join(others)}."
     )
+
+
+def check_size(spec: str, encoder: Encoder, shape: Sequence[int], limit: int = MAX_PARAMETERS) -> None:
+  """Raises UserError for an encoder that has more than `limit` parameters, or whose blocks make more than `limit`
+  numbers of one example of this shape. Only shapes are computed, so that it takes no memory, whatever its size.
+  """
+  key, x = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+  plain = encoder.clone(precision="float32")
+  outputs, variables = jax.eval_shape(lambda key, x: plain.init_with_output(key, x), key, x)
+  check_count(f"--encoder={spec}: has", "parameters", variables, limit)
+  check_count(f"--encoder={spec}: makes", f"numbers of one example of {tuple(shape)}", outputs, limit)
+
+
+def check_count(what: str, of: str, tree: Any, limit: int) -> None:
+  """Raises UserError where the leaves of `tree`, which may be shapes alone, hold more than `limit` numbers."""
+  count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+  if count > limit:
+    told = f"{count:,}" if count < 10**9 else f"{count:.2g}"
+    raise UserError(f"{what} {told} {of}; make it smaller, or allow as many by --max_parameters (now {limit:,}).")

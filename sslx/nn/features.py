@@ -1,7 +1,7 @@
 """Reading features from an encoder's blocks, as the flag --features says:
 
 [BLOCK:]flatten | pool | gridN (mean over a grid of N cells a side) | maxN (maximum), or BLOCK; several joined by +; no
-BLOCK: the last one; @1 or @2 at its end: the first or second half of the channels only.
+BLOCK: the last one; @1 or @2 at its end: the first or second half of the channels only. N: up to 9999.
 """
 
 import re
@@ -28,7 +28,7 @@ def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]
       block, how = (whole, "flatten") if whole in block_names else (block_names[-1], whole)
     if block not in block_names:
       raise UserError(f"--features={spec}: this encoder has no block {block!r}.{options.nearest(block, block_names)}")
-    if not re.fullmatch(r"flatten|pool|(grid|max)0*[1-9][0-9]*", how):
+    if not re.fullmatch(r"flatten|pool|(grid|max)0{0,9}[1-9][0-9]{0,3}", how):
       known = [*block_names, "flatten", "pool", "grid2", "max2"]
       raise UserError(f"--features={spec}: {how!r} is neither a block nor a reading.{options.nearest(how, known)}")
     if at and half not in ("1", "2"):

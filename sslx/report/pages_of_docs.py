@@ -103,8 +103,10 @@ def made_by(rows: Sequence[Row]) -> str:
   row = rows[-1]
   commits = ", ".join(dict.fromkeys(str(r.get("git")) for r in rows))
   versions = ", ".join(f"{name} {version}" for name, version in (row.get("versions") or {}).items())
-  command = re.sub(r" --(out|data_dir)=\S+", "", row.get("command") or "")  # folders of the machine it ran on
+  # Folders of the machine it ran on; an argument with a space is in quotes.
+  command = re.sub(r" (--(out|data_dir)=\S+|'--(out|data_dir)=[^']*')", "", row.get("command") or "")
   command = re.sub(r" --checkpoint=\S*/", " --checkpoint=runs/", command)
+  command = re.sub(r" '--checkpoint=[^']*/", " '--checkpoint=runs/", command)
   return f"`{command}`; commit {commits}; {row.get('device')}; {versions}.\n"
 
 

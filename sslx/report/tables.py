@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sslx.report import statistics
 from sslx.report.intervals import RIGHT_ANSWERS, WIDENED
 from sslx.report.statistics import KEYS, Entry
-from sslx.types import Score
+from sslx.types import Score, visible
 
 if TYPE_CHECKING:
   from rich.table import Table as RichTable
@@ -87,8 +87,8 @@ def rich_table(table: Table) -> RichTable:
   from rich.text import Text
 
   drawn = RichTable(
-    title=Text(table.title),
-    caption=Text(table.note) if table.note else None,
+    title=Text(visible(table.title)),
+    caption=Text(visible(table.note)) if table.note else None,
     box=box.SIMPLE_HEAD,
     padding=(0, 1, 0, 0),
     pad_edge=False,
@@ -97,9 +97,9 @@ def rich_table(table: Table) -> RichTable:
   drawn.caption_justify = "left"
   for header, is_number in zip(table.cells.headers, numeric(table.cells), strict=True):
     justify = "right" if is_number else "left"
-    drawn.add_column(Text(header), justify=justify, overflow="fold", no_wrap=not is_number)
+    drawn.add_column(Text(visible(header)), justify=justify, overflow="fold", no_wrap=not is_number)
   for row in table.cells.rows:
-    drawn.add_row(*map(Text, row))  # Text: a name like [red] is a name, not markup
+    drawn.add_row(*(Text(visible(cell)) for cell in row))  # Text: a name like [red] is a name, not markup
   return drawn
 
 

@@ -7,7 +7,6 @@ checkpoint keeps it, and a run that is older than it has its default.
 import dataclasses
 import hashlib
 import json
-import math
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 VERSION = 3
 SMOKE_STEPS = 6  # of a run with `smoke`, whatever else it says
-POSITIVE = ("steps", "epochs", "batch_size", "learning_rate")
+SEEDS = 2**32 - 1  # jax takes the lower 32 bits of a seed: a larger one would be another one's run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,11 +46,11 @@ class Config:
   )
   """What is read of the encoder. Once resolved, None unless the method reads it: elsewhere only the probes do."""
   steps: int | None = setting(
-    None, "Pretraining steps. Default: the method's own number, whatever the size of the data set."
+    None, "Pretraining steps. Default: the method's own number, whatever the size of the data set.", above=0, high=10**9
   )
-  epochs: float | None = setting(None, "Pretraining epochs, in place of --steps.")
+  epochs: float | None = setting(None, "Pretraining epochs, in place of --steps.", above=0)
   """Once resolved, those that the steps come to."""
-  batch_size: int | None = setting(None, "Pretraining batch. Default: the method's own.")
+  batch_size: int | None = setting(None, "Pretraining batch. Default: the method's own.", above=0)
   optimizer: Optimizer | None = setting(
     None, "Of pretraining: adamw, sgd (momentum 0.9) or lars. Default: the method's own."
   )
@@ -59,25 +58,29 @@ class Config:
     None,
     "Pretraining peak learning rate, cosine decay. Default: the method's; with another --optimizer than its own, for a "
     "batch of 256, in proportion for others: adamw 0.001, sgd 0.03, lars 0.3.",
+    above=0,
   )
   warmup_epochs: float | None = setting(
-    None, "Pretraining epochs of warm-up. Default: a tenth of all, at most 100 steps."
+    None, "Pretraining epochs of warm-up. Default: a tenth of all, at most 100 steps.", low=0
   )
   weight_decay: float = setting(
-    1e-4, "Weight decay of pretraining; it spares biases and normalisation.", flag="pretraining_weight_decay"
+    1e-4, "Weight decay of pretraining; it spares biases and normalisation.", flag="pretraining_weight_decay", low=0
   )
   accumulate: int = setting(
     1,
     "Parts that a pretraining batch goes through the model in: a fraction of the memory, one optimiser step. "
     "Contrastive losses have the negatives of a part only, and batch normalisation its images.",
+    low=1,
   )
   precision: Precision = setting(
     "float32", "Of the pretrained encoder's products: float32 or bfloat16. Probes run in float32."
   )
-  seed: int = setting(0, "Seed of pretraining: of weights, order and noise.")
+  seed: int = setting(0, "Seed of pretraining: of weights, order and noise.", low=0, high=SEEDS)
   watch: int = setting(
     1000,
     "Training images held out of pretraining (at most a tenth), on which its loss and metrics are watched.",
+    low=0,
+    high=10**9,
   )
   schedule: Schedule = setting("cosine", "Of the learning rate: cosine or constant.", flag=None)
   shuffle: bool = setting(True, "Whether the order is drawn anew each epoch.", flag=None)
@@ -99,17 +102,8 @@ class Config:
   version: int = VERSION
 
   def __post_init__(self) -> None:
-    for name in POSITIVE:
-      value = getattr(self, name)
-      if value is not None and not 0 < value < math.inf:
-        raise UserError(f"--{name}={value}: must be positive.")
+    options.check_numbers(self)
     options.check_choices(self)
-    if not 0 <= self.weight_decay < math.inf:
-      raise UserError(f"--pretraining_weight_decay={self.weight_decay:g}: must be at least 0.")
-    if self.accumulate < 1:
-      raise UserError(f"--accumulate={self.accumulate}: must be at least 1.")
-    if self.watch < 0:
-      raise UserError(f"--watch={self.watch}: a number of training images, 0 for none.")
     object.__setattr__(self, "x_shape", tuple(self.x_shape))
     hp = {name: tuple(value) if isinstance(value, list) else value for name, value in self.hp.items()}
     object.__setattr__(self, "hp", hp)  # JSON has no tuples

@@ -15,8 +15,8 @@ import numpy as np
 import optax
 
 from sslx import nn, options
-from sslx.compile import jit
-from sslx.data import Dataset
+from sslx.compile import check_floats, jit
+from sslx.data import Dataset, located
 from sslx.data.types import take
 from sslx.modalities import MODALITIES
 from sslx.pretext import build, check
@@ -45,10 +45,12 @@ class Meta(NamedTuple):
   step: int | None = None
   steps: int | None = None
   """How many are planned; None in what sslx 0.2 and before wrote."""
+  place: str = ""
+  """Of the data set, `folder:/home/me/photos`, where its name says so from the folder of that time only."""
 
   def to_json(self) -> dict[str, Any]:
     """What a checkpoint keeps; `read` reads it."""
-    kept = {name: value for name, value in self._asdict().items() if name != "step"}
+    kept = {name: value for name, value in self._asdict().items() if name != "step" and (name, value) != ("place", "")}
     return {**kept, "config": self.config.to_json(), "names": list(self.names)}
 
   @classmethod
@@ -57,12 +59,17 @@ class Meta(NamedTuple):
     names = saved.get("names", saved.get("class_names"))
     modality, task = saved.get("modality", "image"), saved.get("task", "classification")
     config = Config.read(saved["config"])
-    return cls(config, saved["features"], modality, task, tuple(names or ()), saved.get("step"), saved.get("steps"))
+    more = saved.get("step"), saved.get("steps"), saved.get("place", "")
+    return cls(config, saved["features"], modality, task, tuple(names or ()), *more)
 
   def build_encoder(self, precision: str | None = None) -> nn.Encoder:
     """Its architecture, in the precision of pretraining unless another is given."""
     assert self.config.encoder
     return nn.build(self.config.encoder, precision or self.config.precision)
+
+  def build_modality(self) -> Modality:
+    """Of the data set that it was made on."""
+    return MODALITIES[self.modality]
 
   def build_task(self) -> Task:
     """The task of the data set that it was made on."""
@@ -178,9 +185,11 @@ def plan(
   Raises:
     UserError: a setting that does not fit the data, the method or the encoder.
   """
+  check_floats()
   config = config.resolved(dataset, digest)
   method = check(config.method)
-  meta = Meta(config, features, dataset.modality.name, dataset.task.name, dataset.task.names)
+  place = "" if located(dataset.name) == dataset.name else located(dataset.name)
+  meta = Meta(config, features, dataset.modality.name, dataset.task.name, dataset.task.names, place=place)
   encoder = meta.build_encoder()
   nn.check_reading(features, encoder.block_names)
   nn.check_input(str(config.encoder), encoder, dataset.x_shape)
@@ -276,6 +285,12 @@ def shapes(plan: Plan) -> TrainState:
   return jax.eval_shape(init, jax.random.key(0), _first(plan))._replace(key=jax.random.key(0))
 
 
+def check_size(shapes: TrainState, method: str, limit: int) -> None:
+  """Raises UserError where a part of the method, of which `shapes` tell, has more than `limit` parameters."""
+  for role, params in shapes.params.items():
+    nn.check_count(f"--method={method}: its {role} has", "parameters", params, limit)
+
+
 def _first(plan: Plan) -> dict[str, np.ndarray]:
   return {name: np.asarray(array[np.arange(1)]) for name, array in plan.data.items()}
 
@@ -306,6 +321,7 @@ def restore(directory: Path, history: Sequence[Row] = ()) -> Run:
   """
   from sslx.training import checkpoint  # slow to import, and this is all that needs it
 
+  check_floats()
   _, saved = checkpoint.restore_encoder(directory)
   meta = Meta.read(saved)
   pretext, modality = meta.build_pretext(), MODALITIES[meta.modality]

@@ -13,7 +13,7 @@ import pytest
 from absl import flags
 from helpers import call, directory, module_of
 
-from experiments.shared import cli
+from experiments.shared import cli, machine
 from sslx.evaluation.recipe import Recipe
 from sslx.training.config import Config
 
@@ -196,7 +196,7 @@ def test_commands_start_again_with_huge_pages_once(monkeypatch, argv, given, aga
   monkeypatch.setattr(sys, "orig_argv", argv)
   monkeypatch.setattr(sys, "platform", "linux")
   monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
-  cli.use_huge_pages()
+  machine.use_huge_pages()
   if not again:
     assert started == []
     return
@@ -210,7 +210,7 @@ def test_the_compilation_cache_is_off_unless_asked_for(tmp_path, monkeypatch):
 
   monkeypatch.setattr(Path, "home", lambda: tmp_path)
   folders = []
-  monkeypatch.setattr(cli, "use_compilation_cache", folders.append)
+  monkeypatch.setattr(machine, "use_compilation_cache", folders.append)
   assert cli.run(lambda: None, "experiments.pretrain", ["pretrain"]) == 0
   assert folders == []
   assert cli.run(lambda: None, "experiments.pretrain", ["pretrain", "--compilation_cache"]) == 0
@@ -220,7 +220,7 @@ def test_the_compilation_cache_is_off_unless_asked_for(tmp_path, monkeypatch):
     n: getattr(jax.config, n) for n in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
   }
   try:
-    cli.use_compilation_cache(tmp_path / "cache")
+    machine.use_compilation_cache(tmp_path / "cache")
     folder = Path(jax.config.jax_compilation_cache_dir)
   finally:
     for name, value in before.items():

@@ -11,11 +11,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers import call, directory
+from helpers import call, directory, rows_of
 
 from experiments.shared import cli, runs
+from sslx.data import Dataset, LazyArray, Split
+from sslx.data.types import image_classes
 from sslx.training import checkpoint
+from sslx.training.config import Config
+from sslx.training.run import Meta
 from sslx.types import UserError
 
 ENCODER = "--encoder=conv:widths=4-6,norm=none"
@@ -212,3 +217,142 @@ def test_transfer_is_between_images(toy):
   for target, source, said in ((sound, toy, "from image to sound"), (toy, sound, "from sound to image")):
     with pytest.raises(UserError, match=f"--targets={toy.name}: .*{said}"):
       runs.fitted(target, source, any_size=True, match_channels=True)
+
+
+# --smoke
+
+
+def sorted_by_class(toy: Dataset, times: int, unlabeled: bool = False) -> Dataset:
+  """The toy set `times` over, sorted by class, as many files are."""
+
+  def split(part: Split) -> Split:
+    y = np.tile(part.targets(), times)
+    order = np.argsort(y, kind="stable")
+    return Split(np.tile(part.x, (times, 1, 1, 1))[order], y[order])
+
+  train, test = split(toy.train), split(toy.test)
+  return image_classes("sorted", toy.task.names, train, test, Split(train.x, None) if unlabeled else None)
+
+
+def test_smoke_draws_as_many_of_each_class(toy):
+  dataset = sorted_by_class(toy, 10, unlabeled=True)
+  first, again = runs.small(dataset), runs.small(dataset)
+  assert first.split_sizes == {"train": 600, "test": 300, "unlabeled": 300}
+  for split, n in ((first.train, 200), (first.test, 100)):
+    assert np.bincount(split.targets()).tolist() == [n, n, n]
+  for part in ("train", "test", "unlabeled"):
+    np.testing.assert_array_equal(getattr(first, part).x, getattr(again, part).x)  # a second command finds its run
+  assert first.unlabeled is not None
+  np.testing.assert_array_equal(first.unlabeled.x, dataset.train.x[::8])  # at even distances
+  pairs = {(x.tobytes(), int(y)) for x, y in zip(dataset.train.x, dataset.train.targets(), strict=True)}
+  assert {(x.tobytes(), int(y)) for x, y in zip(first.train.x, first.train.targets(), strict=True)} <= pairs
+
+
+def test_smoke_takes_small_sets_whole_and_one_of_each_of_many_classes(toy):
+  whole = runs.small(toy)
+  np.testing.assert_array_equal(whole.train.x, toy.train.x)
+  np.testing.assert_array_equal(whole.test.y, toy.test.y)
+  y = np.repeat(np.arange(700, dtype=np.int32), 2)
+  many = Split(np.zeros((1400, 2, 2, 1), np.uint8), y)
+  made = runs.small(image_classes("many", list(map(str, range(700))), many, many))
+  assert sorted(made.train.targets()) == sorted(made.test.targets()) == list(range(700))
+
+
+def test_smoke_stays_lazy_where_it_reads_nothing(toy):
+  read = []
+  big = sorted_by_class(toy, 10)
+
+  def fetch(rows):
+    read.append(len(rows))
+    return big.train.x[rows]
+
+  lazy = LazyArray(big.train.x.shape, fetch, big.train.x.dtype)
+  made = runs.small(dataclasses.replace(big, train=Split(lazy, big.train.y)))
+  assert sum(read) == 600
+  assert np.bincount(made.train.targets()).tolist() == [200, 200, 200]
+
+
+def test_what_smoke_draws_keeps_the_rules_of_data(toy):
+  bad = dataclasses.replace(toy, test=Split(toy.test.x[:, :5], toy.test.y))
+  with pytest.raises(UserError, match="train images are 12x12x1 but test images are 5x12x1"):
+    runs.small(bad)
+
+
+# where a data set is
+
+
+@pytest.fixture
+def relative(toy_npz, tmp_path, monkeypatch):
+  """The run of `--dataset=npz:data/toy.npz`, made in the folder that holds data/: (that folder, run directory)."""
+  home = tmp_path / "home"
+  (home / "data").mkdir(parents=True)
+  shutil.copy(toy_npz.removeprefix("npz:"), home / "data/toy.npz")
+  monkeypatch.chdir(home)
+  assert call("pretrain", *RELATIVE) == 0
+  return home, directory(home / "runs")
+
+
+RELATIVE = ["--dataset=npz:data/toy.npz", "--encoder=mlp:widths=4,code=3", "--smoke"]
+PROBED = ["--labels=12", "--seeds=1", "--modes=frozen", "--smoke"]
+
+
+def test_a_checkpoint_knows_where_its_data_are(relative, tmp_path, monkeypatch):
+  home, run = relative
+  assert json.loads((run / "config.json").read_text())["dataset"] == "npz:data/toy.npz"  # what it is called stays
+  assert call("pretrain", *RELATIVE) == 0
+  assert call("probe", f"--checkpoint={run}", *PROBED, "--out=probes") == 0
+  (tmp_path / "elsewhere").mkdir()
+  monkeypatch.chdir(tmp_path / "elsewhere")
+  assert call("probe", f"--checkpoint={run}", *PROBED, f"--out={home / 'probes'}") == 0
+  assert directory(home / "probes").name.startswith("probe-denoise-npz-data-toy.npz-")  # the same one, from everywhere
+  assert len(rows_of(directory(home / "probes"))) == 3  # raw, random, frozen: found again, and not made twice
+  assert call("pretrain", *RELATIVE) == 1  # but a name is read where it is said
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["of today", "without a place"])
+def test_data_that_are_gone_are_the_checkpoints(older, relative, toy_npz, tmp_path, monkeypatch, capsys):
+  home, run = relative
+  if older:
+    monkeypatch.setattr(Meta, "place", "")
+    monkeypatch.chdir(tmp_path)
+    place = "npz:data/toy.npz"
+  else:
+    (home / "data/toy.npz").unlink()
+    place = f"npz:{home / 'data/toy.npz'}"
+  capsys.readouterr()
+  assert call("probe", f"--checkpoint={run}", *PROBED, "--out=probes") == 1
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line == (
+    f"error: --checkpoint={run} was made on {place}, which is not there any more: name it with --dataset."
+  )
+  assert call("probe", f"--checkpoint={run}", f"--dataset={toy_npz}", *PROBED, "--out=probes") == 0
+
+
+def test_only_a_place_that_the_name_does_not_say_is_kept():
+  meta = Meta(Config(method="denoise"), "flatten", "image", "classification", ("a", "b"))
+  assert "place" not in meta.to_json()
+  kept = meta._replace(place="npz:/data/x.npz")
+  assert Meta.read(json.loads(json.dumps(kept.to_json()))) == kept
+  assert Meta.read(meta.to_json()) == meta
+
+
+# too large
+
+
+def test_what_is_too_large_is_told_before_a_directory_is_made(toy_npz, tmp_path, capsys):
+  for experiment in ("pretrain", "low_label", "compare"):
+    given = [f"--dataset={toy_npz}", f"--out={tmp_path}", "--encoder=mlp:widths=1000000-1000000", "--smoke"]
+    assert call(experiment, *given, *(["--methods=denoise"] if experiment == "compare" else [])) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(r"error: --encoder=mlp:widths=1000000-1000000: has 1e\+12 parameters; .*--max_parameters", line)
+    assert not list(tmp_path.glob("*/checkpoints"))
+  assert not [d for d in tmp_path.iterdir() if not d.name.startswith("compare")]
+
+
+def test_the_limit_of_the_size_is_a_flag(toy_npz, tmp_path, capsys):
+  given = [f"--dataset={toy_npz}", f"--out={tmp_path}", "--smoke", "--encoder=mlp:widths=4,code=3"]
+  assert call("pretrain", *given, "--max_parameters=100") == 1
+  assert "--encoder=mlp:widths=4,code=3: has 595 parameters" in capsys.readouterr().err
+  assert call("pretrain", *given, "--max_parameters=600", "--hp=decoder_widths=1000") == 1
+  assert re.search(r"--method=denoise: its decoder has 1[0-9]{2},[0-9]+ parameters", capsys.readouterr().err)
+  assert call("pretrain", *given, "--max_parameters=200000") == 0

@@ -208,6 +208,13 @@ def test_activations_and_no_downsampling():
     ("conv:widths=4,widths=5", "given twice"),
     ("rotnet:widths=4", "no option 'widths'"),
     ("mlp:code=1.5", "expected integer"),
+    ("conv:widths=100000000", "must be a number between -1000000 and 1000000"),
+    ("conv:kernel=" + "9" * 5000, "expected integers"),
+    ("rotnet:scale=nan", "must be a number between"),
+    ("rotnet:scale=inf", "must be a number between"),
+    ("vit:depth=1000000", "depth: more than 500 blocks"),
+    ("resnet:depth=501", "depth: more than 500 blocks"),
+    ("mlp:widths=" + "-".join("4" * 501), "widths: more than 500 blocks"),
   ],
 )
 def test_bad_encoder(spec, message):
@@ -219,3 +226,36 @@ def test_bad_encoder(spec, message):
 def test_the_same_text_is_the_same_encoder():
   assert nn.build("conv:widths=4-8") is nn.build("conv:widths=4-8")
   assert nn.build("conv:widths=4-8") is not nn.build("conv:widths=4-8", "bfloat16")
+
+
+@pytest.mark.parametrize(
+  ("spec", "shape", "message"),
+  [
+    ("conv:widths=4-8,norm=none,kernel=5-3", (28, 28, 1), None),
+    ("conv:widths=1000000-1000000", (28, 28, 1), "has 9e+12 parameters"),
+    ("conv:widths=1000000-1000000,kernel=1000000", (28, 28, 1), "has 1e+24 parameters"),
+    ("mlp:code=1000000", (28, 28, 1), "has 502,285,500 parameters"),
+    ("vit:patch=1000000", (28, 28, 1), "has 6.4e+13 parameters"),
+    ("conv:widths=300000,kernel=1,down=none", (28, 28, 1), "makes 235,200,000 numbers of one example of (28, 28, 1)"),
+    ("mlp", (4096, 4096, 3), "has 5e+10 parameters"),
+    ("resnet18", (224, 224, 3), None),
+  ],
+)  # fmt: skip
+def test_what_is_too_large_is_told_by_its_shapes_alone(spec, shape, message):
+  encoder = nn.build(spec)
+  if message is None:
+    nn.check_size(spec, encoder, shape)
+    return
+  with pytest.raises(UserError) as caught:
+    nn.check_size(spec, encoder, shape)
+  line = str(caught.value)
+  assert line.startswith(f"--encoder={spec}: {message}; ")
+  assert "--max_parameters" in line
+
+
+def test_the_limit_of_a_size_is_inclusive():
+  encoder = nn.build("mlp:widths=7-6,code=3")
+  parameters = (40 + 1) * 7 + (7 + 1) * 6 + (6 + 1) * 3
+  nn.check_size("mlp", encoder, (4, 5, 2), parameters)
+  with pytest.raises(UserError, match=f"has {parameters} parameters; .*now {parameters - 1}"):
+    nn.check_size("mlp", encoder, (4, 5, 2), parameters - 1)

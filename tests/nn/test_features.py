@@ -50,6 +50,8 @@ def test_features_grammar():
     ("pool@", "@: a block's channels have two halves"),
     ("block1@1:pool", "@1:pool: a block's channels have two halves"),
     ("blok1@1", "'blok1' is neither a block nor a reading. Did you mean 'block1'"),
+    ("grid100000", "'grid100000' is neither"),
+    ("max" + "9" * 5000, "is neither"),
     ("", "'' is neither"),
   ],
 )

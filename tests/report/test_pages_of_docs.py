@@ -30,6 +30,14 @@ def test_a_section_has_table_sentences_and_what_made_it(tmp_path):
   assert "`python -m x --checkpoint=runs/c`; commit abc1234; cpu x1; jax 1." in text
 
 
+def test_a_command_with_spaces_loses_the_same_folders(tmp_path):
+  command = "python -m x '--out=/my runs/a' '--checkpoint=/my runs/b c' '--dataset=npz:/my data/d.npz' --seeds=2"
+  for row in rows(scratch=SCRATCH, frozen=FROZEN):
+    records.append_row(tmp_path / "results.jsonl", {**row, **MADE, "command": command})
+  shown = "`python -m x '--checkpoint=runs/b c' '--dataset=npz:/my data/d.npz' --seeds=2`"
+  assert shown in pages_of_docs.section(tmp_path)
+
+
 def test_a_comparison_has_its_own_tables(tmp_path):
   records.append_row(tmp_path / "results.jsonl", {**rows(frozen=FROZEN)[0], **MADE, "experiment": "freezing"})
   (tmp_path / "tables.md").write_text("the tables\n")

@@ -292,7 +292,7 @@ def test_majority_answers_the_most_frequent_class_of_all_training_images(toy):
   """A balanced subset would not tell it; no feature is read, and nothing is trained."""
   y = np.repeat([0, 1, 2], (60, 140, 40)).astype(np.int32)
   bench = bench_of(dataclasses.replace(with_counts(toy, 20, 60, 10), train=Split(toy.train.x, y)), (30,), 1)
-  (scored,) = evaluate.evaluate(bench, [Case("majority", 30, 0)]).values()
+  ((_, scored),) = evaluate.evaluate(bench, [Case("majority", 30, 0)])
   assert scored.scores == {"accuracy": 60 / 90}
   assert (scored.predictor.total, scored.predictor.trainable, scored.predictor.head.size) == (0, 0, 0)
   assert scored.predictor.head.chosen == {"class": 1}

@@ -82,7 +82,8 @@ def test_types_imports_no_sibling():
                     "evaluation"}),
     ("report", {"types", "report"}),
     ("interpret", {"types", "compile", "nn", "report", "interpret"}),
-    ("api", {"types", "options", "nn", "data", "pretext", "training", "evaluation", "report"}),
+    ("classifier", {"types", "data", "training", "evaluation", "report"}),
+    ("api", {"types", "options", "nn", "data", "pretext", "training", "evaluation", "report", "classifier"}),
   ],
 )  # fmt: skip
 def test_imports_point_one_way(part, allowed):

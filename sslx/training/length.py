@@ -7,9 +7,7 @@ import numpy as np
 
 from sslx.training.config import steps_of_epoch
 
-LATE_SHARE = (
-  0.2  # of a metric's rise that comes in the second half of a run: the half in which a cosine has 18% of all rates
-)
+LATE_SHARE = 0.16  # of a metric's rise in the second half of a run, from which it is steep
 LEAST_RISE = {"accuracy": 0.02, "psnr": 0.1}  # in that half, below which it is noise; by the end of a metric's name
 FEWEST = 6  # watched rows that a rise is read off
 NEAR_CHANCE = 0.1  # of the way from guessing to always being right
@@ -28,8 +26,10 @@ def doubts(history: Sequence[Mapping[str, Any]], steps: int, chance: Mapping[str
 
   history: rows of metrics.jsonl, those of the held-out examples as heldout_NAME; steps: of the whole run;
   chance: metric -> its value for guesses.
-  A rate that falls like a cosine flattens every curve, of a run that is too short as well. So a rise is steep where the
-  second half of the run, which has 18% of the sum of its learning rates, brings more than LATE_SHARE of all of it.
+  A rate that falls like a cosine flattens every curve, also of a run that is too short: the second half of the run has
+  18% of the sum of its learning rates. So a rise is steep where that half brings about as large a share of all of it.
+  With the default steps it brought at most 14% where the method had come to rest (denoise, inpaint, rotation, simclr
+  and vicreg on 7,000 images of MNIST and Fashion-MNIST), with 218 steps 15% to 33%.
   """
   watched = [row for row in history if "heldout_loss" in row]
   if not watched or watched[-1]["step"] != steps:

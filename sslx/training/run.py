@@ -44,7 +44,7 @@ class Meta(NamedTuple):
   """Of the task's outputs: the classes."""
   step: int | None = None
   steps: int | None = None
-  """How many are planned; None in what sslx 0.2 and before wrote."""
+  """How many are planned; None in what sslx wrote before 0.2."""
   place: str = ""
   """Of the data set, `folder:/home/me/photos`, where its name says so from the folder of that time only."""
 

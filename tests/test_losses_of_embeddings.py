@@ -67,6 +67,9 @@ def test_vicreg():
   for weights in ((25, 25, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
     expected = weights[0] * np.square(z1 - z2).mean() + weights[1] * sum(spread) + weights[2] * sum(covary)
     np.testing.assert_allclose(compiled.vicreg(z1, z2, *weights), expected, rtol=1e-4)
+  # The authors' code has the mean of both views' variance terms, not their sum: with its 25 it is 12.5 here.
+  theirs = 25 * np.square(z1 - z2).mean() + 25 * (spread[0] / 2 + spread[1] / 2) + sum(covary)
+  np.testing.assert_allclose(compiled.vicreg(z1, z2, 25, 12.5, 1), theirs, rtol=1e-4)
 
 
 def test_spread_tells_a_collapse():

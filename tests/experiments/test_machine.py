@@ -46,7 +46,9 @@ def test_ctrl_c_while_everything_is_imported_is_one_line(module, time, tmp_path)
   """
   if time == 2 and sys.platform != "linux":
     pytest.skip("there is no second process")
-  command = [sys.executable, "-X", "importtime", *PROGRAM, f"--out={tmp_path}"]
+  # What a shell runs in the background, as these tests may be, ignores SIGINT, and so would its children.
+  start = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])"
+  command = [sys.executable, "-c", start, sys.executable, "-X", "importtime", *PROGRAM, f"--out={tmp_path}"]
   with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
     assert process.stderr
     left, lines = time, []

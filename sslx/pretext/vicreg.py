@@ -6,9 +6,9 @@ s: mean squared difference; v: hinge of the standard deviations at 1; c: squared
 width. Bardes, Ponce, LeCun: VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning,
 ICLR 2022, arXiv 2105.04906. Deviations: a smaller projector (theirs 8192 wide); views as in `simclr`.
 
-This is the paper's equation. The authors' code takes the mean of v(z1) and v(z2) instead of their sum (and the sum of the
-covariances, as here), and the published weights 25, 25, 1 were chosen with that code: what it computes is
---hp=variance=12.5 here, to the last digits (compared with another implementation of the code). MEASURED
+This is the paper's equation. The authors' code takes the mean of v(z1) and v(z2) instead of their sum (and the sum of
+the covariances, as here), so that the published weights 25, 25, 1 mean --hp=variance=12.5 here: that is what they were
+chosen with. MEASURED
 """
 
 from sslx import losses, nn

@@ -21,7 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sslx.training.masks import path_of
-from sslx.types import TrainState, UserError
+from sslx.types import TrainState, UserError, visible
 
 KEEP = 2  # the newest, and one to fall back to
 ASIDE = ".checkpoints.old"  # beside the checkpoints of a run directory while `sslx.save` puts others in their place
@@ -167,7 +167,7 @@ def _newest_intact(directory: Path, items: Mapping[str, Any], only: int | None =
       return {name: restored[name] for name in (*items, "meta")}
     except Exception as error:  # truncated files raise a bare Exception from tensorstore
       problems.append(f"{directory / str(step)} is damaged or of another architecture ({_first_line(error)})")
-      logging.getLogger("sslx").warning("%s; trying the one before", problems[-1])
+      logging.getLogger("sslx").warning("%s; trying the one before", visible(problems[-1]))
   if problems:
     raise UserError(f"{problems[0]}; no checkpoint before it is intact. Use --fresh to start over.")
   return None
@@ -182,7 +182,7 @@ def _set_aside(directory: Path, step: int) -> None:
     _sync_entry(directory)
   except OSError as error:
     raise UserError(f"--out: cannot rename {directory / str(step)}, which is damaged: {_reason(error)}.") from error
-  logging.getLogger("sslx").warning("%s is set aside as %s", directory / str(step), aside.name)
+  logging.getLogger("sslx").warning("%s is set aside as %s", visible(directory / str(step)), aside.name)
 
 
 def _manager(directory: Path, read_only: bool = False) -> ocp.CheckpointManager:

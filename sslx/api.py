@@ -31,6 +31,7 @@ from sslx.classifier import Classifier, accuracy, check_seed, plot_confusion, pl
 from sslx.data import Dataset
 from sslx.data.check import MODALITY_RULES, checked
 from sslx.data.inputs import accepted
+from sslx.disk import sync
 from sslx.evaluation import evaluate, knn
 from sslx.evaluation.bench import Bench, Case, Labelled
 from sslx.evaluation.modes import check_modes
@@ -161,7 +162,7 @@ def save(run: Run, directory: str | os.PathLike[str], *, overwrite: bool = False
     # Its other files travel with the checkpoints, so that what a kill leaves is all of one model.
     records.write_json(new / "config.json", run.meta.config.to_json())
     records.write_rows(new / "metrics.jsonl", run.history)
-    records.sync(directory)
+    sync(directory)
     if folder.is_dir():
       shutil.rmtree(aside, ignore_errors=True)
       for name in BESIDE:
@@ -171,7 +172,7 @@ def save(run: Run, directory: str | os.PathLike[str], *, overwrite: bool = False
     new.rename(folder)
     for name in BESIDE:
       os.replace(folder / name, directory / name)
-    records.sync(directory)
+    sync(directory)
     shutil.rmtree(aside, ignore_errors=True)
   except OSError as error:
     raise UserError(f"{directory}: cannot save there ({error.strerror or error}); what was there is kept.") from error

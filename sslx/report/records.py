@@ -5,7 +5,6 @@ A run directory holds `results.jsonl` (one row per trained predictor), `summary.
 """
 
 import contextlib
-import errno
 import json
 import math
 import os
@@ -15,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sslx.disk import sync
 from sslx.types import UserError
 
 Row = dict[str, Any]
@@ -98,20 +98,6 @@ def _named(path: Path) -> Iterator[None]:
     if error.errno is not None and is_ours:
       error.filename = str(path)
     raise
-
-
-def sync(folder: str | os.PathLike[str]) -> None:
-  """The names in a folder go to the disk, where the system knows how: a file that is new or renamed is then there."""
-  if not hasattr(os, "O_DIRECTORY"):
-    return
-  number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-  try:
-    os.fsync(number)
-  except OSError as error:
-    if error.errno != errno.EINVAL:  # some network file systems cannot
-      raise
-  finally:
-    os.close(number)
 
 
 def sweep(directory: str | os.PathLike[str]) -> None:

@@ -4,7 +4,6 @@
 orbax, so `meta` keeps a sha256 of each item's leaves and one of itself, which are checked on the way back.
 """
 
-import errno
 import hashlib
 import json
 import logging
@@ -20,6 +19,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from sslx.disk import sync
 from sslx.training.masks import path_of
 from sslx.types import TrainState, UserError, visible
 
@@ -51,7 +51,7 @@ def save(directory: Path, ts: TrainState, meta: dict[str, Any]) -> None:
       )
     if done:
       _sync(directory / str(step))
-      _sync_entry(directory)
+      sync(directory)
   except Exception as error:  # orbax and tensorstore raise OSError, ValueError and bare XlaRuntimeError alike
     for half in directory.glob(f"{step}.orbax-checkpoint-tmp*"):  # it takes the room that others may need
       shutil.rmtree(half, ignore_errors=True)
@@ -179,7 +179,7 @@ def _set_aside(directory: Path, step: int) -> None:
   aside = next(directory / name for name in names if not (directory / name).exists())
   try:
     (directory / str(step)).rename(aside)
-    _sync_entry(directory)
+    sync(directory)
   except OSError as error:
     raise UserError(f"--out: cannot rename {directory / str(step)}, which is damaged: {_reason(error)}.") from error
   logging.getLogger("sslx").warning("%s is set aside as %s", visible(directory / str(step)), aside.name)
@@ -227,21 +227,7 @@ def _sync(folder: Path) -> None:
     for name in names:
       with open(os.path.join(parent, name), "rb") as file:
         os.fsync(file.fileno())
-    _sync_entry(Path(parent))
-
-
-def _sync_entry(folder: Path) -> None:
-  """The names in a folder go to the disk, where the system knows how."""
-  if not hasattr(os, "O_DIRECTORY"):
-    return
-  number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-  try:
-    os.fsync(number)
-  except OSError as error:
-    if error.errno != errno.EINVAL:  # some network file systems cannot
-      raise
-  finally:
-    os.close(number)
+    sync(Path(parent))
 
 
 def _reason(error: BaseException) -> str:

@@ -288,11 +288,11 @@ from sslx.training import checkpoint
 from sslx.types import TrainState, UserError
 
 folder, params = Path(sys.argv[1]), {str(i): np.arange(1000.0) for i in range(20)}
-ts = TrainState(np.int32(1), jax.random.key(0), {"encoder": params}, {"encoder": {}}, ())
+ts = TrainState(jax.numpy.int32(1), jax.random.key(0), {"encoder": params}, {"encoder": {}}, ())
 checkpoint.save(folder, ts, {})
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, -1))
 try:
-  checkpoint.save(folder, ts._replace(step=np.int32(2)), {})
+  checkpoint.save(folder, ts._replace(step=jax.numpy.int32(2)), {})
 except UserError as error:
   print(error, file=sys.stderr)
 """

@@ -8,7 +8,7 @@ ICLR 2022, arXiv 2105.04906. Deviations: a smaller projector (theirs 8192 wide);
 
 This is the paper's equation. The authors' code takes the mean of v(z1) and v(z2) instead of their sum (and the sum of
 the covariances, as here), so that the published weights 25, 25, 1 mean --hp=variance=12.5 here: that is what they were
-chosen with. The default is 25, the paper's number in the paper's equation. Which one is better depends on the data: with
+chosen with. The default is 25, the paper's number in the paper's equation. Which is better depends on the data: with
 100 labels and frozen, 12.5 against 25 is +0.3 points [-0.5, +1.2] on MNIST, +1.7 [-2.2, +5.6] on Fashion-MNIST and -1.8
 [-2.7, -0.8] on CIFAR-10 (JPEG; conv of 32-64-128), each 7,000 images, the default steps, one pretraining, 5 subsets.
 """

@@ -17,10 +17,8 @@ if TYPE_CHECKING:
   from sslx.data import Dataset
   from sslx.training.config import Config
 
-ENCODER, IMAGES = (
-  "conv",
-  118_000,
-)  # of several methods, unless the flags say otherwise: two epochs of MNIST, on any data
+ENCODER = "conv"  # of several methods, unless the flags say otherwise
+IMAGES = 118_000  # that each of them is shown: two epochs of MNIST, on any data
 LABELS = (100, 600, 1000)  # as far as the training split has them
 MODES = ["scratch", "frozen", "last:1", "full", "knn:20"]
 NONE = "none"  # the method of the reference rows

@@ -309,7 +309,6 @@ def label_counts(dataset: "Dataset", heldout: int) -> list[int]:
   Raises:
     UserError: one that is no number or percentage (how many fit is checked later).
   """
-  positive("seeds")
   counts, everything = set(), len(dataset.train) - heldout
   for text in map(str.strip, FLAGS.labels):
     percent = re.fullmatch(r"(\d+\.?\d*|\.\d+)%", text)

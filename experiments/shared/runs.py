@@ -199,19 +199,23 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
         knn.watches(plan, FLAGS.online_knn),
         log_every=run.log_every(plan.steps),
       )
-  _draw(job, ts, anew=trains)
+  history = records.read_rows(metrics)
+  _draw(job, ts, history, anew=trains)
   if not job.config.smoke:
-    for doubt in length.doubts(records.read_rows(metrics), plan.steps, plan.pretext.chance or {}):
+    for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
       print(f"{job.config.method}: {doubt}", file=sys.stderr)
   tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
   return run.representation(plan.meta, tree), time.monotonic() - begin
 
 
-def _draw(job: Job, ts: "TrainState", anew: bool) -> None:
-  """Draws the figures of a pretraining that is finished; only those that are missing, unless `anew`."""
+def _draw(job: Job, ts: "TrainState", history: Sequence[dict[str, Any]], anew: bool) -> None:
+  """Draws the figures of a pretraining that is finished; only those that are missing, unless `anew`.
+
+  history: rows of its metrics.
+  """
   import jax
 
-  from sslx.report import figures, records
+  from sslx.report import figures
   from sslx.training import run
 
   plan, folder = job.plan, job.directory / "figures"
@@ -222,7 +226,6 @@ def _draw(job: Job, ts: "TrainState", anew: bool) -> None:
   def first() -> dict[str, np.ndarray]:
     return {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
 
-  history = records.read_rows(job.directory / "metrics.jsonl")
   if history and wanted("loss.png"):
     figures.save(figures.loss_curve(history), folder / "loss.png")
   if plan.pretext.show and wanted("pretext.png"):

@@ -18,9 +18,8 @@ _OPTIONAL = ("unlabeled_images", "class_names")
 _END = 22 + (1 << 16)  # bytes from the last record of a zip file, with the longest comment
 _MANY = 0xFFFF  # what stands in that record where the count does not
 _PIECE = 1 << 20  # elements read at a time
-_TWICE = (
-  1.001 / 255
-)  # the largest value of images in [0, 1] that were divided by 255 once more, with float16's rounding
+# The largest value of images in [0, 1] that were divided by 255 once more, with the rounding of float16.
+_TWICE = 1.001 / 255
 
 
 class _Array(NamedTuple):

@@ -86,17 +86,9 @@ KINDS: dict[str, Callable[[Any], bool]] = {
   "runs": _count,
 }  # fmt: skip
 NEEDED = ("method", "dataset", "encoder", "mode", "labels", "subset_seed")  # of what is on a page by itself
-SUMMARY = (
-  "std",
-  "difference",
-  "low",
-  "high",
-  "parameters_total",
-  "parameters_trainable",
-  "parameters_frozen",
-  "seconds",
-)
-# are in a row of summary.jsonl, if only as None
+SUMMARY = (  # are in a row of summary.jsonl, if only as None
+  "std", "difference", "low", "high", "parameters_total", "parameters_trainable", "parameters_frozen", "seconds",
+)  # fmt: skip
 
 
 def fault(row: Mapping[str, Any], needed: Iterable[str]) -> str | None:

@@ -5,7 +5,6 @@ checkpoint keeps it, and a run that is older than it has its default.
 """
 
 import dataclasses
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -218,14 +217,14 @@ def digest_of(dataset: "Dataset", targets: bool) -> str:
   Raises:
     UserError: a file of a lazy split is gone, or cannot be decoded.
   """
-  from sslx.data.fingerprint import fingerprint_of
+  from sslx.data import fingerprint
 
   train, unlabeled = dataset.train, dataset.unlabeled
   if targets:
     parts = [train.x] if train.y is None else [train.x, train.y]
   else:
     parts = [train.x] if unlabeled is None else [train.x, unlabeled.x]
-  return hashlib.blake2b("".join(map(fingerprint_of, parts)).encode(), digest_size=16).hexdigest()
+  return fingerprint.digest_of(fingerprint.fingerprint_of(part).encode() for part in parts)
 
 
 def watched_rows(n: int, watch: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The tables of README.md and of other pages, written from the rows of real runs between two markers of the page."""
+"""The tables of README.md and of pages of docs/, written from the rows of real runs between two markers of the page."""
 
 import json
 import re
@@ -20,6 +20,14 @@ def markers(name: str) -> tuple[str, str]:
 
 
 BEGIN, END = markers("results")
+# What a ranking shows beside pretrained encoders, by the names of its lines.
+UNPRETRAINED = {
+  "raw": "*raw pixels*",
+  "random": "*untrained encoder*",
+  "scratch": "*training from scratch*",
+  "raw+propagate": "*label propagation, pixels*",
+  "raw+self_train": "*self-training*",
+}
 NEEDED = (*checks.NEEDED, "experiment")
 
 
@@ -156,3 +164,28 @@ def rows_of(run: Path) -> tuple[list[Row], list[Entry]]:
   if not rows or not summary:
     raise UserError(f"{run}: no results.jsonl and summary.jsonl; name a directory of a comparison that has finished.")
   return rows, summary
+
+
+def ranking(runs: Sequence[Path]) -> str:
+  """Markdown: the frozen encoders of comparisons with their fewest labels, best first, among what needs no pretraining.
+
+  runs: one on each data set, a column each; the first one's scores order the lines, and are of all that it has.
+
+  Raises:
+    UserError: two runs on one data set, or one with other numbers of labels than the first.
+  """
+  columns: dict[str, dict[str, Entry]] = {}
+  fewest = None
+  for run in runs:
+    entries = rows_of(run)[1]
+    fewest = fewest or min(entry.labels for entry in entries)
+    kept = [e for e in entries if e.labels == fewest and (e.mode == "frozen" or e.mode in UNPRETRAINED)]
+    name = entries[0].dataset
+    if name in columns or not kept:
+      raise UserError(f"{run}: expected a comparison with {fewest} labels on a data set of its own.")
+    columns[name] = {UNPRETRAINED.get(entry.mode, f"`{entry.method}`"): entry for entry in kept}
+  first = next(iter(columns.values()))
+  names = sorted(first, key=lambda line: -statistics.goodness(first[line].score, first[line].mean))
+  cells = [[tables.marked(column[line]) if line in column else "" for column in columns.values()] for line in names]
+  lines = [[name, *line] for name, line in zip(names, cells, strict=True)]
+  return tables.markdown(tables.Cells([f"{fewest} labels", *columns], lines))

@@ -3,7 +3,7 @@
 import pytest
 from report_rows import FROZEN, SCRATCH, rows
 
-from sslx.report import pages_of_docs, records
+from sslx.report import pages_of_docs, records, statistics
 from sslx.types import UserError
 
 MADE = {"experiment": "probe", "command": "python -m x --out=/a --checkpoint=/b/c", "features": "pool", "settings": {}}
@@ -45,3 +45,41 @@ def test_a_comparison_has_its_own_tables(tmp_path):
   records.append_row(tmp_path / "other/results.jsonl", {**rows(frozen=FROZEN)[0], "experiment": "compare"})
   with pytest.raises(UserError, match="no rows in its results"):
     pages_of_docs.section(tmp_path / "other")
+
+
+def comparison(folder, dataset, scores, labels=100):
+  """A run directory whose lines have these scores; those without pretraining are of the method none."""
+  made = []
+  for (method, mode), score in scores.items():
+    for seed in range(3):
+      row = {**rows(**{mode: (score,)})[0], **MADE, "experiment": "compare"}
+      made.append({
+        **row, "method": method, "dataset": dataset, "labels": labels, "mode": mode, "subset_seed": seed,
+        "test_accuracy": score + 0.001 * seed,
+      })  # fmt: skip
+  records.write_rows(folder / "results.jsonl", made)
+  records.write_rows(folder / "summary.jsonl", map(statistics.to_json, statistics.summarise(made)))
+  return folder
+
+
+def test_a_ranking_has_the_best_first_and_what_needs_no_pretraining_among_them(tmp_path):
+  none = {("none", "raw"): 0.7, ("none", "random"): 0.5, ("none", "scratch"): 0.8}
+  first = comparison(tmp_path / "a", "digits", {**none, ("weak", "frozen"): 0.6, ("strong", "frozen"): 0.9})
+  second = comparison(tmp_path / "b", "clothes", {**none, ("strong", "frozen"): 0.75, ("other", "frozen"): 0.99})
+  lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in pages_of_docs.ranking([first, second]).splitlines()]
+  assert lines[0] == ["100 labels", "digits", "clothes"]
+  assert [line[0] for line in lines[2:]] == [
+    "`strong`", "*training from scratch*", "*raw pixels*", "`weak`", "*untrained encoder*"
+  ]  # fmt: skip
+  assert lines[2][1:] == ["90.1 ± 0.1 ↑", "75.1 ± 0.1 ↓"]
+  assert lines[5][1:] == ["60.1 ± 0.1 ↓", ""]  # not measured on clothes
+
+
+def test_a_ranking_is_of_one_number_of_labels_and_of_data_sets_of_their_own(tmp_path):
+  scores = {("none", "scratch"): 0.8, ("strong", "frozen"): 0.9}
+  first, again = (comparison(tmp_path / name, "digits", scores) for name in "ab")
+  with pytest.raises(UserError, match="b: expected a comparison with 100 labels on a data set of its own"):
+    pages_of_docs.ranking([first, again])
+  other = comparison(tmp_path / "c", "clothes", scores, labels=20)
+  with pytest.raises(UserError, match="c: expected a comparison with 100 labels"):
+    pages_of_docs.ranking([first, other])

@@ -11,8 +11,10 @@ _project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_tex
 
 project, release = _project["name"], _project["version"]
 author = copyright = "The sslx authors"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme, html_title = "furo", f"sslx {release}"
+nb_execution_mode = "off"  # pages.py has run them
+exclude_patterns = ["files"]  # what pages link to, as it is
 html_show_sourcelink = html_copy_source = False
 highlight_language = "none"  # of indented blocks: commands and equations
 myst_heading_anchors = 3  # as GitHub's

@@ -1,4 +1,4 @@
-"""Makes the source of the site: the Markdown pages of this repository as they are, a page per method, the API.
+"""Makes the source of the site: Markdown pages and notebooks of this repository as they are, a page per method, an API.
 
     python docs/pages.py            # into docs/_build/source; ./launch.sh docs then builds docs/_build/html
 
@@ -9,11 +9,12 @@ twice.
 """
 
 import inspect
+import json
 import posixpath
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,11 @@ from sslx.report.pages_of_docs import BEGIN, END
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCES = ("raw pixels", "no pretraining")  # the lines of a table that go along with a method's own
 SITE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+# Which notebooks are pages, in the menu's order, and what stands below their titles. Those with OUTPUTS are run.
+DOWNLOAD = "{{download}}`Download the notebook <{file}>`"
+OUTPUTS = f"The outputs below are from a run of this code on a CPU, made for this page. {DOWNLOAD}, which has none."
+NO_OUTPUTS = f"Shown without outputs, since it installs sslx on a machine of its own. {DOWNLOAD}."
+NOTEBOOKS = {"quickstart": OUTPUTS, "colab": NO_OUTPUTS}
 # Of the API: modules and whole packages, then the packages whose modules have pages of their own.
 MODULES = ("types", "options", "losses", "pretext", "nn", "modalities", "tasks")
 PACKAGES = ("data", "modalities", "tasks", "training", "evaluation", "report", "interpret")
@@ -48,10 +54,11 @@ class Table(NamedTuple):
 
 
 def site() -> dict[str, str]:
-  """{Markdown file of the repository: page of the site}; a method's module stands for its page."""
+  """{Markdown file or notebook of the repository: page of the site}; a method's module stands for its page."""
   pages = {f"docs/{path.name}": path.name for path in sorted((ROOT / "docs").glob("*.md"))}
+  notebooks = {f"docs/{name}.ipynb": f"{name}.ipynb" for name in NOTEBOOKS}
   methods = {f"sslx/pretext/{name}.py": f"methods/{name}.md" for name in METHODS}
-  return {**SITE, "benchmarks/README.md": "benchmarks.md", **pages, **methods}
+  return {**SITE, "benchmarks/README.md": "benchmarks.md", **pages, **notebooks, **methods}
 
 
 def read(page: str) -> str:
@@ -104,6 +111,11 @@ def tables(page: str, text: str) -> list[Table]:
         rows = [cells(line) for line in block]
         made.append(Table(page, heading.strip(), title, [rows[0], *rows[2:]], notes, command))
   return made
+
+
+def all_tables(pages: Iterable[str]) -> list[Table]:
+  """The results tables of all pages; those of benchmarks/, between the same markers, are of speed."""
+  return [table for page in pages if not page.startswith("benchmarks/") for table in tables(page, read(page))]
 
 
 def rows_of(name: str, table: Table) -> list[Cells]:
@@ -244,6 +256,23 @@ def method_page(name: str, tables: Sequence[Table], pages: Mapping[str, str]) ->
   return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
+# ---- notebooks -------------------------------------------------------------------------------------------------------
+
+
+def notebook_page(name: str, text: str, pages: Mapping[str, str], carry: Callable[[str], str]) -> str:
+  """JSON of a notebook, `text`, with links to pages of the site, and with its line of NOTEBOOKS below the title.
+
+  pages, carry: as for `relink`.
+  """
+  page, notebook = f"docs/{name}.ipynb", json.loads(text)
+  for cell in notebook["cells"]:
+    if cell["cell_type"] == "markdown":
+      cell["source"] = relink("".join(cell["source"]), page, pages, carry)
+  line = NOTEBOOKS[name].format(file=carry(page))
+  notebook["cells"].insert(1, {"cell_type": "markdown", "id": "outputs", "metadata": {}, "source": line})
+  return json.dumps(notebook)
+
+
 # ---- the site --------------------------------------------------------------------------------------------------------
 
 
@@ -271,8 +300,11 @@ def rst(*lines: str) -> str:
   return "\n".join(["```{eval-rst}", *lines, "```"])
 
 
-def write(target: Path) -> None:
-  """Writes the site's source into the folder `target`, which is made anew."""
+def write(target: Path, run: Callable[[str, str], str] = lambda name, text: text) -> None:
+  """Writes the site's source into the folder `target`, which is made anew.
+
+  run: takes a notebook's name and its JSON, returns its JSON with outputs.
+  """
   shutil.rmtree(target, ignore_errors=True)
   pages = site()
 
@@ -290,12 +322,19 @@ def write(target: Path) -> None:
   files = [page for page in pages if page.endswith(".md")]
   guides = [pages[page].removesuffix(".md") for page in files if page.startswith("docs/")]
   others = ["api", *(pages[page].removesuffix(".md") for page in files if not page.startswith("docs/"))]
-  navigation = toctree("Guides", guides) + toctree("Project", [name for name in others if name != "index"])
+  navigation = "\n".join([
+    toctree("Notebooks", [*NOTEBOOKS]),
+    toctree("Guides", guides),
+    toctree("Project", [name for name in others if name != "index"]),
+  ])  # fmt: skip
   more = {"README.md": navigation, "docs/methods.md": toctree("Methods", [f"methods/{name}" for name in METHODS])}
-  with_results = [page for page in files if page == "README.md" or page.startswith("docs/")]
-  everything = [table for page in with_results for table in tables(page, read(page))]
+  everything = all_tables(files)
   for page in files:
     put(page, read(page), f"\n{more[page]}" if page in more else "")
+  for name, line in NOTEBOOKS.items():
+    text = read(f"docs/{name}.ipynb")
+    text = run(name, text) if line is OUTPUTS else text
+    (target / f"{name}.ipynb").write_text(notebook_page(name, text, pages, carry), encoding="utf-8")
   for name in METHODS:
     page = f"sslx/pretext/{name}.py"
     up = posixpath.relpath(".", posixpath.dirname(page))
@@ -305,4 +344,6 @@ def write(target: Path) -> None:
 
 
 if __name__ == "__main__":
-  write(ROOT / "docs/_build/source")
+  from run_notebooks import run
+
+  write(ROOT / "docs/_build/source", run)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from notebooks import run_cells, sources
+from notebooks import code_cells, run_cells, sources
 from PIL import Image
 
 from sslx.pretext import METHODS
@@ -126,6 +127,7 @@ def test_methods_md_names_every_method_once():
 def test_every_page_is_in_the_menu(built):
   menu = set(re.findall(r"^([\w/]+)$", (built / "index.md").read_text(), re.MULTILINE))
   assert {path.stem for path in built.glob("*.md")} - {"index"} <= menu
+  assert {path.stem for path in (ROOT / "docs").glob("*.ipynb")} == set(pages.NOTEBOOKS) <= menu
 
 
 def test_modules_of_the_api_exist():
@@ -213,12 +215,25 @@ def test_what_the_pages_say_of_a_method():
 def test_known_numbers_stand_on_the_pages(built):
   """Of pages whose tables are written by experiments.readme_table: the very rows."""
   text = (built / "methods/inpaint.md").read_text()
-  for page in ("README.md", "docs/predictive.md"):
-    parts = [pages.rows_of("inpaint", table) for table in pages.tables(page, pages.read(page))]
-    rows = [row for table in parts for row in table[1:]]
-    assert rows
-    for row in rows:
-      assert "| " + " | ".join(row) + " |" in text
+  rows = {}
+  for table in pages.all_tables(page for page in pages.site() if page.endswith(".md")):
+    rows.setdefault(table.page, []).extend(pages.rows_of("inpaint", table)[1:])
+  assert rows["docs/predictive.md"]
+  assert len([page for page in rows if rows[page]]) >= 2
+  for row in (row for page in rows for row in rows[page]):
+    assert "| " + " | ".join(row) + " |" in text
+
+
+def test_tables_are_found_on_whatever_page_they_stand(tmp_path, monkeypatch):
+  monkeypatch.setattr(pages, "ROOT", tmp_path)
+  for path, text in {"README.md": "No tables.", "docs/results.md": PAGE, "benchmarks/README.md": PAGE}.items():
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text(text)
+  site = pages.site()
+  assert site["docs/results.md"] == "results.md"
+  tables = pages.all_tables(page for page in site if (tmp_path / page).exists())
+  assert [table.page for table in tables] == ["docs/results.md"] * 4  # those of benchmarks/ are of speed
+  assert "From [Some methods](docs/results.md)." in pages.results("rotation", tables)
 
 
 def test_docstrings_are_shown_as_they_are():
@@ -274,6 +289,101 @@ def test_a_methods_picture_is_on_its_page(tmp_path, monkeypatch):
   assert "](docs/pictures/vae.png)" in pages.method_page("vae", [], {})
 
 
+# ---- notebooks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_is_stored_without_outputs(path):
+  assert code_cells(path)
+
+
+def notebook(*cells):
+  """JSON of a notebook of (type, text)."""
+  made = []
+  for i, (kind, text) in enumerate(cells):
+    code = {"outputs": [], "execution_count": None} if kind == "code" else {}
+    made.append({"id": f"cell-{i}", "cell_type": kind, "metadata": {}, "source": text, **code})
+  kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+  return json.dumps({"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def test_a_notebook_becomes_a_page(tmp_path):
+  """Only those that promise outputs are run; links lead to pages, in text alone."""
+  ran = []
+
+  def run(name, text):
+    ran.append(name)
+    return notebook(("markdown", "# T\n[a](methods.md)"), ("code", "f[i](methods.md)"), ("markdown", "[b](../LICENSE)"))
+
+  pages.write(tmp_path, run)
+  assert ran == [name for name, line in pages.NOTEBOOKS.items() if line is pages.OUTPUTS] == ["quickstart"]
+  cells = json.loads((tmp_path / "quickstart.ipynb").read_text())["cells"]
+  assert [cell["source"] for cell in cells] == [
+    "# T\n[a](methods.md)", pages.OUTPUTS.format(file="files/docs/quickstart.ipynb"), "f[i](methods.md)",
+    "[b](files/LICENSE)",
+  ]  # fmt: skip
+  assert (tmp_path / "files/docs/quickstart.ipynb").read_text() == pages.read("docs/quickstart.ipynb")
+  shown = json.loads((tmp_path / "colab.ipynb").read_text())["cells"]
+  assert [cell for cell in shown if cell["cell_type"] == "code"] == code_cells(ROOT / "docs/colab.ipynb")
+  assert "without outputs" in shown[1]["source"]
+
+
+@pytest.fixture
+def run_notebooks(tmp_path, monkeypatch):
+  """The module, which keeps its outputs in a folder of this test. Needs the extra `docs`."""
+  pytest.importorskip("nbclient")
+  pytest.importorskip("ipykernel")
+  module = load("run_notebooks")
+  monkeypatch.setattr(module, "KEPT", tmp_path / "kept")
+  return module
+
+
+BAR = """
+import sys, time
+for i in range(4):
+  print(f"\\rstep {i}", end="", file=sys.stderr, flush=True)
+  time.sleep(0.3)  # each its own message
+print(file=sys.stderr)
+open("runs", "a").write("x")
+"""
+
+
+def test_a_notebook_is_run_once_and_a_bar_is_one_line(run_notebooks, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  text = notebook(("markdown", "# A title"), ("code", BAR))
+  made = run_notebooks.run("a", text)
+  (stderr, value) = json.loads(made)["cells"][1]["outputs"]
+  assert "".join(stderr["text"]) == "step 3\n"
+  assert value["data"]["text/plain"] == ["1"]
+  assert not (tmp_path / "runs").exists()
+  (kept,) = (tmp_path / "kept").iterdir()
+  kept.write_text("as it was kept")
+  assert run_notebooks.run("a", text) == "as it was kept"
+
+
+def test_outputs_of_other_code_are_not_kept(run_notebooks, tmp_path, monkeypatch):
+  (tmp_path / "sslx/data").mkdir(parents=True)
+  monkeypatch.setattr(run_notebooks, "ROOT", tmp_path)
+  versions = [types.SimpleNamespace(name="jax", version="1")]
+  monkeypatch.setattr(run_notebooks.metadata, "distributions", lambda: versions)
+  seen = [run_notebooks.inputs("a"), run_notebooks.inputs("b")]
+  (tmp_path / "sslx/a.py").write_text("x")
+  seen.append(run_notebooks.inputs("a"))
+  (tmp_path / "sslx/a.py").rename(tmp_path / "sslx/data/a.py")
+  seen.append(run_notebooks.inputs("a"))
+  versions[0].version = "2"
+  seen.append(run_notebooks.inputs("a"))
+  assert len(set(seen)) == 5
+  (tmp_path / "sslx/a.pyc").write_text("compiled")
+  assert run_notebooks.inputs("a") == seen[-1]
+
+
+def test_a_cell_that_fails_ends_the_build(run_notebooks, tmp_path):
+  with pytest.raises(SystemExit, match=r"(?s)docs/a\.ipynb: a cell has failed.*the cause"):
+    run_notebooks.run("a", notebook(("code", "raise ValueError('the cause')")))
+  assert not (tmp_path / "kept").exists()
+
+
 # ---- the notebook for Colab ------------------------------------------------------------------------------------------
 
 
@@ -315,15 +425,26 @@ def test_the_colab_notebook_runs_in_a_clone(calls, toy_npz, tmp_path, monkeypatc
 
 def test_the_colab_notebook_clones(calls, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  first = colab()[:2]
-  with pytest.raises(SystemExit, match="repository"):
-    run_cells(first)
   (tmp_path / "sslx-clone").mkdir()
-  names, _ = run_cells(colab(repository="https://example.org/sslx.git")[:2])
-  assert [call[:2] + call[-2:] for call in calls] == [
+  names, _ = run_cells(colab(repository="https://example.org/sslx.git")[:3])
+  assert [call[:2] + call[-2:] for call in calls[:1]] == [
     ["git", "clone", "https://example.org/sslx.git", str(tmp_path / "sslx-clone")]
   ]
   assert Path.cwd() == names["clone"] == tmp_path / "sslx-clone"
+  assert calls[1][-2:] == ["--editable", "."]
+
+
+def test_the_colab_notebook_takes_a_wheel_where_it_has_no_address(calls, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(SystemExit, match="repository"):
+    run_cells(colab()[:2])
+  for i, name in enumerate(("sslx-0.10.0-py3-none-any.whl", "sslx-0.9.0-py3-none-any.whl")):
+    (tmp_path / name).write_bytes(b"")
+    os.utime(tmp_path / name, (i, i))
+  run_cells(colab()[:3])
+  (pip,) = calls
+  assert pip[-1] == str(tmp_path / "sslx-0.9.0-py3-none-any.whl")  # the one that was uploaded last
+  assert "-c" in pip
 
 
 def test_a_failed_job_is_told(calls, tmp_path, monkeypatch, capsys):

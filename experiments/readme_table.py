@@ -1,11 +1,13 @@
-"""Writes the results tables of README.md, or of another page, from the results.jsonl of real runs.
+"""Writes the results tables of README.md from runs.
 
-    python -m experiments.readme_table runs/denoise-mnist-conv-1a2b3c4d runs/simclr-mnist-conv-5e6f7a8b
-    python -m experiments.readme_table --into=docs/autoencoders.md runs/autoencoders-mnist-conv-9a8b7c6d
-    python -m experiments.readme_table --overview runs/one_percent-mnist-mlp-1a2b3c4d runs/freezing-mnist-conv-5e6f7a8b
+Replaces what stands between two marks of the page by tables that are made of the runs' results.jsonl.
 
-Replaces what stands between the lines `<!-- results -->` and `<!-- /results -->`. --overview: one table of runs of the
-published comparisons, a line a method and number of labels, in place of what stands between `<!-- overview -->` and
+    python -m experiments.readme_table DIR DIR2
+    python -m experiments.readme_table --into=docs/autoencoders.md DIR
+    python -m experiments.readme_table --overview DIR DIR2
+
+The marks are the lines `<!-- results -->` and `<!-- /results -->`. --overview: one table of runs of the published
+comparisons, a line a method and number of labels, in place of what stands between `<!-- overview -->` and
 `<!-- /overview -->`.
 """
 
@@ -13,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.shared import columns
+from experiments.shared import help as manual
 from sslx.report import pages_of_docs
 from sslx.report.pages_of_docs import Published
 from sslx.types import UserError
@@ -39,7 +43,10 @@ def main(runs: Sequence[Path], into: str, marker: str = "results") -> None:
 
 
 if __name__ == "__main__":
-  page, marker, arguments = "README.md", "results", sys.argv[1:]
+  page, marker, arguments = "README.md", "results", manual.spelled(sys.argv[1:])
+  if any(argument.startswith("--help=") for argument in arguments):
+    print(columns.document(__doc__ or "", manual.COLUMNS))
+    raise SystemExit(0)
   while arguments and arguments[0].startswith("--"):
     name, _, value = arguments.pop(0).partition("=")
     if name == "--into" and value:

@@ -152,7 +152,7 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     if FLAGS.compilation_cache:
       machine.use_compilation_cache(Path.home() / ".cache/sslx")
     machine.check_jax()
-    machine.interrupt_as_usual()
+    machine.interrupt_as_usual()  # only now: until jax is imported, nothing is begun
     with commands.running():
       main()
     return 0

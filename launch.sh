@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Sets itself up, then runs a module of this project:
-#   ./launch.sh experiments.low_label --method=denoise     python -m experiments.low_label ... in .venv
-#   ./launch.sh test [pytest arguments]                    the tests
-#   ./launch.sh docs                                       the site, in docs/_build/html
-#   ./launch.sh --extras=bench,tfds MODULE ...             with these extras of pyproject.toml (kept once installed)
-# Needs Python >= 3.11 (PYTHON=... names one) and, the first time, a package index. A second call starts at once.
+# Sets itself up, then runs an experiment of this project:
+#   ./launch.sh                             all experiments; sets nothing up
+#   ./launch.sh low_label --method=denoise  experiments/low_label.py, in .venv
+#   ./launch.sh low_label --help            what it does, its flags
+#   ./launch.sh benchmarks.low_label        a module by its full name
+#   ./launch.sh test [pytest arguments]     the tests
+#   ./launch.sh docs                        the site, in docs/_build/html
+#   ./launch.sh --extras=bench,tfds NAME    with these extras of pyproject.toml,
+#                                           which are kept once installed
+# Needs Python >= 3.11 (PYTHON=... names one) and, at first, a package index.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=${SSLX_VENV:-$here/.venv}
@@ -12,16 +16,44 @@ venv=${SSLX_VENV:-$here/.venv}
 fail() { echo "launch.sh: $*" >&2; exit 2; }
 
 extras=""
-while [[ ${1:-} == --* ]]; do
+while [[ ${1:-} == -* ]]; do
   case $1 in
     --extras=*) extras=${1#--extras=} ;;
-    --help) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) fail "unknown option $1; usage: ./launch.sh [--extras=a,b] MODULE|test|docs [arguments]" ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) fail "unknown option $1; usage: ./launch.sh [--extras=a,b] NAME|test|docs [arguments]; ./launch.sh lists all names" ;;
   esac
   shift
 done
-[[ $# -gt 0 ]] || fail "what to run? For example: ./launch.sh experiments.low_label --method=denoise"
-module=$1; shift
+
+find_python() {  # with these modules
+  local candidate
+  for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3.14 python3 python; do
+    if "$candidate" -c "import sys, $1; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then
+      echo "$candidate"; return
+    fi
+  done
+  fail "no Python >= 3.11 with venv found; install one (Debian: apt install python3 python3-venv) or set PYTHON=/path/to/python"
+}
+
+# The list of experiments, or which of them a wrong name may mean: with nothing installed.
+list() {
+  local python=$venv/bin/python
+  [[ -x $python ]] || python=$(find_python ast) || exit 2
+  PYTHONPATH=$here exec "$python" -S -P -m experiments "$@"
+}
+
+asked=${1:-experiments}; shift || true
+module=$asked
+[[ $module != experiments ]] || list "$@"
+file=$here/${module//.//}
+if [[ $module != *.* && $module != test && $module != docs ]]; then  # low_label is experiments.low_label
+  file=$here/experiments/$module
+  module=experiments.$module
+fi
+case $module in
+  */* | *.py) list "$asked" ;;
+  experiments.* | benchmarks.*) [[ -f $file.py || -f $file/__main__.py ]] || list "$asked" ;;
+esac
 case $module in
   test) extras=${extras:+$extras,}test ;;
   docs) extras=${extras:+$extras,}docs ;;
@@ -30,16 +62,6 @@ case $module in
     extras=${extras:+$extras,}lightly
     venv=${SSLX_VENV:-$here/.venv-lightly} ;;
 esac
-
-find_python() {
-  local candidate
-  for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3.14 python3 python; do
-    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-      echo "$candidate"; return
-    fi
-  done
-  fail "no Python >= 3.11 with venv found; install one (Debian: apt install python3 python3-venv) or set PYTHON=/path/to/python"
-}
 
 # The stamp holds pyproject.toml's checksum and the extras installed so far; nothing changed, nothing to do.
 setup() {
@@ -53,7 +75,7 @@ setup() {
   done
   echo "launch.sh: installing sslx${wanted:+[$wanted]} into $venv (once, a minute or two)" >&2
   if [[ ! -x $venv/bin/python ]]; then
-    local python; python=$(find_python)
+    local python; python=$(find_python "venv, ensurepip")
     "$python" -m venv "$venv" || { rm -rf "$venv"; fail "could not make $venv; is the disk full, or python3-venv missing?"; }
   fi
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$here${wanted:+[$wanted]}" >&2 \

@@ -4,9 +4,18 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 START = time.monotonic()  # before anything slow is imported: reports say how long the start-up took
+LAUNCHER = Path(__file__).resolve().parents[1] / "launch.sh"
+
+
+def called(experiment: str = "") -> str:
+  """How a user calls an experiment, or the list of all: by launch.sh in a checkout, else by Python."""
+  if LAUNCHER.is_file():
+    return f"./launch.sh {experiment}".rstrip()
+  return f"python -m experiments.{experiment}".rstrip(".")
 
 
 def is_program() -> bool:

@@ -1,10 +1,14 @@
-"""Every run below a folder on one page: a leaderboard for each data set and number of labels.
+"""All runs below a folder, ranked on one page.
+
+Reads the results of finished runs and writes index.html: a table for each data set and number of labels. It trains
+nothing.
 
     python -m experiments.all_reports
     python -m experiments.all_reports --runs=runs/mnist
+    python -m experiments.all_reports --smoke_runs
 
 Reads every results.jsonl below --runs (default runs) and writes index.html there: offline, with links to the runs' own
-reports, columns that sort and lines that can be filtered. It trains nothing and takes seconds.
+reports, columns that sort and lines that can be filtered.
 
 A line is a method in one mode of one run: the mean and standard deviation over label subsets, and the difference to
 that run's own scratch with its 95% interval. Raw pixels, random encoders and scratch, which many runs repeat, are
@@ -22,7 +26,7 @@ from sslx.types import UserError
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("runs", "runs", "Folder that holds run directories, at any depth.")
-flags.DEFINE_bool("smoke_runs", False, "Keep the rows of --smoke runs: their numbers mean nothing.")
+flags.DEFINE_bool("smoke_runs", False, "Keep --smoke runs, whose numbers mean nothing.")
 
 
 def main() -> None:

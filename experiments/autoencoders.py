@@ -1,7 +1,10 @@
-"""The autoencoder family on one encoder and budget: what does each member learn, and what is it worth?
+"""What does each kind of autoencoder learn?
 
-    python -m experiments.autoencoders --dataset=mnist --labels=100,600,1000,all
-    python -m experiments.autoencoders --dataset=fashion_mnist --parts=family
+All of them on one network with one budget, beside raw pixels, random weights and training from scratch.
+
+    python -m experiments.autoencoders --parts=family
+    python -m experiments.autoencoders --dataset=fashion_mnist
+    python -m experiments.autoencoders --labels=100,600,1000 --seeds=3
 
 Three parts, each a table and a report (--parts picks): `family` compares the methods; `outputs` the pairs of output
 activation and loss; `corruption` the denoising autoencoder's noise levels (Vincent et al. 2010, where more corruption
@@ -36,7 +39,7 @@ PARTS = {
   ),
 }
 
-flags.DEFINE_list("parts", list(PARTS), "Which tables to make: " + ", ".join(PARTS) + ".")
+flags.DEFINE_list("parts", list(PARTS), "Which tables to make. One, or several of these.")
 
 
 def main() -> None:

@@ -1,7 +1,10 @@
-"""Probes every block of a pretrained encoder: which one knows most about the classes?
+"""Which block of a network knows most of the classes?
 
-    python -m experiments.blocks --checkpoint=runs/rotation-mnist-rotnet-1a2b3c4d --labels=100,1000
-    python -m experiments.blocks --checkpoint=DIR --features=pool --modes=frozen,knn:20
+Starts from a finished run and trains a linear head on each block's output, beside the same block with random weights.
+
+    python -m experiments.blocks --checkpoint=DIR --labels=100,1000
+    python -m experiments.blocks --checkpoint=DIR --features=pool
+    python -m experiments.blocks --checkpoint=DIR --modes=frozen,knn:5
 
 What a pretext task asks of the last block need not be what a classifier wants: in RotNet (Gidaris et al. 2018,
 arXiv 1803.07728, table 1) the middle block's features were the best. Each block's output, read as --features says

@@ -1,7 +1,10 @@
-"""Any list of methods, side by side: same encoder, same number of parameters, as many images, same label subsets.
+"""Which method is best? All, or some, in one table.
 
-    python -m experiments.compare --methods=denoise,rotation,simclr --labels=100,1000
-    python -m experiments.compare --methods=all --dataset=fashion_mnist
+Every method pretrains the same network on as many images, and is then compared on the same few labels.
+
+    python -m experiments.compare --methods=denoise,rotation,simclr
+    python -m experiments.compare --methods=simclr,byol --labels=20,100
+    python -m experiments.compare --dataset=fashion_mnist
 
 Every method (--methods, default all) pretrains the same encoder (--encoder, default conv) on as many images, 118,000
 (two epochs of MNIST) unless --steps or --epochs says otherwise, with its own batch and learning rate, then goes through

@@ -1,11 +1,14 @@
-"""The data-efficiency curve: accuracy against the fraction of labels that is known, for the best methods and scratch.
+"""Accuracy against the share of labels that is known.
 
-    python -m experiments.data_efficiency
+The curve of label_curve, for the two methods that did best here, with 0.1% to 100% of all labels.
+
+    python -m experiments.data_efficiency --method=byol
+    python -m experiments.data_efficiency --labels=1%,10% --seeds=3
     python -m experiments.data_efficiency --flagfile=experiments/flags/data_efficiency.flags
 
-`experiments.label_curve` (which says how it is read, and whose tables and figure these are) with the methods that did
-best on this package's tables, and with fractions of all labels, as Henaff et al. (Data-Efficient Image Recognition with
-Contrastive Predictive Coding, 2020, arXiv 1905.09272) draw it for 1% to 100% of ImageNet: there a pretrained network
+The last line makes the figure of docs/comparisons.md. `experiments.label_curve` says how the curve is read; its tables
+and figure are these. Fractions of all labels are what Henaff et al. (Data-Efficient Image Recognition with
+Contrastive Predictive Coding, 2020, arXiv 1905.09272) draw it for, 1% to 100% of ImageNet: there a pretrained network
 with a half to a fifth of the labels was as accurate as one trained from scratch on all of them. Scratch and `full` make
 at least 20 passes over the labels, or --finetune_epochs.
 

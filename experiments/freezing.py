@@ -1,13 +1,15 @@
-"""How much of a pretrained encoder should be trained on the labels? Accuracy against the number of trained blocks.
+"""How many pretrained blocks to train on the labels?
 
-    python -m experiments.freezing --methods=denoise,rotation,simclr
-    python -m experiments.freezing --checkpoint=runs/simclr-mnist-conv-1a2b3c4d --labels=30,1000
-    python -m experiments.freezing --flagfile=experiments/flags/freezing.flags      # the figure of docs/comparisons.md
+From none (the network stays frozen) to all of them (fine-tuning), with few labels and with many.
 
-Every method (--methods, or --method, or --checkpoint) pretrains the same encoder; then the head and its last 0, 1, 2
-... blocks are trained on nested, balanced subsets of --labels (default 30, 100, 300, 1000, 10,000), --seeds of each.
-With 0 blocks that is the mode `frozen`, with all of them `full`. Beside it training from scratch, the random encoder
-and raw pixels.
+    python -m experiments.freezing --methods=denoise,simclr --labels=30,1000
+    python -m experiments.freezing --checkpoint=DIR
+    python -m experiments.freezing --flagfile=experiments/flags/freezing.flags
+
+The last line makes the figure of docs/comparisons.md. Every method (--methods, or --method, or --checkpoint) pretrains
+the same encoder; then the head and its last 0, 1, 2 ... blocks are trained on nested, balanced subsets of --labels
+(default 30, 100, 300, 1000, 10,000), --seeds of each. With 0 blocks that is the mode `frozen`, with all of them `full`.
+Beside it training from scratch, the random encoder and raw pixels.
 
 With few labels a trained block forgets more than it learns; with many a frozen one holds the rest back. Yosinski,
 Clune, Bengio, Lipson: How transferable are features in deep neural networks?, NIPS 2014, arXiv 1411.1792 draw the same

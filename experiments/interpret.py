@@ -1,12 +1,11 @@
-"""Shows what a pretrained method learnt: reconstructions, filters, walks through its code, maps, neighbours, sliders.
+"""What has a network learnt? Pictures, maps, sliders.
 
-    python -m experiments.interpret --checkpoint=runs/autoencode-mnist-conv-1a2b3c4d
-    python -m experiments.interpret --checkpoint=DIR --dims=3,7 --dataset=fashion_mnist
-    python -m experiments.interpret --checkpoint=DIR --compare=DIR2,DIR3      # their first-layer filters side by side
+Draws a finished run's filters, code, neighbours and maps (t-SNE needs the extra sslx[maps]); of a method with a
+decoder, reconstructions, walks through its code, and a page of sliders that move it. Of training images only.
 
-Pictures, an animated walk, sliders.html (move a unit of the code, and the decoded picture follows) and report.html,
-which shows them all, go to a directory of their own below --out. Training images only: test images are read for results
-alone. A method without a decoder gets whatever needs none. t-SNE needs the extra sslx[maps].
+    python -m experiments.interpret --checkpoint=DIR
+    python -m experiments.interpret --checkpoint=DIR --dims=3,7
+    python -m experiments.interpret --checkpoint=DIR --compare=DIR2,DIR3
 """
 
 from pathlib import Path
@@ -19,9 +18,9 @@ from sslx.types import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_list("dims", [], "Units of the code to walk along, such as 3,7. Default: the four that vary most.")
-flags.DEFINE_list("compare", [], "Further run directories whose first-layer filters are drawn beside this one's.")
-flags.DEFINE_integer("images", 2000, "Training images that statistics, maps and neighbours are made of.")
+flags.DEFINE_list("dims", [], "Units to walk along, such as 3,7. Default: the four that vary most.")
+flags.DEFINE_list("compare", [], "More runs, whose filters are drawn beside. Of their first layers.")
+flags.DEFINE_integer("images", 2000, "Training images that maps and so on are made of.")
 
 
 def main() -> None:

@@ -1,8 +1,11 @@
-"""How many labels does pretraining save? Accuracy against the number of labels, pretrained and from scratch.
+"""How many labels does pretraining save?
+
+Draws accuracy against the number of labels, pretrained and from scratch, and says how many labels scratch needs to
+catch up.
 
     python -m experiments.label_curve --method=simclr
-    python -m experiments.label_curve --methods=denoise,simclr --labels=10,100,1000,10000 --modes=scratch,full
-    python -m experiments.label_curve --checkpoint=runs/simclr-mnist-conv-1a2b3c4d --at=30
+    python -m experiments.label_curve --methods=denoise,simclr --seeds=3
+    python -m experiments.label_curve --checkpoint=DIR --at=30
 
 Pretrains with --method or --methods, or starts from --checkpoint, and trains --modes (default scratch, full, frozen) on
 nested, balanced subsets of --labels (default 10, 30, 100 ... 10,000, as far as the data go), --seeds of each. The
@@ -29,7 +32,7 @@ from sslx.types import UserError
 if TYPE_CHECKING:
   from sslx.data import Dataset
 
-flags.DEFINE_integer("at", None, "The number of labels that is told in words. Default: 100, or the middle of --labels.")
+flags.DEFINE_integer("at", None, "How many labels are told of in words. Default: 100, or the middle of --labels.")
 
 LABELS = (10, 30, 100, 300, 1000, 3000, 10_000)  # the defaults of flags here
 MODES = ["scratch", "full", "frozen"]

@@ -1,8 +1,10 @@
-"""The field's protocol: a linear probe and nearest neighbours on all labels, fine-tuning on 1% and 10% of them.
+"""The papers' protocol: linear probe, kNN, 1%, 10%.
+
+A linear head and nearest neighbours with all labels, fine-tuning with 1% and 10% of them: what papers report.
 
     python -m experiments.linear_eval --method=simclr
-    python -m experiments.linear_eval --checkpoint=runs/simclr-mnist-conv-1a2b3c4d
-    python -m experiments.linear_eval --methods=denoise,simclr,vicreg --labels=1%,all
+    python -m experiments.linear_eval --methods=denoise,vicreg --labels=1%,all
+    python -m experiments.linear_eval --checkpoint=DIR
 
 Pretrains with --method (or each of --methods) on all training images without their labels, or starts from --checkpoint.
  * all labels: logistic regression on the frozen encoder (Zhang et al. 2016, arXiv 1603.08511), and its nearest

@@ -1,10 +1,14 @@
-"""What is a pretrained encoder worth when few labels exist?
+"""What is a pretrained network worth with few labels?
 
-    python -m experiments.low_label --method=denoise --labels=100 --seeds=5
+Pretrains on all training images without their labels, then trains on a few labels, several ways that are compared on
+the same labels: from scratch, on the frozen network, and fine-tuned.
 
-Pretrains the encoder with --method on all training images without their labels, draws nested, seeded label subsets,
-balanced over the classes (or --subset=stratified), and compares --modes on them (--help says what each is): same
-architecture, same number of parameters, same subsets. With 100 labels no 101st is read: hyper-parameters are chosen by
+    python -m experiments.low_label --method=simclr --labels=20,100
+    python -m experiments.low_label --dataset=folder:DIR --image_size=32
+    python -m experiments.low_label --modes=scratch,frozen,full,knn:20
+
+Label subsets are nested, seeded, and balanced over the classes (or --subset=stratified). All --modes have the same
+architecture, number of parameters and subsets. With 100 labels no 101st is read: hyper-parameters are chosen by
 cross-validation inside the subset, or fixed once for all modes. The test split is read once for each classifier, when
 it is trained; its row is kept at once. Where classes are not even, the mode `majority` stands beside: always the most
 frequent class.

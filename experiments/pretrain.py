@@ -1,9 +1,12 @@
-"""Pretrains an encoder without labels, and saves it.
+"""Pretrains a network without labels, and saves it.
 
-    python -m experiments.pretrain --method=denoise --dataset=mnist
+It goes on after a kill; run again when it is done, it does nothing. The run directory is printed at the end.
 
-Continues after a kill; running it again when it is done does nothing. The encoder is in the run directory printed at
-the end: `sslx.load_encoder(DIR)`, or `python -m experiments.probe --checkpoint=DIR`.
+    python -m experiments.pretrain --method=rotation --encoder=rotnet
+    python -m experiments.pretrain --dataset=folder:DIR --image_size=32
+    python -m experiments.pretrain --method=denoise --hp=level=0.3 --epochs=5
+
+The encoder is in that directory: `sslx.load_encoder(DIR)`, or `python -m experiments.probe --checkpoint=DIR`.
 """
 
 from experiments.shared import cli, runs

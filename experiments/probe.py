@@ -1,7 +1,11 @@
-"""Probes a pretrained encoder: linear, kNN and fine-tuned, on any data set of fitting shape.
+"""What is a saved network worth on any data set?
 
-    python -m experiments.probe --checkpoint=runs/denoise-mnist-conv-1a2b3c4d --labels=100,1000
-    python -m experiments.probe --checkpoint=DIR --dataset=fashion_mnist --modes=frozen,knn:20 --export=features.npz
+Starts from a finished run and trains on few labels: a linear head, nearest neighbours, fine-tuning. It can also write
+the network's features to a file.
+
+    python -m experiments.probe --checkpoint=DIR --labels=100,1000
+    python -m experiments.probe --checkpoint=DIR --dataset=fashion_mnist
+    python -m experiments.probe --checkpoint=DIR --export=features.npz
 
 --checkpoint is a run directory, its checkpoints folder or one checkpoint in it; the encoder alone is restored, without
 its method. --dataset and --features default to the run's own. --export writes train_features, train_labels,
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset
 
-flags.DEFINE_string("export", None, "Also write the features of both splits to this .npz file.")
+flags.DEFINE_string("export", None, "Also write the features to this .npz file. Of both splits, with their labels.")
 
 MODES = ["scratch", "frozen", "knn:20", "full"]  # the default of --modes here
 

@@ -1,19 +1,22 @@
-"""Writes the results tables of README.md and of pages of docs/ from the results.jsonl of real runs.
+"""Writes the results tables of README.md and docs/.
 
-    python -m experiments.readme_table --ranking runs/compare-mnist-conv-1a2b3c4d runs/compare-fashion_mnist-conv-5e6f7a8b
-    python -m experiments.readme_table runs/denoise-mnist-conv-1a2b3c4d runs/simclr-mnist-conv-5e6f7a8b
-    python -m experiments.readme_table --into=docs/autoencoders.md runs/autoencoders-mnist-conv-9a8b7c6d
-    python -m experiments.readme_table --overview runs/one_percent-mnist-mlp-1a2b3c4d runs/freezing-mnist-conv-5e6f7a8b
+Replaces what stands between two marks of a page by tables that are made of the runs' results.jsonl.
 
-Replaces what stands between two lines of a page: <!-- results --> and <!-- /results -->, a section for each run;
-with --ranking, between those of that name, one table of comparisons, the best frozen encoder first; with --overview
-one table of the published comparisons. The page is docs/results.md, or README.md for --ranking, or that of --into.
+    python -m experiments.readme_table DIR DIR2
+    python -m experiments.readme_table --into=docs/autoencoders.md DIR
+    python -m experiments.readme_table --ranking DIR DIR2
+
+The marks are the lines `<!-- results -->` and `<!-- /results -->`: a section for each run. --ranking: one table of
+comparisons, one on each data set, the best frozen encoder first, between the marks of that name; --overview: likewise
+one table of the published comparisons. The page is docs/results.md, or README.md for --ranking.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.shared import columns
+from experiments.shared import help as manual
 from sslx.report import pages_of_docs
 from sslx.report.pages_of_docs import Published
 from sslx.types import UserError
@@ -45,7 +48,10 @@ def main(runs: Sequence[Path], into: str, marker: str = "results") -> None:
 
 
 if __name__ == "__main__":
-  page, marker, arguments = "", "results", sys.argv[1:]
+  page, marker, arguments = "", "results", manual.spelled(sys.argv[1:])
+  if any(argument.startswith("--help=") for argument in arguments):
+    print(columns.document(__doc__ or "", manual.COLUMNS))
+    raise SystemExit(0)
   while arguments and arguments[0].startswith("--"):
     name, _, value = arguments.pop(0).partition("=")
     if name == "--into" and value:

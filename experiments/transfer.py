@@ -1,8 +1,11 @@
-"""Pretrained on one data set, worth how much on others?
+"""Pretrained on one data set, worth what on others?
 
-    python -m experiments.transfer --method=simclr --dataset=mnist --targets=fashion_mnist
-    python -m experiments.transfer --checkpoint=runs/denoise-mnist-conv-1a2b3c4d --targets=npz:FILE --oracle
-    python -m experiments.transfer --dataset=tfds:cifar10 --targets=mnist --image_size=32 --match_channels
+Pretrains on --dataset and trains on few labels of each of --targets, beside a network pretrained with all labels, and
+training from scratch.
+
+    python -m experiments.transfer --method=simclr --targets=fashion_mnist
+    python -m experiments.transfer --checkpoint=DIR --targets=npz:FILE --oracle
+    python -m experiments.transfer --targets=folder:DIR --image_size=28 --match_channels
 
 Pretrains with --method (or each of --methods) on --dataset, or starts from --checkpoint, and compares the encoder on
 --labels (default 100, 1000) of each of --targets: a linear probe (`frozen`) and fine-tuning (`full`), or --modes.
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 flags.DEFINE_list("targets", [], "Data sets to transfer to, written as --dataset is.")
 flags.DEFINE_bool("oracle", False, "Also pretrain on each target itself.")
-flags.DEFINE_bool("match_channels", False, "Convert targets: grey to colour by repetition, colour to grey by its luma.")
+flags.DEFINE_bool("match_channels", False, "Convert targets to grey, or to colour. Grey by luma, colour by repetition.")
 
 LABELS = (100, 1000)  # the defaults of flags here
 MODES = ["frozen", "full"]

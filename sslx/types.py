@@ -5,24 +5,37 @@ One train step (`sslx/training/step.py`) serves all of them. What is read, and w
 `Modality` and `Task`.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
-Array = jax.Array
+if TYPE_CHECKING:
+  from jax import Array
+
 Params = dict[str, Any]  # trainable, by role: encoder (ENCODER, always), decoder, head, predictor, context ...
 State = dict[str, Any]  # gradient-free, by role: encoder (batch statistics), target network, queue, centre
 Batch = Mapping[str, Any]  # x: the signal [B,...], prepared (see Modality); y: its targets [B,...], where there are any
-Metrics = dict[str, Array]  # scalars
+Metrics = dict[str, "Array"]  # scalars
 View = Any  # what `transform` makes of a batch and `loss` reads
 
 Optimizer = Literal["adamw", "sgd", "lars"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["float32", "bfloat16"]
 Subset = Literal["balanced", "stratified"]  # every class alike, or in proportion to its frequency
+
+
+def __getattr__(name: str) -> Any:
+  """`Array` is jax's, which takes a second to import: the command line and its help do without."""
+  if name == "Array":
+    from jax import Array
+
+    return Array
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 ENCODER = "encoder"  # the role of what a method leaves behind, in its params and its state
 
@@ -69,7 +82,9 @@ class Modality(NamedTuple):
 
   def draw(self, raw: Any) -> np.ndarray:
     """Raw x [B,...] -> images [B,H,W,C] in [0, 1]."""
-    return self.picture(np.asarray(self.prepare(jax.numpy.asarray(raw))))
+    import jax.numpy as jnp
+
+    return self.picture(np.asarray(self.prepare(jnp.asarray(raw))))
 
 
 class Score(NamedTuple):

@@ -1,7 +1,12 @@
-"""A published notebook, RotNet on MNIST: to the letter, without its errors, and with both sides tuned alike.
+"""RotNet on MNIST: a notebook's result, done again.
 
-    python -m experiments.rotnet_mnist --flagfile=experiments/flags/rotnet_mnist.flags
+A published notebook to the letter, then without its errors, then with both sides tuned alike.
+
     python -m experiments.rotnet_mnist --sections=letter --seeds=3
+    python -m experiments.rotnet_mnist --sections=tuned --labels=100,1000
+    python -m experiments.rotnet_mnist --flagfile=experiments/flags/rotnet_mnist.flags
+
+The last line makes the table of docs/comparisons.md.
 
 The protocol: the encoder `rotnet` (19,104 parameters) learns which of four turns each of the first 10,000 training
 images has made, with Adam at 0.001 and 192 turned images a batch for 50 epochs; then the next 1,000 training images,
@@ -51,7 +56,7 @@ from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
 SECTIONS = {"letter": sections.letter, "errors": sections.errors, "tuned": sections.tuned}
-flags.DEFINE_list("sections", list(SECTIONS), "Which tables to make: " + ", ".join(SECTIONS) + ".")
+flags.DEFINE_list("sections", list(SECTIONS), "Which tables to make. One, or several of these.")
 
 RATES = ["3e-4", "1e-3", "3e-3", "1e-2"]
 MODES = ["scratch", "frozen", "last:1", "full"]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments.shared import command as commands
+from experiments.shared import help as manual
 from experiments.shared import machine
 from sslx import options
 from sslx.evaluation.recipe import Recipe
@@ -61,15 +62,16 @@ def bound(name: str, **limits: float) -> None:
   flags.register_validator(name, check)
 
 
-flags.DEFINE_bool("help", False, "Show this; with --method=X also that method's hyper-parameters.", short_name="h")
+flags.DEFINE_enum(
+  "help", None, list(manual.KINDS), "Show what this does and its main flags. all: every flag, method and so on. With "
+  "--method=X that method's settings.", short_name="h",
+)  # fmt: skip
 define(Config)
-flags.DEFINE_list(
-  "methods", None, "Several methods, side by side, where an experiment compares them; all: every method."
-)
+flags.DEFINE_list("methods", None, "Methods to compare, or all. In place of --method, where several are compared.")
 flags.DEFINE_string(
   "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
-flags.DEFINE_integer("image_size", None, "Resize images to this many pixels a side (folder: and tfds: sets).")
+flags.DEFINE_integer("image_size", None, "Resize images to so many pixels a side. Only of folder: and tfds: sets.")
 flags.DEFINE_string(
   "background", "white", "Colour behind transparent pictures (folder: and tfds: sets): a name, or #rrggbb."
 )
@@ -83,18 +85,25 @@ flags.DEFINE_bool(
   "Watch a kNN among the held-out images, by their labels, and the rank of their features. Nothing is trained or "
   "chosen by it.",
 )
-flags.DEFINE_string("out", "runs", "Folder of run directories.")
+flags.DEFINE_string("out", "runs", "Folder that results go to, a directory a run.")
 flags.DEFINE_float("save_seconds", 30.0, "Seconds between checkpoints of pretraining.")
 flags.DEFINE_bool("compilation_cache", False, "Keep compiled programs in ~/.cache/sslx: a later start is faster.")
-flags.DEFINE_bool("fresh", False, "Start over: delete this configuration's run directory first.")
-flags.DEFINE_bool("smoke", False, "Seconds instead of minutes: tiny data and few steps, for tests.")
+flags.DEFINE_bool("fresh", False, "Start over: delete this run's directory first.")
+flags.DEFINE_bool("smoke", False, "Try it out in seconds: few images and steps. The numbers then mean nothing.")
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
-flags.DEFINE_string("checkpoint", None, "Run directory or checkpoint that an experiment on a finished run starts from.")
+flags.DEFINE_string(
+  "checkpoint", None, "Finished run to start from: a directory of --out. A checkpoint in it will do, too."
+)
 
-flags.DEFINE_list("modes", ["scratch", "frozen", "last:1", "full"], "What to compare, besides raw and random.")
-flags.DEFINE_list("labels", ["100"], "Numbers of labels, such as 100,600,1000 or 1%,10%; all for every label.")
-flags.DEFINE_integer("seeds", 5, "Number of label subsets.")
+flags.DEFINE_list(
+  "modes", ["scratch", "frozen", "last:1", "full"],
+  "Ways to use the labels. raw and random always go along; --help=all says what each is.",
+)  # fmt: skip
+flags.DEFINE_list(
+  "labels", ["100"], "How many labels: 20,100 or 1%,all. One or several numbers or percentages; all: every label."
+)
+flags.DEFINE_integer("seeds", 5, "Label subsets, each drawn anew. Tables have their mean and spread.")
 flags.DEFINE_enum(
   "subset", "balanced", typing.get_args(Subset),
   "How labels are drawn: balanced (every class alike, as far as it goes), or stratified (each class in proportion to "
@@ -124,10 +133,8 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
   0: done; 1: bad input, or a disk that is full or cannot be written; 130: interrupted, the checkpoint is kept; 2: a
   flag that does not parse.
   """
-  machine.use_huge_pages()
-  argv = list(sys.argv if argv is None else argv)
+  argv = manual.spelled(sys.argv if argv is None else argv)
   try:
-    machine.interrupt_as_usual()
     machine.accept_any_text()
     FLAGS.unparse_flags()  # a second call in one process (tests, notebooks) starts from the defaults again
     try:
@@ -139,11 +146,13 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     if rest:
       raise UserError(f"{rest[0]!r} is not a flag; flags are written --name=value. See --help.")
     if FLAGS.help:
-      print(help_text(module))
+      print(manual.text(module, own_flags(manual.experiment(module))))
       return 0
+    machine.use_huge_pages()
     if FLAGS.compilation_cache:
       machine.use_compilation_cache(Path.home() / ".cache/sslx")
     machine.check_jax()
+    machine.interrupt_as_usual()  # only now: until jax is imported, nothing is begun
     with commands.running():
       main()
     return 0
@@ -171,44 +180,21 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     return 130
 
 
-def help_text(module: str) -> str:
-  """The experiment's docstring, its flags with their defaults, and the hyper-parameters of --method."""
-  from sslx import data
-  from sslx.evaluation.modes import MODES
-  from sslx.nn import ENCODERS
-  from sslx.pretext import METHODS, check
-
-  lines = [(sys.modules.get(module) or sys.modules["__main__"]).__doc__ or "", "Flags:"]
-  for flag in own_flags(module, "__main__"):
-    lines.append(f"  --{flag.name}={flag.default_as_str or ''}\n      {flag.help}")
-  method = check(FLAGS.method)
-  lines.append(f"\nMethods: {', '.join(METHODS)}.")
-  lines.append(
-    f"--method={FLAGS.method} trains {method.steps:,} steps, batch {method.batch_size}, learning rate "
-    f"{method.learning_rate:g} of {method.optimizer}, on --encoder={method.encoder}, with these --hp:\n"
-    f"{options.describe(method.factory)}"
-  )
-  modes = [f"  {name}{':' if mode.argument else ''}{mode.argument}  {mode.help}" for name, mode in MODES.items()]
-  lines += ["\nData sets:", data.describe(), "\nModes:", *modes, "\nEncoders: see sslx/nn/encoders.py."]
-  lines += [f"--encoder={name}: settings\n{options.describe(factory)}" for name, factory in ENCODERS.items()]
-  return "\n".join(lines)
-
-
-def own_flags(*modules: str) -> list[Any]:
-  """The flags of all experiments, of these modules, and of what one of these took its `main` from."""
+def own_flags(experiment: str) -> list[Any]:
+  """The flags of all experiments, of this one, and of what it took its `main` from."""
+  ours = (f"experiments.{experiment}", f"experiments.{experiment}.__main__", sys.argv[0])  # absl's name of __main__
   by_module = FLAGS.flags_by_module_dict()
-  names = (__name__, *modules, *BASES.get(modules[0], ()))
-  return list(dict.fromkeys(f for name in names for f in by_module.get(name, [])))
+  return list(dict.fromkeys(f for m in (__name__, *ours, *BASES.get(ours[0], ())) for f in by_module.get(m, [])))
 
 
 def command(experiment: str) -> str:
   """The command line that repeats this run, as a shell reads it."""
   changed = [
     argument
-    for f in own_flags(f"experiments.{experiment}", f"experiments.{experiment}.__main__", sys.argv[0])
+    for f in own_flags(experiment)
     if f.value != f.default and f.name not in ("fresh", "debug", "compilation_cache")
     for argument in ([f"--{f.name}={v}" for v in f.value or []] if isinstance(f, flags.MultiFlag) else [f.serialize()])
-  ]  # absl's name of __main__ is its file
+  ]
   return " ".join([f"python -m experiments.{experiment}", *map(machine.quoted, changed)])
 
 

@@ -25,18 +25,26 @@ class Recipe:
     high=10**9,
   )
   epochs: float = setting(
-    1.0, "At least this many passes over the labels, where they take more steps.", flag="finetune_epochs", above=0
+    1.0,
+    "Passes over the labels, at least. They count where they take more steps than --finetune_steps.",
+    flag="finetune_epochs",
+    above=0,
   )
-  batch_size: int = setting(50, "Their batch size.", flag="finetune_batch_size", above=0)
+  batch_size: int = setting(50, "Batch size of the modes that train by gradient.", flag="finetune_batch_size", above=0)
   learning_rates: tuple[float, ...] = setting(
-    (2e-3,), "Their peak learning rate; of several, --validation chooses.", flag="finetune_learning_rates", above=0
+    (2e-3,),
+    "Peak learning rate of the modes that train by gradient; of several, --validation chooses.",
+    flag="finetune_learning_rates",
+    above=0,
   )
-  weight_decay: float = setting(1e-4, "Their decoupled weight decay.", low=0)
+  weight_decay: float = setting(1e-4, "Decoupled weight decay of the modes that train by gradient.", low=0)
   self_train_epochs: float = setting(2.0, "Passes of the mode self_train over all training images, a round.", above=0)
-  self_train_batch_size: int = setting(128, "Its batch size.", above=0)
-  self_train_learning_rate: float = setting(3e-3, "Its peak learning rate.", above=0)
+  self_train_batch_size: int = setting(128, "Batch size of the mode self_train.", above=0)
+  self_train_learning_rate: float = setting(3e-3, "Peak learning rate of the mode self_train.", above=0)
   self_train_rounds: int = setting(
-    2, "Its rounds: train on the spread labels, spread them anew over the graph of what was learnt.", above=0
+    2,
+    "Rounds of the mode self_train: train on the spread labels, spread them anew over the graph of what was learnt.",
+    above=0,
   )
   folds: int = setting(3, "Of the cross-validation that chooses among several learning rates.", flag=None, above=0)
   optimizer: Optimizer = setting("adamw", "Of these modes.", flag=None)

@@ -8,9 +8,9 @@ elastic and intensity changes instead of crops and colour (sslx/modalities/views
 short run by default. What the paper does on ImageNet (batch 4096, LARS at 0.3 * batch / 256, weight decay 1e-6, 10
 epochs of warm-up, colours at strength 1, blur), for a folder of photographs:
 
-    python -m experiments.pretrain --method=simclr --dataset=folder:DIR --image_size=64 --encoder=resnet18 --epochs=100
-      \ --batch_size=4096 --optimizer=lars --learning_rate=4.8 --pretraining_weight_decay=1e-6 --warmup_epochs=10 \
-      --precision=bfloat16 --hp=projector=2048-128 --hp=norm=true --hp=temperature=0.1 \
+    python -m experiments.pretrain --method=simclr --dataset=folder:DIR --image_size=64 --encoder=resnet18 \
+      --epochs=100 --batch_size=4096 --optimizer=lars --learning_rate=4.8 --pretraining_weight_decay=1e-6 \
+      --warmup_epochs=10 --precision=bfloat16 --hp=projector=2048-128 --hp=norm=true --hp=temperature=0.1 \
       --hp=views=photos:crop=0.08,brightness=0.8,contrast=0.8,saturation=0.8,hue=0.2,blur=0.5
 
 Deviations that stay: g reads the whole map, not its mean; no batch normalisation after g's last layer; the jitter's

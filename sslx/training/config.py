@@ -33,30 +33,33 @@ class Config:
     UserError: from the constructor: an optimiser or precision that is not known, or a number out of range.
   """
 
-  method: str = setting("denoise", "Pretext method.")
-  hp: Mapping[str, Any] = setting({}, "A hyper-parameter of the method, name=value; repeatable.", texts=True)
-  dataset: str = setting("mnist", "Data set: a name or KIND:ARGUMENT of the list below, such as folder:DIR.")
+  method: str = setting("denoise", "Method of pretraining, such as simclr. --help=all lists them.")
+  hp: Mapping[str, Any] = setting(
+    {}, "Setting of the method, NAME=VALUE; may be repeated. --help --method=X lists them.", texts=True
+  )
+  dataset: str = setting("mnist", "Data set: a name, or KIND:PATH like folder:DIR. --help=all lists them.")
   encoder: str | None = setting(
-    None, "Encoder of the list below, with settings: conv:widths=16-32-64. Default: the method's own."
+    None, "Network, such as conv or mlp:code=10. --help=all lists them and their settings. Default: the method's own."
   )
   features: str | None = setting(
     "flatten",
-    "Features: [BLOCK:]flatten, pool, gridN or maxN, or BLOCK; several joined by +; @1, @2: half of the channels.",
+    "Outputs to read: flatten, pool or a block. All forms: [BLOCK:]flatten, pool, gridN or maxN, or BLOCK; several "
+    "joined by +; @1, @2: half of the channels.",
   )
   """What is read of the encoder. Once resolved, None unless the method reads it: elsewhere only the probes do."""
   steps: int | None = setting(
-    None, "Pretraining steps. Default: the method's own number, whatever the size of the data set.", above=0, high=10**9
+    None, "Steps of pretraining. Default: the method's own, whatever the size of the data set.", above=0, high=10**9
   )
-  epochs: float | None = setting(None, "Pretraining epochs, in place of --steps.", above=0)
+  epochs: float | None = setting(None, "Passes over the images, in place of --steps.", above=0)
   """Once resolved, those that the steps come to."""
-  batch_size: int | None = setting(None, "Pretraining batch. Default: the method's own.", above=0)
+  batch_size: int | None = setting(None, "Images a step of pretraining. Default: the method's own.", above=0)
   optimizer: Optimizer | None = setting(
-    None, "Of pretraining: adamw, sgd (momentum 0.9) or lars. Default: the method's own."
+    None, "Optimiser of pretraining: adamw, sgd (momentum 0.9) or lars. Default: the method's own."
   )
   learning_rate: float | None = setting(
     None,
-    "Pretraining peak learning rate, cosine decay. Default: the method's; with another --optimizer than its own, for a "
-    "batch of 256, in proportion for others: adamw 0.001, sgd 0.03, lars 0.3.",
+    "Peak learning rate of pretraining. It falls by a cosine. Default: the method's; with another --optimizer "
+    "than its own, for a batch of 256, in proportion for others: adamw 0.001, sgd 0.03, lars 0.3.",
     above=0,
   )
   warmup_epochs: float | None = setting(
@@ -72,7 +75,7 @@ class Config:
     low=1,
   )
   precision: Precision = setting(
-    "float32", "Of the pretrained encoder's products: float32 or bfloat16. Probes run in float32."
+    "float32", "Numbers that the network is pretrained with: float32 or bfloat16. Probes run in float32."
   )
   seed: int = setting(0, "Seed of pretraining: of weights, order and noise.", low=0, high=SEEDS)
   watch: int = setting(

@@ -141,7 +141,7 @@ def test_a_mode_is_one_line_in_modes(low_label_run, toy_npz, monkeypatch, capsys
     assert scores["brandnew", seed] == scores["frozen", seed]
   assert "brandnew" in (run / "report.html").read_text()
   capsys.readouterr()
-  assert call("low_label", "--help") == 0
+  assert call("low_label", "--help=all") == 0
   assert "brandnew  a head of this test" in capsys.readouterr().out
   assert call("low_label", f"--dataset={toy_npz}", f"--out={out}", *TINY, "--modes=brandnw") == 1
   assert "Did you mean 'brandnew'" in capsys.readouterr().err

@@ -145,9 +145,9 @@ def test_bad_input_is_one_line(arguments, message, toy_npz, tmp_path, capsys):
 
 
 def test_help(capsys):
-  assert call("one_percent", "--help") == 0
+  assert call("one_percent", "--help=all") == 0
   text = capsys.readouterr().out
-  for part in ("python -m experiments.one_percent", "Published", "--flagfile", "--labels"):
+  for part in ("./launch.sh one_percent", "Published", "--flagfile", "--labels"):
     assert part in text
 
 

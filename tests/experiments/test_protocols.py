@@ -202,8 +202,8 @@ def test_bad_input_is_one_line(name, arguments, message, toy, toy_npz, tmp_path,
 
 @pytest.mark.parametrize("name", ["linear_eval", "label_curve", "transfer"])
 def test_help(name, capsys):
-  assert call(name, "--help") == 0
+  assert call(name, "--help=all") == 0
   text = capsys.readouterr().out
   flag = {"linear_eval": "--checkpoint", "label_curve": "--at", "transfer": "--match_channels"}[name]
-  for part in (f"python -m experiments.{name}", "--methods", "--labels", flag, "arXiv"):
+  for part in (f"./launch.sh {name}", "--methods", "--labels", flag, "arXiv"):
     assert part in text

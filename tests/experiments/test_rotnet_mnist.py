@@ -211,9 +211,9 @@ def test_bad_input_is_one_line(arguments, message, toy_npz, tmp_path, capsys):
 
 
 def test_help(capsys):
-  assert call("rotnet_mnist", "--help") == 0
+  assert call("rotnet_mnist", "--help=all") == 0
   text = capsys.readouterr().out
-  for part in ("python -m experiments.rotnet_mnist", "Published", "--flagfile", "--labels"):
+  for part in ("./launch.sh rotnet_mnist", "Published", "--flagfile", "--labels"):
     assert part in text
 
 

@@ -105,6 +105,6 @@ def test_bad_input_is_one_line(name, arguments, message, toy_npz, tmp_path, caps
 
 def test_help_has_the_flags_of_the_curve(capsys):
   assert call("data_efficiency", "--help") == 0
-  assert "--at=" in capsys.readouterr().out
+  assert "--at " in capsys.readouterr().out
   assert call("freezing", "--help") == 0
-  assert "--at=" not in capsys.readouterr().out
+  assert "--at " not in capsys.readouterr().out

@@ -159,5 +159,5 @@ document.body.dataset.seen = JSON.stringify(seen);
 def test_help_shows_the_flags(capsys):
   assert call("--help") == 0
   text = capsys.readouterr().out
-  for part in ("python -m experiments.all_reports", "--runs=runs", "--smoke_runs"):
+  for part in ("./launch.sh all_reports", "--runs", "--smoke_runs"):
     assert part in text

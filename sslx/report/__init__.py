@@ -5,7 +5,19 @@ Every number in a table or sentence is computed here from the rows of `sslx.repo
 
 from sslx.report.intervals import RIGHT_ANSWERS, binomial_interval, t_interval
 from sslx.report.records import Row
-from sslx.report.sentences import Answer, against, answer, best, caveats, comparisons, doubts, small_tests, verdict
+from sslx.report.sentences import (
+  Answer,
+  against,
+  answer,
+  best,
+  caveats,
+  comparisons,
+  constant_features,
+  doubts,
+  parameters,
+  small_tests,
+  verdict,
+)
 from sslx.report.statistics import (
   KEYS,
   REFERENCES,
@@ -55,6 +67,7 @@ __all__ = [
   "binomial_interval",
   "caveats",
   "comparisons",
+  "constant_features",
   "curve_cells",
   "curve_note",
   "difference_text",
@@ -66,6 +79,7 @@ __all__ = [
   "methods_cells",
   "name_of",
   "outcome",
+  "parameters",
   "parameters_cells",
   "parameters_table",
   "results_cells",

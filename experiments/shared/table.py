@@ -227,6 +227,7 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
 
   begin, rows = time.monotonic(), measured.everything
   folder, summary = line.directory / "figures", report.summarise(rows)
+  answers = report.answer(summary)
 
   def save(figure: Any, name: str) -> None:
     path = folder / f"{name}.png"
@@ -249,6 +250,7 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
     summary,
     pictures.drawn(folder, dataset.task.score),
     timings,
-    tables=[report.results_table(summary), report.parameters_table(summary)],
-    sentences=report.verdict(summary),
+    tables=[report.results_table(summary)],
+    sentences=[*report.verdict(summary, answers), *report.parameters(summary)],
+    opening=[answer.text for answer in answers],
   )

@@ -120,7 +120,7 @@ def write_report(
     first=tables,
     lead=lead.sentences,
     markdown="\n".join([*texts, *notes]) + "\n",
-    opening=[answer.text for answer in answers] or lead.sentences,
+    opening=[answer.text for answer in answers],
   )
 
 

@@ -29,8 +29,9 @@ def publish(
 ) -> None:
   """Writes summary.jsonl, tables.md (of `markdown`, where there is some) and report.html, then prints what they say.
 
-  opening, tables, sentences: for the terminal, in this order: first the answer, then the details. The others: see
-  `sslx.report.pages.write_html`. A terminal that is gone, or that cannot show a letter, then costs no result.
+  opening, tables, sentences: for the terminal, in this order, first the answer, then the details; `lead` stands between
+  the first two. The others: see `sslx.report.pages.write_html`. A terminal that is gone, or that cannot show a letter,
+  then costs no result.
   """
   from sslx import report
   from sslx.report import pages, records, terminal
@@ -40,7 +41,8 @@ def publish(
     records.write_text(directory / "tables.md", markdown)
   page = pages.write_html(directory, title, command, config, rows, summary, figures, timings, first=first, lead=lead)
   spent = "Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + "."
-  terminal.show([*opening, ""] if opening else [], style="bold")
+  terminal.show(opening, style="bold")
+  terminal.show([*lead, ""])
   terminal.show(tables, elsewhere=page.name if markdown is None else "tables.md")
   terminal.show([*sentences, spent])
   cli.tell(f"Report: {page}")  # never folded: it is copied

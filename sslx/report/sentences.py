@@ -300,7 +300,7 @@ def parameters(summary: Sequence[Entry]) -> list[str]:
       verb = "" if parts else " train" if len(names) > 1 else " trains"
       share = "all of them" if trained == total else f"{trained:,} ({100 * trained / total:.1f}%)"
       parts.append(f"{listed(names)}{verb} {share}")
-    of = f" ({', '.join(place)})" if place else ""
+    of = f" ({', '.join(map(str, place))})" if place else ""
     sentences.append(f"Parameters{of}: {total:,} in all; {', '.join(parts)}.")
   return sentences
 

@@ -139,6 +139,7 @@ def told(given):
   summary = report.summarise([given])
   report.verdict(summary)
   report.results_table(summary)
+  report.answer(summary)
   report.parameters(summary)
   report.parameters_cells(summary)
 

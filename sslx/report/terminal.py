@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NARROWEST = 20  # a terminal that says it is narrower is taken for this wide
 ENDLESS = 100_000  # columns of what is no terminal
-NAMES = (32, 16, 12)  # letters that are left of long names, as one after the other is tried
+NAMES = (32, 16, 12)  # letters that are left of long names: what is tried one after the other
 WORD = re.compile(r"(?:\[[^][]{,20}\]|\S)+")  # an interval is one, too
 INDENT = 2  # of a paragraph's lines after the first
 SPACE = 2  # between two columns; 1 where there is no room
@@ -85,13 +85,11 @@ def fitted_table(table: Table, width: int | None, elsewhere: str = "") -> Group:
 def _fitted(table: Table, width: int) -> tuple[list[str], Sequence[RichTable | Text | str]]:
   """The headers of the columns that are left out, and what stands between title and note."""
   spare = [header for header in table.spare if header in table.cells.headers]
-  for limit in NAMES:
-    columns = _columns(table, limit)
-    for count in range(len(spare) + 1) if limit == NAMES[0] else [len(spare)]:
-      kept = [column for column in columns if column.header not in spare[:count]]
-      drawn = _side_by_side(kept, width)
-      if drawn is not None:
-        return spare[:count], [drawn]
+  tries = [(None, 0), *((NAMES[0], count) for count in range(len(spare))), *((limit, len(spare)) for limit in NAMES)]
+  for limit, count in tries:
+    drawn = _side_by_side([c for c in _columns(table, limit) if c.header not in spare[:count]], width)
+    if drawn is not None:
+      return spare[:count], [drawn]
   needed = [column for column in _columns(table, NAMES[1]) if column.header not in spare]
   names, values = needed[: table.names], needed[table.names :]
   parts = _parts(names, values, width)

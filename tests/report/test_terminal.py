@@ -130,6 +130,13 @@ def test_names_that_are_alike_when_they_are_short_are_told_apart(width):
   assert first.startswith("aaa")
 
 
+def test_names_are_whole_where_there_is_room():
+  table = results_of(method=(*LONG, "simclr"))
+  assert all(name in text(table, 200) for name in LONG)
+  assert "…" in text(table, 140)
+  assert "seconds" in text(table, 140)  # shortened before a column is left out
+
+
 def test_columns_are_flush_where_letters_are_wide():
   lines = text(TABLES["wide letters"](), 80).splitlines()
   places = {cell_len(line[: line.index(" 100 ")]) for line in lines if " 100 " in line}

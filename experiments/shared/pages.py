@@ -14,6 +14,7 @@ if TYPE_CHECKING:
   from sslx.report import pages
 
 METRICS, RANK = "pretext metrics", "heldout_feature_rank"
+SPARE = ("images/s", "loss", "active", "squared error")  # of `methods_table`, on a narrow terminal
 
 
 class Outcome(NamedTuple):
@@ -89,17 +90,21 @@ def write_report(
   summary = report.summarise(rows, baseline)
   note = f"{report.scored(summary[0].score)}. {note}" if note else f"{report.curve_note(summary[0].score)} {UNTRAINED}"
   verdicts = report.against(rows, "random")
+  answers = report.answer(summary) if lead is None else []
   if lead is None:
     lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
   tables, figures = list(lead.tables), list(lead.figures)
+  printed = [shown._replace(note="") for shown in tables[:-1]]
+  printed += [shown._replace(note=" ".join(lead.notes)) for shown in tables[-1:]]  # once for all of them
   if outcome.lines:
-    tables.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
+    tables.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE, SPARE))
+    printed.append(tables[-1]._replace(note=""))
   for name, path in outcome.figures:
     figures.append(pages.Figure(f"{name}: what it sees and makes", "Training images.", path))
   timings["report"] = time.monotonic() - begin
-  sentences = [*lead.sentences, *verdicts.values(), *report.small_tests(summary)]
+  said = [*report.constant_features(summary, answers), *verdicts.values(), *report.small_tests(summary)]
   texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in tables]
-  notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
+  notes = [*(f"- {sentence}" for sentence in [*lead.sentences, *said]), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
   publish(
     directory,
@@ -110,11 +115,12 @@ def write_report(
     summary,
     figures,
     timings,
-    tables=[shown._replace(note="") for shown in tables],
-    sentences=[*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences],
+    tables=printed,
+    sentences=[*(f"The best, {sentence}" for sentence in report.best(summary, answers)), *said],
     first=tables,
     lead=lead.sentences,
     markdown="\n".join([*texts, *notes]) + "\n",
+    opening=[answer.text for answer in answers],
   )
 
 
@@ -162,7 +168,7 @@ def short_name(dataset: str) -> str:
   return Path(dataset.partition(":")[2]).stem or dataset
 
 
-UNTRAINED = "The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`."
+UNTRAINED = "The line 'no pretraining' is a random encoder, frozen, and training from scratch under 'full'."
 PRETRAINING_NOTE = (
   "loss: mean over the last steps of pretraining; held-out loss and pretext metrics: at its end, on training images "
   "that it did not train on; knn accuracy: of those by their labels, each by its 20 nearest others; feature rank: how "

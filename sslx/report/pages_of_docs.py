@@ -186,6 +186,6 @@ def ranking(runs: Sequence[Path]) -> str:
     columns[name] = {UNPRETRAINED.get(entry.mode, f"`{entry.method}`"): entry for entry in kept}
   first = next(iter(columns.values()))
   names = sorted(first, key=lambda line: -statistics.goodness(first[line].score, first[line].mean))
-  cells = [[tables._marked(column[line]) if line in column else "" for column in columns.values()] for line in names]
+  cells = [[tables.marked(column[line]) if line in column else "" for column in columns.values()] for line in names]
   lines = [[name, *line] for name, line in zip(names, cells, strict=True)]
   return tables.markdown(tables.Cells([f"{fewest} labels", *columns], lines))

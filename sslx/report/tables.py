@@ -157,7 +157,7 @@ def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
       name = "raw pixels" if entry.reads == "raw" else "no pretraining"
       name = "most frequent class" if mode == "majority" else name
       mode = "full" if mode == entry.baseline else mode.partition("+")[2] or "frozen"
-    lines.setdefault(name, {})[column(entry, mode)] = _marked(entry)
+    lines.setdefault(name, {})[column(entry, mode)] = marked(entry)
   cells = [[shortened(name), *(line.get(mode, "") for mode in modes)] for name, line in lines.items()]
   return Cells(["method", *map(shortened, modes)], cells)
 
@@ -165,7 +165,7 @@ def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
 def curve_cells(summary: Sequence[Entry]) -> Cells:
   """One line a mode (of each method), a column a number of labels; see `methods_cells` for the arrows."""
   counts = sorted({entry.labels for entry in summary})
-  cells = {(statistics.name_of(entry, summary), entry.labels): _marked(entry) for entry in summary}
+  cells = {(statistics.name_of(entry, summary), entry.labels): marked(entry) for entry in summary}
   names = statistics.unique(name for name, _ in cells)
   headers = ["mode", *(f"{count:,} labels" for count in counts)]
   return Cells(headers, [[shortened(name), *(cells.get((name, count), "") for count in counts)] for name in names])
@@ -185,7 +185,8 @@ def difference_text(entry: Entry) -> str:
   return text + (f" ({entry.pairs} pairs)" if entry.pairs not in (0, entry.n) else "")
 
 
-def _marked(entry: Entry) -> str:
+def marked(entry: Entry) -> str:
+  """`86.3 ± 1.0 ↑`: the score, and an arrow where the interval of its difference to the baseline is off zero."""
   arrow = ""
   if entry.judgement in ("better", "worse") and entry.method != "none":
     arrow = " ↑" if (entry.judgement == "better") == entry.score.higher_is_better else " ↓"  # as numbers go

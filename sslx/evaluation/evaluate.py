@@ -11,7 +11,7 @@ from sslx.data import Split
 from sslx.evaluation.bench import Bench, Case, Predictor
 from sslx.evaluation.features import extract
 from sslx.evaluation.modes import mode
-from sslx.types import Task
+from sslx.types import Task, brief
 
 
 class Trained(NamedTuple):
@@ -19,6 +19,8 @@ class Trained(NamedTuple):
 
   predictor: Predictor
   seconds: float
+
+  __repr__ = brief
 
 
 class Scored(NamedTuple):
@@ -30,6 +32,8 @@ class Scored(NamedTuple):
   scores: dict[str, float]
   testing: float
   """Seconds that this took."""
+
+  __repr__ = brief
 
 
 def evaluate(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Scored]]:

@@ -1,4 +1,25 @@
-"""sslx: a JAX/Flax laboratory for self-supervised learning."""
+"""sslx: a JAX/Flax laboratory for self-supervised learning.
+
+    data = sslx.load_data("mnist")
+    run = sslx.pretrain("denoise", data)
+    classifier = sslx.classify(run, data, labels=0.01)
+    sslx.accuracy(classifier, data.test)
+
+The functions, which `help(sslx.pretrain)` and so on tell more of:
+
+load_data        A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.
+pretrain         Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
+plot_losses      The loss against the step, and the method's other metrics below.
+plot_pictures    What the method sees and makes of ten training examples: corruptions and reconstructions, or views.
+save             Writes a run directory: `load`, `load_encoder` and the experiments' --checkpoint read it.
+load             The run in a directory, which `save` or an experiment wrote.
+load_encoder     The encoder of a run directory as a function, and what it was made from: (encode, meta).
+classify         Turns a run's encoder into a classifier, trained on few labels of `data.train` and on no other label.
+predict          How likely each class is for each example of an array.
+accuracy         The task's score on a split: the fraction that is classified right.
+plot_predictions Forty random images of a split, each with the predicted class, and the true one where it differs.
+plot_confusion   How often each class of a split was taken for each.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +39,8 @@ if TYPE_CHECKING:
     save,
   )
 
+  __version__: str
+
 __all__ = [
   "accuracy", "classify", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses", "plot_pictures",
   "plot_predictions", "predict", "pretrain", "save",
@@ -25,9 +48,26 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-  """The functions of `sslx.api`, which is imported when the first of them is asked for."""
-  if name not in __all__:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-  from sslx import api as workflow
+  """The functions of `sslx.api`, which is imported when the first of them is asked for, and `__version__`."""
+  if name in __all__:
+    from sslx import api as workflow
 
-  return getattr(workflow, name)
+    return getattr(workflow, name)
+  if name == "__version__":
+    from importlib import metadata
+
+    try:
+      return metadata.version("sslx")
+    except metadata.PackageNotFoundError:  # a folder of source that is not installed
+      return "unknown"
+  from difflib import get_close_matches
+
+  near = get_close_matches(name, __all__, 1)
+  hint = f"; did you mean {near[0]!r}?" if near else ""
+  # With its name alone, Python has no object to look for names near it in, and does not say so a second time.
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name)
+
+
+def __dir__() -> list[str]:
+  """What `dir`, `help` and a notebook's tab show. Nothing is imported until one of the functions is looked at."""
+  return sorted({*__all__, *globals(), "__version__"} - {"TYPE_CHECKING", "Any"})

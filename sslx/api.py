@@ -8,55 +8,55 @@
 
 Thin functions over the core that the experiments run on, with the same numbers: nothing here trains by itself. Runs and
 classifiers are values: no function changes what it is given. Plots are matplotlib Figures, which notebooks draw.
-The error lines of bad input name the flags of the command line, which have the names of the arguments here (but
---pretraining_weight_decay is weight_decay).
+Whatever is wrong with a call or its values is a UserError of one line, see `sslx.calls`.
 """
 
-import functools
 import inspect
 import math
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
 import jax
 import numpy as np
 
 from sslx import nn, options
+from sslx.calls import in_python, no_argument, public
 from sslx.classifier import Classifier, accuracy, check_seed, plot_confusion, plot_predictions, predict, same_shape
 from sslx.data import Dataset
 from sslx.data.check import MODALITY_RULES, checked
-from sslx.data.inputs import accepted
-from sslx.disk import sync
 from sslx.evaluation import evaluate, knn
 from sslx.evaluation.bench import Bench, Case, Labelled
 from sslx.evaluation.modes import check_modes
 from sslx.evaluation.recipe import Recipe
 from sslx.pretext import check
-from sslx.report import figures, records
+from sslx.report import figures
+from sslx.saved import load, load_encoder, save
 from sslx.training import hooks, length, loop
 from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
-from sslx.training.run import Meta, Run
+from sslx.training.run import Run
 from sslx.types import Subset, TrainState, UserError
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
 SHOWN_IMAGES = 10
+NO_ARGUMENTS = {"method", "dataset", "hp"}  # of the settings of a run: these are said otherwise
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 __all__ = [
   "Classifier", "accuracy", "classify", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses",
   "plot_pictures", "plot_predictions", "predict", "pretrain", "save",
 ]  # fmt: skip
-BESIDE = ("config.json", "metrics.jsonl")  # what `save` writes beside the checkpoints
 
 
+@public
 def load_data(
   name: str,
   data_dir: str | os.PathLike[str] | None = None,
@@ -66,13 +66,47 @@ def load_data(
   background: str = "white",
   bits: int = 16,
 ) -> Dataset:
-  """A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME; see `sslx.data.load`."""
+  """A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.
+
+  Example:
+    >>> data = sslx.load_data("mnist")
+
+  Args:
+    name: a name alone, or a kind and where it is; the list is at the end of `python -m experiments.pretrain --help`.
+    data_dir: where prepared sets are kept; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+    image_size: images become image_size x image_size (shorter side scaled, centre cut out); default: as they are.
+    in_memory_limit: bytes of decoded images above which a split stays on disk.
+    background: the colour behind transparent pictures: a name such as white, or #rrggbb.
+    bits: how many of their 16 bits images really use, 8 to 16.
+
+  Returns:
+    A Dataset with data.train, data.test and perhaps data.unlabeled, of x [N,...], such as images u8 [N,H,W,C], and y.
+
+  Raises:
+    UserError: no such data set, files that cannot be read or do not fit together, or an argument out of its range.
+  """
   from sslx import data
 
   folder = None if data_dir is None else os.fspath(data_dir)
   return data.load(name, folder, image_size, in_memory_limit, background=background, bits=bits)
 
 
+def _with_settings(function: Callable[P, R]) -> Callable[P, R]:
+  """Writes the settings of `Config` into a function's signature and help, where they are the argument **settings."""
+  settings = [s for s in options.settings(Config) if s.name not in NO_ARGUMENTS]
+  kind = inspect.Parameter.KEYWORD_ONLY
+  keywords = [inspect.Parameter(s.name, kind, default=s.default, annotation=s.annotation) for s in settings]
+  signature = inspect.signature(function)
+  *first, rest = signature.parameters.values()
+  parameters = [*first, *keywords, rest.replace(name="hp")]
+  function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+  texts = "".join(f"\n      {s.name}: {s.help}" for s in settings)
+  function.__doc__ = (function.__doc__ or "").replace(" SETTINGS", in_python(texts, function.__name__))
+  return function
+
+
+@public
+@_with_settings
 def pretrain(
   method: str, data: Dataset, *, progress: bool = True, max_parameters: int = nn.MAX_PARAMETERS, **settings: Any
 ) -> Run:
@@ -80,6 +114,9 @@ def pretrain(
 
   The same run as `python -m experiments.pretrain` with these flags. Interrupted (Ctrl-C, the notebook's stop button) it
   says so and returns the run as it is. SIGTERM ends the process (SystemExit, status 143), unless it has a handler.
+
+  Example:
+    >>> run = sslx.pretrain("denoise", data, epochs=2, level=0.3)
 
   Args:
     method: a name of METHODS, such as autoencode, denoise, simclr.
@@ -89,12 +126,23 @@ def pretrain(
     settings: SETTINGS
       Anything else is a hyper-parameter of the method, such as level=0.3.
 
+  Returns:
+    A Run, which `save`, `classify` and the plots take, with run.history, run.params and run.representation().
+
   Raises:
     UserError: a name, size or hyper-parameter that is not known or does not fit; data that are not fit for training.
   """
-  names = {setting.name for setting in options.settings(Config)} - {"method", "dataset", "hp"}
+  names = {setting.name for setting in options.settings(Config)} - NO_ARGUMENTS
   fields = {name: value for name, value in settings.items() if name in names}
-  hp = options.check(check(method).factory, {n: v for n, v in settings.items() if n not in names}, "--hp")
+  factory, hp = check(method).factory, {name: value for name, value in settings.items() if name not in names}
+  known = options.parameters(factory)
+  for name in hp:
+    if name not in known:
+      kinds = dict.fromkeys(inspect.signature(pretrain).parameters, "an argument of sslx.pretrain")
+      kinds |= dict.fromkeys(names, "a setting of pretraining") | dict.fromkeys(known, f"an option of {method}")
+      del kinds["hp"]
+      raise no_argument(name, "pretrain", kinds)
+  hp = options.check(factory, hp, "--hp")
   config = Config(method=method, hp=hp, **fields)
   _check_data(data, targets=check(method).labels)
   encoder = config.encoder or check(method).encoder
@@ -121,108 +169,11 @@ def pretrain(
     print(f"{reason}; this is the run so far.", file=sys.stderr)
   if progress:
     for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
-      print(f"{method}: {doubt}", file=sys.stderr)
+      print(f"{method}: {in_python(doubt, 'pretrain')}", file=sys.stderr)
   return Run(plan.meta, plan.pretext, ts, history)
 
 
-def _signature(function: Callable[..., Any]) -> None:
-  """Writes the settings of `Config` into a function's signature and help, where they are the argument **settings."""
-  settings = [s for s in options.settings(Config) if s.name not in ("method", "dataset", "hp")]
-  kind = inspect.Parameter.KEYWORD_ONLY
-  keywords = [inspect.Parameter(s.name, kind, default=s.default, annotation=s.annotation) for s in settings]
-  signature = inspect.signature(function)
-  *first, rest = signature.parameters.values()
-  hp = rest.replace(name="hp")
-  function.__signature__ = signature.replace(parameters=[*first, *keywords, hp])  # type: ignore[attr-defined]
-  texts = "".join(f"\n      {s.name}: {s.help}" for s in settings)
-  function.__doc__ = (function.__doc__ or "").replace(" SETTINGS", texts)
-
-
-_signature(pretrain)
-
-
-def save(run: Run, directory: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-  """Writes a run directory: `load`, `load_encoder` and the experiments' --checkpoint read it. Returns its path.
-
-  Whenever it is killed, they find the model that was there or the new one, whole.
-
-  Raises:
-    UserError: there is one already and not `overwrite`, the folder cannot be written, or the disk is full.
-  """
-  from sslx.training import checkpoint
-
-  directory = Path(directory)
-  folder, aside, new = (directory / name for name in ("checkpoints", checkpoint.ASIDE, f".checkpoints.{os.getpid()}"))
-  if any(map(checkpoint.steps, (folder, aside))) and not overwrite:
-    raise UserError(f"{directory}: holds a model already; name another folder, or give overwrite=True.")
-  try:
-    records.sweep(directory)
-    shutil.rmtree(new, ignore_errors=True)
-    checkpoint.save(new, run.train_state, run.meta.to_json())
-    # Its other files travel with the checkpoints, so that what a kill leaves is all of one model.
-    records.write_json(new / "config.json", run.meta.config.to_json())
-    records.write_rows(new / "metrics.jsonl", run.history)
-    sync(directory)
-    if folder.is_dir():
-      shutil.rmtree(aside, ignore_errors=True)
-      for name in BESIDE:
-        if (directory / name).exists():
-          os.replace(directory / name, folder / name)
-      folder.rename(aside)  # where `load` finds it, should this be the end
-    new.rename(folder)
-    for name in BESIDE:
-      os.replace(folder / name, directory / name)
-    sync(directory)
-    shutil.rmtree(aside, ignore_errors=True)
-  except OSError as error:
-    raise UserError(f"{directory}: cannot save there ({error.strerror or error}); what was there is kept.") from error
-  finally:
-    shutil.rmtree(new, ignore_errors=True)
-  return directory
-
-
-def load(directory: str | os.PathLike[str]) -> Run:
-  """The run in a directory, which `save` or experiments.pretrain wrote.
-
-  Raises:
-    UserError: no checkpoint there, none intact, or one of another version of its method.
-  """
-  from sslx.training import checkpoint
-
-  directory = Path(directory)
-  places = (checkpoint.locate(directory)[0], directory)  # the first where a kill has interrupted `save`
-  history = next((place / "metrics.jsonl" for place in places if (place / "metrics.jsonl").exists()), None)
-  return runs.restore(directory, records.read_rows(history) if history else [])
-
-
-def load_encoder(directory: str | os.PathLike[str]) -> tuple[nn.Representation, dict[str, Any]]:
-  """(encode, meta) of a pretrained encoder.
-
-  encode: jitted, raw x [B,...], such as images u8 [B,H,W,C] or floats in [0, 1] -> features f32 [B,D], in evaluation
-    mode. It raises UserError for x of another shape than the run's, or with values that cannot be meant; within jit
-    and vmap, where there are no values, it does not look. `sslx.load(directory).representation()` never does.
-  meta: what the checkpoint says of itself: method, encoder, features, modality,
-    x_shape, task, class_names, config, step.
-
-  directory: a run directory, its checkpoints folder, or one checkpoint in it.
-
-  Raises:
-    UserError: no checkpoint there, none intact, or one of another architecture.
-  """
-  from sslx.training import checkpoint
-
-  tree, saved = checkpoint.restore_encoder(Path(directory))
-  meta = Meta.read(saved)
-  config = meta.config
-  facts = {
-    "method": config.method, "encoder": config.encoder, "features": meta.features, "modality": meta.modality,
-    "x_shape": list(config.x_shape), "task": meta.task, "class_names": list(meta.names), "config": config.to_json(),
-    "step": meta.step,
-  }  # fmt: skip
-  check_x = functools.partial(accepted, modality=meta.build_modality(), shape=config.x_shape)
-  return runs.representation(meta, tree)._replace(check=check_x), facts
-
-
+@public
 def classify(
   run: Run,
   data: Dataset,
@@ -234,13 +185,16 @@ def classify(
   features: str | None = None,
   recipe: Recipe | None = None,
 ) -> Classifier:
-  """Turns the run's encoder into a classifier, trained on few labels of `data.train`; no other label is read. Says so
-  on stderr where the run was stopped before its end.
+  """Turns a run's encoder into a classifier, trained on few labels of `data.train` and on no other label.
 
-  The same subset and training as `python -m experiments.low_label` with these flags.
+  The same subset and training as `python -m experiments.low_label` with these flags. Says so on stderr where the run
+  was stopped before its end.
+
+  Example:
+    >>> classifier = sslx.classify(run, data, labels=0.1, mode="frozen")
 
   Args:
-    run: see `pretrain`.
+    run: see `pretrain` and `load`.
     data: of the shape that the run was made for.
     labels: how many, or a fraction of the training split: 600, or 0.01.
     mode: frozen (a linear head), last:K (head and last K blocks), full (everything), scratch (everything, from random
@@ -249,7 +203,10 @@ def classify(
     subset: balanced over the classes, or stratified: each class in proportion to its frequency.
     seed: of the subset.
     features: in place of the run's own.
-    recipe: of last:K, full, scratch and self_train.
+    recipe: of last:K, full, scratch and self_train: a `sslx.evaluation.recipe.Recipe`.
+
+  Returns:
+    A Classifier, which `predict`, `accuracy` and the plots take; classifier.rows are the examples that it learnt from.
 
   Raises:
     UserError: more labels than there are, fewer than classes, or an unknown mode or subset.
@@ -263,7 +220,7 @@ def classify(
   if data.train.y is None:
     raise UserError(f"data={data.name}: its training split has no labels.")
   _check_data(data, targets=True)
-  if not isinstance(labels, int | float | np.number) or not 0 < labels < math.inf:
+  if not 0 < labels < math.inf:
     raise UserError(f"labels={labels}: expected a number of labels, such as 600, or a fraction, such as 0.01.")
   if subset not in get_args(Subset):
     raise UserError(f"subset={subset}: expected {' or '.join(get_args(Subset))}.")
@@ -278,13 +235,39 @@ def classify(
   return Classifier(mode, rows, data.task, data.modality, data.x_shape, predictor)
 
 
+@public
 def plot_losses(run: Run) -> "Figure":
-  """The loss against the step, and the method's other metrics below."""
+  """The loss against the step, and the method's other metrics below.
+
+  Example:
+    >>> sslx.plot_losses(run)
+
+  Args:
+    run: see `pretrain` and `load`.
+
+  Returns:
+    A matplotlib Figure, which a notebook draws; `.savefig("losses.png")` writes it.
+
+  Raises:
+    UserError: what is no Run.
+  """
   return figures.loss_curve(run.history)
 
 
+@public
 def plot_pictures(run: Run, data: Dataset, seed: int = 0) -> "Figure":
   """What the method sees and makes of ten training examples: corruptions and reconstructions, or views.
+
+  Example:
+    >>> sslx.plot_pictures(run, data)
+
+  Args:
+    run: see `pretrain` and `load`.
+    data: of the shape that the run was made for.
+    seed: of the method's noise and views.
+
+  Returns:
+    A matplotlib Figure, which a notebook draws; `.savefig("pictures.png")` writes it.
 
   Raises:
     UserError: the method shows nothing, or the examples are of another shape.
@@ -302,8 +285,6 @@ def _check_data(data: Dataset, targets: bool) -> None:
   """Raises UserError for a Dataset made by hand that breaks a rule of the data sets by name. targets: whether they are
   read; a Dataset without any is fit for a method that does not.
   """
-  if not isinstance(data, Dataset):
-    raise UserError("data: expected a Dataset, such as that of sslx.load_data.")
   if targets or data.train.y is not None:
     checked(data, tell=False)
   elif data.modality.name in MODALITY_RULES:

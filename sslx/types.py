@@ -7,7 +7,10 @@ One train step (`sslx/training/step.py`) serves all of them. What is read, and w
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -40,6 +43,80 @@ def __getattr__(name: str) -> Any:
 ENCODER = "encoder"  # the role of what a method leaves behind, in its params and its state
 
 
+# ---- what Python shows of values -------------------------------------------------------------------------------------
+
+WIDTH, LINES = 120, 3  # of a value's text
+PART, LEAST = 100, 25  # characters of one of its fields: at most, and from which one is cut
+SHOWN_ITEMS = 4  # of a sequence
+
+
+def brief(self: Any, inner: bool = False) -> str:
+  """The `__repr__` of a NamedTuple or dataclass: its first field, and the others that are not at their defaults, in at
+  most three lines.
+
+  An array is told by its dtype and shape, a function by its name, and a dict of arrays by its keys. Nothing is read
+  from a disk or a device, and nothing is computed.
+
+  inner: as a part of another one's, it is shorter and leaves its functions out.
+  """
+  kind, parts, room = type(self), [], PART if inner else WIDTH * LINES - 40
+  names = getattr(kind, "_fields", None) or [field.name for field in dataclasses.fields(self)]
+  defaults = getattr(kind, "_field_defaults", vars(kind))
+  for name in names:
+    value, default = getattr(self, name), defaults.get(name, dataclasses.MISSING)
+    is_default = value is default or (_is_plain(value) and (value == default or value == {}))
+    if (is_default and parts) or (inner and hasattr(value, "__qualname__")):
+      continue
+    part = f"{name}={_brief_value(value)}"
+    if len(part) > room:
+      parts.append(cut(part, room) if room > LEAST else "...")
+      break
+    parts.append(part)
+    room -= len(part) + len(", ")
+  return folded(f"{kind.__name__}({', '.join(parts)})")
+
+
+def folded(text: str) -> str:
+  """A text on at most three lines, and cut where it is longer."""
+  lines = textwrap.wrap(visible(text), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+  rest = " ".join(line.strip() for line in lines[LINES - 1 :])
+  return "\n".join(lines if len(lines) <= LINES else [*lines[: LINES - 1], f"  {cut(rest, WIDTH - 2)}"])
+
+
+def cut(text: str, length: int) -> str:
+  """The text, or its beginning and three dots."""
+  return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _brief_value(value: Any) -> str:
+  if hasattr(value, "shape") and hasattr(value, "dtype"):
+    return f"{value.dtype}[{','.join(map(str, value.shape))}]"
+  if isinstance(value, functools.partial):
+    return _brief_value(value.func)
+  if hasattr(value, "__qualname__"):  # a function
+    return value.__qualname__.replace("<locals>.", "")
+  if type(value).__repr__ is brief:
+    return " ".join(brief(value, inner=True).split())
+  if isinstance(value, Mapping) and not all(map(_is_plain, value.values())):
+    return cut(f"{{{', '.join(map(str, value))}}}", PART)
+  if type(value) in (tuple, list) and not (_is_plain(value) and len(value) <= SHOWN_ITEMS):
+    more = f", ... {len(value)} in all" if len(value) > SHOWN_ITEMS else ""
+    return cut(f"({', '.join(map(_brief_value, value[:SHOWN_ITEMS]))}{more})", PART)
+  if _is_plain(value) or type(value).__module__.startswith("sslx."):
+    return cut(" ".join(repr(value).split()), PART)
+  return f"{type(value).__name__}(...)"
+
+
+def _is_plain(value: Any) -> bool:
+  """Whether it is a number, a text or a few of them, whose own repr reads nothing."""
+  if type(value) in (tuple, list, dict):
+    return len(value) <= PART and all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+  return value is None or isinstance(value, str | int | float)
+
+
+# ---- methods, signals and tasks --------------------------------------------------------------------------------------
+
+
 class Pretext(NamedTuple):
   """A self-supervised method (or the supervised baseline) as pure functions."""
 
@@ -67,6 +144,8 @@ class Pretext(NamedTuple):
   views: str | None = None
   """The text of the random views that it trains on (`sslx.modalities.views`): a report draws each operation alone."""
 
+  __repr__ = brief
+
 
 class Modality(NamedTuple):
   """A kind of signal: images, sound, text, video. An entry of `sslx.modalities.MODALITIES`."""
@@ -79,6 +158,8 @@ class Modality(NamedTuple):
   accept: Callable[[Any], Any] | None = None
   """Raw x [B,...] of numpy or jax, which someone gives a model -> what `prepare` reads as it is meant; UserError for
   values that cannot be meant. None: there are none. For arrays with values only, and no part of what is jitted."""
+
+  __repr__ = brief
 
   def draw(self, raw: Any) -> np.ndarray:
     """Raw x [B,...] -> images [B,H,W,C] in [0, 1]."""
@@ -141,6 +222,8 @@ class Task(NamedTuple):
   probabilities: Callable[[np.ndarray], np.ndarray] | None = None
   """Outputs -> how likely each is, [N,K], where they are of things of which one is so; else None."""
 
+  __repr__ = brief
+
 
 class TrainState(NamedTuple):
   """All that a training run carries from step to step, and all that a checkpoint keeps."""
@@ -150,6 +233,8 @@ class TrainState(NamedTuple):
   params: Params
   state: State
   opt_state: Any
+
+  __repr__ = brief
 
 
 class UserError(Exception):

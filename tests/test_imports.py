@@ -83,8 +83,11 @@ def test_types_imports_no_sibling():
                     "evaluation"}),
     ("report", {"types", "disk", "report"}),
     ("interpret", {"types", "compile", "nn", "report", "interpret"}),
-    ("classifier", {"types", "data", "training", "evaluation", "report"}),
-    ("api", {"types", "disk", "options", "nn", "data", "pretext", "training", "evaluation", "report", "classifier"}),
+    ("calls", {"types", "options", "pretext", "training", "evaluation"}),
+    ("classifier", {"types", "data", "training", "evaluation", "report", "calls"}),
+    ("saved", {"types", "disk", "nn", "data", "training", "report", "calls"}),
+    ("api", {"types", "options", "nn", "data", "pretext", "training", "evaluation", "report", "calls", "classifier",
+             "saved"}),
   ],
 )  # fmt: skip
 def test_imports_point_one_way(part, allowed):

@@ -19,7 +19,7 @@ from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.npz import load_npz
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
-from sslx.types import UserError
+from sslx.types import UserError, brief
 
 __all__ = ["DATASETS", "Dataset", "LazyArray", "Source", "Split", "load"]
 
@@ -36,6 +36,8 @@ class Source(NamedTuple):
   """What stands after the colon; empty for a plain name."""
   modality: str = "image"
   task: str = "classification"
+
+  __repr__ = brief
 
 
 def _mnist(request: Request) -> Dataset:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from sslx.data.types import LazyArray
+from sslx.data.types import Dataset, LazyArray, Split
 from sslx.types import Modality, UserError
 
 
@@ -24,6 +24,8 @@ def accepted(x: Any, modality: Modality, shape: Sequence[int]) -> Any:
   """
   if isinstance(x, Tracer):
     return x
+  if isinstance(x, Split | Dataset):
+    raise UserError(f"x: expected an array, not a {type(x).__name__}; give the x of a split, such as data.test.x.")
   if not isinstance(x, LazyArray | jax.Array):
     try:
       x = np.asarray(x)

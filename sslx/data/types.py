@@ -10,7 +10,7 @@ import numpy as np
 
 from sslx.modalities import MODALITIES
 from sslx.tasks import TASKS
-from sslx.types import Modality, Task, UserError
+from sslx.types import Modality, Task, UserError, brief
 
 _CHUNK = 1024  # rows decoded by one thread at a time when a lazy split is brought into memory
 
@@ -45,6 +45,9 @@ class LazyArray:
 
   def __len__(self) -> int:
     return self.shape[0]
+
+  def __repr__(self) -> str:
+    return f"LazyArray({self.dtype}[{','.join(map(str, self.shape))}], of which an index reads what it asks for)"
 
   def __getitem__(self, index) -> np.ndarray:
     n = len(self)
@@ -109,6 +112,8 @@ class Split:
   files: Sequence[str] | None = None
   """Of the examples, where each is a file of its own."""
 
+  __repr__ = brief
+
   def __len__(self) -> int:
     return len(self.x)
 
@@ -132,6 +137,8 @@ class Dataset:
   train: Split
   test: Split
   unlabeled: Split | None = None
+
+  __repr__ = brief
 
   @property
   def x_shape(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from sslx.data.types import Rows
 from sslx.evaluation import features
 from sslx.evaluation.features import extract
 from sslx.evaluation.recipe import Recipe
-from sslx.types import Head, Subset, Task, UserError
+from sslx.types import Head, Subset, Task, UserError, brief
 
 REFERENCE = 10_000  # unlabelled training examples that standardisation takes its statistics from
 Source = Literal["raw", "random", "pretrained"]
@@ -41,6 +41,8 @@ class Labelled(NamedTuple):
   how: Subset = "balanced"
   """How both were drawn."""
 
+  __repr__ = brief
+
   def of(self, cases: Sequence[Case]) -> "Labelled":
     """Only the subsets of these cases."""
     wanted = {seed: {c.labels for c in cases if c.subset_seed == seed} for seed in self.subsets}
@@ -61,6 +63,8 @@ class Predictor(NamedTuple):
   trainable: int
   total: int
 
+  __repr__ = brief
+
   def outputs(self, x: Rows) -> np.ndarray:
     """Raw x [N,...] -> the task's outputs [N,K]."""
     return self.head.outputs(extract(self.represent, x))
@@ -79,6 +83,8 @@ class Bench:
   say: Callable[[str], None] = lambda line: None
   memory: dict[Hashable, Any] = dataclasses.field(default_factory=dict)
   """What `once` made, and under SHARED the seconds that it took."""
+
+  __repr__ = brief
 
   @property
   def task(self) -> Task:
@@ -156,6 +162,8 @@ class Mode(NamedTuple):
   """What it can read; None: anything."""
   control: str | None = None
   """The mode that does the same from the raw signal: a table of this one needs it beside it."""
+
+  __repr__ = brief
 
 
 def draw(dataset: Dataset, sizes: Sequence[int], seeds: int, heldout: int, how: Subset = "balanced") -> Labelled:

@@ -11,7 +11,7 @@ from sslx.data import Split
 from sslx.evaluation.bench import Bench, Case, Predictor
 from sslx.evaluation.features import extract
 from sslx.evaluation.modes import mode
-from sslx.types import Task
+from sslx.types import Task, brief
 
 ROUNDING = 1e-5  # a feature that varies by less than this part of its largest value does not vary
 
@@ -21,6 +21,8 @@ class Trained(NamedTuple):
 
   predictor: Predictor
   seconds: float
+
+  __repr__ = brief
 
 
 class Scored(NamedTuple):
@@ -34,6 +36,8 @@ class Scored(NamedTuple):
   """Seconds that this took."""
   constant_features: float | None
   """See `constant_share`; None where no encoder is read."""
+
+  __repr__ = brief
 
 
 def evaluate(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Scored]]:

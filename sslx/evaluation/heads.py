@@ -7,6 +7,7 @@ import numpy as np
 from sslx.evaluation import finetune
 from sslx.evaluation.bench import Bench, Case, Predictor, Source
 from sslx.tasks.linear import MANY
+from sslx.types import brief
 
 
 def fitted(reads: Source):
@@ -36,6 +37,8 @@ class Constant(NamedTuple):
   answer: np.ndarray  # f32 [K]
   chosen: dict[str, Any]
   size: int = 0
+
+  __repr__ = brief
 
   def outputs(self, features: np.ndarray) -> np.ndarray:
     """f32 [N,D] -> f32 [N,K]."""

@@ -14,7 +14,7 @@ from sslx.evaluation.features import extract
 from sslx.tasks.linear import unit
 from sslx.training.run import Plan
 from sslx.training.watch import Watch
-from sslx.types import ENCODER, Array, Metrics, Task, TrainState, UserError
+from sslx.types import ENCODER, Array, Metrics, Task, TrainState, UserError, brief
 
 WATCHED = 20  # neighbours by which the watched examples of a pretraining run are classified
 RANKED = 500  # of these, that the rank of the features is told from
@@ -50,6 +50,8 @@ class Knn(NamedTuple):
   temperature: float
   classes: int
   chosen: dict[str, Any]
+
+  __repr__ = brief
 
   def outputs(self, features: np.ndarray) -> np.ndarray:
     """Logarithms of the votes for each class, f64 [Q,K]: their softmax is a class's share of the votes."""

@@ -29,7 +29,7 @@ from sslx.compile import jit
 from sslx.evaluation.bench import Bench, Case, Predictor, Source
 from sslx.evaluation.features import extract
 from sslx.tasks.linear import unit
-from sslx.types import Array, UserError
+from sslx.types import Array, UserError, brief
 
 CHUNK = 500  # rows of the similarity matrix at a time: 60,000 images take 120 MB, not 14 GB
 ALPHA, ITERATIONS, NEIGHBOURS = 0.99, 50, 10
@@ -41,6 +41,8 @@ class Space(NamedTuple):
 
   mean: np.ndarray | None = None  # f32 [D]
   basis: np.ndarray | None = None  # f32 [D,R]
+
+  __repr__ = brief
 
   def __call__(self, features: np.ndarray) -> np.ndarray:
     """f32 [N,D] -> f32 [N,R], rows of unit length."""
@@ -58,6 +60,8 @@ class Graph:
   asked: list[tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=list)
   """The features whose neighbours were asked for last, and these."""
 
+  __repr__ = brief
+
   def neighbours(self, features: np.ndarray) -> np.ndarray:
     """The k nearest training images of each of [Q,D]: i32 [Q,k]. They are the same for all labels that are spread over
     the graph, so those of the last features are kept.
@@ -73,6 +77,8 @@ class Propagated(NamedTuple):
   graph: Graph
   belief: np.ndarray  # f32 [N,K], rows that sum to one; of 0 where no label arrived
   chosen: dict[str, Any]
+
+  __repr__ = brief
 
   def outputs(self, features: np.ndarray) -> np.ndarray:
     """Log of the neighbours' mean belief in each class, f32 [Q,K]."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sslx import options
 from sslx.options import setting
-from sslx.types import Optimizer, Schedule, UserError
+from sslx.types import Optimizer, Schedule, UserError, brief
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,8 @@ class Recipe:
     "regression of classes), or by gradient, as in the other modes.",
     flag=None,
   )
+
+  __repr__ = brief
 
   def __post_init__(self) -> None:
     options.check_choices(self)

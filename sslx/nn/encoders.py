@@ -17,7 +17,7 @@ from sslx.nn.layers import Conv, Dense, GroupNorm
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
-from sslx.types import Array, Precision, Refusal, UserError
+from sslx.types import Array, Precision, Refusal, UserError, folded
 
 MAX_PARAMETERS = 200_000_000  # of an encoder, unless told otherwise: with their gradients and averages 3.2 GB
 MAX_BLOCKS = 500  # and layers of a block: more take minutes to be compiled
@@ -57,6 +57,10 @@ class Encoder(nn.Module):
   if TYPE_CHECKING:
 
     def __hash__(self) -> int: ...  # flax modules have one, though their type does not say so
+
+  def __repr__(self) -> str:
+    precision = "" if self.precision == "float32" else f"; {self.precision}"
+    return folded(f"Encoder({', '.join(self.block_names)}{precision})")
 
   @property
   def block_names(self) -> tuple[str, ...]:

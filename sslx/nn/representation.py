@@ -12,7 +12,7 @@ from sslx.compile import jit
 from sslx.nn.core import apply
 from sslx.nn.encoders import Encoder
 from sslx.nn.features import read
-from sslx.types import Array
+from sslx.types import Array, brief
 
 
 class Representation(NamedTuple):
@@ -29,6 +29,8 @@ class Representation(NamedTuple):
   """Of the modality that the encoder reads."""
   check: Callable[[Any], Any] | None = None
   """What looks at x before anything is computed, where it comes from someone's hands: see `sslx.load_encoder`."""
+
+  __repr__ = brief
 
   def __call__(self, x: Any) -> Array:
     """Raw x [B,...] -> features f32 [B,D]; B may be 0."""

@@ -33,7 +33,7 @@ from sslx.pretext.swav import swav
 from sslx.pretext.vae import vae
 from sslx.pretext.vicreg import vicreg
 from sslx.pretext.wta import wta
-from sslx.types import Modality, Optimizer, Pretext, Refusal, Task, UserError
+from sslx.types import Modality, Optimizer, Pretext, Refusal, Task, UserError, brief
 
 
 class Method(NamedTuple):
@@ -58,6 +58,8 @@ class Method(NamedTuple):
 
   compares: bool = False
   """Whether its loss holds the examples of a batch against each other: of one alone there is nothing to learn."""
+
+  __repr__ = brief
 
   def refuses(self, name: str, modality: Modality) -> Refusal:
     """That it does not take such data, and which methods do."""

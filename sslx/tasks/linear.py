@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sslx.types import brief
+
 SCALINGS = ("standardize", "l2")
 LARGE = 5_000_000  # numbers in the features from which threads and principal axes (`make_space`) pay
 MANY = 10_000  # labels from which fitting a head takes minutes
@@ -26,6 +28,8 @@ class Scaling(NamedTuple):
   mean: np.ndarray
   scale: np.ndarray
   unit: bool
+
+  __repr__ = brief
 
   def __call__(self, x: np.ndarray) -> np.ndarray:
     """f32 [N,D] -> f32 [N,D]."""
@@ -64,6 +68,8 @@ class Linear(NamedTuple):
   bias: np.ndarray  # f32 [K]
   scaling: Scaling
   chosen: dict[str, Any]  # the hyper-parameters that were chosen
+
+  __repr__ = brief
 
   def outputs(self, features: np.ndarray) -> np.ndarray:
     """f32 [N,D] -> f32 [N,K]."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from sslx import options
 from sslx.options import setting
-from sslx.types import Optimizer, Precision, Schedule, UserError
+from sslx.types import Optimizer, Precision, Schedule, UserError, brief
 
 # Flags and --help are made of this file alone: what is slow to import is imported where it is used.
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class Config:
   variant: str | None = None
   """What else an experiment changed in the method."""
   version: int = VERSION
+
+  __repr__ = brief
 
   def __post_init__(self) -> None:
     options.check_numbers(self)

@@ -27,7 +27,7 @@ from sslx.training.hooks import Hook, Row
 from sslx.training.masks import path_of
 from sslx.training.step import make_init, make_train_step, part_size, prepared
 from sslx.training.watch import Watch, joined, make_watch
-from sslx.types import ENCODER, Array, Modality, Params, Pretext, State, Task, TrainState, UserError
+from sslx.types import ENCODER, Array, Modality, Params, Pretext, State, Task, TrainState, UserError, brief, folded
 
 COLLAPSED = 0.1  # embedding_std (see `losses.spread`) below which a run is said to have collapsed
 
@@ -47,6 +47,8 @@ class Meta(NamedTuple):
   """How many are planned; None in what sslx wrote before 0.2."""
   place: str = ""
   """Of the data set, `folder:/home/me/photos`, where its name says so from the folder of that time only."""
+
+  __repr__ = brief
 
   def to_json(self) -> dict[str, Any]:
     """What a checkpoint keeps; `read` reads it."""
@@ -102,6 +104,8 @@ class Plan(NamedTuple):
   steps: int
   batch_size: int
 
+  __repr__ = brief
+
   @property
   def config(self) -> Config:
     """Resolved on its data set."""
@@ -147,7 +151,7 @@ class Run(NamedTuple):
     loss = f", loss {self.history[-1]['loss']:.4g}" if self.history else ""
     config = self.meta.config
     steps = self.unfinished or f"{int(self.train_state.step)} steps"
-    return f"Run({config.method} on {config.dataset}, encoder {config.encoder}, {steps}{loss})"
+    return folded(f"Run({config.method} on {config.dataset}, encoder {config.encoder}, {steps}{loss})")
 
 
 def representation(meta: Meta, tree: Mapping[str, Any], features: str | None = None) -> nn.Representation:

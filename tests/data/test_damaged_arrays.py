@@ -206,7 +206,7 @@ def test_the_limit_is_an_argument_in_python(tmp_path):
   np.savez(tmp_path / "x.npz", **ARRAYS)
   spec = f"npz:{tmp_path / 'x.npz'}"
   assert len(sslx.load_data(spec, in_memory_limit=36).train) == 4
-  with pytest.raises(UserError, match="takes 36 bytes, more than --in_memory_limit=35"):
+  with pytest.raises(UserError, match="takes 36 bytes, more than in_memory_limit=35"):
     sslx.load_data(spec, in_memory_limit=35)
 
 

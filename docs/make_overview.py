@@ -183,7 +183,9 @@ def _dots(ax: "Axes", title: str, entries: Sequence[Entry], places: Mapping[str,
     low, high = (entry.score.factor * (v or entry.mean) for v in intervals.t_interval(entry.values))
     colour = {"better": style.RIGHT, "worse": style.WRONG}.get(entry.judgement, "#6b7580")
     whiskers = [[mean - low], [high - mean]]
-    ax.errorbar(mean, places[entry.method], xerr=whiskers, fmt="o", color=colour, markersize=4.5, linewidth=1.3, zorder=3)
+    ax.errorbar(
+      mean, places[entry.method], xerr=whiskers, fmt="o", color=colour, markersize=4.5, linewidth=1.3, zorder=3
+    )
   style.plain_axes(ax, "x")
   ax.spines["left"].set_visible(False)
   ax.set_xlabel(style.axis_label(statistics.shared_score(entries)), fontsize=9)

@@ -18,7 +18,10 @@ from absl import flags
 
 from experiments.shared import command as commands
 from experiments.shared import help as manual
-from experiments.shared import machine
+from experiments.shared import interrupt, machine
+from experiments.shared.terminal import notify
+from experiments.shared.terminal import say as say
+from experiments.shared.terminal import tell as tell
 from sslx import options
 from sslx.evaluation.recipe import Recipe
 from sslx.training.config import SMOKE_STEPS, Config
@@ -148,12 +151,14 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     if FLAGS.help:
       print(manual.text(module, own_flags(manual.experiment(module))))
       return 0
-    machine.use_huge_pages()
     if FLAGS.compilation_cache:
       machine.use_compilation_cache(Path.home() / ".cache/sslx")
-    machine.check_jax()
-    machine.interrupt_as_usual()  # only now: until jax is imported, nothing is begun
-    with commands.running():
+    machine.check_xla_flags()
+    import jax as jax  # takes seconds: until it is there, Ctrl-C ends a program at once, as nothing is begun
+
+    interrupt.as_usual()
+    with interrupt.answered(), commands.running():
+      machine.check_jax()
       main()
     return 0
   except flags.UnrecognizedFlagError as error:
@@ -166,8 +171,9 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
   except Exception as error:
     loop = sys.modules.get("sslx.training.loop")  # it is there, if it was interrupted
     if loop and isinstance(error, loop.Interrupted):
-      print(f"{error}; the checkpoint is saved. Run the same command to go on.", file=sys.stderr)
-      return 130
+      kept = "the checkpoint is saved" if error.saved else "finished parts are kept"  # type: ignore[attr-defined]
+      notify(f"{error}; {kept}. Run the same command to go on.")
+      return interrupt.leave()
     why = error if isinstance(error, UserError) else machine.reason(error)
     if why is None:
       raise
@@ -176,8 +182,8 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     machine.complain(why)
     return 1
   except KeyboardInterrupt:
-    print("interrupted. Finished parts are kept; run the same command to go on.", file=sys.stderr)
-    return 130
+    notify(interrupt.KEPT)
+    return interrupt.leave()
 
 
 def own_flags(experiment: str) -> list[Any]:
@@ -226,17 +232,6 @@ def positive(*names: str) -> None:
     value = FLAGS[name].value
     if value is not None and not 0 < value < math.inf:
       raise UserError(f"--{name}={value}: must be positive.")
-
-
-def say(line: str) -> None:
-  """Progress of long work, on stderr: one line that replaces itself on a terminal, else one line each."""
-  end = "\033[K\r" if sys.stderr.isatty() else "\n"
-  print(visible(line), end=end, file=sys.stderr, flush=True)
-
-
-def tell(line: object) -> None:
-  """A line of results, on stdout."""
-  print(visible(line))
 
 
 # ---- values from flags -----------------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """What one command holds from its start to its end: locks, and what is made, or said, once for all that it does."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
-from sslx.types import visible
+from experiments.shared.terminal import notify
 
 T = TypeVar("T")
 
@@ -54,4 +53,4 @@ def hold(name: Hashable, manager: Callable[[], AbstractContextManager[T]]) -> No
 
 def say_once(line: str) -> None:
   """Prints a line on stderr, unless this command has said it."""
-  once(("said", line), lambda: print(visible(line), file=sys.stderr))
+  once(("said", line), lambda: notify(line))

@@ -12,7 +12,8 @@ import warnings
 import zlib
 from pathlib import Path
 
-import experiments
+from experiments.shared.start import is_program
+from experiments.shared.terminal import notify
 from sslx.types import UserError, visible
 
 LONGEST_WORD = 300  # characters of a word that an error line shows in full
@@ -36,7 +37,7 @@ def one_line(text: object) -> str:
 
 def complain(why: object) -> None:
   """Why a command fails, in one line on stderr."""
-  print(f"error: {one_line(why)}", file=sys.stderr)
+  notify(f"error: {one_line(why)}")
 
 
 def quoted(argument: str) -> str:
@@ -44,35 +45,6 @@ def quoted(argument: str) -> str:
   if visible(argument) == argument:
     return shlex.quote(argument)
   return "$'" + visible(argument.replace("\\", "\\\\").replace("'", "\\'")) + "'"
-
-
-def interrupt_as_usual() -> None:
-  """From here on Ctrl-C is KeyboardInterrupt, see `experiments.stop`."""
-  if signal.getsignal(signal.SIGINT) is experiments.stop:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def start_again(environment: dict[str, str]) -> None:
-  """Starts this program again in its place; Ctrl-C waits until that one can answer it."""
-  waits = hasattr(signal, "pthread_sigmask")
-  if waits:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-  try:
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
-  finally:
-    if waits:
-      signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def use_huge_pages() -> None:
-  """Starts `python -m experiments.NAME` again with launch.sh's GLIBC_TUNABLES; the caller's own value stays.
-
-  Large temporaries then come from huge pages instead of being mapped and cleared page by page at every step: up to a
-  quarter of the time of a large batch on the CPU. It cannot be set later than at the start of a process. Needs
-  glibc >= 2.35; others ignore it.
-  """
-  if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ and experiments.is_program():
-    start_again({**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"})
 
 
 def use_compilation_cache(folder: Path) -> None:
@@ -97,7 +69,6 @@ def check_jax() -> None:
   from sslx.compile import check_floats
 
   check_floats()
-  check_xla_flags()
   platforms = os.environ.get("JAX_PLATFORMS")
   if platforms:
     try:
@@ -113,7 +84,7 @@ def check_xla_flags() -> None:
 
   It reads them in a copy of this process, before there is anything but this thread: that takes milliseconds.
   """
-  if not os.environ.get("XLA_FLAGS") or not experiments.is_program() or not hasattr(os, "fork"):
+  if not os.environ.get("XLA_FLAGS") or not is_program() or not hasattr(os, "fork"):
     return
   reader, writer = os.pipe()
   with warnings.catch_warnings():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments.shared import cli
 from experiments.shared.publish import publish
 from experiments.shared.table import Row, Timings
+from experiments.shared.terminal import announce
 
 if TYPE_CHECKING:
   from sslx import report
@@ -81,6 +82,7 @@ def write_report(
   baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
   table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
   """
+  announce("drawing the report")
   from sslx import report
   from sslx.report import pages
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.shared import cli
+from experiments.shared.terminal import clear_line
 
 if TYPE_CHECKING:
   from sslx import report
@@ -40,6 +41,7 @@ def publish(
   if markdown is not None:
     records.write_text(directory / "tables.md", markdown)
   page = pages.write_html(directory, title, command, config, rows, summary, figures, timings, first=first, lead=lead)
+  clear_line()
   spent = "Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + "."
   terminal.show(opening, style="bold")
   terminal.show([*lead, ""])

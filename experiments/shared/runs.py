@@ -1,7 +1,6 @@
 """Data sets and pretraining: loaded, opened by configuration, gone on with, read back."""
 
 import dataclasses
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, command
+from experiments.shared import cli, command, interrupt
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import open_directory
+from experiments.shared.terminal import announce, notify
 from sslx.training.config import Config
 from sslx.types import UserError
 
@@ -79,6 +79,7 @@ def load_dataset(spec: str) -> "Dataset":
   from sslx import data
 
   cli.positive("image_size", "in_memory_limit")
+  announce(f"loading the data set {spec}")
   dataset = data.load(
     spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit, background=FLAGS.background, bits=FLAGS.bits
   )
@@ -167,6 +168,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
 
   Draws the loss curve and what the method sees and makes into figures/, when it trained or when they are missing.
   """
+  announce(f"preparing {job.config.method} on {job.config.encoder}")
   import jax
 
   from sslx.evaluation import knn
@@ -182,28 +184,30 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   ts = restored or run.start(plan)
   done = int(ts.step)
   if restored and done < plan.steps:
-    print(f"continuing at step {done} of {plan.steps}", file=sys.stderr)
+    notify(f"continuing at step {done} of {plan.steps}")
   metrics = job.directory / "metrics.jsonl"
   # What a kill left beyond the checkpoint goes.
   records.write_rows(metrics, [row for row in records.read_rows(metrics) if row["step"] <= done])
   trains = done < plan.steps
   if trains:
     cli.say(f"pretraining {job.config.method}: {length.told(plan.steps, plan.batch_size, len(plan.data['x']))}")
-    with progress(f"pretraining {job.config.method}", plan.steps - done) as bar:
+    with progress(f"pretraining {job.config.method}", plan.steps - done) as bar, interrupt.unsaved() as trained:
       save = hooks.save_to(lambda ts: checkpoint.save(checkpoints, ts, plan.meta.to_json()), FLAGS.save_seconds)
       log = hooks.log_to(lambda row: records.append_row(metrics, row))
       ts = run.run(
         plan,
         ts,
-        [log, save, hooks.showing(bar, done)],
+        [hooks.Hook(begun=lambda steps: trained()), log, save, hooks.showing(bar, done)],
         knn.watches(plan, FLAGS.online_knn),
         log_every=run.log_every(plan.steps),
       )
   history = records.read_rows(metrics)
+  if trains:
+    announce(f"drawing what {job.config.method} sees and makes")
   _draw(job, ts, history, anew=trains)
   if not job.config.smoke:
     for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
-      print(f"{job.config.method}: {doubt}", file=sys.stderr)
+      notify(f"{job.config.method}: {doubt}")
   tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
   return run.representation(plan.meta, tree), time.monotonic() - begin
 

@@ -15,6 +15,7 @@ from experiments.shared.cli import FLAGS
 from experiments.shared.directories import agrees, upgraded
 from experiments.shared.pictures import Answers
 from experiments.shared.publish import publish
+from experiments.shared.terminal import announce
 from sslx.evaluation.recipe import Recipe
 from sslx.types import UserError
 
@@ -155,11 +156,14 @@ def run_modes(
 
   known = known_rows()
   missing = [case for case in cases if case not in known]
+  done = len(cases) - len(missing)
+  if done and missing:
+    cli.say(f"{done} of {len(cases)} are there already")
   begin, testing, score = time.monotonic(), 0.0, bench.task.score
   shared = {"command": cli.command(line.experiment), "flags": cli.given_flags()}
   shared |= records.provenance() if missing else {}
   # Features are those of all cases, so that what a second command trains is to the last bit what one would have.
-  bench = dataclasses.replace(bench, labelled=labelled.of(cases))
+  bench = dataclasses.replace(bench, labelled=labelled.of(cases), done=done)
   for case, (predictor, seconds, outputs, scores, waited, constant) in evaluate.evaluate(bench, missing):
     kind = mode(case.mode)
     row = {
@@ -222,6 +226,7 @@ def settings_of(row: Mapping[str, Any]) -> Row:
 
 
 def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings) -> None:
+  announce("drawing the report")
   from sslx import report
   from sslx.report import figures
 

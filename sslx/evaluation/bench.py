@@ -32,6 +32,9 @@ class Case(NamedTuple):
     """What stands after the colon of the mode: 2 of last:2."""
     return self.mode.partition(":")[2]
 
+  def __str__(self) -> str:
+    return f"{self.mode}, {self.labels} labels, subset {self.subset_seed + 1}"
+
 
 class Labelled(NamedTuple):
   """Which training examples may be read with their targets: {seed: {size: rows}}, and rows held out for validation."""
@@ -81,6 +84,8 @@ class Bench:
   seed: int
   """Of the pretraining: the random encoder is drawn with it."""
   say: Callable[[str], None] = lambda line: None
+  done: int = 0
+  """How many cases of the same comparison were trained before: `say` counts on from there."""
   memory: dict[Hashable, Any] = dataclasses.field(default_factory=dict)
   """What `once` made, and under SHARED the seconds that it took."""
 

@@ -64,13 +64,15 @@ def training(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Traine
   """
   bench = dataclasses.replace(bench, memory={})
   totals: set[int] = set()
-  for case in cases:
+  say, count = bench.say, bench.done + len(cases)
+  for number, case in enumerate(cases, bench.done + 1):
+    bench = dataclasses.replace(bench, say=lambda line: say(f"{number} of {count}: {line}"))
     begin, shared = time.monotonic(), bench.shared_seconds
     predictor = mode(case.mode).fit(bench, case)
     seconds = time.monotonic() - begin - (bench.shared_seconds - shared)
     totals |= {predictor.total} if mode(case.mode).whole else set()
     assert len(totals) <= 1, f"modes with Mode.whole differ in their number of parameters: {totals}"
-    bench.say(f"{case.mode}, {case.labels} labels, subset {case.subset_seed + 1}: {seconds:.1f} s")
+    bench.say(f"{case}: {seconds:.1f} s")
     yield case, Trained(predictor, seconds)
 
 

@@ -31,7 +31,7 @@ def tune(bench: Bench, case: Case, start: nn.Representation, blocks: tuple[str, 
   train = make_finetune(start.encoder, start.reading, bench.task, blocks, bench.recipe, start.prepare)
   held = None if bench.labelled.heldout is None else bench.read(bench.labelled.heldout)
   rows = bench.rows(case)
-  return train(start, *bench.read(rows), case.subset_seed, held)
+  return train(start, *bench.read(rows), case.subset_seed, held, lambda what: bench.say(f"{case}: {what} ..."))
 
 
 def scratch(bench: Bench, case: Case) -> Predictor:
@@ -70,13 +70,15 @@ def check_last(argument: str, block_names: Sequence[str]) -> None:
 def make_finetune(
   encoder: nn.Encoder, reading: str, task: Task, blocks: tuple[str, ...], recipe: Recipe, prepare: Prepare
 ) -> Callable[..., Predictor]:
-  """A function (representation, x [N,...], y [N], seed, heldout=None) -> Predictor.
+  """A function (representation, x [N,...], y [N], seed, heldout=None, say=nothing) -> Predictor.
 
   Trains the head and the encoder's `blocks`; the rest, batch statistics included, comes back bit-identical. The
-  compiled step is shared by all calls. heldout: (x, y) to choose the learning rate on instead of folds.
+  compiled step is shared by all calls. heldout: (x, y) to choose the learning rate on instead of folds. say: is told
+  what begins.
   """
   pretext = supervised(encoder, task, reading, blocks)
   compiled: dict[tuple[float, int], tuple[optax.GradientTransformation, TrainStep]] = {}  # by rate and steps
+  sizes: set[int] = set()  # numbers of labels that a step was compiled for
   sign = 1 if task.score.higher_is_better else -1
 
   def trained(start: nn.Representation, x: Rows, y: np.ndarray, seed: int, rate: float) -> Predictor:
@@ -105,7 +107,16 @@ def make_finetune(
       after, linear_head(ts.params["head"], chosen), masks.count(ts.params, mask), masks.count(ts.params)
     )
 
-  def run(start: nn.Representation, x: Rows, y: np.ndarray, seed: int, heldout: Pair | None = None) -> Predictor:
+  def run(
+    start: nn.Representation,
+    x: Rows,
+    y: np.ndarray,
+    seed: int,
+    heldout: Pair | None = None,
+    say: Callable[[str], object] = lambda what: None,
+  ) -> Predictor:
+    say("training" if len(y) in sizes else "compiling and training")
+    sizes.add(len(y))
     rates = recipe.learning_rates
     if len(rates) == 1:
       return trained(start, x, y, seed, rates[0])

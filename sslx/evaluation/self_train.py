@@ -156,7 +156,7 @@ def self_trained(reads: Source):
     train = make_self_train(start.encoder, start.reading, bench.task, recipe, start.prepare)
     labels = spread(bench, case, graph_of(bench, reads))
     for number in range(1, rounds + 1):
-      title = f"{case.mode}, {case.labels} labels, subset {case.subset_seed + 1}, round {number} of {rounds}"
+      title = f"{case}, round {number} of {rounds}"
       predictor = train(start, x, rows, y, labels, case.subset_seed, title)
       labels = spread(bench, case, graph(extract(predictor.represent, x)))
     chosen = {**labels.chosen, **predictor.head.chosen, "rounds": rounds}

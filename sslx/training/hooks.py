@@ -18,6 +18,8 @@ class Hook(NamedTuple):
 
   logged: Callable[[TrainState, Row], Row] = lambda ts, row: row
   """(state, row) -> row, every `log_every` steps and at the end. What one hook adds, the next ones see."""
+  begun: Callable[[int], None] = lambda steps: None
+  """(steps that are done) after the first call of the train step, which compiled it: that takes seconds."""
   due: Callable[[], bool] = lambda: False
   """Whether to `save` now, though the run goes on."""
   save: Callable[[TrainState], None] | None = None
@@ -70,4 +72,4 @@ def showing(bar: Bar, first: int) -> Hook:
     bar.update(row["step"] - first, {"loss": row["loss"], **watched}, row["examples_per_second"])
     return row
 
-  return Hook(logged)
+  return Hook(logged, begun=bar.begun)

@@ -19,13 +19,15 @@ from sslx.types import Metrics, TrainState, UserError
 class Interrupted(Exception):
   """Ctrl-C or SIGTERM during `fit`, raised after the hooks have saved the state."""
 
-  def __init__(self, step: int, steps: int, number: signal.Signals, row: Row | None):
+  def __init__(self, step: int, steps: int, number: signal.Signals, row: Row | None, saved: bool):
     by = " by SIGTERM" if number == signal.SIGTERM else ""
     super().__init__(f"stopped at step {step} of {steps}{by}")
     self.signal = number
     """SIGINT or SIGTERM."""
     self.row = row
     """The mean over the steps since the last row, which no hook has got; None where there are none."""
+    self.saved = saved
+    """Whether there were hooks that save."""
 
 
 class Loop(NamedTuple):
@@ -123,6 +125,10 @@ def fit(
     step = first
     for source, rows in batches:
       ts, metrics = train_step(ts, source, rows)
+      if step == first:
+        jax.block_until_ready(metrics)
+        for hook in hooks:
+          hook.begun(len(rows))
       step += len(rows)
       pending.append((step, metrics))
       if step % loop.log_every == 0 or step == steps:
@@ -131,11 +137,11 @@ def fit(
       if savers and step < steps and (stopping or any(hook.due() for hook in savers)):
         save()
       if stopping and step < steps:
-        raise Interrupted(step, steps, stop[0], row_at(step))
+        raise Interrupted(step, steps, stop[0], row_at(step), bool(savers))
     if first < steps:
       save()
     if stop:
-      raise Interrupted(steps, steps, stop[0], None)
+      raise Interrupted(steps, steps, stop[0], None, bool(savers))
   return ts
 
 

@@ -42,7 +42,9 @@ def test_every_method_stands_in_it_with_the_paper_that_its_module_names():
 
 
 def test_the_number_of_methods_is_right():
-  assert f"any of {sum(not method.labels for method in METHODS.values())} self-supervised methods" in README.replace("\n", " ")
+  assert f"any of {sum(not method.labels for method in METHODS.values())} self-supervised methods" in README.replace(
+    "\n", " "
+  )
 
 
 def test_the_tests_are_what_launch_sh_calls_tests():

@@ -1,6 +1,7 @@
 """The protocol: same parameters, nested subsets, no label beyond the subset, the test split after everything else."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -118,16 +119,35 @@ def test_each_case_is_given_before_the_next_is_trained(toy, monkeypatch):
   log, extract = [], evaluate.extract
   monkeypatch.setattr(evaluate, "extract", lambda *arguments: log.append("read") or extract(*arguments))
   bench = bench_of(toy, (12,), 2)
-  bench = dataclasses.replace(bench, say=lambda line: log.append(line.partition(",")[0]))
+  bench = dataclasses.replace(
+    bench, say=lambda line: log.append(line.partition(",")[0]) if line.endswith(" s") else None
+  )
   cases = [Case(m, 12, s) for m in ("raw", "scratch", "frozen") for s in (0, 1)]
   for case, scored in evaluate.evaluate(bench, cases):
     assert scored.outputs.shape == (90, 3)
     log.append(case)
   expected = []
-  for case in cases:
+  for number, case in enumerate(cases, 1):
     first = case.mode == "scratch" or case.subset_seed == 0
-    expected += [case.mode, *(["read"] if first else []), case]
+    expected += [f"{number} of 6: {case.mode}", *(["read"] if first else []), case]
   assert log == expected
+
+
+def test_what_is_said_is_numbered_over_all_cases_and_names_what_begins(toy):
+  """scratch and full train the same step, which is compiled for each number of labels; two cases were there before."""
+  said: list[str] = []
+  recipe = dataclasses.replace(RECIPE, steps=5)  # a step of its own, whatever other tests have compiled
+  bench = dataclasses.replace(bench_of(toy, seeds=1, recipe=recipe), say=said.append, done=2)
+  evaluate.train(bench, [Case("scratch", 12, 0), Case("full", 12, 0), Case("full", 30, 0), Case("frozen", 12, 0)])
+  assert [re.sub(r"\d+\.\d s", "time", line) for line in said] == [
+    "3 of 6: scratch, 12 labels, subset 1: compiling and training ...",
+    "3 of 6: scratch, 12 labels, subset 1: time",
+    "4 of 6: full, 12 labels, subset 1: training ...",
+    "4 of 6: full, 12 labels, subset 1: time",
+    "5 of 6: full, 30 labels, subset 1: compiling and training ...",
+    "5 of 6: full, 30 labels, subset 1: time",
+    "6 of 6: frozen, 12 labels, subset 1: time",
+  ]
 
 
 def test_the_score_is_the_tasks_and_so_is_its_direction(toy):

@@ -13,7 +13,7 @@ import pytest
 from absl import flags
 from helpers import call, directory, module_of
 
-from experiments.shared import cli, machine
+from experiments.shared import cli, machine, start
 from sslx.evaluation.recipe import Recipe
 from sslx.training.config import Config
 
@@ -195,7 +195,7 @@ def test_commands_start_again_with_huge_pages_once(monkeypatch, argv, given, aga
   monkeypatch.setattr(sys, "orig_argv", argv)
   monkeypatch.setattr(sys, "platform", "linux")
   monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
-  machine.use_huge_pages()
+  start.use_huge_pages()
   if not again:
     assert started == []
     return

@@ -1,6 +1,7 @@
 """Rows: of which data they are, one by one, all of them on the page; figures are drawn from what was kept."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +202,16 @@ def test_a_page_shows_all_rows_that_were_made_alike(finished, capsys):
   assert [line[1] for line in lines if line[:1] == ["12"]] == modes  # the table on the terminal
   text = Page((run / "report.html").read_text()).text
   assert [text.count(f"{mode}\n") > 0 for mode in (*modes, "full")] == [True] * 5 + [False]
+
+
+def test_a_command_says_how_many_rows_are_there_already(toy_npz, tmp_path, capsys):
+  """And counts on from there; of a first command, and of one that trains nothing, there is nothing to say."""
+  given = ["--method=autoencode", f"--dataset={toy_npz}", f"--out={tmp_path}", *TINY]
+
+  def said(*modes: str) -> list[str]:
+    assert call("low_label", *given, f"--modes={','.join(modes)}") == 0
+    return [line.partition(",")[0] for line in capsys.readouterr().err.splitlines() if re.match(r"\d+ of \d+", line)]
+
+  assert said("frozen") == ["1 of 3: raw", "2 of 3: random", "3 of 3: frozen"]
+  assert said("frozen", "knn:3") == ["3 of 4 are there already", "4 of 4: knn:3"]
+  assert said("frozen", "knn:3") == []

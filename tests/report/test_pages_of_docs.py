@@ -66,7 +66,9 @@ def test_a_ranking_has_the_best_first_and_what_needs_no_pretraining_among_them(t
   none = {("none", "raw"): 0.7, ("none", "random"): 0.5, ("none", "scratch"): 0.8}
   first = comparison(tmp_path / "a", "digits", {**none, ("weak", "frozen"): 0.6, ("strong", "frozen"): 0.9})
   second = comparison(tmp_path / "b", "clothes", {**none, ("strong", "frozen"): 0.75, ("other", "frozen"): 0.99})
-  lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in pages_of_docs.ranking([first, second]).splitlines()]
+  lines = [
+    [cell.strip() for cell in line.split("|")[1:-1]] for line in pages_of_docs.ranking([first, second]).splitlines()
+  ]
   assert lines[0] == ["100 labels", "digits", "clothes"]
   assert [line[0] for line in lines[2:]] == [
     "`strong`", "*training from scratch*", "*raw pixels*", "`weak`", "*untrained encoder*"

@@ -128,6 +128,7 @@ def test_an_interruption_knows_its_signal_and_the_rest_of_the_rows(setup, toy, n
     loop.fit(fresh(), third, {"x": toy.train.x}, loop.Loop(STEPS, BATCH, 3, log_every=5), [hooks.log_to(rows.append)])
   assert [row["step"] for row in rows] == [5]
   assert stopped.value.signal == number
+  assert not stopped.value.saved
   assert ("SIGTERM" in str(stopped.value)) == (number == signal.SIGTERM)
   row = stopped.value.row
   assert (row["step"], row["loss"]) == (7, pytest.approx(np.mean([r["loss"] for r in each[5:7]]), rel=1e-5))
@@ -171,6 +172,23 @@ def test_a_loss_that_is_not_finite_stops_without_a_save(toy):
   assert saved == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_has_begun_when_its_first_call_is_back(setup, toy):
+  """Also one that goes on, and not at its later calls."""
+  seen, (step, fresh) = [], setup
+
+  def train_step(ts, source, rows):
+    seen.append("call")
+    return step(ts, source, rows)
+
+  hook = hooks.Hook(begun=seen.append)
+  data, how = {"x": toy.train.x}, loop.Loop(8, BATCH, 3, log_every=4, steps_per_call=4)
+  ts = loop.fit(fresh(), train_step, data, how, [hook])
+  assert seen == ["call", 4, "call"]
+  seen.clear()
+  loop.fit(ts, train_step, data, how._replace(steps=STEPS, steps_per_call=2), [hook])
+  assert seen == ["call", 2, "call"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_saves_and_goes_on_later(setup, toy, number):
   data, saved = {"x": toy.train.x}, []
@@ -180,8 +198,9 @@ def test_an_interrupt_saves_and_goes_on_later(setup, toy, number):
       os.kill(os.getpid(), number)
 
   old = signal.getsignal(number)
-  with pytest.raises(loop.Interrupted, match=r"step \d+ of 12"):
+  with pytest.raises(loop.Interrupted, match=r"step \d+ of 12") as stopped:
     fit(setup, data, log=log, log_every=2, save=saved.append)
+  assert stopped.value.saved
   assert signal.getsignal(number) is old
   assert 4 <= int(saved[-1].step) < STEPS
   assert_identical(fit(setup, data), fit(setup, data, saved[-1]))

@@ -14,6 +14,7 @@ Whatever is wrong with a call or its values is a UserError of one line, see `ssl
 import inspect
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -91,6 +92,9 @@ def load_data(
   return data.load(name, folder, image_size, in_memory_limit, background=background, bits=bits)
 
 
+COMMAND_LINE = re.compile(r" --help[^.]*\.")  # a sentence of a setting's help that is of use only there
+
+
 def _with_settings(function: Callable[P, R]) -> Callable[P, R]:
   """Writes the settings of `Config` into a function's signature and help, where they are the argument **settings."""
   settings = [s for s in options.settings(Config) if s.name not in NO_ARGUMENTS]
@@ -100,7 +104,7 @@ def _with_settings(function: Callable[P, R]) -> Callable[P, R]:
   *first, rest = signature.parameters.values()
   parameters = [*first, *keywords, rest.replace(name="hp")]
   function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-  texts = "".join(f"\n      {s.name}: {s.help}" for s in settings)
+  texts = "".join(f"\n      {s.name}: {COMMAND_LINE.sub('', s.help)}" for s in settings)
   function.__doc__ = (function.__doc__ or "").replace(" SETTINGS", in_python(texts, function.__name__))
   return function
 

@@ -85,8 +85,9 @@ def test_decoder_mirrors_the_encoder():
     decoder_for("tied", "auto", conv, shape)
 
 
-def test_no_widths_at_all_are_refused():
+@pytest.mark.parametrize(("widths", "text"), [((), ""), ((0,), "0"), ((8, -1), "8--1")])
+def test_no_widths_at_all_are_refused(widths, text):
   """An empty text once meant the mirrored encoder; it says now what to write."""
-  pretext = make("autoencode", "mlp:widths=9,code=3", decoder_widths=())
-  with pytest.raises(UserError, match=r"--hp=decoder_widths=: write auto .*none .*or widths"):
+  pretext = make("autoencode", "mlp:widths=9,code=3", decoder_widths=widths)
+  with pytest.raises(UserError, match=rf"--hp=decoder_widths={text}: write auto .*none .*or widths"):
     jax.eval_shape(pretext.init, KEY, {"x": np.zeros((1, 8, 8, 1), np.float32)})

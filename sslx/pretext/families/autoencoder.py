@@ -33,11 +33,12 @@ def decoder_for(
   Halvings in the encoder become doublings in the decoder.
 
   Raises:
-    UserError: no widths at all, or a tied decoder for an encoder that is not dense.
+    UserError: no widths at all, or one below 1; or a tied decoder for an encoder that is not dense.
   """
-  if widths == ():
+  if widths == () or (isinstance(widths, tuple) and min(widths) < 1):
     raise UserError(
-      "--hp=decoder_widths=: write auto for the mirrored encoder, none for a single linear layer, or widths."
+      f"--hp=decoder_widths={'-'.join(map(str, widths))}: write auto for the mirrored encoder, none for a single linear "
+      "layer, or widths of at least 1, such as 64-32."
     )
   spatial = [o for o in outputs.values() if o.ndim == 4]
   if kind == "tied":

@@ -49,7 +49,9 @@ from experiments.shared.cli import FLAGS
 
 flags.DEFINE_float("train_fraction", 0.8, "Share of the images to pretrain on. In the order of the files.")
 flags.DEFINE_float("batch_fraction", None, "Batch as a share of these, not --batch_size.")
-flags.DEFINE_float("fixed_learning_rate", 1e-3, "Learning rate where all modes share one. It is of the table 'as published'.")
+flags.DEFINE_float(
+  "fixed_learning_rate", 1e-3, "Learning rate where all modes share one. It is of the table 'as published'."
+)
 flags.DEFINE_bool("black_dots", True, "Look for black dots in the reconstructions.")
 
 

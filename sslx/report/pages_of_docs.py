@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslx.report import checks, records, sentences, statistics, tables
+from sslx.report import checks, records, sentences, statistics, tables, terminal
 from sslx.report.records import Row
 from sslx.report.statistics import Entry
 from sslx.types import UserError
@@ -106,6 +106,22 @@ def _table(rows: Sequence[Row]) -> str:
   return f"### {last['method']} on {last['dataset']}{reading}\n\n{table}\n\n{verdict}\n\n{made_by(rows)}"
 
 
+def example(run: Path) -> str:
+  """Markdown: what a run of experiments.low_label prints on a terminal of 80 columns, without notes and times."""
+  from io import StringIO
+
+  from rich.console import Console
+
+  summary = rows_of(run)[1]
+  console = Console(file=StringIO(), width=80 - 4, color_system=None)
+  for answer in sentences.answer(summary):
+    console.print(terminal.paragraph(answer.text, console.width))
+  console.print(terminal.fitted_table(tables.results_table(summary)._replace(note="", title=""), console.width))
+  assert isinstance(console.file, StringIO)
+  lines = [line.rstrip() for line in console.file.getvalue().strip().splitlines()]
+  return "\n".join(f"    {line}".rstrip() for line in lines) + "\n"
+
+
 def made_by(rows: Sequence[Row]) -> str:
   """Command, machine and versions of the last row, and the commits of all."""
   row = rows[-1]
@@ -166,10 +182,11 @@ def rows_of(run: Path) -> tuple[list[Row], list[Entry]]:
   return rows, summary
 
 
-def ranking(runs: Sequence[Path]) -> str:
+def ranking(runs: Sequence[Path], best: int | None = None) -> str:
   """Markdown: the frozen encoders of comparisons with their fewest labels, best first, among what needs no pretraining.
 
-  runs: one on each data set, a column each; the first one's scores order the lines, and are of all that it has.
+  runs: one on each data set, a column each; the first one's scores order the lines. best: how many methods have a line
+  of their own, in place of all; from where to where the others are is said in the last line.
 
   Raises:
     UserError: two runs on one data set, or one with other numbers of labels than the first.
@@ -186,6 +203,20 @@ def ranking(runs: Sequence[Path]) -> str:
     columns[name] = {UNPRETRAINED.get(entry.mode, f"`{entry.method}`"): entry for entry in kept}
   first = next(iter(columns.values()))
   names = sorted(first, key=lambda line: -statistics.goodness(first[line].score, first[line].mean))
-  cells = [[tables.marked(column[line]) if line in column else "" for column in columns.values()] for line in names]
-  lines = [[name, *line] for name, line in zip(names, cells, strict=True)]
+  methods = [name for name in names if name not in UNPRETRAINED.values()]
+  others = [] if best is None else methods[best:]
+  lines = [
+    [name, *(tables.marked(column[name]) if name in column else "" for column in columns.values())]
+    for name in names
+    if name not in others
+  ]
+  if others:
+    lines.append([f"{len(others)} other methods", *(_range(column, others) for column in columns.values())])
   return tables.markdown(tables.Cells([f"{fewest} labels", *columns], lines))
+
+
+def _range(entries: Mapping[str, Entry], names: Iterable[str]) -> str:
+  """`72.6 to 87.1`: the least and the largest mean of these."""
+  means = sorted(entries[name].mean for name in names if name in entries)
+  score = statistics.shared_score(list(entries.values()))
+  return " to ".join(dict.fromkeys(statistics.number(score, mean) for mean in (means[0], means[-1]))) if means else ""

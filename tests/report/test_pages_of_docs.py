@@ -75,6 +75,9 @@ def test_a_ranking_has_the_best_first_and_what_needs_no_pretraining_among_them(t
   ]  # fmt: skip
   assert lines[2][1:] == ["90.1 ± 0.1 ↑", "75.1 ± 0.1 ↓"]
   assert lines[5][1:] == ["60.1 ± 0.1 ↓", ""]  # not measured on clothes
+  short = pages_of_docs.ranking([first, second], best=0).splitlines()
+  assert [cell.strip() for cell in short[-1].split("|")[1:-1]] == ["2 other methods", "60.1 to 90.1", "75.1"]
+  assert len(short) == 2 + 3 + 1
 
 
 def test_a_ranking_is_of_one_number_of_labels_and_of_data_sets_of_their_own(tmp_path):

@@ -5,6 +5,7 @@ import signal
 import sys
 
 HELP = ("help", "h", "?", "helpshort", "helpfull", "helpxml")  # the flags that ask for no more than a text
+LIGHT = ("readme_table",)  # what does without JAX
 
 
 def is_program() -> bool:
@@ -44,7 +45,7 @@ def use_huge_pages() -> None:
 def greet() -> None:
   """Says on stderr what is started: JAX takes seconds to load. Not of --help, whose text is the answer."""
   asked = {argument.lstrip("-").partition("=")[0] for argument in sys.argv[1:] if argument.startswith("-")}
-  if is_program() and not asked.intersection(HELP):
+  if is_program() and not asked.intersection(HELP) and _module() not in LIGHT:
     print(f"sslx{_version()}, {_module()}: loading JAX ...", file=sys.stderr, flush=True)
 
 

@@ -119,7 +119,7 @@ def example(run: Path) -> str:
   console.print(terminal.fitted_table(tables.results_table(summary)._replace(note="", title=""), console.width))
   assert isinstance(console.file, StringIO)
   lines = [line.rstrip() for line in console.file.getvalue().strip().splitlines()]
-  return "\n".join(f"    {line}".rstrip() for line in lines) + "\n"
+  return "\n" + "\n".join(f"    {line}".rstrip() for line in lines) + "\n\n"
 
 
 def made_by(rows: Sequence[Row]) -> str:

@@ -88,3 +88,14 @@ def test_a_ranking_is_of_one_number_of_labels_and_of_data_sets_of_their_own(tmp_
   other = comparison(tmp_path / "c", "clothes", scores, labels=20)
   with pytest.raises(UserError, match="c: expected a comparison with 100 labels"):
     pages_of_docs.ranking([first, other])
+
+
+def test_an_example_is_what_a_terminal_shows_as_a_block_of_code(tmp_path):
+  made = [{**row, **MADE} for row in rows(scratch=SCRATCH, frozen=FROZEN)]
+  records.write_rows(tmp_path / "results.jsonl", made)
+  records.write_rows(tmp_path / "summary.jsonl", map(statistics.to_json, statistics.summarise(made)))
+  text = pages_of_docs.example(tmp_path)
+  lines = text.strip("\n").splitlines()
+  assert all(line.startswith("    ") and len(line) <= 80 for line in lines)
+  assert lines[0].startswith("    denoising on mnist, 100 labels: 83.0% frozen, 81.0% from scratch (+2.0")
+  assert any(line.split()[:3] == ["100", "frozen", "83.0"] for line in lines)

@@ -37,8 +37,8 @@ def decoder_for(
   """
   if widths == () or (isinstance(widths, tuple) and min(widths) < 1):
     raise UserError(
-      f"--hp=decoder_widths={'-'.join(map(str, widths))}: write auto for the mirrored encoder, none for a single linear "
-      "layer, or widths of at least 1, such as 64-32."
+      f"--hp=decoder_widths={'-'.join(map(str, widths))}: write auto for the mirrored encoder, none for a single "
+      "linear layer, or widths of at least 1, such as 64-32."
     )
   spatial = [o for o in outputs.values() if o.ndim == 4]
   if kind == "tied":

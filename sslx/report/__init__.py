@@ -5,7 +5,7 @@ Every number in a table or sentence is computed here from the rows of `sslx.repo
 
 from sslx.report.intervals import RIGHT_ANSWERS, binomial_interval, t_interval
 from sslx.report.records import Row
-from sslx.report.sentences import against, best, caveats, comparisons, doubts, small_tests, verdict
+from sslx.report.sentences import Answer, against, answer, best, caveats, comparisons, doubts, small_tests, verdict
 from sslx.report.statistics import (
   KEYS,
   REFERENCES,
@@ -44,11 +44,13 @@ __all__ = [
   "PARAMETERS_NOTE",
   "REFERENCES",
   "RIGHT_ANSWERS",
+  "Answer",
   "Cells",
   "Entry",
   "Row",
   "Table",
   "against",
+  "answer",
   "best",
   "binomial_interval",
   "caveats",

@@ -1,4 +1,4 @@
-"""Every run below a folder on one page: a leaderboard for each data set and number of labels.
+"""Every run below a folder on one page: what pretraining is worth, and a leaderboard, on each data set and number of labels.
 
     python -m experiments.all_reports
     python -m experiments.all_reports --runs=runs/mnist
@@ -51,7 +51,7 @@ def main() -> None:
   boards = index.boards(lines)
   for board in boards:
     cli.tell(leaderboard.ranked_sentence(board))
-  title = f"{len(kept) - smoke} run{'' if len(kept) - smoke == 1 else 's'}"
+  title = f"What pretraining is worth: {len(kept) - smoke} run{'' if len(kept) - smoke == 1 else 's'}"
   page = leaderboard.write_index(folder / "index.html", title, cli.command("all_reports"), boards, left_out)
   cli.tell(f"Index: {page}")
 

@@ -43,7 +43,7 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
     report.Table(f"{title[0].upper()}{title[1:]}", report.results_cells(report.summarise(each.everything)), note)
     for title, each in measured.items()
   ]
-  figures.save(figures.score_bars(summary), folder / "accuracy.png")
+  figures.save(figures.score_dots(summary), folder / "accuracy.png")
   gain = 100 * (PUBLISHED["frozen"] - PUBLISHED["scratch"])
   sentences = [
     *readings.method_or_tuning(measured[FIXED].rows, measured[TUNED].rows),

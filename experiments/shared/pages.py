@@ -34,6 +34,8 @@ class Lead(NamedTuple):
   """Once for all tables."""
   figures: "Sequence[pages.Figure]"
   sentences: Sequence[str] = ()
+  answer: "pages.Figure | None" = None
+  """In place of the scores as dots, beside the answer."""
 
 
 def methods_table(lines: Sequence[Row]) -> "report.Cells":
@@ -91,14 +93,14 @@ def write_report(
   verdicts = report.against(rows, "random")
   if lead is None:
     lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
-  tables, figures = list(lead.tables), list(lead.figures)
+  tables, folded = list(lead.tables), []
   if outcome.lines:
-    tables.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
-  for name, path in outcome.figures:
-    figures.append(pages.Figure(f"{name}: what it sees and makes", "Training images.", path))
+    folded.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
+  pictures = [pages.Figure(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures]
+  figures = [*pictures, *lead.figures]
   timings["report"] = time.monotonic() - begin
   sentences = [*lead.sentences, *verdicts.values(), *report.small_tests(summary)]
-  texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in tables]
+  texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in [*tables, *folded]]
   notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
   publish(
@@ -110,11 +112,13 @@ def write_report(
     summary,
     figures,
     timings,
-    tables=[shown._replace(note="") for shown in tables],
+    tables=[shown._replace(note="") for shown in [*tables, *folded]],
     sentences=[*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences],
     first=tables,
     lead=lead.sentences,
     markdown="\n".join([*texts, *notes]) + "\n",
+    answer=lead.answer,
+    folded=folded,
   )
 
 
@@ -127,7 +131,7 @@ def by_labels(
   label_names: Mapping[int, str],
   baseline: str,
 ) -> Lead:
-  """A table of the methods for each number of labels, their dots, and the curve of frozen encoders."""
+  """A table of the methods for each number of labels, and the curve of frozen encoders. Their dots are kept as a file."""
   from sslx import report
   from sslx.report import figures
   from sslx.report.pages import Figure
@@ -137,13 +141,11 @@ def by_labels(
     verdict = f"{verdicts[labels]} " if labels in verdicts else ""
     name = label_names.get(labels, f"{labels:,} labels")
     tables.append(report.Table(f"{heading}, {name}", report.methods_cells(summary, labels), verdict + note))
-  dots, path = figures.method_dots(summary), folder / "methods.png"
-  shown = [Figure(heading, f"Test {summary[0].score.name} by mode; whiskers are one standard deviation.", path)]
-  figures.save(dots, path)
-  curve = figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])
+  figures.save(figures.score_dots(summary), folder / "methods.png")
+  shown, curve = [], figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])
   if curve is not None:
     name = summary[0].score.name.capitalize()
-    shown.append(Figure(f"{heading}: frozen encoders", f"{name} against labels.", folder / "labels.png"))
+    shown.append(Figure(f"{heading}: frozen encoders", f"{name} against labels.", folder / "labels.png", "plot"))
     figures.save(curve, folder / "labels.png")
   return Lead(tables, [note], shown)
 

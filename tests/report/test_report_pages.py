@@ -11,7 +11,7 @@ from sslx.types import UserError
 
 
 def write_page(folder, given, word="plain", **changes):
-  path = figures.save(figures.score_bars(report.summarise(given)), folder / "figures" / "bars.png")
+  path = figures.save(figures.score_dots(report.summarise(given)), folder / "figures" / "bars.png")
   arguments = {
     "title": word,
     "command": f"run --x={word}",

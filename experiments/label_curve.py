@@ -90,7 +90,10 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: "Datase
     told, drawn = labels_saved.needed_sentences(needs, at), Figure(heading, caption, path, "plot")
     lead = pages.Lead(tables, [note, NEEDED_NOTE], [], told, drawn)
   title = f"{', '.join(v.title for v in compared)} on {dataset.name}: {heading.lower()}"
-  pages.write_report(experiment, title, directory, "Modes", outcome, timings, methods.budget(), lead=lead)
+  facts = methods.budget()
+  pages.write_report(
+    experiment, title, directory, "Modes", outcome, timings, facts, lead=lead, told=lambda entry: entry.labels == at
+  )
 
 
 if __name__ == "__main__":

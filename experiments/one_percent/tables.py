@@ -67,4 +67,7 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
   title = f"{FLAGS.method} on {dataset.name}, then few labels: the method, or the hyper-parameters?"
   facts = {"train_fraction": FLAGS.train_fraction, "fixed_learning_rate": FLAGS.fixed_learning_rate}
   outcome, facts = pages.Outcome(titled), {**methods.budget(), **facts}
-  pages.write_report("one_percent", title, shared.directory, "", outcome, shared.timings, facts, lead=lead)
+  pages.write_report(
+    "one_percent", title, shared.directory, "", outcome, shared.timings, facts, lead=lead,
+    told=lambda entry: entry.method == TUNED,
+  )  # fmt: skip

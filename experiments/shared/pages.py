@@ -1,7 +1,7 @@
 """The report of a comparison of methods: tables on the terminal and in files, sentences, figures, and a page."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,11 +76,13 @@ def write_report(
   note: str | None = None,
   lead: Lead | None = None,
   label_names: Mapping[int, str] | None = None,
+  told: "Callable[[report.Entry], bool] | None" = None,
 ) -> None:
   """Tables in tables.md, in summary.jsonl and on the terminal, figures, and report.html.
 
   baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
-  table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
+  table for each number of labels and its figures; label_names: what numbers of labels are called in titles; told: which
+  entries, the baseline's among them, the large numbers of the page are of, where not of all.
   """
   from sslx import report
   from sslx.report import pages
@@ -119,6 +121,7 @@ def write_report(
     markdown="\n".join([*texts, *notes]) + "\n",
     answer=lead.answer,
     folded=folded,
+    told=None if told is None else list(filter(told, summary)),
   )
 
 

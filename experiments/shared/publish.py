@@ -28,6 +28,7 @@ def publish(
   markdown: str | None = None,
   answer: "Figure | None" = None,
   folded: "Sequence[report.Table]" = (),
+  told: "Sequence[report.Entry] | None" = None,
 ) -> None:
   """Writes summary.jsonl, tables.md (of `markdown`, where there is some) and report.html, then prints what they say.
 
@@ -44,7 +45,7 @@ def publish(
     records.write_text(directory / "tables.md", markdown)
   page = pages.write_html(
     directory, title, command, config, rows, summary, figures, timings, first, lead,
-    modes_in_words(entry.mode for entry in summary), answer, folded,
+    modes_in_words(entry.mode for entry in summary), answer, folded, told,
   )  # fmt: skip
   console = Console(soft_wrap=True)
   for table in tables:

@@ -35,15 +35,15 @@ class Panel(NamedTuple):
 
   place: str
   """`100 labels`, or `mnist, 100 labels`."""
-  mode: str
-  """The one that its methods are compared in; empty where it holds several."""
+  group: str
+  """The mode, or the method, that it is of; empty where it is of several."""
   dots: list[Dot]
   """The best first."""
 
   @property
   def title(self) -> str:
     """`100 labels`, or `frozen, 100 labels`."""
-    return f"{self.mode}, {self.place}" if self.mode else self.place
+    return f"{self.group}, {self.place}" if self.group else self.place
 
   @property
   def lines(self) -> list[Dot]:
@@ -69,22 +69,27 @@ class Axis(NamedTuple):
 
 
 def panels(summary: Sequence[Entry]) -> list[Panel]:
-  """A panel for each data set and number of labels; where these hold many methods, for each mode too, in the order of
-  the summary, with the references, of the method "none", in each.
+  """A panel for each data set and number of labels. Where these hold more than MOST scores of several methods, there is
+  one for each mode, in the order of the summary, with the references, of the method "none", in each; or one for each
+  method, where every method has references of its own.
   """
   several, made = "dataset" in statistics.varying(summary), []
   for dataset, labels in sorted(_places(summary), key=lambda place: place[1]):
     entries = [entry for entry in summary if (entry.dataset, entry.labels) == (dataset, labels)]
     title = f"{dataset}, {statistics.labels_text(labels)}" if several else statistics.labels_text(labels)
-    methods = {entry.method for entry in entries} - {NONE}
-    if len(methods) > 1 and len(entries) > MOST and any(entry.method == NONE for entry in entries):
+    methods = statistics.unique(entry.method for entry in entries if entry.method != NONE)
+    if len(methods) < 2 or len(entries) <= MOST:
+      made.append(Panel(title, "", _ranked([Dot(name_of(entry, entries), entry) for entry in entries])))
+    elif any(entry.method == NONE for entry in entries):
       modes = statistics.unique(entry.mode for entry in entries if entry.method != NONE)
       for mode in modes:
         compared = [entry for entry in entries if entry.method == NONE or entry.mode == mode]
         dots = [Dot(entry.mode if entry.method == NONE else _name(entry, entries), entry) for entry in compared]
         made.append(Panel(title, mode, _ranked(dots)))
     else:
-      made.append(Panel(title, "", _ranked([Dot(name_of(entry, entries), entry) for entry in entries])))
+      for method in methods:
+        alone = [entry for entry in entries if entry.method == method]
+        made.append(Panel(title, method, _ranked([Dot(name_of(entry, alone), entry) for entry in alone])))
   return made
 
 

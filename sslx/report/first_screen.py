@@ -40,6 +40,8 @@ class Headline(NamedTuple):
   remarks: Sequence[str]
   sentence: str
   """All of it in one."""
+  key: tuple
+  """Of the entry that it is about, see `statistics.key_of`."""
 
 
 class Mark(NamedTuple):
@@ -47,7 +49,7 @@ class Mark(NamedTuple):
 
   name: str
   what: str
-  """The mode in words, where the line names one."""
+  """The mode in words, where the line names one; of long words the first part."""
   role: str
   value: str
   """`86.7 ± 1.0`"""
@@ -64,7 +66,7 @@ class Plot(NamedTuple):
 
   title: str
   what: str
-  """Its mode in words."""
+  """Its mode in words, where it is of one."""
   ticks: list[tuple[float, str]]
   step: float
   """Of the grid, in percent."""
@@ -92,12 +94,12 @@ def headlines(summary: Sequence[Entry], modes: Mapping[str, str]) -> list[Headli
       numbers.append(_number(other, words, _mode(answer.baseline_mode, modes), "baseline"))
     start, colon, outcome = told[key].rpartition(": ")
     at += f" of {answer.dataset}" if several else ""
-    made.append(Headline(at, numbers, start + colon, outcome, answer.judgement, answer.remarks, answer.sentence))
+    made.append(Headline(at, numbers, start + colon, outcome, answer.judgement, answer.remarks, answer.sentence, key))
   return made
 
 
-def plots(summary: Sequence[Entry], modes: Mapping[str, str]) -> list[Plot]:
-  """All panels of `dots.panels`, on one axis; modes: see `headlines`."""
+def plots(summary: Sequence[Entry], modes: Mapping[str, str], told: Sequence[Headline]) -> list[Plot]:
+  """All panels of `dots.panels`, on one axis, that of the first of `told` first; modes: see `headlines`."""
   if not summary:
     return []
   axis, score = dots.axis(summary), statistics.shared_score(summary)
@@ -107,13 +109,13 @@ def plots(summary: Sequence[Entry], modes: Mapping[str, str]) -> list[Plot]:
   return [
     Plot(
       f"{heading}, {panel.title}",
-      _mode(panel.mode, modes) if panel.mode in modes else "",
+      _mode(panel.group, modes) if panel.group in modes else "",
       ticks,
       axis.step,
       [_mark(dot, axis, modes, panel) for dot in panel.dots],
       [(axis.percent(score.factor * dot.entry.mean), dot.role) for dot in panel.lines],
     )
-    for panel in dots.panels(summary)
+    for panel in sorted(dots.panels(summary), key=lambda panel: not _holds(panel, told[:1]))
   ]
 
 
@@ -125,11 +127,15 @@ def _mode(mode: str, modes: Mapping[str, str]) -> str:
   return f"{mode}: {modes[mode]}" if mode in modes else mode
 
 
+def _holds(panel: Panel, told: Sequence[Headline]) -> bool:
+  return any(statistics.key_of(dot.entry) == headline.key for dot in panel.dots for headline in told)
+
+
 def _mark(dot: Dot, axis: Axis, modes: Mapping[str, str], panel: Panel) -> Mark:
   entry, factor = dot.entry, dot.entry.score.factor
   mean, std = factor * entry.mean, factor * (entry.std or 0.0)
   begin, end = (min(max(axis.percent(mean + side * std), 0.0), 100.0) for side in (-1, 1))
   subsets = [axis.percent(factor * value) for value in entry.values] if entry.n > 1 else []
-  what = modes.get(entry.mode, "") if entry.mode != panel.mode else ""
+  what = modes.get(entry.mode, "").partition(";")[0] if entry.mode != panel.group else ""
   name = tables.shortened(dot.name)
   return Mark(name, what, dot.role, tables.score_text(entry), axis.percent(mean), begin, end - begin, subsets)

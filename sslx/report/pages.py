@@ -73,6 +73,7 @@ def write_html(
   modes: Mapping[str, str] | None = None,
   answer: Figure | None = None,
   folded: Sequence[Table] = (),
+  told: Sequence[Entry] | None = None,
 ) -> Path:
   """Writes `run_dir`/report.html, one self-contained page, atomically, and returns its path.
 
@@ -94,19 +95,21 @@ def write_html(
     modes: what each mode does, in words.
     answer: stands beside the numbers in place of the dots.
     folded: further tables, among what is folded.
+    told: those of the summary that the large numbers are of; None: all.
 
   Raises:
     UserError: a figure that is missing or no picture.
   """
   run_dir, modes = Path(run_dir), modes or {}
-  plots, results = first_screen.plots(summary, modes), _results(summary)
+  headlines = first_screen.headlines(summary if told is None else told, modes)
+  plots, results = first_screen.plots(summary, modes, headlines), _results(summary)
   in_lines = {mark.what for plot in plots[:1] for mark in plot.marks} if not answer else set()
   values = {
     "title": title,
     "subtitle": _subtitle(rows),
     "smoke": any((row.get("flags") or {}).get("smoke") for row in rows),
     "command": command,
-    "headlines": first_screen.headlines(summary, modes),
+    "headlines": headlines,
     "plots": plots,
     "score": statistics.heading(statistics.shared_score(summary)),
     "hero": _picture(run_dir, answer) if answer else None,
@@ -135,6 +138,7 @@ def write_gallery(
   links: Sequence[Link],
   figures: Sequence[Figure],
   left_out: Sequence[str],
+  smoke: bool = False,
 ) -> Path:
   """Writes a self-contained page of figures, atomically, and returns its path.
 
@@ -147,6 +151,7 @@ def write_gallery(
     links: to files beside the page.
     figures: in the order of the page.
     left_out: sentences that say what could not be drawn, and why.
+    smoke: whether it is of a --smoke run, which the page says then.
 
   Raises:
     UserError: a figure that is missing, or neither PNG nor GIF.
@@ -159,6 +164,7 @@ def write_gallery(
     "links": links,
     "figures": [_picture(path.parent, figure) for figure in figures],
     "left_out": left_out,
+    "smoke": smoke,
   }
   return write_page(path, "gallery.html.jinja", values)
 

@@ -1,10 +1,13 @@
-"""Every run below a folder on one page: what pretraining is worth, and a leaderboard, on each data set and number of labels.
+"""Every run below a folder on one page: what pretraining is worth on each data set, then leaderboards.
 
     python -m experiments.all_reports
     python -m experiments.all_reports --runs=runs/mnist
 
 Reads every results.jsonl below --runs (default runs) and writes index.html there: offline, with links to the runs' own
 reports, columns that sort and lines that can be filtered. It trains nothing and takes seconds.
+
+For each data set and number of labels, the page begins with the best pretrained encoder, held against its own run's
+scratch, beside the best of what was not pretrained; below, a leaderboard has every line.
 
 A line is a method in one mode of one run: the mean and standard deviation over label subsets, and the difference to
 that run's own scratch with its 95% interval. Raw pixels, random encoders and scratch, which many runs repeat, are

@@ -91,8 +91,9 @@ def main() -> None:
   facts = {"source": source.name, "targets": specs, **methods.budget()}
   ours = {methods.NONE, *(variant.title for variant in given)}  # neither `supervised` nor the oracle
   pages.write_report(
-    "transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE, told=lambda entry: entry.method in ours
-  )
+    "transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE,
+    told=lambda entry: entry.method in ours,
+  )  # fmt: skip
 
 
 if __name__ == "__main__":

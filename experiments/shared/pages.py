@@ -98,7 +98,9 @@ def write_report(
   tables, folded = list(lead.tables), []
   if outcome.lines:
     folded.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
-  pictures = [pages.Figure(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures]
+  pictures = [
+    pages.Figure(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures
+  ]
   figures = [*pictures, *lead.figures]
   timings["report"] = time.monotonic() - begin
   sentences = [*lead.sentences, *verdicts.values(), *report.small_tests(summary)]
@@ -134,7 +136,7 @@ def by_labels(
   label_names: Mapping[int, str],
   baseline: str,
 ) -> Lead:
-  """A table of the methods for each number of labels, and the curve of frozen encoders. Their dots are kept as a file."""
+  """A table of the methods for each number of labels, and the curve of frozen encoders. Their dots are a file too."""
   from sslx import report
   from sslx.report import figures
   from sslx.report.pages import Figure

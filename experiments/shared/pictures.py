@@ -28,7 +28,10 @@ FIGURES: tuple[tuple[str, "Kind", str, str], ...] = (  # file, kind, title, capt
   ("confusion_frozen", "plot", "Confusion, pretrained (frozen)", "First label subset, whole test split."),
   ("confusion_scratch", "plot", "Confusion, from scratch", "First label subset, whole test split."),
   ("labels", "plot", "{Score} against number of labels", "Mean and standard deviation over label subsets."),
-  ("loss", "plot", "Pretraining", "The loss and what else was watched. Each point is the mean over the steps since the one before."),
+  (
+    "loss", "plot", "Pretraining",
+    "The loss and what else was watched. Each point is the mean over the steps since the one before.",
+  ),
 )  # fmt: skip
 
 

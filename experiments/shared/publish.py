@@ -65,5 +65,7 @@ def modes_in_words(names: Iterable[str]) -> dict[str, str]:
     name, _, argument = text.partition(":")
     if name in MODES:
       told = re.sub(r"\bK\b", argument, MODES[name].help) if argument else MODES[name].help
-      words[text] = told.replace("the last 1 blocks", "the last block").replace("1 nearest neighbours", "nearest neighbour")
+      words[text] = told.replace("the last 1 blocks", "the last block").replace(
+        "1 nearest neighbours", "nearest neighbour"
+      )
   return words

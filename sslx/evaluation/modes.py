@@ -49,7 +49,8 @@ MODES: dict[str, Mode] = {
     "[cmn]", propagation.check, propagation.lacks, whole=False, control="raw+propagate",
   ),
   "raw+propagate": Mode(
-    "raw", CLASSES, propagation.spreading("raw"), "the labels spread over the neighbour graph of all training signals themselves",
+    "raw", CLASSES, propagation.spreading("raw"),
+    "the labels spread over the neighbour graph of the raw training signals",
     "[cmn]", propagation.check, propagation.lacks, whole=False,
   ),
   "self_train": Mode(

@@ -102,7 +102,7 @@ def axis(summary: Sequence[Entry]) -> Axis:
   values = [score.factor * value for value in (*means, *(v for entry in summary for v in entry.values))]
   low, high = min(values), max(values)
   room = 0.03 * (high - low) or 0.02 * score.factor
-  ticks = MaxNLocator(LINES, steps=[1, 2, 5, 10]).tick_values(low - room, high + room).tolist()
+  ticks = [float(tick) for tick in MaxNLocator(LINES, steps=[1, 2, 5, 10]).tick_values(low - room, high + room)]
   if score.unit == "%" and 0 <= min(entry.mean for entry in summary) <= max(entry.mean for entry in summary) <= 1:
     ticks = [tick for tick in ticks if 0 <= tick <= 100]
   return Axis([round(tick, 9) for tick in ticks])

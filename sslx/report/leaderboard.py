@@ -30,7 +30,6 @@ class Ranked(NamedTuple):
   smoke: bool = False
   """Whether it is of a --smoke run."""
 
-
   @property
   def number(self) -> str:
     """`86.7`: its score, without the unit."""

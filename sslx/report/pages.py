@@ -12,7 +12,6 @@ from sslx.report.statistics import Entry
 from sslx.report.tables import Cells, Table
 from sslx.types import UserError
 
-
 Kind = Literal["picture", "plot"]
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from helpers import Page, call, directory, nothing_to_train, rows_of
 
+from experiments.shared import publish
 from sslx.data import Dataset
+from sslx.evaluation import modes
 
 TINY = ["--encoder=mlp:widths=4,code=3", "--seeds=1", "--labels=12", "--smoke"]
 MODES = ["--modes=scratch,frozen"]
@@ -140,7 +142,7 @@ def test_missing_figures_are_drawn_again_without_training(finished, nothing_is_t
     path.unlink()
   assert call("low_label", *given, *MODES) == 0
   assert {path: path.read_bytes() for path in (run / "figures").glob("*.png")} == pictures
-  assert (run / "report.html").read_text().count("data:image/png") == len(pictures)
+  assert (run / "report.html").read_text().count("data:image/png") == len(pictures) - 1  # not accuracy.png
   assert (run / "results.jsonl").read_bytes() == rows
 
 
@@ -200,3 +202,12 @@ def test_a_page_shows_all_rows_that_were_made_alike(finished, capsys):
   assert [line[1] for line in lines if line[:1] == ["12"]] == modes  # the table on the terminal
   text = Page((run / "report.html").read_text()).text
   assert [text.count(f"{mode}\n") > 0 for mode in (*modes, "full")] == [True] * 5 + [False]
+
+
+def test_modes_are_told_in_words_with_their_numbers():
+  words = publish.modes_in_words(["frozen", "last:1", "last:3", "knn:20", "gone", "frozen"])
+  assert list(words) == ["frozen", "last:1", "last:3", "knn:20"]
+  assert words["last:1"] == "head and the last block of the pretrained encoder"
+  assert words["last:3"] == "head and the last 3 blocks of the pretrained encoder"
+  assert words["knn:20"].startswith("20 nearest neighbours")
+  assert words["frozen"] == modes.MODES["frozen"].help

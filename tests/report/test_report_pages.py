@@ -55,7 +55,9 @@ def test_html_holds_the_numbers(tmp_path):
 
 def test_the_answer_comes_first_and_what_few_read_is_folded(tmp_path):
   given = rows(scratch=SCRATCH, frozen=FROZEN)
-  text = write_page(tmp_path, given, modes={"frozen": "a head on frozen features", "full": "all of it"}, lead=["It `is`."])
+  text = write_page(
+    tmp_path, given, modes={"frozen": "a head on frozen features", "full": "all of it"}, lead=["It `is`."]
+  )
   places = [
     text.index(part)
     for part in (">83.0<", 'class="dots"', "<h2>Results</h2>", "<figure", "<details>", ">Parameters<", ">Provenance<")

@@ -178,7 +178,12 @@ def test_figures_name_the_score(summary, tmp_path):
   assert dots.get_xlabel() == label
   assert dots.get_xlim()[0] < min(RAW)
   assert dots.get_xlim()[1] > max(FULL)
-  assert [text.get_text() for text in dots.get_yticklabels()] == ["raw", "frozen", "scratch", "full"]  # the lowest first
+  assert [text.get_text() for text in dots.get_yticklabels()] == [
+    "raw",
+    "frozen",
+    "scratch",
+    "full",
+  ]  # the lowest first
   assert [text.get_text() for text in dots.texts][1] == "4.167 ± 0.153"
   curve = figures.label_curve(report.summarise(error_rows(frozen=FROZEN) + error_rows(1000, frozen=FROZEN)))
   assert curve is not None

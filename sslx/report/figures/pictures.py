@@ -116,9 +116,10 @@ def confusion(labels: Any, predicted: Any, class_names: Sequence[str], score: Sc
   ax = fig.add_subplot()
   ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
   if classes <= 20:
+    fontsize = {3: 9, 4: 8}.get(max(3, len(str(counts.max()))), 6)
     for row, column in zip(*np.nonzero(counts), strict=True):
       colour = "white" if shares[row, column] > 0.55 else style.INK
-      number = {"ha": "center", "va": "center", "fontsize": 9 if counts.max() < 1000 else 8 if counts.max() < 10_000 else 6, "color": colour}
+      number = {"ha": "center", "va": "center", "fontsize": fontsize, "color": colour}
       ax.text(column, row, str(counts[row, column]), **number)
   step = -(-classes // 40)  # past forty, names would run into each other
   ticks = range(0, classes, step)

@@ -83,7 +83,7 @@ def panels(summary: Sequence[Entry]) -> list[Panel]:
     elif any(entry.method == NONE for entry in entries):
       modes = statistics.unique(entry.mode for entry in entries if entry.method != NONE)
       for mode in modes:
-        compared = [entry for entry in entries if entry.method == NONE or entry.mode == mode]
+        compared = [entry for entry in entries if entry.mode == mode or (entry.method == NONE and _fits(entry, mode))]
         dots = [Dot(entry.mode if entry.method == NONE else _name(entry, entries), entry) for entry in compared]
         made.append(Panel(title, mode, _ranked(dots)))
     else:
@@ -106,6 +106,11 @@ def axis(summary: Sequence[Entry]) -> Axis:
   if score.unit == "%" and 0 <= min(entry.mean for entry in summary) <= max(entry.mean for entry in summary) <= 1:
     ticks = [tick for tick in ticks if 0 <= tick <= 100]
   return Axis([round(tick, 9) for tick in ticks])
+
+
+def _fits(reference: Entry, mode: str) -> bool:
+  """Whether a reference is shown beside `mode`: of those for one mode alone, as `raw+propagate`, the one of its own."""
+  return reference.mode.partition("+")[2] in ("", mode)
 
 
 def _places(summary: Sequence[Entry]) -> list[tuple[str, int]]:

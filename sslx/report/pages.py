@@ -13,6 +13,7 @@ from sslx.report.tables import Cells, Table
 from sslx.types import UserError
 
 Kind = Literal["picture", "plot"]
+NAMED = 6  # methods, or others, that the line below the heading names
 
 
 class Figure(NamedTuple):
@@ -196,8 +197,10 @@ def _results(summary: Sequence[Entry]) -> list[Table]:
 
 
 def _subtitle(rows: Sequence[Mapping[str, Any]]) -> str:
-  names = ("method", "dataset", "encoder", "device")
-  return " · ".join(", ".join(values) for name in names if (values := _distinct(rows, name)))
+  """What the rows are of; many names are counted."""
+  parts = {name: _distinct(rows, name) for name in ("method", "dataset", "encoder", "device")}
+  texts = {name: f"{len(names)} {name}s" if len(names) > NAMED else ", ".join(names) for name, names in parts.items()}
+  return " · ".join(filter(None, texts.values()))
 
 
 def _provenance_cells(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

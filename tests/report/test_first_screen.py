@@ -92,6 +92,8 @@ def test_many_methods_are_ranked_in_each_mode_beside_the_references():
   ]  # fmt: skip
   assert [dot.name for dot in panels[0].dots] == ["a", "b", "raw", "scratch", "c", "d"]
   assert [dot.name for dot in panels[0].lines] == ["raw", "scratch"]
+  several = [*many("none"), *report.summarise(curve_rows("raw+frozen", "none", {10: [0.9] * 3}))]
+  assert [panel.title for panel in dots.panels(several) if panel.dots[0].name == "raw+frozen"] == ["frozen, 10 labels"]
 
 
 def test_methods_with_references_of_their_own_have_panels_and_that_of_the_answer_is_first():

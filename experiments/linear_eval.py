@@ -29,7 +29,7 @@ FINETUNE_EPOCHS = 20.0
 ALL, FEW = ["frozen", "knn:20", "knn:200"], ["scratch", "frozen", "full"]  # modes with all labels, and with fewer
 NOTE = (
   "frozen: logistic regression on the frozen encoder; knn:K: its K nearest neighbours; full: the whole encoder "
-  "fine-tuned. The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`. Below "
+  "fine-tuned. The line 'no pretraining' is a random encoder, frozen, and training from scratch under 'full'. Below "
   "all labels: mean ± standard deviation over label subsets; ↑ (↓): the 95% interval of the difference to scratch, "
   "paired by subset, lies above (below) zero. With all labels there is one subset, hence no spread."
 )

@@ -37,8 +37,8 @@ MODES = ["frozen", "full"]
 NOTE = (
   "On the target, mean ± standard deviation over label subsets. frozen: a linear probe; full: fine-tuned. supervised: "
   "pretrained with the labels of the source. ↑ (↓): the 95% interval of the difference to scratch on the target, "
-  "paired by subset, lies above (below) zero. The line `no pretraining` is a random encoder, frozen, and training from "
-  "scratch under `full`."
+  "paired by subset, lies above (below) zero. The line 'no pretraining' is a random encoder, frozen, and training from "
+  "scratch under 'full'."
 )
 
 

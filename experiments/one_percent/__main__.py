@@ -44,7 +44,7 @@ from experiments.shared.cli import FLAGS
 
 flags.DEFINE_float("train_fraction", 0.8, "Of the training images: what is pretrained on, in the order of the files.")
 flags.DEFINE_float("batch_fraction", None, "Pretraining batch as a fraction of those images, in place of --batch_size.")
-flags.DEFINE_float("fixed_learning_rate", 1e-3, "The learning rate of all modes in the table `as published`.")
+flags.DEFINE_float("fixed_learning_rate", 1e-3, "The learning rate of all modes in the table 'as published'.")
 flags.DEFINE_bool("black_dots", True, "Look for black dots in the reconstructions.")
 
 

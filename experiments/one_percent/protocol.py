@@ -131,5 +131,5 @@ def compare(shared: Shared, title: str, recipe: "Recipe") -> Measured:
     line = table.Line("one_percent", shared.directory, FLAGS.method, FLAGS.encoder, config)
     return line, table.bench(shared.dataset, shared.labelled, represent, recipe, config["seed"])
 
-  cli.say(f"table `{title}`")
+  cli.say(f"table {title!r}")
   return table.run_pairs(of_seed, shared.labelled, modes, shared.timings)

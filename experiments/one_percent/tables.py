@@ -40,7 +40,7 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
   summary = report.summarise(titled)
   note = f"{report.scored(summary[0].score)}. {NOTE}"
   tables = [
-    report.Table(f"{title[0].upper()}{title[1:]}", report.results_cells(report.summarise(each.everything)), note)
+    report.results_table(report.summarise(each.everything))._replace(title=f"{title[0].upper()}{title[1:]}", note=note)
     for title, each in measured.items()
   ]
   figures.save(figures.score_dots(summary), folder / "accuracy.png")

@@ -206,7 +206,7 @@ def errors(shared: Shared) -> Section:
   ]
   summary = report.summarise(swapped, notebook.MENDED)
   summary.sort(key=lambda entry: entry.method)  # frozen, then scratch
-  table = report.Table("Its errors, one by one", report.results_cells(summary), ERRORS_NOTE)
+  table = report.results_table(summary)._replace(title="Its errors, one by one", note=ERRORS_NOTE)
   return Section(rows, table, error_sentences(summary), answers)
 
 

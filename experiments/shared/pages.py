@@ -14,6 +14,7 @@ if TYPE_CHECKING:
   from sslx.report import pages
 
 METRICS, RANK = "pretext metrics", "heldout_feature_rank"
+SPARE = ("images/s", "loss", "active", "squared error")  # of `methods_table`, on a narrow terminal
 
 
 class Outcome(NamedTuple):
@@ -93,19 +94,24 @@ def write_report(
   summary = report.summarise(rows, baseline)
   note = f"{report.scored(summary[0].score)}. {note}" if note else f"{report.curve_note(summary[0].score)} {UNTRAINED}"
   verdicts = report.against(rows, "random")
+  first = summary if told is None else list(filter(told, summary))
+  answers = report.answer(first) if lead is None else []
   if lead is None:
     lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
   tables, folded = list(lead.tables), []
+  printed = [shown._replace(note="") for shown in tables[:-1]]
+  printed += [shown._replace(note=" ".join(lead.notes)) for shown in tables[-1:]]  # once for all of them
   if outcome.lines:
-    folded.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE))
+    folded.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE, SPARE))
+    printed.append(folded[-1]._replace(note=""))
   pictures = [
     pages.Figure(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures
   ]
   figures = [*pictures, *lead.figures]
   timings["report"] = time.monotonic() - begin
-  sentences = [*lead.sentences, *verdicts.values(), *report.small_tests(summary)]
+  said = [*report.constant_features(summary, answers), *verdicts.values(), *report.small_tests(summary)]
   texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in [*tables, *folded]]
-  notes = [*(f"- {sentence}" for sentence in sentences), "", *lead.notes]
+  notes = [*(f"- {sentence}" for sentence in [*lead.sentences, *said]), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
   publish(
     directory,
@@ -116,14 +122,15 @@ def write_report(
     summary,
     figures,
     timings,
-    tables=[shown._replace(note="") for shown in [*tables, *folded]],
-    sentences=[*(f"The best, {sentence}" for sentence in report.best(summary)), *sentences],
+    tables=printed,
+    sentences=[*(f"The best, {sentence}" for sentence in report.best(summary, answers)), *said],
     first=tables,
     lead=lead.sentences,
     markdown="\n".join([*texts, *notes]) + "\n",
+    opening=[answer.text for answer in answers],
     answer=lead.answer,
     folded=folded,
-    told=None if told is None else list(filter(told, summary)),
+    told=first,
   )
 
 
@@ -169,7 +176,7 @@ def short_name(dataset: str) -> str:
   return Path(dataset.partition(":")[2]).stem or dataset
 
 
-UNTRAINED = "The line `no pretraining` is a random encoder, frozen, and training from scratch under `full`."
+UNTRAINED = "The line 'no pretraining' is a random encoder, frozen, and training from scratch under 'full'."
 PRETRAINING_NOTE = (
   "loss: mean over the last steps of pretraining; held-out loss and pretext metrics: at its end, on training images "
   "that it did not train on; knn accuracy: of those by their labels, each by its 20 nearest others; feature rank: how "

@@ -29,16 +29,16 @@ def publish(
   answer: "Figure | None" = None,
   folded: "Sequence[report.Table]" = (),
   told: "Sequence[report.Entry] | None" = None,
+  opening: Sequence[str] = (),
 ) -> None:
   """Writes summary.jsonl, tables.md (of `markdown`, where there is some) and report.html, then prints what they say.
 
-  tables, sentences: for the terminal. The others: see `sslx.report.pages.write_html`. A terminal that is gone, or that
-  cannot show a letter, then costs no result.
+  opening, tables, sentences: for the terminal, in this order, first the answer, then the details; `lead` stands between
+  the first two. The others: see `sslx.report.pages.write_html`. A terminal that is gone, or that cannot show a letter,
+  then costs no result.
   """
-  from rich.console import Console
-
   from sslx import report
-  from sslx.report import pages, records
+  from sslx.report import pages, records, terminal
 
   records.write_rows(directory / "summary.jsonl", map(report.to_json, summary))
   if markdown is not None:
@@ -47,13 +47,12 @@ def publish(
     directory, title, command, config, rows, summary, figures, timings, first, lead,
     modes_in_words(entry.mode for entry in summary), answer, folded, told,
   )  # fmt: skip
-  console = Console(soft_wrap=True)
-  for table in tables:
-    console.print(report.rich_table(table))
-  for sentence in sentences:
-    cli.tell(sentence)
-  cli.tell("Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + ".")
-  cli.tell(f"Report: {page}")
+  spent = "Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + "."
+  terminal.show(opening, style="bold")
+  terminal.show([*lead, ""])
+  terminal.show(tables, elsewhere=page.name if markdown is None else "tables.md")
+  terminal.show([*sentences, spent])
+  cli.tell(f"Report: {page}")  # never folded: it is copied
 
 
 def modes_in_words(names: Iterable[str]) -> dict[str, str]:

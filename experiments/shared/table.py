@@ -160,7 +160,7 @@ def run_modes(
   shared |= records.provenance() if missing else {}
   # Features are those of all cases, so that what a second command trains is to the last bit what one would have.
   bench = dataclasses.replace(bench, labelled=labelled.of(cases))
-  for case, (predictor, seconds, outputs, scores, waited) in evaluate.evaluate(bench, missing):
+  for case, (predictor, seconds, outputs, scores, waited, constant) in evaluate.evaluate(bench, missing):
     kind = mode(case.mode)
     row = {
       "experiment": line.experiment, **line.names, "dataset": dataset.name, "features": features, **case._asdict(),
@@ -168,6 +168,7 @@ def run_modes(
       "task": bench.task.name, "score": score._asdict(), **{f"test_{name}": value for name, value in scores.items()},
       "parameters_total": predictor.total, "parameters_trainable": predictor.trainable, "seconds": seconds,
       "chosen": predictor.head.chosen, "test_examples": len(dataset.test), "seed": bench.seed,
+      "constant_features": constant,
       "settings": settings, **more(outputs), **shared,
     }  # fmt: skip
     if pictured:
@@ -226,6 +227,7 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
 
   begin, rows = time.monotonic(), measured.everything
   folder, summary = line.directory / "figures", report.summarise(rows)
+  answers = report.answer(summary)
 
   def save(figure: Any, name: str) -> None:
     path = folder / f"{name}.png"
@@ -251,7 +253,8 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
     summary,
     [figure for figure in drawn if figure is not in_place],
     timings,
-    tables=[report.results_table(summary), report.parameters_table(summary)],
-    sentences=report.verdict(summary),
+    tables=[report.results_table(summary)],
+    sentences=[*report.verdict(summary, answers), *report.parameters(summary)],
+    opening=[answer.text for answer in answers],
     answer=in_place,
   )

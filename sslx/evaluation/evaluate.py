@@ -13,6 +13,8 @@ from sslx.evaluation.features import extract
 from sslx.evaluation.modes import mode
 from sslx.types import Task
 
+ROUNDING = 1e-5  # a feature that varies by less than this part of its largest value does not vary
+
 
 class Trained(NamedTuple):
   """A predictor, and the seconds that its choice of hyper-parameters and training took."""
@@ -30,6 +32,8 @@ class Scored(NamedTuple):
   scores: dict[str, float]
   testing: float
   """Seconds that this took."""
+  constant_features: float | None
+  """See `constant_share`; None where no encoder is read."""
 
 
 def evaluate(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Scored]]:
@@ -86,4 +90,20 @@ def test_one(case: Case, trained: Trained, split: Split, task: Task, memory: dic
     features = memory[kind.reads]
   outputs = trained.predictor.head.outputs(features)
   scores = {name: float(value) for name, value in task.scores(outputs, split.targets()).items()}
-  return Scored(trained.predictor, trained.seconds, outputs, scores, time.monotonic() - begin)
+  encodes = kind.reads != "raw" or kind.trains_encoder
+  constant = constant_share(features) if encodes else None
+  return Scored(trained.predictor, trained.seconds, outputs, scores, time.monotonic() - begin, constant)
+
+
+def constant_share(features: np.ndarray) -> float | None:
+  """Which share of the features [N,...] is the same for all N examples, up to rounding; None for fewer than two.
+
+  Such a feature tells no example from another: a unit that is dead, as each relu is that never gets above zero, or
+  all of them, where the encoder collapsed.
+  """
+  columns = features.reshape(len(features), -1)
+  if len(columns) < 2 or not columns.shape[1]:
+    return None
+  low, high = columns.min(0), columns.max(0)
+  with np.errstate(invalid="ignore"):  # infinite ones
+    return float(np.mean(high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high))))

@@ -5,7 +5,19 @@ Every number in a table or sentence is computed here from the rows of `sslx.repo
 
 from sslx.report.intervals import RIGHT_ANSWERS, binomial_interval, t_interval
 from sslx.report.records import Row
-from sslx.report.sentences import Answer, against, answer, best, caveats, comparisons, doubts, small_tests, verdict
+from sslx.report.sentences import (
+  Answer,
+  against,
+  answer,
+  best,
+  caveats,
+  comparisons,
+  constant_features,
+  doubts,
+  parameters,
+  small_tests,
+  verdict,
+)
 from sslx.report.statistics import (
   KEYS,
   REFERENCES,
@@ -30,11 +42,9 @@ from sslx.report.tables import (
   markdown,
   methods_cells,
   parameters_cells,
-  parameters_table,
   results_cells,
   results_note,
   results_table,
-  rich_table,
   score_text,
   scored,
 )
@@ -55,6 +65,7 @@ __all__ = [
   "binomial_interval",
   "caveats",
   "comparisons",
+  "constant_features",
   "curve_cells",
   "curve_note",
   "difference_text",
@@ -66,12 +77,11 @@ __all__ = [
   "methods_cells",
   "name_of",
   "outcome",
+  "parameters",
   "parameters_cells",
-  "parameters_table",
   "results_cells",
   "results_note",
   "results_table",
-  "rich_table",
   "score_of",
   "score_text",
   "scored",

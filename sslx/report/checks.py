@@ -79,7 +79,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
   "pretraining": _having(method=_text, dataset=_text, seed=_or_none(_whole)),
   "reads": lambda value: value in ("raw", "random", "pretrained"), "trains_encoder": _of(bool), "seed": _whole,
   "parameters_total": _count, "parameters_trainable": _count, "parameters_frozen": _whole, "seconds": _number,
-  "test_examples": _positive,
+  "test_examples": _positive, "constant_features": _share, "collapsed": _count,
   # of summary.jsonl
   "n": _positive, "seeds": _each(_whole), "values": _each(_number), "accuracies": _each(_number), "mean": _number,
   "std": _number, "baseline": _text, "pairs": _count, "difference": _number, "low": _number, "high": _number,

@@ -180,7 +180,7 @@ def write_page(path: Path, template: str, values: Mapping[str, Any]) -> Path:
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  environment.filters |= {"numeric": tables.numeric, "code": _code}
+  environment.filters["numeric"] = tables.numeric
   page = environment.get_template(template).render(values)
   records.write_text(path, page)
   return path
@@ -253,16 +253,6 @@ def _css_pixels(png: bytes) -> float:
   place = png.find(b"pHYs", 0, 1000)
   per_metre = int.from_bytes(png[place + 4 : place + 8], "big") if place > 0 else 0
   return 96 / (0.0254 * per_metre) if per_metre else 1.0
-
-
-def _code(text: str) -> Any:
-  """Markup of a sentence: what stands between backticks is set as code."""
-  from markupsafe import Markup, escape
-
-  parts = text.split("`")
-  if len(parts) % 2 == 0:  # a lone one is a letter of a name
-    return escape(text)
-  return Markup("").join(Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts))
 
 
 def _row_cells(rows: Sequence[Mapping[str, Any]]) -> Cells:

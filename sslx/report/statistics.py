@@ -69,6 +69,11 @@ class Entry(NamedTuple):
   trains_encoder: bool = False
   test_examples: int | None = None
   """How many examples the score was measured on; None where the rows do not say it."""
+  constant_features: float | None = None
+  """Mean share of the encoder's features that are the same for all test examples; None where the rows do not say it, or
+  read no encoder."""
+  collapsed: int = 0
+  """On how many of the subsets all of them are."""
 
   @property
   def judgement(self) -> str:
@@ -225,6 +230,7 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
   seconds = [row["seconds"] for row in rows.values() if row.get("seconds") is not None]
   method, dataset, encoder, labels, mode = key
   tested = min((row["test_examples"] for row in rows.values() if row.get("test_examples")), default=None)
+  constant = [row["constant_features"] for row in rows.values() if row.get("constant_features") is not None]
   low, high = difference_interval(differences, np.mean(paired, 0) if paired else (), tested, score)
   return Entry(
     method=method,
@@ -251,6 +257,8 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
     reads=reads_of(last),
     trains_encoder=trains_encoder(last),
     test_examples=tested,
+    constant_features=float(np.mean(constant)) if constant else None,
+    collapsed=sum(share == 1 for share in constant),
   )
 
 

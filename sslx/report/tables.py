@@ -1,17 +1,14 @@
-"""Tables of results: their cells as text, for the terminal, for Markdown and for pages."""
+"""Tables of results: their cells as text, for pages, for Markdown and for `sslx.report.terminal`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sslx.report import statistics
 from sslx.report.intervals import RIGHT_ANSWERS, WIDENED
 from sslx.report.statistics import KEYS, Entry
-from sslx.types import Score, visible
-
-if TYPE_CHECKING:
-  from rich.table import Table as RichTable
+from sslx.types import Score
 
 
 class Cells(NamedTuple):
@@ -27,6 +24,10 @@ class Table(NamedTuple):
   title: str
   cells: Cells
   note: str = ""
+  spare: tuple[str, ...] = ()
+  """Headers of the columns that a narrow terminal leaves out, the first of them first."""
+  names: int = 1
+  """How many columns in front name a row: they are repeated where a narrow terminal shows the others in parts."""
 
 
 LONGEST = 120  # letters of a name
@@ -72,35 +73,9 @@ def direction(score: Score) -> str:
 def results_table(summary: Sequence[Entry]) -> Table:
   """The scores in their unit, `86.3 ± 1.0`, and differences, `+3.1 [+1.9, +4.3]`."""
   score = statistics.shared_score(summary)
-  return Table(f"Test {score.name}{_shared(summary)}", results_cells(summary), results_note(score))
-
-
-def parameters_table(summary: Sequence[Entry]) -> Table:
-  """The parameters, all, trainable and frozen, of each mode."""
-  return Table(f"Parameters{_shared(summary)}", parameters_cells(summary), PARAMETERS_NOTE)
-
-
-def rich_table(table: Table) -> RichTable:
-  """For the terminal; the note stands below it."""
-  from rich import box
-  from rich.table import Table as RichTable
-  from rich.text import Text
-
-  drawn = RichTable(
-    title=Text(visible(table.title)),
-    caption=Text(visible(table.note)) if table.note else None,
-    box=box.SIMPLE_HEAD,
-    padding=(0, 1, 0, 0),
-    pad_edge=False,
-    title_justify="left",
-  )
-  drawn.caption_justify = "left"
-  for header, is_number in zip(table.cells.headers, numeric(table.cells), strict=True):
-    justify = "right" if is_number else "left"
-    drawn.add_column(Text(visible(header)), justify=justify, overflow="fold", no_wrap=not is_number)
-  for row in table.cells.rows:
-    drawn.add_row(*(Text(visible(cell)) for cell in row))  # Text: a name like [red] is a name, not markup
-  return drawn
+  names = len(statistics.varying(summary)) + 2  # and the number of labels, and the mode
+  title, spare = f"Test {score.name}{_shared(summary)}", ("seconds", "seeds")
+  return Table(title, results_cells(summary), results_note(score), spare, names)
 
 
 def markdown(cells: Cells) -> str:

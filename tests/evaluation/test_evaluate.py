@@ -247,6 +247,26 @@ def test_a_new_mode_is_one_line(toy, monkeypatch):
   assert scored.predictor.head.chosen == {"always": "x"}
 
 
+def test_features_that_are_the_same_for_all_examples_are_counted(toy):
+  varied = np.random.default_rng(0).normal(size=(9, 2, 2)).astype(np.float32)
+  assert evaluate.constant_share(varied) == 0
+  varied[:, 0] = 7.0, 0.0
+  assert evaluate.constant_share(varied) == 0.5
+  varied[:, 1, 0] = 1e4 + np.arange(9) * 1e-3  # no more than rounding
+  assert evaluate.constant_share(varied) == 0.75
+  varied[:, 1, 0] = 1e-4 * np.arange(9)
+  assert evaluate.constant_share(varied) == 0.5
+  assert evaluate.constant_share(varied[:1]) is None
+  bench = bench_of(toy, (12,), 1)
+  dead = jax.tree.map(lambda leaf: 0 * leaf, bench.pretrained.params)
+  bench = dataclasses.replace(bench, pretrained=bench.pretrained._replace(params=dead))
+  modes = ("raw", "random", "scratch", "frozen", "raw+propagate:cmn", "raw+self_train")
+  shares = {case.mode: scored.constant_features for case, scored in evaluate.evaluate(bench, cases_of(bench, modes))}
+  assert shares["frozen"] == 1
+  assert shares["raw"] is shares["raw+propagate:cmn"] is None
+  assert all(0 <= shares[name] < 1 for name in ("random", "scratch", "raw+self_train"))
+
+
 def test_default_modes_are_those_that_can_do_the_task(toy):
   sound = dataclasses.replace(toy, modality=toy.modality._replace(name="sound"))
   assert doable(["frozen", "self_train", "knn:20"], toy) == ["frozen", "self_train", "knn:20"]

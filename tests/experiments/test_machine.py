@@ -17,6 +17,7 @@ import sslx
 from experiments.shared import cli, machine
 from sslx import report
 from sslx.compile import check_floats
+from sslx.report import terminal
 from sslx.types import UserError
 
 ROOT = Path(cli.__file__).parents[2]
@@ -168,10 +169,8 @@ def test_nothing_that_is_said_moves_the_cursor(capsys):
 
 
 def test_tables_print_names_as_they_are(capsys):
-  from rich.console import Console
-
   cells = report.Cells([f"{ESC}mode", "[bold]x"], [[f"[red]{ESC}", TURNED]])
-  Console(soft_wrap=True, width=200).print(report.rich_table(report.Table(f"[b]T{ESC}", cells, f"{ESC}note")))
+  terminal.show([report.Table(f"[b]T{ESC}", cells, f"{ESC}note")])
   out = capsys.readouterr().out
   for text in (r"\x1b[31mmode", "[bold]x", r"[red]\x1b[31m", r"\u202egpj.exe", r"[b]T\x1b[31m", r"\x1b[31mnote"):
     assert text in out

@@ -105,6 +105,7 @@ def test_pages_tables_and_figures(finished):
     own = {"methods.png", "accuracy.png"} & pictures  # dots that the page draws by itself
     assert page.count("data:image/png") >= len(pictures - own)
     assert 'class="dots"' in page
+    assert "`" not in page  # of Markdown
     for text in wanted[name]:
       assert text in page, (name, text)
     assert tables.count("\n\n|") >= 2

@@ -167,7 +167,7 @@ def test_a_figure_that_could_not_be_drawn_comes_with_the_next_run(toy_npz, tmp_p
 
 @pytest.mark.parametrize("experiment", ["low_label", "compare"])
 def test_files_are_written_before_the_terminal_is(experiment, finished, tmp_path, monkeypatch, toy_npz):
-  from sslx import report
+  from sslx.report import terminal
 
   given, run = finished
   arguments = [*given, *MODES]
@@ -176,10 +176,10 @@ def test_files_are_written_before_the_terminal_is(experiment, finished, tmp_path
   else:
     (run / "report.html").unlink()
 
-  def gone(table):
+  def gone(*parts, **options):
     raise BrokenPipeError
 
-  monkeypatch.setattr(report, "rich_table", gone)
+  monkeypatch.setattr(terminal, "show", gone)
   with pytest.raises(BrokenPipeError):
     call(experiment, *arguments)
   run = directory(tmp_path, "compare-") if experiment == "compare" else run
@@ -198,7 +198,8 @@ def test_a_page_shows_all_rows_that_were_made_alike(finished, capsys):
   assert call("low_label", *given, "--modes=last:1") == 0
   modes = ["raw", "random", "last:1", "scratch", "frozen"]
   assert [mode for _, mode in summary(run)] == modes
-  lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+  first, *lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+  assert "last:1," in first  # the mode that is asked for answers
   assert [line[1] for line in lines if line[:1] == ["12"]] == modes  # the table on the terminal
   text = Page((run / "report.html").read_text()).text
   assert [text.count(f"{mode}\n") > 0 for mode in (*modes, "full")] == [True] * 5 + [False]

@@ -139,7 +139,9 @@ def told(given):
   summary = report.summarise([given])
   report.verdict(summary)
   report.results_table(summary)
-  report.parameters_table(summary)
+  report.answer(summary)
+  report.parameters(summary)
+  report.parameters_cells(summary)
 
 
 def test_what_is_summarised_is_checked():

@@ -58,18 +58,47 @@ def test_markdown_tables():
 
 def test_parameters_are_listed_once_per_mode():
   summary = report.summarise(rows(10, frozen=[0.5]) + rows(100, frozen=[0.6]))
-  assert len(report.parameters_table(summary).cells.rows) == 1
+  assert len(report.parameters_cells(summary).rows) == 1
 
 
-def test_results_fit_a_terminal_of_80_columns():
-  from rich.console import Console
+def test_parameters_are_told_in_one_line_for_each_encoder():
+  counts = {"raw": (7850, 7850), "random": (33546, 10250), "knn:20": (23296, 0), "frozen": (33546, 10250)}
+  counts |= {"scratch": (33546, 33546), "full": (33546, 33546)}
+  given = [
+    row(mode, seed, 0.5, parameters_total=total, parameters_trainable=trained)
+    for seed in range(2)
+    for mode, (total, trained) in counts.items()
+  ]
+  said = "Parameters: 33,546 in all; frozen trains 10,250 (30.6%), scratch and full all of them."
+  assert report.parameters(report.summarise(given)) == [said]
+  other = [{**r, "encoder": "mlp", "parameters_total": r["parameters_total"] + 1} for r in given]
+  assert report.parameters(report.summarise([*given, *other])) == [
+    said.replace("Parameters", "Parameters (cnn)"),
+    "Parameters (mlp): 33,547 in all; frozen trains 10,250 (30.6%), scratch and full 33,546 (100.0%).",
+  ]
+  assert report.parameters(report.summarise([{**r, "parameters_total": None} for r in given])) == []
 
-  summary = report.summarise([*rows(scratch=SCRATCH, frozen=FROZEN), row("frozen", 0, 0.9, method="byol")])
-  console = Console(width=80)
-  with console.capture() as captured:
-    console.print(report.rich_table(report.results_table(summary)))
-  assert "+2.0 [-0.5, +4.5]" in captured.get()
-  assert "denoising" in captured.get()
+
+def test_encoders_whose_features_are_constant_are_named():
+  def of(mode, *shares):
+    return [{**row(mode, seed, 0.1), "constant_features": share} for seed, share in enumerate(shares)]
+
+  given = [*of("raw", None, None, None), *of("random", 1, 1, 1), *of("scratch", 0.1, 1, 1)]
+  given += [*of("frozen", 0.6, 0.6, 0.6), *of("knn:20", 0.6, 0.6, 0.6), *of("full", 0.41, 0.4, 0.42)]
+  summary = report.summarise(given)
+  share = "60% of the encoder's features are the same for all test examples."
+  assert report.constant_features(summary) == [
+    "random (10.0%): the encoder's features do not depend on the input.",
+    "scratch: the encoder's features do not depend on the input on 2 of 3 labelled subsets.",
+    f"frozen, knn:20: {share}",
+  ]
+  assert report.doubts(summary)[:3] == report.constant_features(summary)
+  (answer,) = report.answer(summary)
+  assert answer.remarks[:2] == (report.constant_features(summary)[1], f"frozen: {share}")
+  assert report.constant_features(summary, [answer]) == [report.constant_features(summary)[0], f"knn:20: {share}"]
+  assert [report.from_json(report.to_json(entry)) for entry in summary] == summary
+  older = report.summarise([{k: v for k, v in r.items() if k != "constant_features"} for r in given])
+  assert report.constant_features(older) == []
 
 
 def on_images(n, given):

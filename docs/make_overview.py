@@ -43,9 +43,9 @@ BASELINES = {
 # Inches: the height of a line of text and of a picture; where the pictures and the dots begin.
 LINE, PICTURES, SEEN, DOTS = 0.20, 0.44, 1.65, 5.35
 CAPTION = (
-  "Frozen encoder and linear head: mean over the label subsets, with its 95% interval. Against training from scratch on "
-  "the same labels: green is better, red worse,\ngrey not measurably different (paired by subset). Self-training reads "
-  "all images, and needs no pretraining."
+  "Frozen encoder and linear head: mean over the label subsets, with its 95% interval. Against training from scratch "
+  "on the same labels: green is better, red worse,\n"
+  "grey not measurably different (paired by subset). Self-training reads all images, and needs no pretraining."
 )
 
 

@@ -1,7 +1,7 @@
 """All runs below a folder, ranked on one page.
 
-Reads the results of finished runs and writes index.html: a table for each data set and number of labels. It trains
-nothing.
+Reads the results of finished runs and writes index.html: what pretraining is worth on each data set, then a table for
+each number of labels. It trains nothing.
 
     python -m experiments.all_reports
     python -m experiments.all_reports --runs=runs/mnist
@@ -9,6 +9,9 @@ nothing.
 
 Reads every results.jsonl below --runs (default runs) and writes index.html there: offline, with links to the runs' own
 reports, columns that sort and lines that can be filtered.
+
+For each data set and number of labels, the page begins with the best pretrained encoder, held against its own run's
+scratch, beside the best of what was not pretrained; below, a leaderboard has every line.
 
 A line is a method in one mode of one run: the mean and standard deviation over label subsets, and the difference to
 that run's own scratch with its 95% interval. Raw pixels, random encoders and scratch, which many runs repeat, are
@@ -55,7 +58,7 @@ def main() -> None:
   boards = index.boards(lines)
   for board in boards:
     cli.tell(leaderboard.ranked_sentence(board))
-  title = f"{len(kept) - smoke} run{'' if len(kept) - smoke == 1 else 's'}"
+  title = f"What pretraining is worth: {len(kept) - smoke} run{'' if len(kept) - smoke == 1 else 's'}"
   page = leaderboard.write_index(folder / "index.html", title, cli.command("all_reports"), boards, left_out)
   cli.tell(f"Index: {page}")
 

@@ -43,7 +43,6 @@ def main() -> None:
   from sslx import report
   from sslx.evaluation.modes import CONTROLS, MODES, mode
   from sslx.report import figures, readings
-  from sslx.report.pages import Figure
 
   if FLAGS["method"].present or FLAGS.checkpoint:
     raise UserError("--method, --checkpoint: several methods are compared here; name them with --methods=A,B.")
@@ -75,10 +74,8 @@ def main() -> None:
   for variant in compared:
     entries = [e for e in summary if e.method in (variant.title, methods.NONE)]
     tables.append(report.Table(variant.title, report.curve_cells(entries), note))
-  path = directory / "figures/accuracy.png"
-  figures.save(figures.method_dots(summary), path)
-  caption = f"Test {score.name} by mode; whiskers are one standard deviation over label subsets."
-  lead = pages.Lead(tables, [note, readings.note(score)], [Figure(HEADING, caption, path)], sentences)
+  figures.save(figures.score_dots(summary), directory / "figures/accuracy.png")
+  lead = pages.Lead(tables, [note, readings.note(score)], [], sentences)
   title = f"{', '.join(v.title for v in compared)} and supervised training on {dataset.name}"
   pages.write_report("assignment", title, directory, HEADING, outcome, timings, methods.budget(), lead=lead)
 

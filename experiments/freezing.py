@@ -69,7 +69,8 @@ def main() -> None:
   score = summary[0].score
   heading, note = f"{score.name.capitalize()} against trained blocks", report.curve_note(score)
   tables = [report.Table(heading, report.curve_cells(summary), note)]
-  lead = pages.Lead(tables, [note, readings.note(score)], [Figure(heading, caption, path)], sentences)
+  drawn = Figure(heading, caption, path, "plot")
+  lead = pages.Lead(tables, [note, readings.note(score)], [], sentences, drawn)
   title = f"How many blocks to train: {', '.join(v.title for v in compared)} on {dataset.name}"
   pages.write_report("freezing", title, directory, heading, outcome, timings, methods.budget(), lead=lead)
 

@@ -76,7 +76,7 @@ def main() -> None:
     "Hyper-parameters": ", ".join(options.assignments(config.hp)) or "none",
   }
   subtitle = f"{config.encoder} · {config.epochs:g} epochs · seed {config.seed}"
-  for sentence in gallery.write(seen, compared, subtitle, cli.command("interpret"), facts):
+  for sentence in gallery.write(seen, compared, subtitle, cli.command("interpret"), facts, config.smoke):
     cli.tell(sentence)
   about = gallery.code_facts(seen)
   cli.tell(f"Code: {about['Code']}. Dead units: {about['Dead units']}.")

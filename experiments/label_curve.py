@@ -90,10 +90,13 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: "Datase
       report.Table(heading, report.curve_cells(summary), note),
       report.Table("Labels that training from scratch needs", labels_saved.needed_cells(needs), NEEDED_NOTE),
     ]
-    drawn = [Figure(heading, caption, path)]
-    lead = pages.Lead(tables, [note, NEEDED_NOTE], drawn, labels_saved.needed_sentences(needs, at))
+    told, drawn = labels_saved.needed_sentences(needs, at), Figure(heading, caption, path, "plot")
+    lead = pages.Lead(tables, [note, NEEDED_NOTE], [], told, drawn)
   title = f"{', '.join(v.title for v in compared)} on {dataset.name}: {heading.lower()}"
-  pages.write_report(experiment, title, directory, "Modes", outcome, timings, methods.budget(), lead=lead)
+  facts = methods.budget()
+  pages.write_report(
+    experiment, title, directory, "Modes", outcome, timings, facts, lead=lead, told=lambda entry: entry.labels == at
+  )
 
 
 if __name__ == "__main__":

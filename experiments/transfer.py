@@ -92,7 +92,11 @@ def main() -> None:
   names = ", ".join(v.title for v in given)
   title = f"{names}: from {source.name} to {', '.join(target.name for target in targets)}"
   facts = {"source": source.name, "targets": specs, **methods.budget()}
-  pages.write_report("transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE)
+  ours = {methods.NONE, *(variant.title for variant in given)}  # neither `supervised` nor the oracle
+  pages.write_report(
+    "transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE,
+    told=lambda entry: entry.method in ours,
+  )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
     report.results_table(report.summarise(each.everything))._replace(title=f"{title[0].upper()}{title[1:]}", note=note)
     for title, each in measured.items()
   ]
-  figures.save(figures.score_bars(summary), folder / "accuracy.png")
+  figures.save(figures.score_dots(summary), folder / "accuracy.png")
   gain = 100 * (PUBLISHED["frozen"] - PUBLISHED["scratch"])
   sentences = [
     *readings.method_or_tuning(measured[FIXED].rows, measured[TUNED].rows),
@@ -67,4 +67,7 @@ def write(shared: protocol.Shared, measured: Mapping[str, Measured], models: Seq
   title = f"{FLAGS.method} on {dataset.name}, then few labels: the method, or the hyper-parameters?"
   facts = {"train_fraction": FLAGS.train_fraction, "fixed_learning_rate": FLAGS.fixed_learning_rate}
   outcome, facts = pages.Outcome(titled), {**methods.budget(), **facts}
-  pages.write_report("one_percent", title, shared.directory, "", outcome, shared.timings, facts, lead=lead)
+  pages.write_report(
+    "one_percent", title, shared.directory, "", outcome, shared.timings, facts, lead=lead,
+    told=lambda entry: entry.method == TUNED,
+  )  # fmt: skip

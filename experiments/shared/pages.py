@@ -1,7 +1,7 @@
 """The report of a comparison of methods: tables on the terminal and in files, sentences, figures, and a page."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,6 +36,8 @@ class Lead(NamedTuple):
   """Once for all tables."""
   figures: "Sequence[pages.Figure]"
   sentences: Sequence[str] = ()
+  answer: "pages.Figure | None" = None
+  """In place of the scores as dots, beside the answer."""
 
 
 def methods_table(lines: Sequence[Row]) -> "report.Cells":
@@ -76,11 +78,13 @@ def write_report(
   note: str | None = None,
   lead: Lead | None = None,
   label_names: Mapping[int, str] | None = None,
+  told: "Callable[[report.Entry], bool] | None" = None,
 ) -> None:
   """Tables in tables.md, in summary.jsonl and on the terminal, figures, and report.html.
 
   baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
-  table for each number of labels and its figures; label_names: what numbers of labels are called in titles.
+  table for each number of labels and its figures; label_names: what numbers of labels are called in titles; told: which
+  entries, the baseline's among them, the large numbers of the page are of, where not of all.
   """
   announce("drawing the report")
   from sslx import report
@@ -92,20 +96,23 @@ def write_report(
   summary = report.summarise(rows, baseline)
   note = f"{report.scored(summary[0].score)}. {note}" if note else f"{report.curve_note(summary[0].score)} {UNTRAINED}"
   verdicts = report.against(rows, "random")
-  answers = report.answer(summary) if lead is None else []
+  first = summary if told is None else list(filter(told, summary))
+  answers = report.answer(first) if lead is None else []
   if lead is None:
     lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
-  tables, figures = list(lead.tables), list(lead.figures)
+  tables, folded = list(lead.tables), []
   printed = [shown._replace(note="") for shown in tables[:-1]]
   printed += [shown._replace(note=" ".join(lead.notes)) for shown in tables[-1:]]  # once for all of them
   if outcome.lines:
-    tables.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE, SPARE))
-    printed.append(tables[-1]._replace(note=""))
-  for name, path in outcome.figures:
-    figures.append(pages.Figure(f"{name}: what it sees and makes", "Training images.", path))
+    folded.append(report.Table(f"{heading}: pretraining", methods_table(outcome.lines), PRETRAINING_NOTE, SPARE))
+    printed.append(folded[-1]._replace(note=""))
+  pictures = [
+    pages.Figure(f"{name}: what it sees and makes", "Training images.", path) for name, path in outcome.figures
+  ]
+  figures = [*pictures, *lead.figures]
   timings["report"] = time.monotonic() - begin
   said = [*report.constant_features(summary, answers), *verdicts.values(), *report.small_tests(summary)]
-  texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in tables]
+  texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in [*tables, *folded]]
   notes = [*(f"- {sentence}" for sentence in [*lead.sentences, *said]), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
   publish(
@@ -123,6 +130,9 @@ def write_report(
     lead=lead.sentences,
     markdown="\n".join([*texts, *notes]) + "\n",
     opening=[answer.text for answer in answers],
+    answer=lead.answer,
+    folded=folded,
+    told=first,
   )
 
 
@@ -135,7 +145,7 @@ def by_labels(
   label_names: Mapping[int, str],
   baseline: str,
 ) -> Lead:
-  """A table of the methods for each number of labels, their dots, and the curve of frozen encoders."""
+  """A table of the methods for each number of labels, and the curve of frozen encoders. Their dots are a file too."""
   from sslx import report
   from sslx.report import figures
   from sslx.report.pages import Figure
@@ -145,13 +155,11 @@ def by_labels(
     verdict = f"{verdicts[labels]} " if labels in verdicts else ""
     name = label_names.get(labels, f"{labels:,} labels")
     tables.append(report.Table(f"{heading}, {name}", report.methods_cells(summary, labels), verdict + note))
-  dots, path = figures.method_dots(summary), folder / "methods.png"
-  shown = [Figure(heading, f"Test {summary[0].score.name} by mode; whiskers are one standard deviation.", path)]
-  figures.save(dots, path)
-  curve = figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])
+  figures.save(figures.score_dots(summary), folder / "methods.png")
+  shown, curve = [], figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])
   if curve is not None:
     name = summary[0].score.name.capitalize()
-    shown.append(Figure(f"{heading}: frozen encoders", f"{name} against labels.", folder / "labels.png"))
+    shown.append(Figure(f"{heading}: frozen encoders", f"{name} against labels.", folder / "labels.png", "plot"))
     figures.save(curve, folder / "labels.png")
   return Lead(tables, [note], shown)
 

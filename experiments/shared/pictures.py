@@ -12,22 +12,27 @@ import numpy as np
 if TYPE_CHECKING:
   from sslx.data import Dataset
   from sslx.evaluation.bench import Case
-  from sslx.report.pages import Figure
+  from sslx.report.pages import Figure, Kind
   from sslx.types import Score, Task
 
-PICTURED = 40  # test images in the figure of sample predictions
+PICTURED = 20  # test images in the figure of sample predictions
 MODES = ("scratch", "frozen")  # whose answers are drawn, those of the first label subset
-FIGURES = (  # file, title, caption; those that a run has are shown in this order, {score} and {Score} being its name
-  ("accuracy", "Test {score}", "Mean over label subsets; whiskers are one standard deviation, points the subsets."),
-  ("labels", "{Score} against number of labels", "Mean and standard deviation over label subsets."),
-  ("loss", "Pretraining loss", "Each point is the mean over the steps since the one before."),
-  ("pretext", "What the method sees and makes", "The first training images, after pretraining."),
-  ("views", "The views", "Each operation alone, then two views with all of them. Every image draws its own strengths."),
-  ("predictions_scratch", "Sample predictions, scratch", "The first test images, first label subset."),
-  ("predictions_frozen", "Sample predictions, frozen", "The first test images, first label subset."),
-  ("confusion_scratch", "Confusion, scratch", "First label subset, whole test split."),
-  ("confusion_frozen", "Confusion, frozen", "First label subset, whole test split."),
-)
+FIGURES: tuple[tuple[str, "Kind", str, str], ...] = (  # file, kind, title, caption: those that a run has, in this order
+  ("pretext", "picture", "What the method sees and makes", "The first training images, after pretraining."),
+  (
+    "views", "picture", "The views",
+    "Each operation alone, then two views with all of them. Every image draws its own strengths.",
+  ),
+  ("predictions_frozen", "picture", "Answers, pretrained (frozen)", "The first test images, first label subset."),
+  ("predictions_scratch", "picture", "Answers, from scratch", "The first test images, first label subset."),
+  ("confusion_frozen", "plot", "Confusion, pretrained (frozen)", "First label subset, whole test split."),
+  ("confusion_scratch", "plot", "Confusion, from scratch", "First label subset, whole test split."),
+  ("labels", "plot", "{Score} against number of labels", "Mean and standard deviation over label subsets."),
+  (
+    "loss", "plot", "Pretraining",
+    "The loss and what else was watched. Each point is the mean over the steps since the one before.",
+  ),
+)  # fmt: skip
 
 
 class Answers(NamedTuple):
@@ -40,11 +45,13 @@ class Answers(NamedTuple):
 
 
 def drawn(folder: Path, score: "Score") -> "list[Figure]":
-  """Those of FIGURES that are in `folder`; score: what they are of."""
+  """Those of FIGURES that are in `folder`; score: what they are of, {Score} in a title."""
   from sslx.report.pages import Figure
 
-  words = {"score": score.name, "Score": score.name.capitalize()}
-  figures = [Figure(title.format(**words), caption, folder / f"{name}.png") for name, title, caption in FIGURES]
+  figures = [
+    Figure(title.format(Score=score.name.capitalize()), caption, folder / f"{name}.png", kind)
+    for name, kind, title, caption in FIGURES
+  ]
   return [figure for figure in figures if Path(figure.path).exists()]
 
 

@@ -1,6 +1,7 @@
 """The end of every comparison: what it found goes into files first, and only then to the terminal."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ def publish(
   first: "Sequence[report.Table]" = (),
   lead: Sequence[str] = (),
   markdown: str | None = None,
+  answer: "Figure | None" = None,
+  folded: "Sequence[report.Table]" = (),
+  told: "Sequence[report.Entry] | None" = None,
   opening: Sequence[str] = (),
 ) -> None:
   """Writes summary.jsonl, tables.md (of `markdown`, where there is some) and report.html, then prints what they say.
@@ -40,7 +44,10 @@ def publish(
   records.write_rows(directory / "summary.jsonl", map(report.to_json, summary))
   if markdown is not None:
     records.write_text(directory / "tables.md", markdown)
-  page = pages.write_html(directory, title, command, config, rows, summary, figures, timings, first=first, lead=lead)
+  page = pages.write_html(
+    directory, title, command, config, rows, summary, figures, timings, first, lead,
+    modes_in_words(entry.mode for entry in summary), answer, folded, told,
+  )  # fmt: skip
   clear_line()
   spent = "Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + "."
   terminal.show(opening, style="bold")
@@ -48,3 +55,18 @@ def publish(
   terminal.show(tables, elsewhere=page.name if markdown is None else "tables.md")
   terminal.show([*sentences, spent])
   cli.tell(f"Report: {page}")  # never folded: it is copied
+
+
+def modes_in_words(names: Iterable[str]) -> dict[str, str]:
+  """What each mode does, `last:2` with its 2 in the words; of a mode that is gone, nothing."""
+  from sslx.evaluation.modes import MODES
+
+  words = {}
+  for text in dict.fromkeys(names):
+    name, _, argument = text.partition(":")
+    if name in MODES:
+      told = re.sub(r"\bK\b", argument, MODES[name].help) if argument else MODES[name].help
+      words[text] = told.replace("the last 1 blocks", "the last block").replace(
+        "1 nearest neighbours", "nearest neighbour"
+      )
+  return words

@@ -241,11 +241,14 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
     else:
       figures.save(figure, path)
 
-  save(figures.score_bars(summary), "accuracy")
+  save(figures.score_dots(summary), "accuracy")
   save(figures.label_curve(summary), "labels")
   pictures.draw_predictions(dataset, folder, measured.answers)
   timings["report"] = time.monotonic() - begin
 
+  drawn = pictures.drawn(folder, dataset.task.score)
+  curve = next((figure for figure in drawn if Path(figure.path).stem == "labels"), None)
+  in_place = curve if len({entry.labels for entry in summary}) > 2 else None
   publish(
     line.directory,
     f"{line.method} on {dataset.name}: what is it worth with few labels?",
@@ -253,9 +256,10 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
     cli.flag_names(line.pretraining or {}, rows[0]["settings"]),
     rows,
     summary,
-    pictures.drawn(folder, dataset.task.score),
+    [figure for figure in drawn if figure is not in_place],
     timings,
     tables=[report.results_table(summary)],
     sentences=[*report.verdict(summary, answers), *report.parameters(summary)],
     opening=[answer.text for answer in answers],
+    answer=in_place,
   )

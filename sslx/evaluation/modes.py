@@ -26,7 +26,7 @@ MODES: dict[str, Mode] = {
     whole=False,
   ),
   "raw": Mode("raw", LINEAR, heads.fitted("raw"), "a linear head on the signal itself", whole=False),
-  "random": Mode("random", LINEAR, heads.fitted("random"), "the same on a frozen, untrained encoder"),
+  "random": Mode("random", LINEAR, heads.fitted("random"), "a linear head on a frozen, untrained encoder"),
   "scratch": Mode(
     "random", LINEAR, finetune.scratch, "encoder and head trained from random weights", trains_encoder=True
   ),
@@ -49,7 +49,8 @@ MODES: dict[str, Mode] = {
     "[cmn]", propagation.check, propagation.lacks, whole=False, control="raw+propagate",
   ),
   "raw+propagate": Mode(
-    "raw", CLASSES, propagation.spreading("raw"), "the same over the signals themselves",
+    "raw", CLASSES, propagation.spreading("raw"),
+    "the labels spread over the neighbour graph of the raw training signals",
     "[cmn]", propagation.check, propagation.lacks, whole=False,
   ),
   "self_train": Mode(
@@ -60,7 +61,7 @@ MODES: dict[str, Mode] = {
     lacks=propagation.lacks, trains_encoder=True, control="raw+self_train", modalities=("image",),
   ),
   "raw+self_train": Mode(
-    "raw", CLASSES, self_train.self_trained("raw"), "the same from random weights and the labels of raw+propagate",
+    "raw", CLASSES, self_train.self_trained("raw"), "self_train from random weights and the labels of raw+propagate",
     lacks=propagation.lacks, trains_encoder=True, modalities=("image",),
   ),
 }  # fmt: skip

@@ -10,7 +10,7 @@ from sslx.interpret import codes, figures, filters, maps, sliders, walks
 from sslx.interpret.codes import Statistics
 from sslx.interpret.walks import Decode
 from sslx.report.figures import picture_rows, save
-from sslx.report.pages import Figure, Link, write_gallery
+from sslx.report.pages import Figure, Kind, Link, write_gallery
 
 WALKED, PER_FIGURE, STARTS, STEPS = 4, 4, 3, 11  # units by default; units a figure; images; steps of a strip
 SLIDERS, SLIDER_STARTS = 32, 6
@@ -65,10 +65,12 @@ def compared(folder: str, encoder: Mapping[str, Any], first_block: str, config: 
   return Compared(folder, config, filters.first_filters(encoder, first_block, config["x_shape"]))
 
 
-def write(seen: Seen, runs: Sequence[Compared], subtitle: str, command: str, facts: Mapping[str, Any]) -> list[str]:
+def write(
+  seen: Seen, runs: Sequence[Compared], subtitle: str, command: str, facts: Mapping[str, Any], smoke: bool = False
+) -> list[str]:
   """Draws all figures, writes the page of sliders and report.html, and returns sentences on what was left out.
 
-  runs: this one and those that it is compared with; subtitle and facts: of the page.
+  runs: this one and those that it is compared with; subtitle, facts, smoke: of the page.
   """
   pictures, links, left_out, layers = [], [], [], None
   if seen.decode:
@@ -85,7 +87,7 @@ def write(seen: Seen, runs: Sequence[Compared], subtitle: str, command: str, fac
   left_out += sentences
   title = f"What {seen.method} learnt on {seen.dataset}"
   facts = {**code_facts(seen), **facts}
-  write_gallery(seen.directory / "report.html", title, subtitle, command, facts, links, pictures, left_out)
+  write_gallery(seen.directory / "report.html", title, subtitle, command, facts, links, pictures, left_out, smoke)
   return left_out
 
 
@@ -109,9 +111,9 @@ def starts(seen: Seen, count: int) -> np.ndarray:
   return np.concatenate([first, rest])[:count]
 
 
-def _save(seen: Seen, figure: Any, name: str, title: str, caption: str) -> Figure:
+def _save(seen: Seen, figure: Any, name: str, title: str, caption: str, kind: Kind = "picture") -> Figure:
   seen.say(f"figure: {title}")
-  return Figure(title, caption, save(figure, seen.directory / "figures" / f"{name}.png"))
+  return Figure(title, caption, save(figure, seen.directory / "figures" / f"{name}.png"), kind)
 
 
 def reconstructions(seen: Seen) -> Iterator[Figure]:
@@ -259,7 +261,7 @@ def code_use(seen: Seen) -> Figure:
     f"({stats.scale:.3g}, the 99th percentile of the magnitudes that are not 0). Dead: the same in every image; "
     f"{int(stats.dead.sum()):,} of {len(stats.dead):,} are."
   )
-  return _save(seen, figures.code_statistics(stats, values), "code", "How the code is used", caption)
+  return _save(seen, figures.code_statistics(stats, values), "code", "How the code is used", caption, "plot")
 
 
 def class_maps(seen: Seen) -> tuple[Figure, list[str]]:
@@ -276,7 +278,7 @@ def class_maps(seen: Seen) -> tuple[Figure, list[str]]:
   if seen.classes is not None:
     caption += ", coloured by class" + ("" if seen.method == "supervised" else ", which the method never saw")
   figure = figures.class_maps(panels, seen.classes, seen.class_names)
-  return _save(seen, figure, "maps", "Maps of the features", f"{caption}."), left_out
+  return _save(seen, figure, "maps", "Maps of the features", f"{caption}.", "plot"), left_out
 
 
 def neighbours(seen: Seen) -> Iterator[Figure]:

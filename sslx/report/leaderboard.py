@@ -27,6 +27,13 @@ class Ranked(NamedTuple):
   """Sorts as text."""
   more: int = 0
   """Further runs with this very line."""
+  smoke: bool = False
+  """Whether it is of a --smoke run."""
+
+  @property
+  def number(self) -> str:
+    """`86.7`: its score, without the unit."""
+    return statistics.number(self.entry.score, self.entry.mean)
 
 
 class Board(NamedTuple):
@@ -40,6 +47,27 @@ class Board(NamedTuple):
   def score(self) -> Score:
     """What its lines are ordered by."""
     return statistics.shared_score([line.entry for line in self.lines])
+
+
+class Winner(NamedTuple):
+  """What a leaderboard says: the best pretrained line, and beside it the best one without pretraining."""
+
+  title: str
+  """Of the board."""
+  pretrained: Ranked | None
+  other: Ranked | None
+  start: str
+  """Of the sentence that holds the first against its own run's baseline."""
+  outcome: str
+  """Its end."""
+
+  @property
+  def beaten(self) -> bool:
+    """Whether the one without pretraining is as good."""
+    if self.pretrained is None or self.other is None:
+      return False
+    difference = self.pretrained.entry.mean - self.other.entry.mean
+    return statistics.goodness(self.pretrained.entry.score, difference) <= 0
 
 
 class Header(NamedTuple):
@@ -63,9 +91,11 @@ def headers(score: Score) -> list[Header]:
   """One for each of a line's cells."""
   order = "descending" if score.higher_is_better else "ascending"
   return [
-    *map(Header, ("method", "mode", "encoder", "features")),
+    *map(Header, ("method", "mode")),
     Header(statistics.heading(score), True, order),
-    *(Header(text, True) for text in ("n", "vs scratch [95% CI]", "trainable", "total", "seconds")),
+    *(Header(text, True) for text in ("vs scratch [95% CI]", "n")),
+    *map(Header, ("encoder", "features")),
+    *(Header(text, True) for text in ("trainable", "total", "seconds")),
     *map(Header, ("date", "commit")),
   ]
 
@@ -78,6 +108,18 @@ def mark(entry: Entry) -> str:
 def ranked(lines: Iterable[Ranked]) -> list[Ranked]:
   """Lines in the order of a leaderboard: the best mean first."""
   return sorted(lines, key=lambda line: -statistics.goodness(line.entry.score, line.entry.mean))
+
+
+def winner(board: Board) -> Winner:
+  """The best pretrained line of a leaderboard, and the best one without pretraining."""
+  lines = ranked(board.lines)
+  pretrained = next((line for line in lines if not mark(line.entry)), None)
+  other = next((line for line in lines if mark(line.entry)), None)
+  start = colon = outcome = ""
+  if pretrained is not None:
+    (sentence,) = sentences.comparisons([pretrained.entry])
+    start, colon, outcome = sentence.rpartition(": ")
+  return Winner(board.title, pretrained, other, start + colon, outcome)
 
 
 def ranked_sentence(board: Board) -> str:
@@ -109,6 +151,8 @@ def write_index(path: Path, title: str, command: str, boards: Sequence[Board], l
   values = {
     "title": title,
     "command": command,
+    "smoke": any(line.smoke for board in boards for line in board.lines),
+    "winners": [winner(board) for board in boards],
     "boards": [
       {
         "title": board.title,
@@ -146,10 +190,11 @@ def _cells(line: Ranked) -> list[Cell]:
   entry = line.entry
   counts = (entry.parameters_trainable, entry.parameters_total)
   return [
-    *map(Cell, map(tables.shortened, (line.method, entry.mode, entry.encoder, line.features))),
+    *map(Cell, map(tables.shortened, (line.method, entry.mode))),
     Cell(tables.score_text(entry), entry.mean),
-    Cell(str(entry.n), entry.n),
     Cell(tables.difference_text(entry), entry.difference),
+    Cell(str(entry.n), entry.n),
+    *map(Cell, map(tables.shortened, (entry.encoder, line.features))),
     *(Cell("" if count is None else f"{count:,}", count) for count in counts),
     Cell("" if entry.seconds is None else f"{entry.seconds:.1f}", entry.seconds),
     *map(Cell, (line.date, line.commits)),

@@ -5,12 +5,15 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from sslx.report import records, sentences, statistics, tables
+from sslx.report import first_screen, records, sentences, statistics, tables
 from sslx.report.statistics import Entry
 from sslx.report.tables import Cells, Table
 from sslx.types import UserError
+
+Kind = Literal["picture", "plot"]
+NAMED = 6  # methods, or others, that the line below the heading names
 
 
 class Figure(NamedTuple):
@@ -20,6 +23,8 @@ class Figure(NamedTuple):
   caption: str
   path: str | os.PathLike[str]
   """Of a PNG or GIF."""
+  kind: Kind = "picture"
+  """A plot takes the colours of a dark page; a picture stays as it is."""
 
 
 class Link(NamedTuple):
@@ -49,8 +54,9 @@ class Picture(NamedTuple):
   data: str
   """A data URI."""
   width: int
-  """In pixels, so that the page does not jump while it loads."""
+  """In CSS pixels, so that the page does not jump while it loads."""
   height: int
+  kind: Kind
 
 
 def write_html(
@@ -64,10 +70,16 @@ def write_html(
   timings: Mapping[str, float],
   first: Sequence[Table] = (),
   lead: Sequence[str] = (),
+  modes: Mapping[str, str] | None = None,
+  answer: Figure | None = None,
+  folded: Sequence[Table] = (),
+  told: Sequence[Entry] | None = None,
 ) -> Path:
   """Writes `run_dir`/report.html, one self-contained page, atomically, and returns its path.
 
-  Pictures travel inside the page and nothing is fetched: it can be mailed, archived and read offline.
+  Its first screen is the answer: scores, what they allow to say, and every score as a dot on one axis. Tables, what
+  the method sees and makes, and curves follow; all else is folded. Pictures travel inside the page and nothing is
+  fetched: it can be mailed, archived and read offline.
 
   Args:
     run_dir: the run's directory; made if missing.
@@ -78,23 +90,36 @@ def write_html(
     summary: what `summarise` made of them.
     figures: a path is taken as given, or else relative to `run_dir`.
     timings: phase -> seconds.
-    first: further tables, shown before the others.
-    lead: sentences that stand before everything where there are tables in `first`.
+    first: tables in place of the one of all results, which is then folded.
+    lead: sentences of the answer, below its numbers.
+    modes: what each mode does, in words.
+    answer: stands beside the numbers in place of the dots.
+    folded: further tables, among what is folded.
+    told: those of the summary that the large numbers are of; None: all.
 
   Raises:
     UserError: a figure that is missing or no picture.
   """
-  run_dir = Path(run_dir)
+  run_dir, modes = Path(run_dir), modes or {}
+  headlines = first_screen.headlines(summary if told is None else told, modes)
+  plots, results = first_screen.plots(summary, modes, headlines), _results(summary)
+  in_lines = {mark.what for plot in plots[:1] for mark in plot.marks} if not answer else set()
   values = {
     "title": title,
     "subtitle": _subtitle(rows),
+    "smoke": any((row.get("flags") or {}).get("smoke") for row in rows),
     "command": command,
+    "headlines": headlines,
+    "plots": plots,
+    "score": statistics.heading(statistics.shared_score(summary)),
+    "hero": _picture(run_dir, answer) if answer else None,
     "comparisons": [sentence.rpartition(": ") for sentence in sentences.comparisons(summary)],
     "doubts": sentences.doubts(summary),
     "caveats": sentences.caveats(summary),
-    "first": first,
-    "best": [sentence.rpartition(": ") for sentence in [*lead, *sentences.best(summary)]] if first else [],
-    "results": _results(summary),
+    "first": first or results[:1],
+    "lead": list(lead),
+    "defined": {mode: words for mode, words in modes.items() if words not in in_lines},
+    "results": [*(results if first else results[1:]), *folded],
     "timings": _timings(timings),
     "figures": [_picture(run_dir, figure) for figure in figures],
     "config": [(name, _text(value)) for name, value in config.items()],
@@ -113,6 +138,7 @@ def write_gallery(
   links: Sequence[Link],
   figures: Sequence[Figure],
   left_out: Sequence[str],
+  smoke: bool = False,
 ) -> Path:
   """Writes a self-contained page of figures, atomically, and returns its path.
 
@@ -125,6 +151,7 @@ def write_gallery(
     links: to files beside the page.
     figures: in the order of the page.
     left_out: sentences that say what could not be drawn, and why.
+    smoke: whether it is of a --smoke run, which the page says then.
 
   Raises:
     UserError: a figure that is missing, or neither PNG nor GIF.
@@ -137,6 +164,7 @@ def write_gallery(
     "links": links,
     "figures": [_picture(path.parent, figure) for figure in figures],
     "left_out": left_out,
+    "smoke": smoke,
   }
   return write_page(path, "gallery.html.jinja", values)
 
@@ -169,8 +197,10 @@ def _results(summary: Sequence[Entry]) -> list[Table]:
 
 
 def _subtitle(rows: Sequence[Mapping[str, Any]]) -> str:
-  names = ("method", "dataset", "encoder", "device")
-  return " · ".join(", ".join(values) for name in names if (values := _distinct(rows, name)))
+  """What the rows are of; many names are counted."""
+  parts = {name: _distinct(rows, name) for name in ("method", "dataset", "encoder", "device")}
+  texts = {name: f"{len(names)} {name}s" if len(names) > NAMED else ", ".join(names) for name, names in parts.items()}
+  return " · ".join(filter(None, texts.values()))
 
 
 def _provenance_cells(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -210,11 +240,19 @@ def _picture(folder: Path, figure: Figure) -> Picture:
   if data[:6] == b"GIF89a":
     kind, width, height = "gif", int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
   elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-    kind, width, height = "png", int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    scale = _css_pixels(data)
+    kind, width, height = "png", *(round(scale * int.from_bytes(data[k : k + 4], "big")) for k in (16, 20))
   else:
     raise UserError(f"{path}: not a PNG file, nor a GIF")
   text = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-  return Picture(figure.title, figure.caption, text, width, height)
+  return Picture(figure.title, figure.caption, text, width, height, figure.kind)
+
+
+def _css_pixels(png: bytes) -> float:
+  """How many CSS pixels, of which an inch has 96, a pixel of a PNG is; by its chunk pHYs, 1 without one."""
+  place = png.find(b"pHYs", 0, 1000)
+  per_metre = int.from_bytes(png[place + 4 : place + 8], "big") if place > 0 else 0
+  return 96 / (0.0254 * per_metre) if per_metre else 1.0
 
 
 def _row_cells(rows: Sequence[Mapping[str, Any]]) -> Cells:

@@ -85,7 +85,7 @@ def test_one_percent_reports(finished):
   assert {p.stem for p in (run / "figures").iterdir()} == {
     "accuracy", "black_dots", "predictions_scratch", "predictions_frozen", "confusion_scratch", "confusion_frozen",
   }  # fmt: skip
-  assert page.count("data:image/png") == 8  # and the loss and pictures of pretraining
+  assert page.count("data:image/png") == 7  # without accuracy.png; and the loss and pictures of pretraining
   of = re.search(r"A relu output: (\d+) of the (\d+) pixels", tables)
   assert of
   assert 0 < int(of[1]) < int(of[2]) <= 144

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from helpers import Page, call, directory, nothing_to_train, rows_of
 
+from experiments.shared import publish
 from sslx.data import Dataset
+from sslx.evaluation import modes
 
 TINY = ["--encoder=mlp:widths=4,code=3", "--seeds=1", "--labels=12", "--smoke"]
 MODES = ["--modes=scratch,frozen"]
@@ -141,7 +143,7 @@ def test_missing_figures_are_drawn_again_without_training(finished, nothing_is_t
     path.unlink()
   assert call("low_label", *given, *MODES) == 0
   assert {path: path.read_bytes() for path in (run / "figures").glob("*.png")} == pictures
-  assert (run / "report.html").read_text().count("data:image/png") == len(pictures)
+  assert (run / "report.html").read_text().count("data:image/png") == len(pictures) - 1  # not accuracy.png
   assert (run / "results.jsonl").read_bytes() == rows
 
 
@@ -215,3 +217,12 @@ def test_a_command_says_how_many_rows_are_there_already(toy_npz, tmp_path, capsy
   assert said("frozen") == ["1 of 3: raw", "2 of 3: random", "3 of 3: frozen"]
   assert said("frozen", "knn:3") == ["3 of 4 are there already", "4 of 4: knn:3"]
   assert said("frozen", "knn:3") == []
+
+
+def test_modes_are_told_in_words_with_their_numbers():
+  words = publish.modes_in_words(["frozen", "last:1", "last:3", "knn:20", "gone", "frozen"])
+  assert list(words) == ["frozen", "last:1", "last:3", "knn:20"]
+  assert words["last:1"] == "head and the last block of the pretrained encoder"
+  assert words["last:3"] == "head and the last 3 blocks of the pretrained encoder"
+  assert words["knn:20"].startswith("20 nearest neighbours")
+  assert words["frozen"] == modes.MODES["frozen"].help

@@ -55,7 +55,7 @@ def test_whatever_stands_in_a_row_the_page_is_written(tmp_path, capsys):
   write(tmp_path / "whole", rows({"method": "whole"}, scratch=SCRATCH, frozen=FROZEN))
   assert call(tmp_path) == 0
   page = html.unescape((tmp_path / "index.html").read_text())
-  assert page.count("whole (denoise)") == 1  # its scratch stands for all methods
+  assert page.count(">whole (denoise)</th>") == 1  # its scratch stands for all methods
   assert page.count("83.0 ± 1.7") == 1
   said = [each for each in capsys.readouterr().out.splitlines() if each.startswith("Left out")]
   found = {name: set() for name in places}

@@ -151,3 +151,32 @@ def test_methods_say_what_they_are():
   assert name(row("frozen", 0, 0.5, dataset="digits")) == "denoise, from mnist"
   assert name(row("frozen", 0, 0.5, method="denoise on the target")) == "denoise on the target"
   assert name(row("raw", 0, 0.5, method="none", pretraining=None)) == "none"
+
+
+def test_a_boards_answer_is_its_best_pretrained_line_beside_the_best_without(tmp_path):
+  write(tmp_path / "a", rows(raw=[0.9] * 3, scratch=SCRATCH, frozen=FROZEN))
+  write(tmp_path / "b", [r | {"labels": 9} for r in rows(raw=[0.7] * 3, scratch=SCRATCH, full=FROZEN)])
+  write(tmp_path / "c", [r | {"labels": 5} for r in rows(raw=[0.7] * 3)])
+  boards, _ = indexed(tmp_path)
+  none, full, frozen = map(leaderboard.winner, boards)
+  assert (none.pretrained, none.other.entry.mode, none.beaten) == (None, "raw", False)
+  assert (full.pretrained.number, full.other.number, full.other.entry.mode) == ("83.0", "81.0", "scratch")
+  assert (frozen.pretrained.entry.mode, frozen.other.entry.mode) == ("frozen", "raw")
+  assert [full.beaten, frozen.beaten] == [False, True]
+  assert frozen.start + frozen.outcome == (
+    "frozen: +2.0 points over scratch at 100 labels, 95% CI [-0.5, +4.5]: the interval includes zero: no measurable "
+    "difference."
+  )
+  page = leaderboard.write_index(tmp_path / "index.html", "t", "c", boards, []).read_text()
+  assert page.index("Without pretraining, raw is as good or better.") < page.index('class="board"')
+  assert page.count("as good or better") == 1
+  assert "No pretrained encoder was tested." in page
+
+
+def test_lines_of_smoke_runs_are_marked(tmp_path):
+  write(tmp_path / "a", rows(frozen=FROZEN) + rows({"flags": {"smoke": True}}, full=FROZEN))
+  ((board,), _) = indexed(tmp_path)
+  assert {mode: line.smoke for mode, line in by_mode(board).items()} == {"frozen": False, "full": True}
+  page = leaderboard.write_index(tmp_path / "index.html", "t", "c", [board], []).read_text()
+  assert page.count(">smoke</span>") == 1
+  assert "the numbers mean nothing" in page

@@ -4,6 +4,7 @@ in numbers, words and a figure."""
 import math
 
 import pytest
+from matplotlib.text import Annotation
 from report_rows import curve_rows
 
 from sslx import report
@@ -56,12 +57,13 @@ def test_curve_draws_the_arrow_to_scratch_or_to_the_edge():
   rows = curve_rows("scratch", "none", {10: [0.2, 0.4], 1000: [0.7, 0.7]}) + curve_rows(
     "full", "a", {10: [0.5], 1000: [0.8]}
   )
-  spans = [figures.Span(10, 100, 0.5, "ten times"), figures.Span(10, math.inf, 0.9, "never")]
+  given = [figures.Span(10, 100, 0.5, "ten times"), figures.Span(10, math.inf, 0.9, "never")]
   summary = report.summarise(rows)
-  (ax,) = figures.label_curve(summary, spans).axes
-  arrows = [(a.xyann, a.xy) for a in ax.texts if not a.get_text()]
+  (ax,) = figures.label_curve(summary, given).axes
+  spans = [text for text in ax.texts if isinstance(text, Annotation)]  # the others are the names of curves
+  arrows = [(a.xyann, a.xy) for a in spans if not a.get_text()]
   assert arrows == [((10, 50.0), (100, 50.0)), ((10, 90.0), (1000, 90.0))]
-  assert [(t.get_text(), t.xy[0]) for t in ax.texts if t.get_text()] == [
+  assert [(t.get_text(), t.xy[0]) for t in spans if t.get_text()] == [
     ("ten times", pytest.approx(math.sqrt(1000))),
     ("never", 100),
   ]

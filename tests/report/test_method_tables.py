@@ -66,12 +66,17 @@ def test_several_encoders_are_told_apart_where_they_are_held_against_a_random_on
   assert report.against(rows, "random") == {10: said}
 
 
-def test_method_dots_draw_means_and_references():
+def test_score_dots_draw_means_and_references():
   summary = summary_of(none_raw=[0.5], none_scratch=[0.7], a_frozen=[0.8, 0.9], b_frozen=[0.6, 0.7])
-  (ax,) = [a for a in figures.method_dots(summary).axes if a.axison]
+  (ax,) = [a for a in figures.score_dots(summary).axes if a.axison]
   lines = {tuple(round(float(x), 3) for x in line.get_xdata()) for line in ax.lines}
   assert {(50.0, 50.0), (70.0, 70.0), (85.0,), (65.0,)} <= lines
-  assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+  assert [t.get_text() for t in ax.get_yticklabels()] == ["a frozen", "scratch", "b frozen", "raw"]
+  modes = ("frozen", "full", "last:1", "knn:20")
+  many = {f"{name}_{mode}": [0.6 + k / 100] for k, name in enumerate("abc") for mode in modes}
+  (ax,) = figures.score_dots(summary_of(none_scratch=[0.615], **many)).axes  # of many methods, the first mode
+  assert ax.get_title("left") == "frozen, 100 labels"
+  assert [t.get_text() for t in ax.get_yticklabels()] == ["c", "scratch", "b", "a"]
 
 
 def test_several_data_sets_have_columns_and_panels_of_their_own():
@@ -86,7 +91,7 @@ def test_several_data_sets_have_columns_and_panels_of_their_own():
   assert lines == [
     ["no pretraining", "", "", "30.0 ± 10.0", "20.0 ± 10.0"], ["a", "60.0 ± 10.0 ↑", "50.0 ± 10.0 ↑", "", ""]
   ]  # fmt: skip
-  panels = [ax for ax in figures.method_dots(summary).axes if ax.axison]
+  panels = [ax for ax in figures.score_dots(summary).axes if ax.axison]
   assert [ax.get_title(loc="left") for ax in panels] == ["b, 10 labels", "c, 10 labels"]
   assert len(report.best(summary)) == 2
 

@@ -54,17 +54,17 @@ def test_running_mean():
   np.testing.assert_allclose(curves.running_mean(np.full(9, 2.0), 5), 2.0)
 
 
-def test_score_bars_and_label_curve(tmp_path):
+def test_score_dots_and_label_curve(tmp_path):
   ten = rows(10, raw=[0.4, 0.5], scratch=[0.5, 0.5], frozen=[0.6])
   summary = report.summarise(ten + rows(100, scratch=SCRATCH, **{"$a$ last:1": FROZEN}))
-  saved(figures.score_bars(summary), tmp_path)
+  saved(figures.score_dots(summary), tmp_path)
   fig = figures.label_curve(summary)
   assert [text.get_text() for text in fig.axes[0].get_xticklabels()] == ["10", "100"]
   saved(fig, tmp_path)
   assert figures.label_curve(report.summarise(ten)) is None
-  saved(figures.score_bars(report.summarise(rows(frozen=[0.9]))), tmp_path)  # no baseline, no spread
-  saved(figures.score_bars(report.summarise(rows(frozen=[1.0, 1.0], scratch=[0.0, 0.0]))), tmp_path)
-  figures.score_bars([])
+  saved(figures.score_dots(report.summarise(rows(frozen=[0.9]))), tmp_path)  # no baseline, no spread
+  saved(figures.score_dots(report.summarise(rows(frozen=[1.0, 1.0], scratch=[0.0, 0.0]))), tmp_path)
+  figures.score_dots([])
 
 
 @pytest.mark.parametrize("shape", [(3, 28, 28, 1), (12, 8, 8), (1, 32, 48, 3)])
@@ -106,7 +106,7 @@ def test_arrows_of_a_label_curve_end_at_the_plots_edge():
   summary = report.summarise(rows(10, frozen=[0.5, 0.6]) + rows(100, frozen=[0.7, 0.8]))
   fig = figures.label_curve(summary, [figures.Span(10, 1e6, 0.55, "never"), figures.Span(10, 40, 0.5, "four times")])
   assert fig is not None
-  arrows = [text for text in fig.axes[0].texts if text.arrow_patch]
+  arrows = [text for text in fig.axes[0].texts if getattr(text, "arrow_patch", None)]
   assert [(text.xyann, text.xy) for text in arrows] == [
     ((10, pytest.approx(55)), (100, pytest.approx(55))), ((10, 50), (40, 50))
   ]  # fmt: skip
@@ -136,9 +136,9 @@ def figures_of_runs(one, other, third):
   summary = report.summarise(given, one)
   methods = report.summarise([r | {"method": r["mode"], "mode": one} for r in given])
   yield figures.confusion([0, 1], [0, 0], ["a", "b"], Score(*names))
-  yield figures.score_bars(summary)
+  yield figures.score_dots(summary)
   yield figures.label_curve(summary, [figures.Span(10, 20, 0.5, one)])
-  yield figures.method_dots(methods)
+  yield figures.score_dots(methods)
   yield figures.trained_blocks(methods, {one: 0, "full": 2})
   yield figures.loss_curve([{"step": 1, **dict.fromkeys(names, 0.5)}])
   yield figures.picture_rows(dict.fromkeys(names, images))

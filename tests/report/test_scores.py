@@ -174,12 +174,17 @@ def test_a_gain_is_the_methods_where_it_goes_down():
 
 def test_figures_name_the_score(summary, tmp_path):
   label = "test error (dB), lower is better"
-  bars = figures.score_bars(summary).axes[0]
-  assert bars.get_ylabel().partition("\n")[0] == label
-  assert bars.get_ylim()[0] < min(RAW)
-  assert bars.get_ylim()[1] > max(FULL)
-  assert "4.167" in [text.get_text() for text in bars.texts]
-  assert figures.method_dots(summary).axes[0].get_xlabel() == label
+  dots = figures.score_dots(summary).axes[0]
+  assert dots.get_xlabel() == label
+  assert dots.get_xlim()[0] < min(RAW)
+  assert dots.get_xlim()[1] > max(FULL)
+  assert [text.get_text() for text in dots.get_yticklabels()] == [
+    "raw",
+    "frozen",
+    "scratch",
+    "full",
+  ]  # the lowest first
+  assert [text.get_text() for text in dots.texts][1] == "4.167 ± 0.153"
   curve = figures.label_curve(report.summarise(error_rows(frozen=FROZEN) + error_rows(1000, frozen=FROZEN)))
   assert curve is not None
   assert curve.axes[0].get_ylabel() == label
@@ -189,20 +194,20 @@ def test_figures_name_the_score(summary, tmp_path):
   assert [line.get_ydata().tolist() for line in filled] == [[pytest.approx(np.mean(FROZEN))]]  # the lowest
   confusion = figures.confusion([0, 1], [0, 0], ["a", "b"], Score("agreement"))
   assert confusion.axes[0].get_title("left") == "agreement: 50.0% of 2"
-  figures.save(figures.score_bars(summary), tmp_path / "bars.png")
+  figures.save(figures.score_dots(summary), tmp_path / "dots.png")
 
 
-def test_small_and_negative_scores_have_bars():
+def test_small_and_negative_scores_have_dots():
   score = Score("R2", "", "", 1.0)
   rows = [
     {**error_row(mode, seed, value), "test_R2": value, "score": score._asdict()}
     for mode, values in {"scratch": [-0.2, -0.1], "frozen": [0.011, 0.013]}.items()
     for seed, value in enumerate(values)
   ]
-  axes = figures.score_bars(report.summarise(rows)).axes[0]
-  assert axes.get_ylim()[0] < -0.2
-  assert 0.013 < axes.get_ylim()[1] < 0.1
-  assert axes.get_ylabel().startswith("test R2")
+  axes = figures.score_dots(report.summarise(rows)).axes[0]
+  assert axes.get_xlim()[0] < -0.2
+  assert 0.013 < axes.get_xlim()[1] <= 0.1
+  assert axes.get_xlabel().startswith("test R2")
   assert statistics.change_quantity(score, 0.0123) == "+0.012"
   assert statistics.heading(score) == "R2"
 

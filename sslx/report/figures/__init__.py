@@ -4,10 +4,10 @@ Scores come in as a task computes them and are drawn in their unit, accuracies i
 `sslx.report.summarise` returns.
 """
 
-from sslx.report.figures.bars import method_dots, score_bars
 from sslx.report.figures.blocks import trained_blocks
 from sslx.report.figures.curves import Span, label_curve, loss_curve
 from sslx.report.figures.pictures import confusion, confusion_counts, picture_rows, predictions
+from sslx.report.figures.scores import score_dots
 from sslx.report.figures.style import save
 
 __all__ = [
@@ -16,10 +16,9 @@ __all__ = [
   "confusion_counts",
   "label_curve",
   "loss_curve",
-  "method_dots",
   "picture_rows",
   "predictions",
   "save",
-  "score_bars",
+  "score_dots",
   "trained_blocks",
 ]

@@ -22,7 +22,7 @@ def trained_blocks(summary: Sequence[Entry], depths: Mapping[str, int]) -> Figur
   summary: of `report.summarise`; depths: mode -> its number of trained blocks, in ascending order.
   """
   methods = list(dict.fromkeys(e.method for e in summary if e.method != "none" and e.mode in depths))
-  columns = min(len(methods), 3) or 1
+  columns = min(len(methods), 2) or 1
   lines = -(-len(methods) // columns) or 1
   fig = style.figure(1.2 + 3.4 * columns, 0.7 + 3.3 * lines)
   if not methods:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
 
+NAME_HEIGHT = 0.17  # inches
 OLDER = {"images_per_second": "examples_per_second"}  # names in metrics.jsonl, before other signals than images
 
 
@@ -42,10 +43,10 @@ def loss_curve(metrics_rows: Sequence[Mapping[str, Any]]) -> Figure:
   names = [n for n in series if n not in held]
   names.sort(key=lambda name: name != "loss")  # stable: the loss first, the others as first seen
   small = names[1:]
-  columns = {0: 1, 1: 1, 2: 2, 4: 2}.get(len(small), 3)
+  columns = min(2, len(small)) or 1
   lines = -(-len(small) // columns)
-  fig = style.figure(7.5, 3.4 + 1.9 * lines)
-  grid = fig.add_gridspec(1 + lines, columns, height_ratios=[3.4] + [1.9] * lines)
+  fig = style.figure(5.6, 2.8 + 1.7 * lines)
+  grid = fig.add_gridspec(1 + lines, columns, height_ratios=[2.8] + [1.7] * lines)
   if not names:
     style.say(fig, "no metrics yet")
   for index, name in enumerate(names):
@@ -64,23 +65,27 @@ def loss_curve(metrics_rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def label_curve(summary: Sequence[Entry], spans: Sequence[Span] = ()) -> Figure | None:
-  """A score against the number of labels (logarithmic), a line per mode, with a band of one sample standard deviation
-  either side; None where there are fewer than two numbers of labels and so no curve.
+  """A score against the number of labels (logarithmic), a line per mode, named at its end, with a band of one sample
+  standard deviation either side; None where there are fewer than two numbers of labels and so no curve.
   """
   from matplotlib.ticker import NullLocator
 
   counts, score = sorted({entry.labels for entry in summary}), shared_score(summary)
   if len(counts) < 2:
     return None
-  fig = style.figure(7.0, 4.4)
+  looks = style.styles(summary)
+  height = max(4.0, 1.0 + NAME_HEIGHT * len(looks))
+  fig = style.figure(6.2, height)
   ax = fig.add_subplot()
-  for name, look in style.styles(summary).items():
+  ends: list[tuple[float, str, str]] = []
+  for name, look in looks.items():
     entries = sorted((e for e in summary if name_of(e, summary) == name), key=lambda entry: entry.labels)
     x = [entry.labels for entry in entries]
     mean = score.factor * np.array([entry.mean for entry in entries])
     std = score.factor * np.array([entry.std or 0.0 for entry in entries])
     line = {"color": look.line, "linestyle": look.linestyle, "marker": look.marker}
     ax.plot(x, mean, label=style.escape(name), linewidth=1.8, markersize=5, **line)
+    ends.append((float(mean[-1]), name, look.line))
     ax.fill_between(x, mean - std, mean + std, color=look.line, alpha=0.15, linewidth=0)
   ax.set_xscale("log")
   for begin, end, value, text in spans:
@@ -90,9 +95,24 @@ def label_curve(summary: Sequence[Entry], spans: Sequence[Span] = ()) -> Figure 
   ax.set_xlabel("labels (logarithmic)")
   ax.set_ylabel(style.axis_label(score))
   style.plain_axes(ax)
-  handles, names = ax.get_legend_handles_labels()
-  style.legend(fig, dict(zip(names, handles, strict=True)))
+  _name_ends(ax, ends, NAME_HEIGHT / (height - 0.8))
   return fig
+
+
+def _name_ends(ax: Axes, ends: Sequence[tuple[float, str, str]], gap: float) -> None:
+  """Writes names right of the axes, each as high as its line ends, as far as they do not run into each other.
+
+  ends: (value, name, colour); gap: from a name to the next, as a share of the axes.
+  """
+  low, high = ax.get_ylim()
+  ordered = sorted(ends)
+  places = [(value - low) / (high - low) for value, _, _ in ordered]
+  for k in range(1, len(places)):
+    places[k] = max(places[k], places[k - 1] + gap)
+  for k in reversed(range(len(places))):
+    places[k] = min(places[k], 1.0 if k == len(places) - 1 else places[k + 1] - gap)
+  for place, (_, name, colour) in zip(places, ordered, strict=True):
+    ax.text(1.02, place, style.escape(name), transform=ax.transAxes, va="center", fontsize=9.5, color=colour)
 
 
 def _metric_series(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -37,9 +37,9 @@ def picture_rows(pictures: Mapping[str, Any]) -> Figure:
   # The widest row sets the scale, and each row's height follows from its own shape.
   shapes = [strip.shape[:2] for strip in strips.values()]
   columns = max(min(len(images), MAX_COLUMNS) for images in pictures.values())
-  width = max(2.0, 0.85 * columns)
+  width = max(2.0, 0.62 * columns)
   heights = [width * height / wide for height, wide in shapes]
-  fig = style.figure(width + 1.3, sum(heights) + 0.06 * len(heights))
+  fig = style.figure(width + 1.1, sum(heights) + 0.06 * len(heights))
   axes = fig.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
   for ax, (title, strip) in zip(axes, strips.items(), strict=True):
     ax.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -61,7 +61,7 @@ def predictions(
     confidence: float[B] in [0, 1], of the predicted class, or None.
   """
   images, labels, predicted = (np.asarray(array)[:40] for array in (images, labels, predicted))
-  cell, most = (1.25, 8) if max(map(len, map(style.short, class_names))) <= 5 else (1.65, 6)  # room for long names
+  cell, most = (1.05, 5) if max(map(len, map(style.short, class_names))) <= 5 else (1.35, 4)  # room for long names
   columns = min(most, max(1, len(images)))
   lines = max(1, -(-len(images) // columns))
   fig = style.figure(max(3, cell * columns), (cell + 0.4) * lines + 0.45)
@@ -79,7 +79,7 @@ def predictions(
     second = "" if good else f"true: {style.short(class_names[label])}"
     colour = style.RIGHT if good else style.WRONG
     ax.set_xlabel(
-      style.escape(f"{first}\n{second}"), fontsize=10 if most == 8 else 9, color=colour, labelpad=3, linespacing=1.15
+      style.escape(f"{first}\n{second}"), fontsize=10 if most == 5 else 9, color=colour, labelpad=3, linespacing=1.15
     )
     ax.xaxis.label.set_fontweight("normal" if good else "bold")
   return fig
@@ -111,15 +111,15 @@ def confusion(labels: Any, predicted: Any, class_names: Sequence[str], score: Sc
   counts = confusion_counts(labels, predicted, classes)
   totals = counts.sum(1, keepdims=True)
   shares = counts / np.maximum(totals, 1)
-  size = float(np.clip(0.55 * classes, 3.2, 9))
-  fig = style.figure(size + 1.9, size + 1.1)
+  size = float(np.clip(0.44 * classes, 2.8, 9))
+  fig = style.figure(size + 0.9, size + 0.9)
   ax = fig.add_subplot()
-  shades = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-  fig.colorbar(shades, ax=ax, shrink=0.8, label="share of the true class")
+  ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
   if classes <= 20:
+    fontsize = {3: 9, 4: 8}.get(max(3, len(str(counts.max()))), 6)
     for row, column in zip(*np.nonzero(counts), strict=True):
       colour = "white" if shares[row, column] > 0.55 else style.INK
-      number = {"ha": "center", "va": "center", "fontsize": 9 if counts.max() < 10_000 else 7, "color": colour}
+      number = {"ha": "center", "va": "center", "fontsize": fontsize, "color": colour}
       ax.text(column, row, str(counts[row, column]), **number)
   step = -(-classes // 40)  # past forty, names would run into each other
   ticks = range(0, classes, step)

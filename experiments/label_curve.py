@@ -1,7 +1,6 @@
 """How many labels does pretraining save?
 
-Draws accuracy against the number of labels, pretrained and from scratch, and says how many labels scratch needs to
-catch up.
+Draws accuracy against the number of labels, and says how many labels training from scratch needs to catch up.
 
     python -m experiments.label_curve --method=simclr
     python -m experiments.label_curve --methods=denoise,simclr --seeds=3
@@ -12,10 +11,8 @@ nested, balanced subsets of --labels (default 10, 30, 100 ... 10,000, as far as 
 figure is the one of Henaff et al. (Data-Efficient Image Recognition with Contrastive Predictive Coding, 2020, arXiv
 1905.09272); the table says how many labels training from scratch needs to be as accurate as the pretrained encoder: the
 ratio of the two, less one, is the utility of Newell & Deng (How Useful is Self-Supervised Pretraining for Visual
-Tasks?, 2020, arXiv 2003.14323). It is read off the mean curve of scratch, straight between its points in the logarithm
-of the labels; where scratch never gets there, the table says so.
-
-Scratch is given every chance: at least 20 passes over the labels, or --finetune_epochs, and as many for `full`.
+Tasks?, 2020, arXiv 2003.14323); the table's note says how it is read off. Scratch is given every chance: at least 20
+passes over the labels, or --finetune_epochs, and as many for `full`.
 """
 
 import time

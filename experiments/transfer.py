@@ -14,8 +14,7 @@ scratch, raw pixels and, with --oracle, the method pretrained on the target's ow
 of Kornblith et al. (Do Better ImageNet Models Transfer Better?, 2019, arXiv 1805.08974) and Chen et al. (SimCLR, 2020,
 arXiv 2002.05709, section B.8), with few labels and no hyper-parameter chosen on a test split.
 
-A target's images must be of the shape that the encoder was made for; encoders without a dense layer take any height and
-width. Grey and colour do not mix unless --match_channels converts the target. Everything resumes.
+A target's images must be of the shape that the encoder was made for; those without a dense layer take any size.
 """
 
 import time
@@ -93,10 +92,8 @@ def main() -> None:
   title = f"{names}: from {source.name} to {', '.join(target.name for target in targets)}"
   facts = {"source": source.name, "targets": specs, **methods.budget()}
   ours = {methods.NONE, *(variant.title for variant in given)}  # neither `supervised` nor the oracle
-  pages.write_report(
-    "transfer", title, directory, "Transfer", outcome, timings, facts, note=NOTE,
-    told=lambda entry: entry.method in ours,
-  )  # fmt: skip
+  more = {"note": NOTE, "told": lambda entry: entry.method in ours}
+  pages.write_report("transfer", title, directory, "Transfer", outcome, timings, facts, **more)
 
 
 if __name__ == "__main__":

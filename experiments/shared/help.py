@@ -21,7 +21,12 @@ from sslx import options
 FLAGS = flags.FLAGS
 KINDS = ("short", "all")  # of --help
 SPELLINGS = {"-h": "short", "-help": "short", "--help": "short", "-helpshort": "short", "--helpshort": "short"}
-SPELLINGS |= {"-?": "short", "-helpfull": "all", "--helpfull": "all"}  # what absl's programs know
+SPELLINGS |= {
+  "-?": "short",
+  "--help=true": "short",
+  "-helpfull": "all",
+  "--helpfull": "all",
+}  # what absl's programs know
 COMMON = "experiments.shared.cli"  # where the flags of all experiments are defined
 COLUMNS = 80  # of a pipe, and of the short help
 

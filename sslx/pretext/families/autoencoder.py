@@ -35,7 +35,7 @@ def decoder_for(
   Raises:
     UserError: no widths at all, or one below 1; or a tied decoder for an encoder that is not dense.
   """
-  if widths == () or (isinstance(widths, tuple) and min(widths) < 1):
+  if isinstance(widths, tuple) and min(widths, default=0) < 1:
     raise UserError(
       f"--hp=decoder_widths={'-'.join(map(str, widths))}: write auto for the mirrored encoder, none for a single "
       "linear layer, or widths of at least 1, such as 64-32."

@@ -33,6 +33,7 @@ LABELS = 100
 DIGIT = 7  # of the training images: a three
 FACE, SIDE = (110, 10, 410, 310), 64  # the part of the photograph that is shown, in its pixels; pixels a side then
 KEY = 5  # of the random views
+COLOURS = 128  # of the picture
 # What does without pretraining, strongest last: mode -> (its name at the line, colour, dashes).
 BASELINES = {
   "raw": ("raw pixels", "#909090", ":"),
@@ -159,6 +160,8 @@ def draw(runs: Mapping[str, Sequence[Entry]], dataset: Dataset, path: Path) -> N
     left += wide + 0.2
   say(0.08, height - 0.14, CAPTION, fontsize=8, color="#57606a")
   style.save(fig, path)
+  with Image.open(path) as image:  # as few colours as do, for a page that loads fast
+    image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
 def _rule(y: float, width: float, height: float):

@@ -194,11 +194,13 @@ def own_flags(experiment: str) -> list[Any]:
 
 
 def command(experiment: str) -> str:
-  """The command line that repeats this run, as a shell reads it."""
+  """The command line that repeats this run, as a shell reads it. A flag that was given is in it at its default too: the
+  experiment's own default may be another.
+  """
   changed = [
     argument
     for f in own_flags(experiment)
-    if f.value != f.default and f.name not in ("fresh", "debug", "compilation_cache")
+    if (f.present or f.value != f.default) and f.name not in ("fresh", "debug", "compilation_cache")
     for argument in ([f"--{f.name}={v}" for v in f.value or []] if isinstance(f, flags.MultiFlag) else [f.serialize()])
   ]
   return " ".join([f"python -m experiments.{experiment}", *map(machine.quoted, changed)])

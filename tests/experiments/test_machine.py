@@ -211,6 +211,18 @@ def test_a_command_holds_every_flag_once_and_quoted(tmp_path):
   assert sorted(arguments) == sorted(given)
 
 
+def test_a_command_holds_what_was_given_though_it_is_the_flags_default():
+  """--labels=100 is the default of the flag, but not of a comparison of methods."""
+  seen = []
+
+  def main() -> None:
+    cli.default(labels=["100", "600"], seeds=3)
+    seen.append(cli.command("compare"))
+
+  assert cli.run(main, "experiments.compare", ["compare", "--labels=100", "--smoke"]) == 0
+  assert sorted(seen[0].split()[2:]) == ["--labels=100", "--seeds=3", "--smoke", "experiments.compare"]
+
+
 NUMBERS = ["-1", "0", "nan", "inf", "-inf", "1e300", str(10**23), "", "x", "9" * 5000]
 
 

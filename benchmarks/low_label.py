@@ -27,7 +27,7 @@ flags.DEFINE_integer("repeats", 3, "How often the job runs.", lower_bound=1)
 
 def run_job(arguments: Sequence[str]) -> dict[str, Any]:
   """{phase: seconds, "whole command": seconds, "peak_mib"} of one run from nothing."""
-  environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+  environment = {k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "COLUMNS")}  # lines stay whole
   with tempfile.TemporaryDirectory() as folder, open(f"{folder}/output", "w+") as output:
     begin = time.perf_counter()
     command = [sys.executable, "-P", "-m", "experiments.low_label", f"--out={folder}", *arguments]

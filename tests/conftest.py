@@ -5,6 +5,7 @@ import importlib.util
 import mmap
 import os
 import platform
+import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -120,3 +121,12 @@ def pytest_runtest_teardown(item, nextitem):
     maps = Path("/proc/self/maps")
     if not maps.exists() or maps.read_bytes().count(b"\n") > 15_000:
       jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def no_notebook(monkeypatch):
+  """A test that runs a notebook imports ipykernel, by which the progress of the next tests would think that it is in one,
+  and lines are as wide as a test says, not the terminal that it was started in.
+  """
+  monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+  monkeypatch.delenv("COLUMNS", raising=False)

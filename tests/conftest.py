@@ -125,8 +125,8 @@ def pytest_runtest_teardown(item, nextitem):
 
 @pytest.fixture(autouse=True)
 def no_notebook(monkeypatch):
-  """A test that runs a notebook imports ipykernel, by which the progress of the next tests would think that it is in one,
-  and lines are as wide as a test says, not the terminal that it was started in.
+  """A test that runs a notebook imports ipykernel, by which the progress of the next tests would take itself for one in
+  a notebook; and lines are as wide as a test says, not as the terminal that it was started in.
   """
   monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
   monkeypatch.delenv("COLUMNS", raising=False)

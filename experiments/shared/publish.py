@@ -12,6 +12,8 @@ if TYPE_CHECKING:
   from sslx import report
   from sslx.report.pages import Figure
 
+SMOKE = "Smoke run: tiny data and few steps. The numbers mean nothing."
+
 
 def publish(
   directory: Path,
@@ -50,6 +52,8 @@ def publish(
   )  # fmt: skip
   clear_line()
   spent = "Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + "."
+  if any(row["flags"].get("smoke") for row in rows):
+    terminal.show([SMOKE])
   terminal.show(opening, style="bold")
   terminal.show([*lead, ""])
   terminal.show(tables, elsewhere=page.name if markdown is None else "tables.md")

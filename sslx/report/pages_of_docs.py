@@ -103,23 +103,27 @@ def _table(rows: Sequence[Row]) -> str:
   reading = "" if last.get("features") in ("flatten", None) else f", --features={last['features']}"
   verdict = "\n".join(f"- {sentence}" for sentence in sentences.verdict(summary))
   table = tables.markdown(tables.results_cells(summary))
-  return f"### {last['method']} on {last['dataset']}{reading}\n\n{table}\n\n{verdict}\n\n{made_by(rows)}"
+  network = "" if last["encoder"] == "conv" else f", --encoder={last['encoder']}"
+  return f"### {last['method']} on {last['dataset']}{network}{reading}\n\n{table}\n\n{verdict}\n\n{made_by(rows)}"
 
 
 def example(run: Path) -> str:
-  """Markdown: what a run of experiments.low_label prints on a terminal of 80 columns, without notes and times."""
+  """Markdown: what a run of experiments.low_label prints on a terminal, without notes and what narrow ones leave out."""
   from io import StringIO
 
   from rich.console import Console
 
   summary = rows_of(run)[1]
+  table = tables.results_table(summary)
+  kept = [i for i, header in enumerate(table.cells.headers) if header not in table.spare]
+  headers, *lines = ([row[i] for i in kept] for row in (table.cells.headers, *table.cells.rows))
   console = Console(file=StringIO(), width=80 - 4, color_system=None)
   for answer in sentences.answer(summary):
     console.print(terminal.paragraph(answer.text, console.width))
-  console.print(terminal.fitted_table(tables.results_table(summary)._replace(note="", title=""), console.width))
+  console.print(terminal.fitted_table(tables.Table("", tables.Cells(headers, lines)), console.width))
   assert isinstance(console.file, StringIO)
-  lines = [line.rstrip() for line in console.file.getvalue().strip().splitlines()]
-  return "\n" + "\n".join(f"    {line}".rstrip() for line in lines) + "\n\n"
+  text = [line.rstrip() for line in console.file.getvalue().strip().splitlines()]
+  return "\n" + "\n".join(f"    {line}".rstrip() for line in text) + "\n\n"
 
 
 def made_by(rows: Sequence[Row]) -> str:
@@ -185,8 +189,9 @@ def rows_of(run: Path) -> tuple[list[Row], list[Entry]]:
 def ranking(runs: Sequence[Path], best: int | None = None) -> str:
   """Markdown: the frozen encoders of comparisons with their fewest labels, best first, among what needs no pretraining.
 
-  runs: one on each data set, a column each; the first one's scores order the lines. best: how many methods have a line
-  of their own, in place of all; from where to where the others are is said in the last line.
+  runs: one on each data set, a column each; the first one's scores order the lines. best: only methods that are among
+  so many best ones on any data set have a line of their own, in place of all; from where to where the others are is
+  said in the last line.
 
   Raises:
     UserError: two runs on one data set, or one with other numbers of labels than the first.
@@ -203,8 +208,11 @@ def ranking(runs: Sequence[Path], best: int | None = None) -> str:
     columns[name] = {UNPRETRAINED.get(entry.mode, f"`{entry.method}`"): entry for entry in kept}
   first = next(iter(columns.values()))
   names = sorted(first, key=lambda line: -statistics.goodness(first[line].score, first[line].mean))
-  methods = [name for name in names if name not in UNPRETRAINED.values()]
-  others = [] if best is None else methods[best:]
+  others = [name for name in names if name not in UNPRETRAINED.values()]
+  for column in columns.values():
+    known = [name for name in column if name not in UNPRETRAINED.values()]
+    known.sort(key=lambda name: -statistics.goodness(column[name].score, column[name].mean))
+    others = [name for name in others if best is not None and name not in known[:best]]
   lines = [
     [name, *(tables.marked(column[name]) if name in column else "" for column in columns.values())]
     for name in names

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sslx.report import statistics
-from sslx.report.intervals import FEW_EXAMPLES, FEW_PAIRS, RIGHT_ANSWERS
+from sslx.report.intervals import FEW_EXAMPLES, FEW_PAIRS, FEWEST_PAIRS, RIGHT_ANSWERS, difference_interval
 from sslx.report.statistics import REFERENCES, Entry, name_of, quantity
 
 MANY = 0.5  # 22 encoders that work, of six methods on three sets of images, have 0.001 to 0.46, by dead relus
@@ -116,17 +116,35 @@ def _remarks(entry: Entry, summary: Sequence[Entry]) -> list[str]:
   baseline = statistics.reference(map(statistics.key_of, summary), key, entry.baseline, ())
   remarks = constant_features([e for e in summary if statistics.key_of(e) in (key, baseline)]) + remarks
   matched = [f"{other.mode} reaches {_named(other)}" for other in _unbeaten(entry, summary)]
-  return remarks + ([f"Without pretraining, {', '.join(matched)}."] if matched else [])
+  remarks += [f"Without pretraining, {', '.join(matched)}."] if matched else []
+  level = [f"{other.mode} ({_named(other)})" for other in _references(entry, summary) if _is_level(entry, other)]
+  return remarks + ([f"{entry.mode} is not measurably better than {listed(level)}."] if level else [])
+
+
+def _is_level(entry: Entry, other: Entry) -> bool:
+  """Whether a better mean is no claim: the 95% interval of the difference, paired by subset, includes zero."""
+  mine, theirs = (dict(zip(each.seeds, each.values, strict=True)) for each in (entry, other))
+  pairs = [seed for seed in mine if seed in theirs]
+  gains = [statistics.goodness(entry.score, mine[seed] - theirs[seed]) for seed in pairs]
+  if len(pairs) < FEWEST_PAIRS or statistics.goodness(entry.score, entry.mean - other.mean) <= 0:
+    return False
+  low, _ = difference_interval(gains, (entry.mean, other.mean), entry.test_examples, entry.score)
+  return low is not None and low <= 0
 
 
 def _unbeaten(entry: Entry, summary: Sequence[Entry]) -> list[Entry]:
   """The references of an entry whose mean is as good or better."""
+  others = _references(entry, summary)
+  return [other for other in others if statistics.goodness(entry.score, entry.mean - other.mean) <= 0]
+
+
+def _references(entry: Entry, summary: Sequence[Entry]) -> list[Entry]:
+  """What raw signals and untrained encoders reach with the same labels."""
   by_key = {statistics.key_of(other): other for other in summary}
   raw = {other.mode for other in summary if other.reads == "raw"}
   modes = statistics.unique(other.mode for other in summary if other.is_reference)
   keys = (statistics.reference(by_key, statistics.key_of(entry), mode, raw) for mode in modes)
-  others = [by_key[key] for key in keys if key]
-  return [other for other in others if statistics.goodness(entry.score, entry.mean - other.mean) <= 0]
+  return [by_key[key] for key in keys if key]
 
 
 def verdict(summary: Sequence[Entry], answers: Sequence[Answer] = ()) -> list[str]:

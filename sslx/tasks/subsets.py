@@ -46,7 +46,8 @@ def label_subsets(
     if size < len(classes):
       raise UserError(f"a subset of {size} labels for {len(classes)} classes: ask for at least one label per class")
     if size > len(labels):
-      raise UserError(f"a subset of {size} labels: there are only {len(labels)} labelled training images")
+      there = f"there are only {len(labels)} labelled training images"
+      raise UserError(f"a subset of {size} labels: {there}; ask for at most so many, or for all")
   rng = np.random.default_rng(seed)
   shuffled = [rng.permutation(np.flatnonzero(labels == value)) for value in classes]
   if how == "balanced":

@@ -47,6 +47,13 @@ def test_the_number_of_methods_is_right():
   )
 
 
+def test_every_interval_that_it_tells_stands_in_the_results():
+  results = (ROOT / "docs/results.md").read_text()
+  told = re.findall(r"[+-][\d.]+ \[[^\]]+\]", README)
+  assert len(told) >= 7
+  assert [text for text in told if text not in results] == []
+
+
 def test_the_tests_are_what_launch_sh_calls_tests():
   assert ["test"] in commands()
   assert "pytest" in (ROOT / "launch.sh").read_text()

@@ -82,3 +82,18 @@ def test_other_scores_have_their_names_and_directions():
   assert "rmse 0.411 frozen, rmse 0.510 from scratch (-0.099, 95% CI [" in answer.sentence
   assert answer.sentence.endswith("]: better).")
   assert answer.remarks == ("Without pretraining, random reaches rmse 0.300.",)
+
+
+def test_a_reference_that_is_lower_by_chance_is_named():
+  """Scratch may be far below, and random weights as good: then nothing was learnt without labels."""
+  random = [0.838, 0.845, 0.842, 0.82]  # against frozen: -0.8, +0.6, +0.0, +1.3 points
+  given = rows(raw=[0.5] * 4, random=random, scratch=BASE, frozen=plus())
+  (answer,) = sentences.answer(report.summarise(given))
+  assert answer.sentence.endswith("better).")
+  assert answer.remarks == ("frozen is not measurably better than random (83.6%).",)
+  error = {"score": Score("rmse", "", "", 1.0, higher_is_better=False)._asdict()}
+  turned = [{**r, **error, "test_rmse": 1 - r["test_accuracy"]} for r in given]
+  (answer,) = sentences.answer(report.summarise(turned))
+  assert answer.remarks == ("frozen is not measurably better than random (rmse 0.164).",)
+  two = [row for row in given if row["subset_seed"] in (1, 3)]  # too few for any claim, which the sentence says
+  assert sentences.answer(report.summarise(two))[0].remarks == ()

@@ -24,7 +24,7 @@ def test_a_section_has_table_sentences_and_what_made_it(tmp_path):
   for row in rows(scratch=SCRATCH, frozen=FROZEN):
     records.append_row(tmp_path / "results.jsonl", {**row, **MADE})
   text = pages_of_docs.section(tmp_path)
-  assert text.startswith("### denoising on mnist, --features=pool\n\n| labels")
+  assert text.startswith("### denoising on mnist, --encoder=cnn, --features=pool\n\n| labels")
   assert "| 83.0 ± 1.7 |" in text
   assert "- frozen: +2.0 points over scratch" in text
   assert "`python -m x --checkpoint=runs/c`; commit abc1234; cpu x1; jax 1." in text

@@ -108,7 +108,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def example(run: Path) -> str:
-  """Markdown: what a run of experiments.low_label prints on a terminal, without notes and what narrow ones leave out."""
+  """Markdown: what a run of low_label prints on a terminal, without notes and what narrow ones leave out."""
   from io import StringIO
 
   from rich.console import Console

@@ -52,7 +52,7 @@ def publish(
   )  # fmt: skip
   clear_line()
   spent = "Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + "."
-  if any(row["flags"].get("smoke") for row in rows):
+  if records.any_smoke(rows):
     terminal.show([SMOKE])
   terminal.show(opening, style="bold")
   terminal.show([*lead, ""])

@@ -107,7 +107,7 @@ def write_html(
   values = {
     "title": title,
     "subtitle": _subtitle(rows),
-    "smoke": any((row.get("flags") or {}).get("smoke") for row in rows),
+    "smoke": records.any_smoke(rows),
     "command": command,
     "headlines": headlines,
     "plots": plots,

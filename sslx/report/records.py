@@ -276,3 +276,8 @@ def _cpu_model() -> str:
   except OSError:
     pass
   return platform.processor() or platform.machine()
+
+
+def any_smoke(rows: Iterable[Mapping[str, Any]]) -> bool:
+  """Whether some rows are of a --smoke run, whose numbers mean nothing."""
+  return any((row.get("flags") or {}).get("smoke") for row in rows)

@@ -404,7 +404,7 @@ def colab(**parameters):
 def test_the_colab_notebook_runs_in_a_clone(calls, toy_npz, tmp_path, monkeypatch):
   """All of it but the installation; that keeps the versions of everything of jax."""
   shown, display = [], types.ModuleType("IPython.display")
-  monkeypatch.setattr(display, "Image", lambda filename: filename, raising=False)
+  monkeypatch.setattr(display, "Image", lambda filename, retina: filename, raising=False)
   monkeypatch.setattr(display, "display", shown.append, raising=False)
   monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
   monkeypatch.setitem(sys.modules, "IPython.display", display)

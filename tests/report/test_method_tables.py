@@ -103,7 +103,9 @@ def test_a_probe_of_several_features_has_a_table_for_each(tmp_path):
       settings = {"features": features, "steps": steps}
       records.append_row(tmp_path / "results.jsonl", {**row, **shared, "features": features, "settings": settings})
   text = pages_of_docs.section(tmp_path)
-  assert re.findall("^### .*", text, re.MULTILINE) == ["### a on d", "### a on d, --features=pool"]
+  assert re.findall("^### .*", text, re.MULTILINE) == [
+    "### a on d, --encoder=e", "### a on d, --encoder=e, --features=pool"
+  ]  # fmt: skip
   assert "10.0" not in text  # of settings that were changed since
   assert text.index("20.0") < text.index("30.0")
 

@@ -20,7 +20,7 @@ while [[ ${1:-} == -* ]]; do
   case $1 in
     --extras=*) extras=${1#--extras=} ;;
     -h | --help) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) fail "unknown option $1; usage: ./launch.sh [--extras=a,b] NAME|test|docs [arguments]; ./launch.sh lists all names" ;;
+    *) fail "unknown option $1; usage: ./launch.sh [--extras=a,b] NAME|test|docs [arguments]; alone it lists all" ;;
   esac
   shift
 done

@@ -20,13 +20,10 @@ from sslx import options
 
 FLAGS = flags.FLAGS
 KINDS = ("short", "all")  # of --help
-SPELLINGS = {"-h": "short", "-help": "short", "--help": "short", "-helpshort": "short", "--helpshort": "short"}
-SPELLINGS |= {
-  "-?": "short",
-  "--help=true": "short",
-  "-helpfull": "all",
-  "--helpfull": "all",
-}  # what absl's programs know
+SPELLINGS = {  # of --help=KIND, as absl's programs know them too
+  **dict.fromkeys(("-h", "-?", "-help", "--help", "--help=true", "-helpshort", "--helpshort"), "short"),
+  **dict.fromkeys(("-helpfull", "--helpfull"), "all"),
+}
 COMMON = "experiments.shared.cli"  # where the flags of all experiments are defined
 COLUMNS = 80  # of a pipe, and of the short help
 

@@ -18,9 +18,9 @@ SMALL = ("--smoke", "--seeds=2", "--encoder=conv:widths=4-6,norm=none", "--label
 
 
 def commands() -> list[list[str]]:
-  """The words of each line that calls launch.sh, without its comment."""
+  """The words of each line that calls launch.sh, without its comment; `low_label` for `experiments.low_label`."""
   lines = re.findall(r"^ {4}(\./launch\.sh .*)$", README, re.MULTILINE)
-  return [shlex.split(line, comments=True)[1:] for line in lines]
+  return [shlex.split(line.replace(" experiments.", " "), comments=True)[1:] for line in lines]
 
 
 def test_it_is_read_in_a_few_minutes():

@@ -61,8 +61,17 @@ def program(*body: str) -> Iterator[tuple[subprocess.Popen, Iterator[str]]]:
     assert len(before) == 1, before  # the first line, and no more
 
 
-def test_while_a_program_is_compiled():
-  with program("compile()") as (process, lines):
+@pytest.mark.parametrize(
+  "body",
+  [
+    ["compile()"],
+    ["with interrupt.unsaved() as trained:", "  trained()", "compile()"],
+    ["say('held')", "time.sleep(3600)"],
+  ],
+  ids=["while a program is compiled", "what is saved is not waited for", "the main thread answers where it can"],
+)
+def test_a_program_ends_where_nothing_is_unsaved(body):
+  with program(*body) as (process, lines):
     process.send_signal(signal.SIGINT)
     assert list(lines) == [interrupt.KEPT]
     assert process.wait() == 130
@@ -94,20 +103,6 @@ def test_the_second_one_ends_it_at_once():
     process.send_signal(signal.SIGINT)
     (line,) = lines
     assert line.startswith("interrupted twice: ended at once.")
-    assert process.wait() == 130
-
-
-def test_what_is_saved_is_not_waited_for():
-  with program("with interrupt.unsaved() as trained:", "  trained()", "compile()") as (process, lines):
-    process.send_signal(signal.SIGINT)
-    assert list(lines) == [interrupt.KEPT]
-    assert process.wait() == 130
-
-
-def test_the_main_thread_answers_where_it_can():
-  with program("say('held')", "time.sleep(3600)") as (process, lines):
-    process.send_signal(signal.SIGINT)
-    assert list(lines) == [interrupt.KEPT]
     assert process.wait() == 130
 
 

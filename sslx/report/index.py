@@ -140,7 +140,7 @@ def lines(folder: Path, run: Path, rows: Sequence[Row], defaults: Mapping[str, A
       place = Place(
         entry.dataset, entry.labels, crc, validation, entry.score, settings["subset"], settings.get("data") or None
       )
-      smoke = any(row["flags"].get("smoke") for row in same)
+      smoke = records.any_smoke(same)
       command = str(last.get("command", ""))
       made.append((place, Ranked(entry, method, features, name, link, command, commits, date, smoke=smoke)))
   return made

@@ -179,7 +179,7 @@ class Score(NamedTuple):
 
 
 class Head(Protocol):
-  """What reads a task's answer off features."""
+  """What reads a task's answers off features."""
 
   @property
   def chosen(self) -> dict[str, Any]:
@@ -192,37 +192,59 @@ class Head(Protocol):
     ...
 
   def outputs(self, features: np.ndarray) -> np.ndarray:
-    """f32 [N,D] -> [N,K], as the task's `loss` and `scores` read them."""
+    """f32 [N,...] -> answers [N,...], as the task's `scores` and `decide` read them."""
     ...
 
 
 class Task(NamedTuple):
-  """What is asked with labels: an entry of `sslx.tasks.TASKS`, made for a data set."""
+  """What is asked with labels: an entry of `sslx.tasks.TASKS`, made for a data set.
+
+  A network puts out `outputs` numbers for each x, or for each place of it. `answer` turns them into answers: classes'
+  logits, numbers, a mask or boxes.
+  """
 
   name: str
   outputs: int
-  """Numbers a network puts out for each x."""
+  """Numbers a network puts out for each x, or for each of its places."""
   names: tuple[str, ...]
-  """Of the outputs, for figures and tables."""
+  """Of the classes, or of the numbers that are asked for."""
   score: Score
   """How the first of `scores` is told."""
   loss: Callable[[Array, Array], Array]
-  """(outputs [B,K], y [B,...]) -> [B]."""
+  """(outputs [B,...,K], y [B,...]) -> [B]."""
   scores: Callable[[Any, Any], dict[str, Any]]
-  """(outputs, y) -> {name: scalar}, numpy or jax; the first is the table's."""
+  """(answers, y) -> {name: scalar}; the first is the table's. Of numpy arrays."""
   decide: Callable[[Any], Any]
-  """Outputs -> what they say y is."""
+  """Answers -> what they say y is."""
   subset: Callable[[np.ndarray, Sequence[int], int, Subset], dict[int, np.ndarray]]
   """(y, sizes, seed, how) -> {size: rows}: few labels, nested, and balanced or stratified."""
   folds: Callable[[np.ndarray, int, int], list[tuple[np.ndarray, np.ndarray]]]
   """(y, k, seed) -> (train, valid) rows; ValueError where y is too few to be split."""
-  fit_head: Callable[..., Head]
-  """(features f32 [N,D], y [N], reference f32 [M,D], *, seed, heldout=None) -> a linear head, its hyper-parameters
-  chosen inside (features, y) or on heldout = (features, y). reference: unlabelled features, for statistics."""
+  head: Callable[[], Any]
+  """The flax module that a network ends in: features -> outputs."""
+  fit_head: Callable[..., Head] | None = None
+  """(features f32 [N,D], y [N,...], reference f32 [M,D], *, seed, heldout=None) -> a linear head, its hyper-parameters
+  chosen inside (features, y) or on heldout = (features, y). reference: unlabelled features, for statistics. None: a
+  frozen encoder's head is trained by gradient, as in the other modes."""
   probabilities: Callable[[np.ndarray], np.ndarray] | None = None
-  """Outputs -> how likely each is, [N,K], where they are of things of which one is so; else None."""
+  """Answers -> how likely each is, [N,K], where they are of things of which one is so; else None."""
+  reading: str = "flatten"
+  """How it reads an encoder, unless told otherwise: see `sslx.nn.features`."""
+  answer: Callable[[Array], Array] | None = None
+  """Outputs of a network -> answers, on the device; None: they are the same."""
+  watched: Callable[[Array, Array], dict[str, Array]] | None = None
+  """(outputs, y) -> {name: scalar}: what is watched of a training run, on the device. None: `scores`."""
+  units: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+  """y of a labelled subset -> (shift, scale) [K]: a network learns (y - shift) / scale. None: y as it is."""
+  requires: str = ""
+  """The extra of sslx that its scores need, such as detection; empty: none."""
 
   __repr__ = brief
+
+  @property
+  def is_dense(self) -> bool:
+    """Whether it reads maps [B,h,w,D], and answers for places of an example."""
+    return self.reading.startswith("maps")
 
 
 class TrainState(NamedTuple):

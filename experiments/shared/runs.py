@@ -120,10 +120,10 @@ def small(dataset: "Dataset") -> "Dataset":
 
   def drawn(split: "Split", n: int) -> "Split":
     n = max(n, dataset.task.outputs)  # one of each class, where there are many
-    if len(split) <= n:
-      return dataclasses.replace(split, x=split.x[np.arange(len(split))], files=None)
-    rows = np.arange(n) * len(split) // n if split.y is None else dataset.task.subset(split.y, [n], 0, "balanced")[n]
-    return dataclasses.replace(split, x=split.x[rows], y=None if split.y is None else split.y[rows], files=None)
+    rows = np.arange(len(split))
+    if len(split) > n:
+      rows = np.arange(n) * len(split) // n if split.y is None else dataset.task.subset(split.y, [n], 0, "balanced")[n]
+    return dataclasses.replace(split.part(rows), x=split.x[rows], files=None)
 
   parts = {"train": drawn(dataset.train, SMOKE_IMAGES), "test": drawn(dataset.test, SMOKE_IMAGES // 2)}
   if dataset.unlabeled is not None:

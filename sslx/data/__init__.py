@@ -6,9 +6,9 @@ This package is the only importer of tensorflow_datasets and grain, and imports 
 import dataclasses
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,7 +35,10 @@ class Source(NamedTuple):
   argument: str = ""
   """What stands after the colon; empty for a plain name."""
   modality: str = "image"
-  task: str = "classification"
+  tasks: tuple[str, ...] = ("classification",)
+  """What it may be for; which of them can depend on the data."""
+  targets: str = ""
+  """What --target chooses among, in words; empty where there is nothing to choose."""
 
   __repr__ = brief
 
@@ -114,6 +117,8 @@ def load(
   in_memory_limit: int = 2 << 30,
   background: str = "white",
   bits: int = 16,
+  task: str | None = None,
+  targets: Sequence[str] = (),
 ) -> Dataset:
   """Loads the dataset that --dataset names.
 
@@ -124,6 +129,8 @@ def load(
     in_memory_limit: bytes of decoded images above which a split stays on disk as LazyArray.
     background: the colour behind transparent pictures, as Pillow's ImageColor reads it: a name, #rrggbb ...
     bits: how many of their 16 bits images really use, 8 to 16; the upper eight of these are kept.
+    task: which of the tasks that the data has targets for; default: its first.
+    targets: which of its columns or numbers are asked for; default: the data's own choice.
 
   Returns:
     A Dataset, whose entry in DATASETS says of which modality and task: of images, x is u8 [N,H,W,C], C 1 or 3; of
@@ -147,6 +154,8 @@ def load(
     raise UserError(f"--image_size={image_size}: must be between 1 and 4096")
   if image_size is not None and source.modality != "image":
     raise UserError(f"--image_size={image_size}: is for images, and {scheme} is {source.modality}")
+  if targets and not source.targets:
+    raise UserError(f"--target={','.join(targets)}: {scheme} has nothing to choose among; leave --target out")
   if not 8 <= bits <= 16:
     raise UserError(f"--bits={bits}: must be between 8 and 16")
   behind = colour(background)
@@ -154,15 +163,21 @@ def load(
   data_dir = os.path.abspath(os.path.expanduser(given or "~/tensorflow_datasets"))
   path = path_of(spec)
   made_of = argument if path is None else str(path.absolute())
+  request: dict[str, Any] = {
+    "spec": spec, "argument": made_of, "data_dir": data_dir, "image_size": image_size,
+    "in_memory_limit": in_memory_limit, "background": behind, "bits": bits, "data_dir_is_given": bool(given),
+    "targets": tuple(targets),
+  }  # fmt: skip
   try:
     with without_size_warnings():
-      dataset = source.load(Request(spec, made_of, data_dir, image_size, in_memory_limit, behind, bits, bool(given)))
+      dataset = source.load(Request(**request))
   except OSError as error:
     raise UserError(f"--dataset={spec}: cannot be read ({error.strerror or error})") from error
-  made = dataset.modality.name, dataset.task.name
-  if made != (source.modality, source.task):
-    raise TypeError(f"DATASETS[{scheme!r}] says {source.modality}, {source.task}; its loader made {', '.join(made)}")
-  dataset = checked(dataset, image_size)
+  made = dataset.task.name, *dataset.others
+  if dataset.modality.name != source.modality or not set(made) <= set(source.tasks):
+    says = f"{source.modality}, {' or '.join(source.tasks)}"
+    raise TypeError(f"DATASETS[{scheme!r}] says {says}; its loader made {dataset.modality.name}, {', '.join(made)}")
+  dataset = checked(dataset if task is None else dataset.doing(task), image_size)
   if image_size is None:
     return dataset
   splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}
@@ -203,7 +218,8 @@ def _unknown(spec: str) -> str:
 def describe() -> str:
   """One line a data set, for --help: how it is written, what it is, its modality and task."""
   lines = [
-    f"  {name}{':' if source.argument else ''}{source.argument}  {source.help} ({source.modality}, {source.task})"
+    f"  {name}{':' if source.argument else ''}{source.argument}  {source.help} "
+    f"({source.modality}, {' or '.join(source.tasks)})"
     for name, source in DATASETS.items()
   ]
   return "\n".join(lines)

@@ -155,7 +155,7 @@ def resized(split: Split, size: int | None, in_memory_limit: int) -> Split:
     return np.stack([to_array(Image.fromarray(picture), channels, size) for picture in pictures])
 
   sized = LazyArray((len(images), size, size, channels), fetch, parents=(images,))
-  return Split(within(sized, in_memory_limit), split.y)
+  return dataclasses.replace(split, x=within(sized, in_memory_limit), files=None)
 
 
 def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
@@ -172,7 +172,7 @@ def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
     return ((weighted + 0x8000) >> 16).astype(np.uint8)[..., None]
 
   changed = LazyArray((n, height, width, channels), fetch, parents=(images,))
-  return Split(within(changed, in_memory_limit), split.y)
+  return dataclasses.replace(split, x=within(changed, in_memory_limit), files=None)
 
 
 def within(images: LazyArray, in_memory_limit: int) -> np.ndarray | LazyArray:

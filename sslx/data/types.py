@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -111,6 +111,8 @@ class Split:
   y: np.ndarray | None
   files: Sequence[str] | None = None
   """Of the examples, where each is a file of its own."""
+  others: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  """Targets [N,...] of further tasks that the data set is for, by the task's name."""
 
   __repr__ = brief
 
@@ -122,6 +124,12 @@ class Split:
     if self.y is None:
       raise UserError("this split has no labels.")
     return self.y
+
+  def part(self, rows: np.ndarray) -> "Split":
+    """Only these rows, lazy where it is: nothing is read."""
+    y = None if self.y is None else self.y[rows]
+    files = None if self.files is None else [self.files[row] for row in rows]
+    return Split(take(self.x, rows), y, files, {name: other[rows] for name, other in self.others.items()})
 
   def __getattr__(self, name: str) -> Any:
     raise renamed("Split", name, {"images": "x", "labels": "y"})
@@ -137,8 +145,30 @@ class Dataset:
   train: Split
   test: Split
   unlabeled: Split | None = None
+  others: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+  """Further tasks that it has targets for, by name: `doing` makes one of them its own."""
 
   __repr__ = brief
+
+  def doing(self, name: str) -> "Dataset":
+    """The same data set for another of its tasks.
+
+    Raises:
+      UserError: it has no targets for such a task.
+    """
+    if name == self.task.name:
+      return self
+    if name not in self.others:
+      known = ", ".join([self.task.name, *self.others])
+      raise UserError(f"--task={name}: {self.name} has no targets for it; it is for {known}")
+
+    def turned(split: Split) -> Split:
+      others = {task: y for task, y in split.others.items() if task != name}
+      return dataclasses.replace(split, y=split.others[name], others={self.task.name: split.targets(), **others})
+
+    others = {self.task.name: self.task, **{task: made for task, made in self.others.items() if task != name}}
+    parts = {"train": turned(self.train), "test": turned(self.test)}
+    return dataclasses.replace(self, task=self.others[name], others=others, **parts)
 
   @property
   def x_shape(self) -> tuple[int, ...]:
@@ -192,6 +222,7 @@ class Request:
   background: tuple[int, int, int] = (255, 255, 255)  # red, green, blue that show through transparent pictures
   bits: int = 16  # that images of sixteen bits really use
   data_dir_is_given: bool = True  # by the user; where it is not, nothing may depend on its being writable
+  targets: tuple[str, ...] = ()  # which of the data's columns or numbers are asked for; () means the data's own choice
 
   @property
   def decoding(self) -> str:

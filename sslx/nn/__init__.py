@@ -6,7 +6,7 @@ from sslx.nn.core import apply, init
 from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDecoder, TiedDecoder
 from sslx.nn.encoders import ENCODERS, MAX_PARAMETERS, RAW, Encoder, build, check_count, check_input, check_size
 from sslx.nn.features import check_reading, read
-from sslx.nn.heads import ConvHead, Linear, Projector, Shortcut
+from sslx.nn.heads import ConvHead, Linear, PixelHead, PlaceHead, Projector, Shortcut
 from sslx.nn.layers import only_layer
 from sslx.nn.representation import Representation
 from sslx.nn.vit import MaskedDecoder
@@ -27,6 +27,8 @@ __all__ = [
   "MaskedDecoder",
   "MlpDecoder",
   "PixelDecoder",
+  "PixelHead",
+  "PlaceHead",
   "Projector",
   "Representation",
   "RowPredictor",

@@ -1,17 +1,23 @@
 """Reading features from an encoder's blocks, as the flag --features says:
 
-[BLOCK:]flatten | pool | gridN (mean over a grid of N cells a side) | maxN (maximum), or BLOCK; several joined by +; no
-BLOCK: the last one; @1 or @2 at its end: the first or second half of the channels only. N: up to 9999.
+[BLOCK:]flatten | pool | gridN (mean over a grid of N cells a side) | maxN (maximum) | moments, or BLOCK; several joined
+by +; no BLOCK: the last one; BLOCK all: every one; @1 or @2 at its end: the first or second half of the channels only.
+N: up to 9999. Or, for tasks that answer for places, mapsN: the maps of all blocks side by side, a place for every N
+pixels (of axes of places in general).
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
+import jax
 import jax.numpy as jnp
 
 from sslx import options
 from sslx.ops.pool import grid_pool
-from sslx.types import Array, UserError
+from sslx.types import Array, Refusal, UserError
+
+MAPS = r"maps0{0,9}[1-9][0-9]{0,3}"
+ALL = "all"  # every block
 
 
 def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]]:
@@ -21,34 +27,76 @@ def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]
     UserError: unknown block or reading, with the nearest names.
   """
   parts = []
+  if re.fullmatch(MAPS, spec):
+    return [(block, spec) for block in block_names]
   for part in spec.split("+"):
     whole, at, half = part.partition("@")
     block, sign, how = whole.partition(":")
     if not sign:
       block, how = (whole, "flatten") if whole in block_names else (block_names[-1], whole)
-    if block not in block_names:
+    if block not in (*block_names, ALL):
       raise UserError(f"--features={spec}: this encoder has no block {block!r}.{options.nearest(block, block_names)}")
     if not re.fullmatch(r"flatten|pool|(grid|max)0{0,9}[1-9][0-9]{0,3}", how):
-      known = [*block_names, "flatten", "pool", "grid2", "max2"]
+      known = [*block_names, "flatten", "pool", "grid2", "max2", "moments"]
       raise UserError(f"--features={spec}: {how!r} is neither a block nor a reading.{options.nearest(how, known)}")
     if at and half not in ("1", "2"):
       raise UserError(f"--features={spec}: @{half}: a block's channels have two halves, @1 and @2.")
-    parts.append((block, how + at + half))
+    parts += [(name, how + at + half) for name in (block_names if block == ALL else (block,))]
   return parts
 
 
-def read(outputs: Mapping[str, Array], spec: str) -> Array:
+def read(outputs: Mapping[str, Array], spec: str, places: Sequence[int] = ()) -> Array:
   """Block outputs [B,...,C] -> features [B,D], read over places: all axes but the first and the last. A block without
-  places, [B,C], reads the same in every way.
+  places, [B,C], reads the same in every way. Of `mapsN`: [B,h,w,D].
+
+  places: how many there are in the signal itself, such as (H, W) of an image; `mapsN` alone needs them.
   """
+  if re.fullmatch(MAPS, spec):
+    return maps(list(outputs.values()), [-(-size // int(spec[4:])) for size in places])
 
   def read_block(x: Array, how: str) -> Array:
     how, _, half = how.partition("@")
     if half:
       middle = x.shape[-1] // 2
       x = x[..., :middle] if half == "1" else x[..., middle:]
+    if how == "moments":
+      return moments(x)
     if how != "flatten":
       x = grid_pool(x, int(re.sub(r"\D", "", how) or 1), jnp.max if how.startswith("max") else jnp.mean)
     return x.reshape(len(x), -1)
 
   return jnp.concatenate([read_block(outputs[b], how) for b, how in check_reading(spec, list(outputs))], axis=1)
+
+
+def maps(outputs: Sequence[Array], size: Sequence[int]) -> Array:
+  """The maps [B,h,w,C] among blocks' outputs, each brought to `size` (h', w') and side by side, [B,h',w',D]: finer ones
+  by the mean of what falls together, coarser ones by linear interpolation.
+
+  Raises:
+    Refusal: none of the blocks has a map.
+  """
+  found = [x for x in outputs if x.ndim == 2 + len(size)]
+  if not found:
+    raise Refusal("--encoder: its blocks have no maps, which this task reads; try --encoder=conv.")
+  sized = [jax.image.resize(x, (len(x), *size, x.shape[-1]), "linear") for x in found]
+  return jnp.concatenate(sized, axis=-1)
+
+
+def moments(x: Array) -> Array:
+  """Block outputs [B,...,C] -> [B,(1+P) C]: of each channel the mean, and the centre of what is above it along each of
+  the P axes of places, in [-1, 1]; 0 is the middle, and what a channel without any says.
+
+  The channel's mean is what it says of the background, which would draw every centre to the middle.
+  """
+  axes = tuple(range(1, x.ndim - 1))
+  mean = x.mean(axes)
+  if not axes:
+    return mean
+  mass = jax.nn.relu(x - x.mean(axes, keepdims=True))
+  total = mass.sum(axes)
+  centres = []
+  for axis in axes:
+    n = x.shape[axis]
+    place = ((2 * jnp.arange(n) + 1) / n - 1).reshape(-1, *[1] * (x.ndim - 1 - axis))
+    centres.append((mass * place).sum(axes) / (total + 1e-6))
+  return jnp.concatenate([mean, *centres], axis=1)

@@ -1,6 +1,7 @@
 """Heads: what a loss puts on top of an encoder and a probe drops."""
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from sslx.nn.layers import Conv
 from sslx.types import Array
@@ -33,6 +34,47 @@ class ConvHead(nn.Module):
     if x.ndim == 4:
       x = nn.relu(Conv(self.channels, (3, 3), strides=2)(x))
     return nn.Dense(self.width)(x.reshape(len(x), -1))
+
+
+class PlaceHead(nn.Module):
+  """An answer for every place of a map: 1x1, 3x3 and 1x1 convolutions with relu between, all others than the 3x3 one
+  dense layers of a place.
+
+  Each channel of the map is first normalised over the places of its example, so that encoders whose maps have other
+  scales learn at one rate. zoom: every place answers for zoom x zoom of them (sub-pixel convolution: Shi et al.,
+  Real-Time Single Image and Video Super-Resolution, 2016, arXiv 1609.05158).
+  """
+
+  outputs: int
+  width: int = 64
+  zoom: int = 1
+  bias: tuple[float, ...] = ()
+  """What the outputs start at; empty: 0."""
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,h,w,D] -> [B,h*zoom,w*zoom,outputs]."""
+    start = jnp.tile(jnp.asarray(self.bias or (0.0,) * self.outputs), self.zoom**2)
+    x = nn.relu(Conv(self.width, (1, 1), name="mix")(x))
+    x = nn.relu(Conv(self.width, (3, 3), name="around")(x))
+    out = Conv(self.zoom**2 * self.outputs, (1, 1), bias_init=lambda *_: start, name="out")
+    x = out(x)
+    b, h, w, _ = x.shape
+    x = x.reshape(b, h, w, self.zoom, self.zoom, self.outputs).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b, h * self.zoom, w * self.zoom, self.outputs)
+
+
+class PixelHead(nn.Module):
+  """Dense, relu, dense for each place by itself: what values and positions alone tell."""
+
+  outputs: int
+  width: int = 64
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,h,w,D] -> [B,h,w,outputs]."""
+    x = nn.relu(Conv(self.width, (1, 1), name="mix")(x))
+    return Conv(self.outputs, (1, 1), name="out")(x)
 
 
 class Projector(nn.Module):

@@ -16,7 +16,7 @@ from sslx.types import Array, brief
 
 
 class Representation(NamedTuple):
-  """Raw x [B,...] -> features f32 [B,D], in evaluation mode and float32. Jitted; one compilation for all weights of an
+  """Raw x [B,...] -> features f32 [B,D], or [B,h,w,D] of maps, in evaluation mode and float32. Jitted; one compilation for all weights of an
   architecture.
   """
 
@@ -58,6 +58,7 @@ def _reader(encoder: Encoder, reading: str, prepare: Callable[[Array], Array]) -
   plain = encoder.clone(precision="float32")
 
   def features(params: dict, stats: dict, x: Array) -> Array:
-    return read(apply(plain, params, stats, prepare(x))[0], reading)
+    x = prepare(x)
+    return read(apply(plain, params, stats, x)[0], reading, x.shape[1:-1])
 
   return jit(features)

@@ -3,7 +3,17 @@
 from collections.abc import Callable, Sequence
 
 from sslx.tasks.classification import classification
+from sslx.tasks.detection import detection
+from sslx.tasks.multilabel import multilabel
+from sslx.tasks.regression import regression
+from sslx.tasks.segmentation import segmentation
 from sslx.types import Task
 
-TASKS: dict[str, Callable[[Sequence[str]], Task]] = {"classification": classification}
-"""Name -> (names of the outputs) -> the task."""
+TASKS: dict[str, Callable[[Sequence[str]], Task]] = {
+  "classification": classification,
+  "multilabel": multilabel,
+  "regression": regression,
+  "segmentation": segmentation,
+  "detection": detection,
+}
+"""Name -> (names of the classes, or of the numbers) -> the task."""

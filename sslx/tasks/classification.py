@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.special
 
-from sslx import losses
+from sslx import losses, nn
 from sslx.tasks.linear import MANY, SCALINGS, SMALLEST_L2, Linear, Space, few_threads, fit_scaling, make_space
 from sslx.tasks.subsets import label_subsets, stratified_folds
 from sslx.types import Score, Task
@@ -38,6 +38,7 @@ def classification(names: Sequence[str]) -> Task:
     probabilities=lambda logits: scipy.special.softmax(logits, axis=-1),
     subset=label_subsets,
     folds=stratified_folds,
+    head=lambda: nn.Linear(classes, zero=True),
     fit_head=fit_head,
   )
 

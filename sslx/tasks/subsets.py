@@ -63,6 +63,84 @@ def label_subsets(
   return {int(size): order[:size] for size in sizes}
 
 
+QUANTILES = 10  # equal parts of the numbers, from each of which a balanced subset takes as many
+
+
+def number_subsets(y: np.ndarray, sizes: Iterable[int], seed: int, how: Subset = "balanced") -> dict[int, np.ndarray]:
+  """As `label_subsets` of numbers f32 [N,T]: balanced over the QUANTILES of the first of them, stratified as they come.
+
+  Raises:
+    UserError: a size that is not positive or larger than N; an unknown `how`.
+  """
+  if how == "stratified":
+    return example_subsets(y, sizes, seed, how)
+  rank = np.argsort(np.argsort(y[:, 0], kind="stable"), kind="stable")
+  return _subsets(_rounds(rank * QUANTILES // max(1, len(y)), seed), len(y), sizes, how)
+
+
+def multilabel_subsets(y: np.ndarray, sizes: Iterable[int], seed: int, how: Subset = "balanced"):
+  """As `label_subsets` of classes u8 [N,K] of which any number may be there: balanced over the rarest class that an
+  example has, so that rare ones come early; stratified as they come.
+
+  Raises:
+    UserError: a size that is not positive or larger than N; an unknown `how`.
+  """
+  if how == "stratified":
+    return example_subsets(y, sizes, seed, how)
+  rarity = np.where(y > 0, (y > 0).sum(0), len(y) + 1)
+  rarest = np.where(y.any(1), rarity.argmin(1), y.shape[1])
+  return _subsets(_rounds(rarest, seed), len(y), sizes, how)
+
+
+def example_subsets(y: np.ndarray, sizes: Iterable[int], seed: int, how: Subset = "balanced") -> dict[int, np.ndarray]:
+  """Nested, seeded subsets of whole examples, as they come.
+
+  Raises:
+    UserError: a size that is not positive or larger than N; an unknown `how`.
+  """
+  order = np.random.default_rng(seed).permutation(len(y)).astype(np.int32)
+  return _subsets(order, len(y), sizes, how)
+
+
+def _subsets(order: np.ndarray, n: int, sizes: Iterable[int], how: Subset) -> dict[int, np.ndarray]:
+  if how not in ("balanced", "stratified"):
+    raise UserError(f"--subset={how}: expected balanced or stratified.")
+  sizes = tuple(sizes)
+  for size in sizes:
+    if not 0 < size <= n:
+      raise UserError(
+        f"a subset of {size} labels: there are {n} labelled training examples; ask for at most so many, or for all"
+      )
+  return {int(size): order[:size] for size in sizes}
+
+
+def _rounds(groups: np.ndarray, seed: int) -> np.ndarray:
+  """An order i32[N] of all examples in rounds, each of which takes one of every group that has any left."""
+  rng = np.random.default_rng(seed)
+  turn = np.empty(len(groups), np.int64)
+  for group in np.unique(groups):
+    members = rng.permutation(np.flatnonzero(groups == group))
+    turn[members] = np.arange(len(members))
+  return np.lexsort((rng.random(len(groups)), turn)).astype(np.int32)
+
+
+def random_folds(y: np.ndarray, k: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+  """Cross-validation folds of whole examples; as many as there are examples where these are fewer than k.
+
+  Returns:
+    Up to k pairs (train, valid) of i32 indices into `y`, sorted; the valid parts are a partition of them.
+
+  Raises:
+    ValueError: k < 2, or a single example.
+  """
+  if k < 2 or len(y) < 2:
+    raise ValueError("cross-validation needs two parts, and two examples")
+  fold = np.empty(len(y), np.int64)
+  fold[np.random.default_rng(seed).permutation(len(y))] = np.arange(len(y)) % min(k, len(y))
+  parts = range(min(k, len(y)))
+  return [(np.flatnonzero(fold != i).astype(np.int32), np.flatnonzero(fold == i).astype(np.int32)) for i in parts]
+
+
 def _in_proportion(counts: Sequence[int], length: int, rng: np.random.Generator) -> np.ndarray:
   """Whose turn it is, i64[length]: of the first m, class c has m counts[c] / sum(counts), rounded up or down, but that
   each class has a turn before any has its second.

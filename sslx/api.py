@@ -151,7 +151,7 @@ def pretrain(
   _check_data(data, targets=check(method).labels)
   encoder = config.encoder or check(method).encoder
   nn.check_size(encoder, nn.build(encoder), data.x_shape, max_parameters)
-  plan = runs.plan(config, data, config.features or "flatten")
+  plan = runs.plan(config, data, config.features)
   runs.check_size(runs.shapes(plan), method, max_parameters)
   history: list[dict[str, float]] = []
   stopped: list[TrainState] = []

@@ -153,11 +153,12 @@ def pretrain(variant: Variant, dataset: "Dataset", timings: Timings) -> Pretrain
 
   if variant.checkpoint:
     tree, meta = runs.read_checkpoint(variant.checkpoint)
-    represent = representation(meta, tree, FLAGS.features)
+    represent = representation(meta, tree, runs.reading(dataset.task, meta.features))
     return Pretrained(runs.config_of(meta), represent, {}, variant.checkpoint / "figures/pretext.png")
   job = runs.setup(config_of(variant), variant.dataset or dataset)
   represent, seconds = runs.pretrain(job)
   timings["pretraining"] = timings.get("pretraining", 0) + seconds
+  represent = represent._replace(reading=runs.reading(dataset.task, represent.reading))
   return Pretrained(job.config.to_json(), represent, measured(job), job.directory / "figures/pretext.png")
 
 
@@ -202,7 +203,7 @@ def run_variants(
     n: [m for m in names if m not in references[n] and not (heads_only and mode(m).trains_encoder)]
     for n, names in modes.items()
   }
-  untrained = nn.Representation(encoder, FLAGS.features, {}, {}, dataset.modality.prepare)
+  untrained = nn.Representation(encoder, runs.reading(dataset.task), {}, {}, dataset.modality.prepare)
   nothing = features.random(untrained, dataset)(FLAGS.seed)
 
   def line(title: str, config: Row | None) -> table.Line:

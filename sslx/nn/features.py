@@ -36,7 +36,7 @@ def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]
       block, how = (whole, "flatten") if whole in block_names else (block_names[-1], whole)
     if block not in (*block_names, ALL):
       raise UserError(f"--features={spec}: this encoder has no block {block!r}.{options.nearest(block, block_names)}")
-    if not re.fullmatch(r"flatten|pool|(grid|max)0{0,9}[1-9][0-9]{0,3}", how):
+    if not re.fullmatch(r"flatten|pool|moments|(grid|max)0{0,9}[1-9][0-9]{0,3}", how):
       known = [*block_names, "flatten", "pool", "grid2", "max2", "moments"]
       raise UserError(f"--features={spec}: {how!r} is neither a block nor a reading.{options.nearest(how, known)}")
     if at and half not in ("1", "2"):

@@ -100,9 +100,7 @@ def classify(
     UserError: data of another task, and as `fit`.
   """
   if data.task.name not in OF_CLASSES:
-    raise UserError(
-      f"data={data.name}: its task is {data.task.name}; sslx.fit trains for it, classify for classes alone."
-    )
+    raise UserError(f"data={data.name}: its task is {data.task.name}, and classify is for classes; use sslx.fit.")
   return _fit(run, data, labels, mode, subset, seed, features, recipe)
 
 

@@ -18,6 +18,7 @@ from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.npz import load_npz
+from sslx.data.scenes import load_scenes
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
 from sslx.types import UserError, brief
 
@@ -102,17 +103,11 @@ def _tfds(request: Request) -> Dataset:
   return catalogue.load_catalogue(request)
 
 
-def _scenes(request: Request) -> Dataset:
-  from sslx.data import scenes
-
-  return scenes.load_scenes(request)
-
-
 DATASETS: dict[str, Source] = {
   "mnist": Source(_mnist, "handwritten digits, 28x28 grey, 60,000 + 10,000; comes with sslx"),
   "fashion_mnist": Source(_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX files in --data_dir, or TFDS"),
   "scenes": Source(
-    _scenes,
+    load_scenes,
     "digits on a background, rendered from MNIST, 64x64 grey, 20,000 + 2,000; scenes:one holds one each",
     "[SETTINGS]",
     tasks=("detection", "segmentation", "regression"),

@@ -16,12 +16,12 @@ RENDERER = 1  # one more whenever the same settings give other scenes: what is k
 INK = 0.3  # alpha from which a pixel is of a digit: of its mask, and of its box
 OVERLAP = 0.1  # largest intersection over union of two boxes of a scene
 CANDIDATES = 30  # places that are tried for a digit
-CHUNK = 256  # scenes rendered at a time; each chunk draws its random numbers by itself
-PIECE = (8, 12)  # pixels of MNIST's images: side of the window that a piece of stroke is cut with
-NORMAL = 20.0  # pixels of the longer side of MNIST's digits
-MOST_PIXELS = 1 << 22  # warped at a time
-DARK, RISE = 0.2, 0.3  # greys of a background: the darkest level, and how much brighter the other end is, at most
-DARK_COLOUR = 0.35  # brightest red, green or blue of a coloured background
+CHUNK = 1 << 20  # pixels of the scenes rendered at a time; each chunk has random numbers of its own
+PIECE = (8, 12)  # pixels of MNIST's images: side of the window that a piece of a stroke is cut with
+USUAL = 20.0  # pixels of the longer side of most of MNIST's digits
+WARPED = 1 << 22  # pixels of the patches warped at a time
+DARK, RISE = 0.2, 0.3  # of grey backgrounds: the brightest level at one end, and how much brighter the other may be
+DARK_COLOUR = 0.35  # brightest red, green or blue of coloured backgrounds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Rendered(NamedTuple):
   boxes: np.ndarray
   """f32 [N,M,5]: (class, top, left, bottom, right), half-open, of each digit's whole mask, hidden or not."""
   masks: np.ndarray
-  """u8 [N,H,W]: 0, or 1 + class of the front digit whose alpha is at least INK."""
+  """u8 [N,H,W]: 0, or 1 + the class of the front digit whose alpha is at least INK."""
   poses: np.ndarray
   """f32 [N,M,2]: (size, angle) of each digit; the angle in degrees, counter-clockwise."""
   sources: np.ndarray
@@ -71,22 +71,48 @@ class Rendered(NamedTuple):
   __repr__ = brief
 
 
-def render(
-  images: np.ndarray, labels: np.ndarray, count: int, settings: Scenes, stream: Sequence[int]
-) -> Iterator[Rendered]:
-  """Yields `count` scenes, up to CHUNK at a time, of the digits in images u8 [D,28,28] of classes labels [D].
+class Digits(NamedTuple):
+  """The digits that scenes are made of."""
 
-  No digit comes twice before all have come once. stream: what the random numbers depend on, beside the settings.
+  images: np.ndarray
+  """u8 [D,28,28]"""
+  labels: np.ndarray
+  """i32 [D]"""
+
+  __repr__ = brief
+
+
+class Patches(NamedTuple):
+  """What is painted on scenes, in this order: n patches of ink."""
+
+  scenes: np.ndarray
+  """i64 [n]: the scene that each is painted on"""
+  alphas: np.ndarray
+  """f32 [n,P,P]"""
+  corners: np.ndarray
+  """i64 [n,2]: where the upper left pixel of a patch comes to, which may be outside"""
+  contrasts: np.ndarray
+  """f32 [n]: where alpha is 1, the ink is by so much its colour, and else the background"""
+  colours: np.ndarray
+  """f32 [n,C]"""
+
+  __repr__ = brief
+
+
+def render(digits: Digits, count: int, settings: Scenes, stream: Sequence[int]) -> Iterator[Rendered]:
+  """Yields `count` scenes, in chunks. No digit comes twice before all have come once.
+
+  stream: numbers that choose the random ones. Of the same settings and stream, fewer scenes are the first of more.
   """
-  boxes = ink_boxes(images)
-  deal = _dealt(len(images), stream)
-  for number, start in enumerate(range(0, count, CHUNK)):
+  chunk = int(np.clip(CHUNK // settings.size**2, 1, 256))
+  dealt = _dealt(len(digits.images), stream)
+  for number, start in enumerate(range(0, count, chunk)):
     rng = np.random.default_rng([*stream, 1, number])
     low, high = settings.objects
-    counts = rng.integers(low, high + 1, CHUNK)
-    dealt = np.full((CHUNK, high), -1, np.int32)
-    dealt[np.arange(high) < counts[:, None]] = [next(deal) for _ in range(counts.sum())]
-    yield _chunk(images, labels, boxes, dealt, min(CHUNK, count - start), settings, rng)
+    counts = rng.integers(low, high + 1, chunk)
+    sources = np.full((chunk, high), -1, np.int32)
+    sources[np.arange(high) < counts[:, None]] = [next(dealt) for _ in range(counts.sum())]
+    yield _scenes(digits, sources, min(chunk, count - start), settings, rng)
 
 
 def _dealt(count: int, stream: Sequence[int]) -> Iterator[int]:
@@ -96,60 +122,20 @@ def _dealt(count: int, stream: Sequence[int]) -> Iterator[int]:
     yield from rng.permutation(count).tolist()
 
 
-def _chunk(
-  images: np.ndarray,
-  labels: np.ndarray,
-  ink: np.ndarray,
-  dealt: np.ndarray,
-  count: int,
-  settings: Scenes,
-  rng: np.random.Generator,
-) -> Rendered:
-  """The first `count` of CHUNK scenes. Random numbers are drawn for all of them, so that fewer scenes are the same."""
-  n, most = dealt.shape
-  size, channels = settings.size, 3 if settings.colour else 1
-  sizes = rng.uniform(*settings.digits, (n, most)).astype(np.float32)
-  angles = rng.uniform(-settings.degrees, settings.degrees, (n, most)).astype(np.float32)
-  inks = _inks(rng, (n, most), settings)
-  places = rng.random((n, most, CANDIDATES, 2))
-  canvas = _background(rng, settings)[:count]
-  pieces = _pieces(rng, images, count, settings)
-
-  scene, slot = np.nonzero(dealt[:count] >= 0)
-  source = dealt[scene, slot]
-  longer = np.maximum(ink[source, 2] - ink[source, 0], ink[source, 3] - ink[source, 1])
-  middle = (ink[source, :2] + ink[source, 2:]) / 2
-  alphas = warp(images[source], middle, sizes[scene, slot] / longer, angles[scene, slot])
-  tight = np.zeros((count, most, 4), np.int64)
-  tight[scene, slot] = tight_boxes(alphas >= INK)
-  corners, is_placed = _placed(tight, dealt[:count] >= 0, places[:count], size)
-
-  behind = canvas.copy()
-  for i, (alpha, (contrast, colour), corner) in enumerate(pieces):
-    where = i // settings.clutter
-    _paint(canvas[where], behind[where], alpha, corner, contrast, colour)
-  masks = np.zeros((count, size, size), np.uint8)
-  boxes = np.zeros((count, most, 5), np.float32)
-  boxes[..., 0] = -1
-  poses, sources = np.zeros((count, most, 2), np.float32), np.full((count, most), -1, np.int32)
-  row = np.zeros(count, np.int64)
-  for where, k, alpha, which in zip(scene, slot, alphas, source, strict=True):
-    if not is_placed[where, k]:
-      continue
-    box, corner = tight[where, k], corners[where, k]
-    _paint(canvas[where], behind[where], alpha, corner - box[:2], inks[0][where, k], inks[1][where, k])
-    inside = alpha[box[0] : box[2], box[1] : box[3]] >= INK
-    end = corner + box[2:] - box[:2]
-    masks[where, corner[0] : end[0], corner[1] : end[1]][inside] = labels[which] + 1
-    boxes[where, row[where]] = labels[which], *corner, *end
-    poses[where, row[where]] = sizes[where, k], angles[where, k]
-    sources[where, row[where]] = which
-    row[where] += 1
+def _scenes(digits: Digits, sources: np.ndarray, count: int, settings: Scenes, rng: np.random.Generator) -> Rendered:
+  """The first `count` of the scenes of the digits `sources` [n,M]. Random numbers are drawn for all n, and noise last,
+  so that the first scenes are the same however many follow.
+  """
+  background = _background(rng, len(sources), settings)[:count]
+  clutter = _clutter(rng, digits.images, len(sources), count, settings)
+  patches, rendered = _objects(rng, digits, sources, count, settings)
+  canvas = background.copy()
+  for each in (clutter, patches):
+    for scene, *patch in zip(*each, strict=True):
+      _paint(canvas[scene], background[scene], *patch)
   if settings.noise:
-    canvas += np.float32(settings.noise) * rng.standard_normal(canvas.shape, np.float32)  # last: see above
-  x = np.rint(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
-  assert x.shape == (count, size, size, channels)
-  return Rendered(x, boxes, masks, poses, sources)
+    canvas += np.float32(settings.noise) * rng.standard_normal(canvas.shape, np.float32)
+  return rendered._replace(x=np.rint(np.clip(canvas, 0, 1) * 255).astype(np.uint8))
 
 
 # ---- digits ----------------------------------------------------------------------------------------------------------
@@ -162,11 +148,6 @@ def tight_boxes(masks: np.ndarray) -> np.ndarray:
   return np.stack([rows.argmax(1), columns.argmax(1), *ends], 1)
 
 
-def ink_boxes(images: np.ndarray) -> np.ndarray:
-  """u8 [N,H,W] -> i64 [N,4]: the box of each digit's ink."""
-  return tight_boxes(images >= INK * 255)
-
-
 def warp(images: np.ndarray, middle: np.ndarray, scale: np.ndarray, angle: np.ndarray) -> np.ndarray:
   """Alphas f32 [N,P,P] of images u8 [N,H,W] that are turned and scaled about a point, which comes to the middle.
 
@@ -175,7 +156,7 @@ def warp(images: np.ndarray, middle: np.ndarray, scale: np.ndarray, angle: np.nd
   n, height, width = images.shape
   side = _side(images, middle, scale)
   out = np.empty((n, side, side), np.float32)
-  step = max(1, MOST_PIXELS // side**2)
+  step = max(1, WARPED // side**2)
   padded = np.pad(images, ((0, 0), (1, 1), (1, 1))).reshape(n, -1)
   offset = np.arange(side, dtype=np.float32) - (side - 1) / 2
   turn = np.deg2rad(angle).astype(np.float32)
@@ -211,26 +192,63 @@ def _side(images: np.ndarray, middle: np.ndarray, scale: np.ndarray) -> int:
 # ---- a scene ---------------------------------------------------------------------------------------------------------
 
 
-def _placed(boxes: np.ndarray, is_dealt: np.ndarray, places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-  """(upper left corners i64 [N,M,2] of the digits' boxes i64 [N,M,4], whether each has found a place bool [N,M]).
+def _objects(
+  rng: np.random.Generator, digits: Digits, sources: np.ndarray, count: int, settings: Scenes
+) -> tuple[Patches, Rendered]:
+  """The digits `sources` [n,M] of the first `count` scenes, and all that is known of them; x is not painted yet."""
+  n, most = sources.shape
+  least, greatest = settings.digits
+  angles = rng.uniform(-settings.degrees, settings.degrees, (n, most))
+  poses = np.stack([rng.uniform(least, greatest, (n, most)), angles], -1).astype(np.float32)
+  contrasts, colours = _inks(rng, (n, most), settings)
+  places = rng.random((n, most, CANDIDATES, 2))
+
+  scene, slot = np.nonzero(sources[:count] >= 0)
+  source, pose = sources[scene, slot], poses[scene, slot]
+  ink = tight_boxes(digits.images[source] >= INK * 255)
+  scale = pose[:, 0] / (ink[:, 2:] - ink[:, :2]).max(1)
+  alphas = warp(digits.images[source], (ink[:, :2] + ink[:, 2:]) / 2, scale, pose[:, 1])
+  tight = np.zeros((count, most, 4), np.int64)
+  tight[scene, slot] = tight_boxes(alphas >= INK)
+  boxes, is_placed = _placed(tight[..., 2:] - tight[..., :2], sources[:count] >= 0, places[:count], settings.size)
+
+  kept = is_placed[scene, slot]
+  scene, slot, source, pose, alphas = scene[kept], slot[kept], source[kept], pose[kept], alphas[kept]
+  row = is_placed.cumsum(1)[scene, slot] - 1  # those that have found no place leave no gap
+  out = Rendered(
+    x=np.empty(0),
+    boxes=np.tile(np.array([-1, 0, 0, 0, 0], np.float32), (count, most, 1)),
+    masks=np.zeros((count, settings.size, settings.size), np.uint8),
+    poses=np.zeros((count, most, 2), np.float32),
+    sources=np.full((count, most), -1, np.int32),
+  )
+  label, box, inner = digits.labels[source], boxes[scene, slot], tight[scene, slot]
+  out.boxes[scene, row] = np.concatenate([label[:, None], box], 1)
+  out.poses[scene, row], out.sources[scene, row] = pose, source
+  for i, alpha in enumerate(alphas):
+    is_ink = alpha[inner[i, 0] : inner[i, 2], inner[i, 1] : inner[i, 3]] >= INK
+    out.masks[scene[i], box[i, 0] : box[i, 2], box[i, 1] : box[i, 3]][is_ink] = label[i] + 1
+  return Patches(scene, alphas, box[:, :2] - inner[:, :2], contrasts[scene, slot], colours[scene, slot]), out
+
+
+def _placed(extents: np.ndarray, is_dealt: np.ndarray, places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+  """(boxes i64 [N,M,4] of digits whose boxes have the extents i64 [N,M,2], whether each has found a place bool [N,M]).
 
   places: [N,M,CANDIDATES,2] in [0, 1), of all corners inside the scene. The first digit always finds one.
   """
   n, most = is_dealt.shape
-  extent = boxes[..., 2:] - boxes[..., :2]
-  candidates = np.floor(places * (size - extent + 1)[:, :, None]).astype(np.int64)
-  corners, is_placed = np.zeros((n, most, 2), np.int64), np.zeros((n, most), bool)
+  corners = np.floor(places * (size - extents + 1)[:, :, None]).astype(np.int64)
+  boxes, is_placed = np.zeros((n, most, 4), np.int64), np.zeros((n, most), bool)
   for k in range(most):
-    low = candidates[:, k, :, None]  # [N,C,1,2]
-    high = low + extent[:, k, None, None]
-    others = corners[:, None, :k]
-    shared = np.minimum(high, others + extent[:, None, :k]) - np.maximum(low, others)
-    common = np.maximum(shared, 0).prod(-1)
-    union = extent[:, k].prod(-1)[:, None, None] + extent[:, None, :k].prod(-1) - common
-    is_free = ((common <= OVERLAP * union) | ~is_placed[:, None, :k]).all(-1)  # [N,C]
-    corners[:, k] = candidates[np.arange(n), k, is_free.argmax(1)]
+    candidates = np.concatenate([corners[:, k], corners[:, k] + extents[:, k, None]], -1)[:, :, None]  # [N,C,1,4]
+    others = boxes[:, None, :k]
+    shared = np.minimum(candidates[..., 2:], others[..., 2:]) - np.maximum(candidates[..., :2], others[..., :2])
+    common = np.maximum(shared, 0).prod(-1)  # [N,C,k]
+    union = (extents[:, k, None].prod(-1) + extents[:, :k].prod(-1))[:, None] - common
+    is_free = ((common <= OVERLAP * union) | ~is_placed[:, None, :k]).all(-1)
+    boxes[:, k] = candidates[np.arange(n), is_free.argmax(1), 0]
     is_placed[:, k] = is_dealt[:, k] & is_free.any(1)
-  return corners, is_placed
+  return boxes, is_placed
 
 
 def _paint(
@@ -255,51 +273,44 @@ def _inks(rng: np.random.Generator, shape: tuple[int, ...], settings: Scenes) ->
   contrasts = rng.uniform(settings.contrast, 1, shape).astype(np.float32)
   if not settings.colour:
     return contrasts, np.ones((*shape, 1), np.float32)
-  hue, least, top = rng.random((*shape, 1)), rng.uniform(0, 0.4, (*shape, 1)), rng.uniform(0.8, 1, (*shape, 1))
-  wave = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)  # a hue's red, green and blue
-  return contrasts, (top * (least + (1 - least) * wave)).astype(np.float32)
+  hue, least, most = rng.random((*shape, 1)), rng.uniform(0, 0.4, (*shape, 1)), rng.uniform(0.8, 1, (*shape, 1))
+  pure = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)  # red, green and blue of a hue
+  return contrasts, (most * (least + (1 - least) * pure)).astype(np.float32)
 
 
-def _background(rng: np.random.Generator, settings: Scenes) -> np.ndarray:
-  """f32 [CHUNK,H,W,C]: from one dark level or colour to another in a random direction."""
+def _background(rng: np.random.Generator, n: int, settings: Scenes) -> np.ndarray:
+  """f32 [n,H,W,C]: from one dark level or colour to another in a random direction."""
   if settings.colour:
-    first, last = rng.uniform(0, DARK_COLOUR, (2, CHUNK, 1, 1, 3)).astype(np.float32)
+    first, last = rng.uniform(0, DARK_COLOUR, (2, n, 1, 1, 3)).astype(np.float32)
   else:
-    first = rng.uniform(0, DARK, (CHUNK, 1, 1, 1)).astype(np.float32)
-    last = first + rng.uniform(0, RISE, (CHUNK, 1, 1, 1)).astype(np.float32)
-  direction = rng.uniform(0, 2 * np.pi, (CHUNK, 1, 1)).astype(np.float32)
+    first = rng.uniform(0, DARK, (n, 1, 1, 1)).astype(np.float32)
+    last = first + rng.uniform(0, RISE, (n, 1, 1, 1)).astype(np.float32)
+  direction = rng.uniform(0, 2 * np.pi, (n, 1, 1)).astype(np.float32)
   across = np.linspace(-1, 1, settings.size, dtype=np.float32)
   dy, dx = np.sin(direction), np.cos(direction)
-  along = (dy * across[:, None] + dx * across) / (np.abs(dy) + np.abs(dx))  # -1 and 1 at the corners
+  along = (dy * across[:, None] + dx * across) / (np.abs(dy) + np.abs(dx))  # -1 and 1 in two opposite corners
   return first + (along[..., None] + 1) / 2 * (last - first)
 
 
-def _pieces(
-  rng: np.random.Generator, images: np.ndarray, count: int, settings: Scenes
-) -> list[tuple[np.ndarray, tuple[float, np.ndarray], np.ndarray]]:
-  """(alpha [P,P], (contrast, colour), upper left corner) of each piece of stroke of `count` scenes, scene by scene.
-
-  A window about a random inked pixel is cut out of a random digit, turned freely, and scaled as a digit may be.
+def _clutter(rng: np.random.Generator, images: np.ndarray, n: int, count: int, settings: Scenes) -> Patches:
+  """Pieces of strokes on the first `count` of n scenes: a window about a random inked pixel of a random digit, turned
+  freely, and scaled as a digit may be.
   """
-  shape = (CHUNK, settings.clutter)
-  which, pixel = rng.integers(len(images), size=shape), rng.random(shape)
-  half = rng.uniform(PIECE[0] / 2, PIECE[1] / 2, shape)
-  scale = rng.uniform(*settings.digits, shape) / NORMAL
-  angle = rng.uniform(-180, 180, shape)
-  place = rng.random((*shape, 2)) * settings.size
+  shape, pieces = (n, settings.clutter), count * settings.clutter
+
+  def first(drawn: np.ndarray) -> np.ndarray:
+    return drawn[:count].reshape(pieces, *drawn.shape[2:])
+
+  whole = images[first(rng.integers(0, len(images), shape))]
+  inked = np.cumsum(whole.reshape(pieces, images[0].size) >= 128, 1)
+  number = np.floor(first(rng.random(shape)) * inked[:, -1])
+  middle = np.stack(np.divmod((inked > number[:, None]).argmax(1), images.shape[2]), 1) + 0.5
+  half = first(rng.uniform(PIECE[0] / 2, PIECE[1] / 2, shape))
+  rows, columns = (np.abs(np.arange(28) + 0.5 - middle[:, axis, None]) <= half[:, None] for axis in (0, 1))
+  least, greatest = settings.digits
+  scale, angle = first(rng.uniform(least, greatest, shape)) / USUAL, first(rng.uniform(-180, 180, shape))
+  alphas = warp(whole * (rows[:, :, None] & columns[:, None]), middle, scale, angle)
+  corners = np.rint(first(rng.random((*shape, 2))) * settings.size - alphas.shape[1] / 2).astype(np.int64)
   contrasts, colours = _inks(rng, shape, settings)
-  if not settings.clutter:
-    return []
-  which, pixel, half, scale, angle = (part[:count].reshape(-1) for part in (which, pixel, half, scale, angle))
-  cut = images[which]
-  inked = np.cumsum(cut.reshape(len(cut), -1) >= 128, 1)
-  flat = (inked > np.floor(pixel * inked[:, -1])[:, None]).argmax(1)
-  middle = np.stack(np.divmod(flat, cut.shape[2]), 1) + 0.5
-  near_y, near_x = (
-    np.abs(np.arange(length) + 0.5 - middle[:, axis, None]) <= half[:, None]
-    for axis, length in enumerate(cut.shape[1:])
-  )
-  alphas = warp(cut * (near_y[:, :, None] & near_x[:, None, :]), middle, scale, angle)
-  corner = np.rint(place[:count].reshape(-1, 2) - alphas.shape[1] / 2).astype(np.int64)
-  contrasts, colours = contrasts[:count].reshape(-1), colours[:count].reshape(len(cut), -1)
-  return list(zip(alphas, zip(contrasts, colours, strict=True), corner, strict=True))
+  scenes = np.arange(pieces) // max(settings.clutter, 1)
+  return Patches(scenes, alphas, corners, first(contrasts), first(colours))

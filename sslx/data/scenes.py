@@ -1,43 +1,42 @@
 """The data set `scenes`: digits of MNIST on a background, with their boxes, masks and numbers.
 
-Scenes are rendered once by `sslx.data.render` and kept in data_dir: in a folder named by a digest of their settings.
+Scenes are rendered once by `sslx.data.render`. `sslx.data.kept` keeps them in data_dir.
 """
 
-import contextlib
-import dataclasses
-import json
 import math
-import os
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sslx import options
-from sslx.data.fingerprint import digest_of
 from sslx.data.idx import read_idx_folder
-from sslx.data.render import RENDERER, Rendered, Scenes, render
-from sslx.data.types import Dataset, LazyArray, Request, Rows, Split
-from sslx.data.warn import say, warn
+from sslx.data.kept import kept
+from sslx.data.render import RENDERER, Digits, Rendered, Scenes, render
+from sslx.data.types import Dataset, Request, Rows, Split
 from sslx.modalities import MODALITIES
 from sslx.tasks import TASKS
 from sslx.types import UserError
 
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
   "one": {"objects": (1, 1), "digits": (14, 28), "degrees": 45.0},
   "hard": {"objects": (1, 4), "digits": (12, 28), "degrees": 25.0, "contrast": 0.5, "clutter": 6},
 }
-"""Settings by one name, the first after the colon; others may follow it."""
+"""Settings under one name, which comes first after the colon; others may follow it."""
 CLASSES = tuple("0123456789")
 SPLITS = ("train", "test")
-POSE = ("y", "x", "size", "angle")  # the numbers of a scene of one digit: pixels, and degrees
-COUNT = ("count",)  # of scenes whose number of digits varies
-SIZES = (24, 512)
-MOST_OBJECTS = 9
-SMALLEST_DIGIT = 6
+POSE = ("y", "x", "size", "angle")  # the numbers of scenes of one digit; the first three in pixels, the last in degrees
+COUNT = ("count",)  # the number of scenes whose number of digits varies
 LARGEST = 16 << 30  # bytes of all scenes and masks
+LIMITS: dict[str, tuple[float, float]] = {
+  "size": (24, 512), "objects": (1, 9), "digits": (6, 512), "degrees": (0, 180), "contrast": (0.1, 1),
+  "clutter": (0, 50), "noise": (0, 1), "seed": (0, math.inf), "train": (1, math.inf), "test": (1, math.inf),
+}  # fmt: skip
 _MNIST = Path(__file__).parent / "mnist"
+
+
+# ---- settings --------------------------------------------------------------------------------------------------------
 
 
 def settings(spec: str) -> Scenes:
@@ -47,62 +46,60 @@ def settings(spec: str) -> Scenes:
     UserError: an unknown preset or option (with the nearest names), or a value out of range.
   """
   scheme, _, argument = spec.partition(":")
-  first, *rest = [text for text in argument.split(",") if text] or [""]
-  values = dict(PRESETS.get(first, {}))
-  if first not in PRESETS and first:
-    rest = [first, *rest]
-  for text in rest:
-    if "=" not in text:
-      why = f"{text!r} stands first" if text in PRESETS else f"no scenes are called {text!r}"
-      raise UserError(f"--dataset={spec}: {why}.{options.nearest(text, [*PRESETS, *options.parameters(Scenes)])}")
-  values |= options.parse(Scenes, rest, f"--dataset={scheme}:")
+  texts = [text for text in argument.split(",") if text]
+  values = dict(PRESETS[texts.pop(0)]) if texts and texts[0] in PRESETS else {}
+  known = options.parameters(Scenes)
+  for text in texts:
+    if text in PRESETS:
+      raise UserError(f"--dataset={spec}: {text!r} stands first, and once: {scheme}:{text},...")
+    if "=" not in text and text not in known:
+      raise UserError(f"--dataset={spec}: no scenes are called {text!r}.{options.nearest(text, [*PRESETS, *known])}")
+  values |= options.parse(Scenes, texts, f"--dataset={scheme}:")
   for name in ("objects", "digits"):
+    numbers = values.get(name, (1,))
+    if len(numbers) not in (1, 2) or numbers[0] > numbers[-1]:
+      raise UserError(f"--dataset={spec}: {name} must be one number, or two with the smaller first: {name}=1-3")
     if name in values:
-      values[name] = _range(spec, name, values[name])
-  made = Scenes(**values)
-  _check(spec, made)
+      values[name] = numbers[0], numbers[-1]
+  return _checked(spec, Scenes(**values))
+
+
+def _checked(spec: str, made: Scenes) -> Scenes:
+  """The settings. Raises UserError where they are out of range, or do not go together."""
+  for name, (low, high) in LIMITS.items():
+    value = getattr(made, name)
+    for number in value if isinstance(value, tuple) else (value,):
+      why = options.beyond(number, low=low, high=high)
+      if why:
+        raise UserError(f"--dataset={spec}: {name} {why}")
+  turn = math.radians(min(made.degrees, 45))
+  room = math.ceil(1.03 * made.digits[1] * (math.cos(turn) + math.sin(turn))) + 2  # of a square that is turned
+  if room > made.size:
+    raise UserError(
+      f"--dataset={spec}: size={made.size} is too small for digits of {made.digits[1]} pixels, turned by up to "
+      f"{made.degrees:g} degrees, which need size={room}; make it larger, or digits smaller: digits=MIN-MAX"
+    )
+  weight = _bytes(made)
+  if weight > LARGEST:
+    raise UserError(
+      f"--dataset={spec}: that is {weight / 2**30:.0f} GB of scenes, more than {LARGEST >> 30}; "
+      "make size or train smaller"
+    )
   return made
 
 
-def _range(spec: str, name: str, numbers: tuple[int, ...]) -> tuple[int, int]:
-  """`3` is `3-3`."""
-  if len(numbers) not in (1, 2) or numbers[0] > numbers[-1]:
-    raise UserError(f"--dataset={spec}: {name} must be one number or two, the smaller first, such as {name}=1-3")
-  return numbers[0], numbers[-1]
+def _bytes(made: Scenes) -> int:
+  return made.size**2 * (made.train + made.test) * (4 if made.colour else 2)
 
 
-def _check(spec: str, made: Scenes) -> None:
-  limits = {
-    "size": (made.size, *SIZES),
-    "objects": (made.objects[0], 1, MOST_OBJECTS), "objects ": (made.objects[1], 1, MOST_OBJECTS),
-    "digits": (made.digits[0], SMALLEST_DIGIT, SIZES[1]),
-    "degrees": (made.degrees, 0, 180), "contrast": (made.contrast, 0.1, 1), "clutter": (made.clutter, 0, 50),
-    "noise": (made.noise, 0, 1), "seed": (made.seed, 0, math.inf), "train": (made.train, 1, math.inf),
-    "test": (made.test, 1, math.inf),
-  }  # fmt: skip
-  for name, (value, low, high) in limits.items():
-    why = options.beyond(value, low=low, high=high)
-    if why:
-      raise UserError(f"--dataset={spec}: {name.strip()} {why}")
-  turn = math.radians(min(made.degrees, 45))
-  room = math.ceil(made.digits[1] * (math.cos(turn) + math.sin(turn))) + 2
-  if room > made.size:
-    raise UserError(
-      f"--dataset={spec}: digits of {made.digits[1]} pixels, turned by up to {made.degrees:g} degrees, need scenes of "
-      f"size={room}; size is {made.size}: make it larger, or digits smaller"
-    )
-  weight = made.size**2 * (made.train + made.test) * (4 if made.colour else 2)
-  if weight > LARGEST:
-    raise UserError(
-      f"--dataset={spec}: that is {weight >> 30} GB of scenes, more than {LARGEST >> 30}; make size or train smaller"
-    )
+# ---- the data set ----------------------------------------------------------------------------------------------------
 
 
 def load_scenes(request: Request) -> Dataset:
-  """Scenes x u8 [N,H,W,1 or 3], for detection and segmentation, and for regression of numbers where there are any.
+  """Scenes x u8 [N,H,W,1 or 3] for detection and segmentation, and for regression where there are numbers.
 
-  Of one digit, the numbers are POSE, and regression is what they are for first; where the number of digits varies, it
-  is COUNT.
+  Scenes of one digit have the numbers POSE, and are for regression unless another task is named; where the number of
+  digits varies, it is the number COUNT.
 
   Raises:
     UserError: settings that are wrong, --image_size, an unknown number in `request.targets`, or a data_dir that the
@@ -110,27 +107,28 @@ def load_scenes(request: Request) -> Dataset:
   """
   made = settings(request.spec)
   if request.image_size is not None:
-    joint = "," if request.argument else ":" if ":" not in request.spec else ""
+    joint = "," if request.argument else "" if request.spec.endswith(":") else ":"
     raise UserError(
-      f"--image_size={request.image_size}: scenes are rendered at their size: write "
+      f"--image_size={request.image_size}: scenes are rendered at the size that is asked for; write "
       f"--dataset={request.spec}{joint}size={request.image_size}"
     )
   known = POSE if made.objects == (1, 1) else COUNT if made.objects[0] < made.objects[1] else ()
   names = _numbers(request, known)
-  arrays = _arrays(made, request)
-  targets = {part: _targets(arrays[part], names) for part in SPLITS}
   tasks = {
     "detection": TASKS["detection"](CLASSES),
     "segmentation": TASKS["segmentation"](("background", *CLASSES)),
     **({"regression": TASKS["regression"](names)} if names else {}),
   }
+  arrays = kept(
+    request, "sslx_scenes", {"renderer": RENDERER, **vars(made)}, _layout(made), lambda: _parts(made), _bytes(made)
+  )
   first = "regression" if known == POSE else "detection"
-  train, test = (Split(arrays[part]["x"], targets[part].pop(first), others=targets[part]) for part in SPLITS)
+  train, test = (_split(arrays[part], names, first) for part in SPLITS)
   task = tasks.pop(first)
   return Dataset(request.spec, MODALITIES["image"], task, train, test, others=tasks)
 
 
-def _numbers(request: Request, known: tuple[str, ...]) -> tuple[str, ...]:
+def _numbers(request: Request, known: Sequence[str]) -> tuple[str, ...]:
   """The numbers that are asked for, in their order."""
   where = f"--target={','.join(request.targets)}: {request.spec}"
   if request.targets and not known:
@@ -140,111 +138,39 @@ def _numbers(request: Request, known: tuple[str, ...]) -> tuple[str, ...]:
       raise UserError(f"{where} has no number {name!r}.{options.nearest(name, known)}")
     if name in request.targets[:i]:
       raise UserError(f"{where}: {name!r} is given twice.")
-  return request.targets or known
+  return request.targets or tuple(known)
 
 
-def _targets(arrays: dict[str, Rows], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _split(arrays: dict[str, Rows], names: Sequence[str], first: str) -> Split:
+  """The split whose y is of the task `first`."""
   boxes, masks, poses = (np.asanyarray(arrays[name]) for name in ("boxes", "masks", "poses"))
-  found = {"detection": boxes, "segmentation": masks}
-  if not names:
-    return found
-  first = boxes[:, 0]
+  _, top, left, bottom, right = boxes[:, 0].T
   numbers = {
-    "count": (boxes[..., 0] >= 0).sum(1), "y": (first[:, 1] + first[:, 3]) / 2, "x": (first[:, 2] + first[:, 4]) / 2,
+    "count": (boxes[..., 0] >= 0).sum(1), "y": (top + bottom) / 2, "x": (left + right) / 2,
     "size": poses[:, 0, 0], "angle": poses[:, 0, 1],
   }  # fmt: skip
-  return {**found, "regression": np.stack([numbers[name] for name in names], 1).astype(np.float32)}
+  targets = {"detection": boxes, "segmentation": masks}
+  if names:
+    targets["regression"] = np.stack([numbers[name] for name in names], 1).astype(np.float32)
+  return Split(arrays["x"], targets.pop(first), others=targets)
 
 
-# ---- what is kept ----------------------------------------------------------------------------------------------------
-
-
-def _arrays(made: Scenes, request: Request) -> dict[str, dict[str, Rows]]:
-  """{split: {field of Rendered: its array}}, from data_dir, where they are rendered first if they are not there."""
-  facts = json.dumps({"renderer": RENDERER, **dataclasses.asdict(made)}, sort_keys=True)
-  root = Path(request.data_dir) / "sslx_scenes"
-  folder = root / digest_of([facts.encode()])[:12]
-  kept = _read(folder, made, request)
-  if kept:
-    return kept
-  say(request.spec, f"rendering {made.train:,} + {made.test:,} scenes, once; they are kept in {folder}")
-  try:
-    _write(folder, made)
-  except OSError as error:
-    refused = f"cannot write {request.data_dir} ({error.strerror or error})"
-    if request.data_dir_is_given:
-      raise UserError(f"{refused}; name a writable folder with --data_dir") from error
-    warn(request.spec, f"{refused}; rendered into memory instead")
-    return {part: _joined(chunks) for part, chunks in _rendered(made)}
-  kept = _read(folder, made, request)
-  if kept is None:
-    raise UserError(f"{folder}: damaged while it was written; delete it, or name another --data_dir")
-  return kept
-
-
-def _rendered(made: Scenes) -> Iterator[tuple[str, Iterator[Rendered]]]:
-  digits = read_idx_folder(_MNIST)
+def _parts(made: Scenes) -> Iterator[tuple[str, Iterator[Rendered]]]:
+  """Renders each split of the digits of MNIST's own: no digit of a training scene is in a test scene."""
+  splits = read_idx_folder(_MNIST)
   for number, part in enumerate(SPLITS):
-    split = digits[part]
-    yield part, render(np.asarray(split.x)[..., 0], split.targets(), getattr(made, part), made, (made.seed, number))
+    digits = Digits(np.asarray(splits[part].x)[..., 0], splits[part].targets())
+    yield part, render(digits, getattr(made, part), made, (made.seed, number))
 
 
-def _joined(chunks: Iterable[Rendered]) -> dict[str, Rows]:
-  return {name: np.concatenate(parts) for name, parts in zip(Rendered._fields, zip(*chunks, strict=True), strict=True)}
-
-
-def _shapes(made: Scenes, count: int) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+def _layout(made: Scenes) -> dict[str, dict[str, tuple[str, tuple[int, ...]]]]:
+  """{split: {field of Rendered: its dtype and shape}}."""
   most, size = made.objects[1], made.size
-  return {
-    "x": (np.dtype(np.uint8), (count, size, size, 3 if made.colour else 1)),
-    "boxes": (np.dtype(np.float32), (count, most, 5)),
-    "masks": (np.dtype(np.uint8), (count, size, size)),
-    "poses": (np.dtype(np.float32), (count, most, 2)),
-    "sources": (np.dtype(np.int32), (count, most)),
-  }
 
+  def of(n: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {
+      "x": ("|u1", (n, size, size, 3 if made.colour else 1)), "boxes": ("<f4", (n, most, 5)),
+      "masks": ("|u1", (n, size, size)), "poses": ("<f4", (n, most, 2)), "sources": ("<i4", (n, most)),
+    }  # fmt: skip
 
-def _write(folder: Path, made: Scenes) -> None:
-  """Renders into a folder beside it, which is renamed when all is written."""
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = folder.with_name(f"{folder.name}.incomplete{os.getpid()}")
-  try:
-    unfinished.mkdir(exist_ok=True)
-    (unfinished / "settings.json").write_text(json.dumps(dataclasses.asdict(made), indent=1))
-    for part, chunks in _rendered(made):
-      with contextlib.ExitStack() as stack:
-        files = {}
-        for name, (dtype, shape) in _shapes(made, getattr(made, part)).items():
-          files[name] = stack.enter_context(open(unfinished / f"{part}_{name}.npy", "wb"))
-          header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-          np.lib.format.write_array_header_1_0(files[name], header)
-        for chunk in chunks:
-          for name, array in chunk._asdict().items():
-            files[name].write(array.tobytes())  # and not through a memory map, which a full disk would end with a crash
-    if folder.exists():  # damaged, or another process was faster
-      shutil.rmtree(folder)
-    unfinished.rename(folder)
-  finally:
-    shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _read(folder: Path, made: Scenes, request: Request) -> dict[str, dict[str, Rows]] | None:
-  """What `_write` left; None where it is not there, or is damaged. What is beyond in_memory_limit stays on the disk."""
-  splits: dict[str, dict[str, Rows]] = {}
-  for part in SPLITS:
-    splits[part] = {}
-    for name, (dtype, shape) in _shapes(made, getattr(made, part)).items():
-      path = folder / f"{part}_{name}.npy"
-      is_large = math.prod(shape) * dtype.itemsize > request.in_memory_limit
-      try:
-        array = np.load(path, mmap_mode="r" if is_large else None)
-      except (OSError, ValueError, EOFError):
-        return None
-      if array.dtype != dtype or array.shape != shape:
-        return None
-      splits[part][name] = _lazy(array, path) if is_large and name == "x" else array
-  return splits
-
-
-def _lazy(array: np.ndarray, path: Path) -> LazyArray:
-  return LazyArray(array.shape, lambda rows: np.asarray(array[rows]), array.dtype, files=(str(path),))
+  return {part: of(getattr(made, part)) for part in SPLITS}

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.ndimage import map_coordinates
 
 from sslx import losses, nn
 from sslx.ops import augment, photo
@@ -35,6 +34,9 @@ def vader(
   shift: float = 0.2,
   shear: float = 0.2,
   contrast: float = 0.3,
+  background: float = 0.3,
+  near: float = 0.0,
+  within: bool = True,
   even: float = 0.02,
 ) -> Pretext:
   """Contrastive learning of places.
@@ -65,14 +67,16 @@ def vader(
     seen = augment.warp(x, affine, jnp.zeros((len(x), 2, *x.shape[1:3])))
     if x.shape[-1] == 3:
       return photo.jitter(i, seen, 1.0, contrast, contrast, contrast, 0.1), affine
-    return augment.intensity(i, seen, contrast), affine
+    seen = augment.intensity(i, seen, contrast)
+    return augment.background(jax.random.fold_in(key, 2), seen, background), affine
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
     x, (first, second, place) = batch["x"], jax.random.split(key, 3)
     view1, map1 = look(first, x)
     view2, map2 = look(second, x)
     at = draw(place, x, points, even)
-    return {"view1": view1, "view2": view2, "at1": seen_at(map1, at), "at2": seen_at(map2, at)}
+    beside = near / jnp.array(x.shape[1:3]) * 2 * jax.random.normal(jax.random.fold_in(place, 1), at.shape)
+    return {"view1": view1, "view2": view2, "at1": seen_at(map1, at), "at2": seen_at(map2, at + beside)}
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     both, at = jnp.concatenate([view["view1"], view["view2"]]), jnp.concatenate([view["at1"], view["at2"]])
@@ -80,7 +84,15 @@ def vader(
     features = read(outputs, at)
     z, _ = nn.apply(head, params["projector"], state["projector"], features.reshape(-1, features.shape[-1]), train=True)
     z1, z2 = jnp.split(z, 2)
-    return losses.nt_xent(z1, z2, temperature), ({**state, "encoder": stats}, losses.spread(z1, z2))
+    z = losses.normalised(z)
+    similarity = z @ z.T / temperature
+    image = jnp.tile(jnp.repeat(jnp.arange(len(at) // 2), points), 2)
+    index = jnp.arange(len(z))
+    positive = jnp.roll(index, len(z1))
+    left_out = (image[:, None] == image) if not within else jnp.eye(len(z), dtype=bool)
+    left_out &= index != positive[:, None]
+    value = losses.cross_entropy(jnp.where(left_out, -jnp.inf, similarity), positive)
+    return value, ({**state, "encoder": stats}, losses.spread(z1, z2))
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
     view = transform(key, batch)

@@ -11,7 +11,9 @@ from experiments.shared.table import Row, Timings
 from experiments.shared.terminal import announce
 
 if TYPE_CHECKING:
+  from experiments.shared.pictures import Answers
   from sslx import report
+  from sslx.evaluation.bench import Case
   from sslx.report import pages
 
 METRICS, RANK = "pretext metrics", "heldout_feature_rank"
@@ -26,6 +28,8 @@ class Outcome(NamedTuple):
   """Of each method: title, loss, metrics ..., or why it was left out."""
   figures: list[tuple[str, Path]] = []
   """Title -> what the method sees and makes."""
+  answers: "Mapping[str, Mapping[Case, Answers]]" = {}
+  """Title -> what its classifiers say of the test images, where that was kept."""
 
 
 class Lead(NamedTuple):
@@ -87,7 +91,9 @@ def write_report(
   entries, the baseline's among them, the large numbers of the page are of, where not of all.
   """
   announce("drawing the report")
+  from experiments.shared.pictures import Answers
   from sslx import report
+  from sslx.evaluation.bench import Case
   from sslx.report import pages
 
   begin = time.monotonic()

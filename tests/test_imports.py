@@ -75,7 +75,7 @@ def test_types_imports_no_sibling():
     ("losses", {"types", "ops"}),
     ("nn", {"types", "options", "compile", "ops", "nn"}),
     ("modalities", {"types", "options", "ops", "modalities"}),
-    ("tasks", {"types", "losses", "tasks"}),
+    ("tasks", {"types", "losses", "nn", "tasks"}),
     ("data", {"types", "options", "modalities", "tasks", "data"}),
     ("pretext", {"types", "options", "ops", "losses", "nn", "modalities", "pretext"}),
     ("training", {"types", "disk", "options", "compile", "nn", "modalities", "tasks", "data", "pretext", "training"}),

@@ -228,6 +228,8 @@ def test_a_run_of_the_same_task_says_how_it_is_read(run, rectangles):
 def test_a_reading_that_is_not_for_the_task_is_refused(task, features, what, run, rectangles):
   with pytest.raises(UserError, match=f"^features={features}: {task} {what}; leave features out.$"):
     sslx.fit(run, rectangles.doing(task), 20, features=features)
+  with pytest.raises(UserError, match=f"^features={features}: {task} {what}; leave features out.$"):
+    sslx.pretrain("denoise", rectangles.doing(task), features=features, progress=False)
 
 
 def test_an_encoder_without_maps_is_refused(rectangles):

@@ -216,7 +216,8 @@ def run_variants(
   A method that refuses the data or the encoder is left out, and the table says why; every other error is raised.
 
   modes_at: modes for a number of labels, None: --modes and scratch. heads_only: leaves out the modes that train the
-  encoder on the labels. pictured: whether what the figures of answers need is kept. more: see `table.run_modes`. pretrain: in place of the function of that name.
+  encoder on the labels. pictured: whether what the figures of answers need is kept. more: see `table.run_modes`.
+  pretrain: in place of the function of that name.
   """
   from sslx import nn
   from sslx.evaluation import features

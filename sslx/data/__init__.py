@@ -19,6 +19,7 @@ from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import colour, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.npz import load_npz
+from sslx.data.table import load_table
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
 from sslx.types import UserError, brief
 
@@ -110,6 +111,14 @@ DATASETS: dict[str, Source] = {
     "images/* and masks/*.png of class indices, [DIR/classes.txt]",
     "DIR",
     tasks=("classification", "segmentation"),
+  ),
+  "csv": Source(
+    load_table,
+    "a table with a column path, a column split (train, test or unlabeled) and --target columns: numbers, several of 0 "
+    "and 1, or classes, which are to be written as text",
+    "FILE",
+    tasks=("classification", "regression", "multilabel"),
+    targets="the table's columns; default: all but path and split",
   ),
   "tfds": Source(_tfds, "an image classification set of the TFDS catalogue", "NAME"),
 }
@@ -208,7 +217,7 @@ def _unknown(spec: str) -> str:
     kinds = f"folder:{spec} (images) or idx:{spec} (IDX files)"
     return f"--dataset={spec}: a folder needs its kind in front: {kinds}"
   close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
-  if not close and spec.endswith(".npz"):
+  if not close and spec.endswith((".npz", ".csv")):
     return f"--dataset={spec}: write {spec[-3:]}:{spec}"
   if not close and spec.isidentifier() and len(spec) < 100:
     from sslx.data import catalogue

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sslx.data.check import checked
+from sslx.data.coco import load_coco
 from sslx.data.folder import load_folder
 from sslx.data.geometry import resized
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
@@ -120,6 +121,13 @@ DATASETS: dict[str, Source] = {
     tasks=("classification", "regression", "multilabel"),
     targets="the table's columns; default: all but path and split",
   ),
+  "coco": Source(
+    load_coco,
+    "DIR/train/*, DIR/test/* and DIR/annotations/instances_train.json, instances_test.json (or val); with polygons "
+    "masks too",
+    "DIR",
+    tasks=("detection", "segmentation"),
+  ),
   "tfds": Source(_tfds, "an image classification set of the TFDS catalogue", "NAME"),
 }
 
@@ -214,7 +222,7 @@ def located(spec: str) -> str:
 def _unknown(spec: str) -> str:
   names = [name + (f":{source.argument}" if source.argument else "") for name, source in DATASETS.items()]
   if spec and os.path.isdir(os.path.expanduser(spec)):
-    kinds = f"folder:{spec} (images) or idx:{spec} (IDX files)"
+    kinds = f"folder:{spec} (images), idx:{spec} (IDX files) or coco:{spec}"
     return f"--dataset={spec}: a folder needs its kind in front: {kinds}"
   close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
   if not close and spec.endswith((".npz", ".csv")):

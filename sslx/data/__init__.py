@@ -14,6 +14,7 @@ import numpy as np
 
 from sslx.data.check import checked
 from sslx.data.coco import load_coco
+from sslx.data.davis import load_davis
 from sslx.data.folder import load_folder
 from sslx.data.geometry import resized
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
@@ -128,6 +129,12 @@ DATASETS: dict[str, Source] = {
     "DIR",
     tasks=("detection", "segmentation"),
   ),
+  "davis": Source(
+    load_davis,
+    "videos with masks: DIR/JPEGImages, DIR/Annotations and DIR/ImageSets with train.txt and val.txt",
+    "DIR",
+    tasks=("segmentation",),
+  ),
   "tfds": Source(_tfds, "an image classification set of the TFDS catalogue", "NAME"),
 }
 
@@ -222,7 +229,7 @@ def located(spec: str) -> str:
 def _unknown(spec: str) -> str:
   names = [name + (f":{source.argument}" if source.argument else "") for name, source in DATASETS.items()]
   if spec and os.path.isdir(os.path.expanduser(spec)):
-    kinds = f"folder:{spec} (images), idx:{spec} (IDX files) or coco:{spec}"
+    kinds = f"folder:{spec} (images), idx:{spec} (IDX files), coco:{spec} or davis:{spec}"
     return f"--dataset={spec}: a folder needs its kind in front: {kinds}"
   close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
   if not close and spec.endswith((".npz", ".csv")):

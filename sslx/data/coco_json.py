@@ -1,7 +1,6 @@
 """The JSON files of `coco:DIR`: read, and checked before anything else believes them."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sslx.types import UserError
+
+FARTHEST = 1e9  # pixels: no image is so large
 
 
 class Annotation(NamedTuple):
@@ -118,4 +119,5 @@ def _entries(file: Path, content: Any, key: str, *fields: str) -> Sequence[Mappi
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
-  return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+  """Whether all are numbers that can be pixels; NaN is not, nor is an integer too large for a float."""
+  return all(isinstance(value, int | float) and -FARTHEST < value < FARTHEST for value in values)

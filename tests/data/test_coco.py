@@ -183,6 +183,7 @@ def test_the_test_split_with_annotations_is_taken(tmp_path, capsys):
     ({"bbox": [1, 2, 3]}, r"annotation 102: its bbox is \[1, 2, 3\]; it must be \[left, top, width, height\]"),
     ({"bbox": [1, 2, -3, 3]}, "annotation 102: its bbox is"),
     ({"bbox": [1, 2, float("nan"), 3]}, "annotation 102: its bbox is"),
+    ({"bbox": [1, 2, 10**400, 3]}, "annotation 102: its bbox is"),
     ({"bbox": "1 2 3 4"}, "annotation 102: its bbox is"),
     ({"segmentation": [[1, 2, 3, 4]]}, r"annotation 102: its polygon is \[1, 2, 3, 4\]; it must be \[x, y, x, y"),
     ({"segmentation": [[1, 2, 3, 4, 5, "6"]]}, "annotation 102: its polygon is"),

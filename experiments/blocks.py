@@ -41,7 +41,10 @@ def main() -> None:
   tuned = [name for name in modes if mode(name).trains_encoder]
   if tuned:
     raise UserError(f"--modes={','.join(tuned)}: trains the encoder; blocks are compared frozen: frozen, knn:K.")
-  readings = {block: representation(meta, tree, f"{block}:{FLAGS.features}") for block in blocks}
+  how = runs.reading(dataset.task, meta.features).rpartition(":")[2]
+  if dataset.task.is_dense:
+    raise UserError(f"--dataset={dataset.name}: {dataset.task.name} reads the maps of all blocks at once.")
+  readings = {block: representation(meta, tree, f"{block}:{how}") for block in blocks}
   labelled = table.draw(dataset, modes)
   identity = {
     "experiment": "blocks", "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(),

@@ -43,7 +43,7 @@ def main() -> None:
   dataset, config = runs.checkpoint_dataset(run.meta), run.meta.config
   if dataset.modality.name != "image":
     raise UserError(f"--checkpoint={folder}: reads {dataset.modality.name} data; what interpret draws are images.")
-  representation = run.representation(FLAGS.features if FLAGS["features"].present else None)
+  representation = run.representation(FLAGS.features if FLAGS["features"].present else run.meta.flat_features)
   read = codes.reader(representation)
   count = min(FLAGS.images, len(dataset.train), codes.room(read, dataset.train.x[np.arange(1)]))
   rows = np.random.default_rng(FLAGS.seed).permutation(len(dataset.train))[:count]

@@ -42,8 +42,8 @@ def main() -> None:
   given = runs.given_checkpoint()
   export = None if FLAGS.export is None else _writable(FLAGS.export)
   tree, meta = runs.read_checkpoint(given)
-  represent = representation(meta, tree, FLAGS.features if FLAGS["features"].present else None)
   dataset = runs.checkpoint_dataset(meta)
+  represent = representation(meta, tree, runs.reading(dataset.task, meta.features))
   modes = cli.modes(dataset, represent.encoder.block_names)
   labelled = table.draw(dataset, modes)
   config = meta.config

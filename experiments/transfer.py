@@ -63,14 +63,10 @@ def main() -> None:
     compared.append(methods.Variant("supervised", "supervised", dataset=source, images=methods.shown(given[0])))
   directory = methods.open_directory("transfer", source)
   timings = {"start-up": time.monotonic() - START}
-  done: dict[str, methods.Pretrained] = {}
+  shared = methods.pretraining_once()
 
   def once(variant: methods.Variant, dataset: "Dataset", spent: methods.Timings) -> methods.Pretrained:
-    if variant.dataset is None:
-      return methods.pretrain(variant, dataset, spent)
-    if variant.title not in done:  # for all targets
-      done[variant.title] = methods.pretrain(variant, dataset, spent)
-    return done[variant.title]
+    return (methods.pretrain if variant.dataset is None else shared)(variant, dataset, spent)
 
   oracles = (
     [methods.Variant(f"{v.title} on the target", v.method, v.hp, images=v.images) for v in given]

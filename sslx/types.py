@@ -236,6 +236,8 @@ class Task(NamedTuple):
   """(outputs, y) -> {name: scalar}: what is watched of a training run, on the device. None: `scores`."""
   units: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
   """y of a labelled subset -> (shift, scale) [K]: a network learns (y - shift) / scale. None: y as it is."""
+  recipe: tuple[tuple[str, Any], ...] = ()
+  """What training by gradient takes unless told otherwise: (field of `sslx.evaluation.recipe.Recipe`, value) ..."""
   requires: str = ""
   """The extra of sslx that its scores need, such as detection; empty: none."""
 

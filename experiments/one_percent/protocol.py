@@ -75,8 +75,9 @@ def given() -> Given:
   folder = runs.given_checkpoint()
   tree, meta = runs.read_checkpoint(folder)
   runs.adopt(meta)
-  pretrained = Pretrained(runs.config_of(meta), representation(meta, tree, FLAGS.features), folder)
-  return Given(pretrained, runs.checkpoint_dataset(meta))
+  dataset = runs.checkpoint_dataset(meta)
+  represent = representation(meta, tree, runs.reading(dataset.task, meta.features))
+  return Given(Pretrained(runs.config_of(meta), represent, folder), dataset)
 
 
 def shortened(dataset: "Dataset") -> Part:

@@ -112,7 +112,7 @@ def as_published(shared: Shared, title: str, condition: notebook.Condition, mode
     return {"test_sets": {"first": int(right[:n].sum()), "second": int(right[n : 2 * n].sum()), "of": n}}
 
   made, answers = [], {}
-  encoder_of = partial(of_seed, shared, condition, recipe, FLAGS.features)
+  encoder_of = partial(of_seed, shared, condition, recipe, FLAGS.features or "flatten")
   for mode in modes:
     cli.say(f"{title}: {mode}")
     try:
@@ -243,7 +243,7 @@ def tuned(shared: Shared) -> Section:
   answers: Mapping[Case, Answers] = {}
   for name in reversed(names):  # the last one is what all modes read
     cli.say(f"tuned, features after {name}")
-    last, features = name == names[-1], f"{name}:{FLAGS.features}"
+    last, features = name == names[-1], f"{name}:{FLAGS.features or 'flatten'}"
     mine = modes if last else ("random", "frozen")
     mended = partial(of_seed, shared, notebook.Condition(), None, features)
     measured = table.run_pairs(mended, labelled, mine, shared.timings)

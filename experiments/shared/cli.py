@@ -29,6 +29,7 @@ from sslx.types import Subset, UserError, visible
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
+  from sslx.types import Task
 
 FLAGS = flags.FLAGS
 
@@ -71,6 +72,8 @@ flags.DEFINE_enum(
 )  # fmt: skip
 define(Config)
 flags.DEFINE_list("methods", None, "Methods to compare, or all. In place of --method, where several are compared.")
+flags.DEFINE_string("task", None, "Which task, where the data has targets for several. Default: its first.")
+flags.DEFINE_list("target", [], "Which columns of a table, or numbers of scenes, are asked for.")
 flags.DEFINE_string(
   "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
@@ -249,11 +252,18 @@ def config(method: str | None = None, hp: Sequence[str] | None = None, **changed
   return Config(**{**values, "method": name, "smoke": FLAGS.smoke, **changed})
 
 
-def recipe() -> Recipe:
-  """The recipe of training on labels that the flags describe."""
-  values = {setting.name: FLAGS[setting.flag].value for setting in options.settings(Recipe) if setting.flag}
+def recipe(task: "Task | None" = None) -> Recipe:
+  """The recipe of training on labels that the flags describe, and where they were not given, what the task takes."""
+  usual = {} if task is None else dict(task.recipe)
+  values = {
+    setting.name: usual.get(setting.name, FLAGS[setting.flag].value)
+    if not FLAGS[setting.flag].present
+    else FLAGS[setting.flag].value
+    for setting in options.settings(Recipe)
+    if setting.flag
+  }
   try:
-    rates = tuple(float(rate) for rate in FLAGS.finetune_learning_rates)
+    rates = tuple(float(rate) for rate in values["learning_rates"])
   except ValueError:
     given = ",".join(FLAGS.finetune_learning_rates)
     raise UserError(f"--finetune_learning_rates={given}: expected positive numbers.") from None
@@ -269,8 +279,9 @@ def modes(dataset: "Dataset", block_names: Sequence[str], names: Sequence[str] |
   Raises:
     UserError: one that is not known, or that the flag names and the data set or the encoder does not allow.
   """
-  from sslx.evaluation.modes import check_modes, doable
+  from sslx.evaluation.modes import check_extra, check_modes, doable
 
+  check_extra(dataset.task)
   asked: Sequence[str] = FLAGS.modes if names is None else names
   allowed = asked if FLAGS["modes"].present else doable(asked, dataset)
   return check_modes(allowed, block_names, dataset.task.name, dataset.modality.name)

@@ -10,6 +10,7 @@ import numpy as np
 from experiments.shared import cli, directories, pages, runs, table
 from experiments.shared.cli import FLAGS
 from experiments.shared.table import Row, Timings
+from sslx.training.config import SMOKE_STEPS
 from sslx.types import Refusal, UserError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
   from sslx.training.config import Config
 
 ENCODER = "conv"  # of several methods, unless the flags say otherwise
+MAPS_ENCODER = "conv:widths=16-32-64-128,down=stride,norm=group"  # where places matter: maps of 2 to 16 pixels a place
 IMAGES = 118_000  # that each of them is shown: two epochs of MNIST, on any data
 LABELS = (100, 600, 1000)  # as far as the training split has them
 MODES = ["scratch", "frozen", "last:1", "full", "knn:20"]
@@ -153,12 +155,48 @@ def pretrain(variant: Variant, dataset: "Dataset", timings: Timings) -> Pretrain
 
   if variant.checkpoint:
     tree, meta = runs.read_checkpoint(variant.checkpoint)
-    represent = representation(meta, tree, FLAGS.features)
+    represent = representation(meta, tree, runs.reading(dataset.task, meta.features))
     return Pretrained(runs.config_of(meta), represent, {}, variant.checkpoint / "figures/pretext.png")
   job = runs.setup(config_of(variant), variant.dataset or dataset)
   represent, seconds = runs.pretrain(job)
   timings["pretraining"] = timings.get("pretraining", 0) + seconds
+  represent = represent._replace(reading=runs.reading(dataset.task, represent.reading))
   return Pretrained(job.config.to_json(), represent, measured(job), job.directory / "figures/pretext.png")
+
+
+def pretraining_once() -> Callable[[Variant, "Dataset", Timings], Pretrained]:
+  """`pretrain` that gives what it gave before to who asks for the same variant, read as the task of the data set does:
+  one pretraining for several tasks or targets.
+  """
+  done: dict[str, Pretrained] = {}
+
+  def once(variant: Variant, dataset: "Dataset", timings: Timings) -> Pretrained:
+    if variant.title not in done:
+      done[variant.title] = pretrain(variant, dataset, timings)
+    made = done[variant.title]
+    reading = runs.reading(dataset.task, made.represent.reading)
+    return made._replace(represent=made.represent._replace(reading=reading))
+
+  return once
+
+
+def run_oracle(
+  experiment: str, dataset: "Dataset", directory: Path, timings: Timings, steps: int, batch_size: int
+) -> list[Row]:
+  """The rows of the network that is trained from scratch with all labels, for so many steps."""
+  from sslx import nn
+  from sslx.evaluation import features
+  from sslx.evaluation.bench import draw
+
+  n = len(dataset.train)
+  recipe = dataclasses.replace(cli.recipe(dataset.task), steps=min(steps, SMOKE_STEPS) if FLAGS.smoke else steps)
+  recipe = dataclasses.replace(recipe, batch_size=batch_size, epochs=min(recipe.epochs, steps * batch_size / n))
+  encoder = nn.build(FLAGS.encoder)
+  untrained = nn.Representation(encoder, runs.reading(dataset.task), {}, {}, dataset.modality.prepare)
+  bench = table.bench(dataset, draw(dataset, [n], 1, 0), features.random(untrained, dataset)(FLAGS.seed), recipe)
+  cli.say(f"oracle: all {n:,} labels, from scratch")
+  line = table.Line(experiment, directory, NONE, FLAGS.encoder, None)
+  return table.run_modes(line, bench, ["scratch"], timings).rows
 
 
 def run_variants(
@@ -169,6 +207,8 @@ def run_variants(
   timings: Timings,
   modes_at: Callable[[int], Sequence[str]] | None = None,
   heads_only: bool = False,
+  pictured: bool = False,
+  more: Callable[[np.ndarray], Row] = lambda answers: {},
   pretrain: Callable[[Variant, "Dataset", Timings], Pretrained] = pretrain,
 ) -> pages.Outcome:
   """Pretrains and compares every variant; the reference rows come first. All of it resumes.
@@ -176,7 +216,7 @@ def run_variants(
   A method that refuses the data or the encoder is left out, and the table says why; every other error is raised.
 
   modes_at: modes for a number of labels, None: --modes and scratch. heads_only: leaves out the modes that train the
-  encoder on the labels. pretrain: in place of the function of that name.
+  encoder on the labels. pictured: whether what the figures of answers need is kept. more: see `table.run_modes`. pretrain: in place of the function of that name.
   """
   from sslx import nn
   from sslx.evaluation import features
@@ -202,16 +242,17 @@ def run_variants(
     n: [m for m in names if m not in references[n] and not (heads_only and mode(m).trains_encoder)]
     for n, names in modes.items()
   }
-  untrained = nn.Representation(encoder, FLAGS.features, {}, {}, dataset.modality.prepare)
+  untrained = nn.Representation(encoder, runs.reading(dataset.task), {}, {}, dataset.modality.prepare)
   nothing = features.random(untrained, dataset)(FLAGS.seed)
 
   def line(title: str, config: Row | None) -> table.Line:
     return table.Line(experiment, directory, title, FLAGS.encoder, config)
 
-  rows, lines, pictures = [], [], []
+  rows, lines, pictures, answers = [], [], [], {}
   cli.say("references: " + ", ".join(dict.fromkeys(name for n in counts for name in references[n])))
   bench = table.bench(dataset, labelled, nothing)
-  rows += table.run_modes(line(NONE, None), bench, references, timings, pictured=False).everything
+  made = table.run_modes(line(NONE, None), bench, references, timings, more, pictured)
+  rows, answers[NONE] = [*made.everything], made.answers
   for variant in variants:
     cli.say(f"{variant.title}")
     try:
@@ -220,10 +261,11 @@ def run_variants(
       lines.append({"method": variant.title, "left out": str(error)})
       continue
     bench = table.bench(dataset, labelled, pretrained.represent)
-    rows += table.run_modes(line(variant.title, pretrained.config), bench, trained, timings, pictured=False).everything
+    made = table.run_modes(line(variant.title, pretrained.config), bench, trained, timings, more, pictured)
+    rows, answers[variant.title] = [*rows, *made.everything], made.answers
     lines += [{"method": variant.title, **pretrained.measured}] if pretrained.measured else []
     pictures += [(variant.title, pretrained.picture)] if pretrained.picture.exists() else []
-  return pages.Outcome(rows, lines, pictures)
+  return pages.Outcome(rows, lines, pictures, answers)
 
 
 def measured(job: runs.Job) -> Row:

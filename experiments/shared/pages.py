@@ -11,7 +11,9 @@ from experiments.shared.table import Row, Timings
 from experiments.shared.terminal import announce
 
 if TYPE_CHECKING:
+  from experiments.shared.pictures import Answers
   from sslx import report
+  from sslx.evaluation.bench import Case
   from sslx.report import pages
 
 METRICS, RANK = "pretext metrics", "heldout_feature_rank"
@@ -26,6 +28,8 @@ class Outcome(NamedTuple):
   """Of each method: title, loss, metrics ..., or why it was left out."""
   figures: list[tuple[str, Path]] = []
   """Title -> what the method sees and makes."""
+  answers: "Mapping[str, Mapping[Case, Answers]]" = {}
+  """Title -> what its classifiers say of the test images, where that was kept."""
 
 
 class Lead(NamedTuple):
@@ -79,12 +83,14 @@ def write_report(
   lead: Lead | None = None,
   label_names: Mapping[int, str] | None = None,
   told: "Callable[[report.Entry], bool] | None" = None,
-) -> None:
+  extra: Lead | None = None,
+) -> Lead:
   """Tables in tables.md, in summary.jsonl and on the terminal, figures, and report.html.
 
   baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
   table for each number of labels and its figures; label_names: what numbers of labels are called in titles; told: which
-  entries, the baseline's among them, the large numbers of the page are of, where not of all.
+  entries, the baseline's among them, the large numbers of the page are of, where not of all; extra: tables, figures and
+  sentences beside these. Returns what it showed.
   """
   announce("drawing the report")
   from sslx import report
@@ -100,6 +106,12 @@ def write_report(
   answers = report.answer(first) if lead is None else []
   if lead is None:
     lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
+  if extra is not None:
+    lead = lead._replace(
+      tables=[*lead.tables, *extra.tables],
+      figures=[*extra.figures, *lead.figures],
+      sentences=[*lead.sentences, *extra.sentences],
+    )
   tables, folded = list(lead.tables), []
   printed = [shown._replace(note="") for shown in tables[:-1]]
   printed += [shown._replace(note=" ".join(lead.notes)) for shown in tables[-1:]]  # once for all of them
@@ -134,6 +146,7 @@ def write_report(
     folded=folded,
     told=first,
   )
+  return lead._replace(sentences=[*(answer.text for answer in answers), *lead.sentences])
 
 
 def by_labels(
@@ -150,8 +163,8 @@ def by_labels(
   from sslx.report import figures
   from sslx.report.pages import Figure
 
-  tables = []
-  for labels in sorted({entry.labels for entry in summary}):
+  tables, judged = [], {entry.labels for entry in summary if entry.reads == "pretrained"}
+  for labels in sorted(judged or {entry.labels for entry in summary}):
     verdict = f"{verdicts[labels]} " if labels in verdicts else ""
     name = label_names.get(labels, f"{labels:,} labels")
     tables.append(report.Table(f"{heading}, {name}", report.methods_cells(summary, labels), verdict + note))

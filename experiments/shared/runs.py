@@ -19,7 +19,7 @@ if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset, Split
   from sslx.training.run import Meta, Plan
-  from sslx.types import Pretext, TrainState
+  from sslx.types import Pretext, Task, TrainState
 
 SMOKE_IMAGES = 600
 
@@ -54,7 +54,7 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   dataset = dataset or load_dataset(config.dataset)
   digest = _pretraining_digest(dataset, check(config.method).labels)
   nn.check_size(config.encoder or check(config.method).encoder, encoder, dataset.x_shape, FLAGS.max_parameters)
-  planned = plan(config, dataset, config.features or "flatten", pretext, digest)
+  planned = plan(config, dataset, config.features, pretext, digest)
   made = planned.config
   name = f"{made.method}-{made.dataset}-{made.encoder}"
   return Job(dataset, planned, open_directory(Path(FLAGS.out), made.to_json(), name, FLAGS.fresh))
@@ -70,8 +70,24 @@ def encoder_of(config: Config) -> "nn.Encoder":
   from sslx.pretext import check
 
   encoder = nn.build(config.encoder or check(config.method).encoder)
-  nn.check_reading(config.features or "flatten", encoder.block_names)
+  if config.features:
+    nn.check_reading(config.features, encoder.block_names)
   return encoder
+
+
+def reading(task: "Task", otherwise: str | None = None) -> str:
+  """How a task reads an encoder: as --features says, where it was given; else as the task does, and where it reads
+  whatever it is given, as `otherwise`, such as a checkpoint, says.
+
+  Raises:
+    UserError: maps for a task that does not answer for places, or something else than its maps for one that does.
+  """
+  from sslx.evaluation.features import check_reading
+
+  if not FLAGS["features"].present:
+    return task.reading if task.reading != "flatten" else otherwise or task.reading
+  check_reading(task, str(FLAGS.features))
+  return FLAGS.features
 
 
 def load_dataset(spec: str) -> "Dataset":
@@ -81,7 +97,14 @@ def load_dataset(spec: str) -> "Dataset":
   cli.positive("image_size", "in_memory_limit")
   announce(f"loading the data set {spec}")
   dataset = data.load(
-    spec, FLAGS.data_dir, FLAGS.image_size, FLAGS.in_memory_limit, background=FLAGS.background, bits=FLAGS.bits
+    spec,
+    FLAGS.data_dir,
+    FLAGS.image_size,
+    FLAGS.in_memory_limit,
+    background=FLAGS.background,
+    bits=FLAGS.bits,
+    task=FLAGS.task,
+    targets=FLAGS.target,
   )
   return small(dataset) if FLAGS.smoke else dataset
 

@@ -88,7 +88,9 @@ def bench(
   """What modes work with; recipe, seed: in place of the flags'."""
   from sslx.evaluation.bench import Bench
 
-  return Bench(dataset, labelled, pretrained, recipe or cli.recipe(), FLAGS.seed if seed is None else seed, cli.say)
+  return Bench(
+    dataset, labelled, pretrained, recipe or cli.recipe(dataset.task), FLAGS.seed if seed is None else seed, cli.say
+  )
 
 
 def compare(line: Line, bench: "Bench", modes: Sequence[str], timings: Timings) -> None:

@@ -18,6 +18,7 @@ from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.npz import load_npz
+from sslx.data.scenes import load_scenes
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
 from sslx.types import UserError, brief
 
@@ -33,7 +34,7 @@ class Source(NamedTuple):
   load: Callable[[Request], Dataset]
   help: str
   argument: str = ""
-  """What stands after the colon; empty for a plain name."""
+  """What stands after the colon, in brackets where it may be left out; empty for a plain name."""
   modality: str = "image"
   tasks: tuple[str, ...] = ("classification",)
   """What it may be for; which of them can depend on the data."""
@@ -41,6 +42,12 @@ class Source(NamedTuple):
   """What --target chooses among, in words; empty where there is nothing to choose."""
 
   __repr__ = brief
+
+  def written(self, name: str) -> str:
+    """How it is written behind --dataset: `mnist`, `npz:FILE`, `scenes[:SETTINGS]`."""
+    if self.argument.startswith("["):
+      return f"{name}[:{self.argument[1:]}"
+    return f"{name}:{self.argument}" if self.argument else name
 
 
 def _mnist(request: Request) -> Dataset:
@@ -99,6 +106,13 @@ def _tfds(request: Request) -> Dataset:
 DATASETS: dict[str, Source] = {
   "mnist": Source(_mnist, "handwritten digits, 28x28 grey, 60,000 + 10,000; comes with sslx"),
   "fashion_mnist": Source(_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX files in --data_dir, or TFDS"),
+  "scenes": Source(
+    load_scenes,
+    "digits on a background, rendered from MNIST, 64x64 grey, 20,000 + 2,000; scenes:one holds one each",
+    "[SETTINGS]",
+    tasks=("detection", "segmentation", "regression"),
+    targets="numbers: count; of scenes:one y, x, size, angle",
+  ),
   "idx": Source(_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
   "npz": Source(
     load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
@@ -146,7 +160,7 @@ def load(
   source = DATASETS.get(scheme)
   if source is None:
     raise UserError(_unknown(spec))
-  if source.argument and not argument:
+  if source.argument and not argument and not source.argument.startswith("["):
     raise UserError(f"--dataset={spec}: write {scheme}:{source.argument} ({source.help})")
   if not source.argument and colon:
     raise UserError(f"--dataset={spec}: {scheme} takes nothing after its name; write --dataset={scheme}")
@@ -201,7 +215,7 @@ def located(spec: str) -> str:
 
 
 def _unknown(spec: str) -> str:
-  names = [name + (f":{source.argument}" if source.argument else "") for name, source in DATASETS.items()]
+  names = [source.written(name) for name, source in DATASETS.items()]
   if spec and os.path.isdir(os.path.expanduser(spec)):
     return f"--dataset={spec}: a folder needs its kind in front: folder:{spec} (images) or idx:{spec} (IDX files)"
   close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
@@ -218,8 +232,7 @@ def _unknown(spec: str) -> str:
 def describe() -> str:
   """One line a data set, for --help: how it is written, what it is, its modality and task."""
   lines = [
-    f"  {name}{':' if source.argument else ''}{source.argument}  {source.help} "
-    f"({source.modality}, {' or '.join(source.tasks)})"
+    f"  {source.written(name)}  {source.help} ({source.modality}, {' or '.join(source.tasks)})"
     for name, source in DATASETS.items()
   ]
   return "\n".join(lines)

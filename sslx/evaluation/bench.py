@@ -18,6 +18,7 @@ from sslx.types import Head, Subset, Task, UserError, brief
 REFERENCE = 10_000  # unlabelled training examples that standardisation takes its statistics from
 Source = Literal["raw", "random", "pretrained"]
 T = TypeVar("T")
+MAPS_AT_ONCE = 100  # examples
 
 
 class Case(NamedTuple):
@@ -69,7 +70,9 @@ class Predictor(NamedTuple):
   __repr__ = brief
 
   def outputs(self, x: Rows) -> np.ndarray:
-    """Raw x [N,...] -> the task's outputs [N,K]."""
+    """Raw x [N,...] -> the task's answers [N,...]. Maps are too large to be kept: they are answered batch by batch."""
+    if self.represent.is_map:
+      return extract(lambda batch: self.head.outputs(self.represent(batch)), x, MAPS_AT_ONCE)
     return self.head.outputs(extract(self.represent, x))
 
 
@@ -116,7 +119,7 @@ class Bench:
   def source(self, reads: Source) -> nn.Representation:
     """Whose features a mode reads."""
     if reads == "raw":
-      return self.once("raw", lambda: features.raw(self.dataset.modality))
+      return self.once("raw", lambda: features.raw(self.dataset.modality, self.task))
     return self.pretrained if reads == "pretrained" else self.once("random", lambda: self.fresh(self.seed))
 
   def rows(self, case: Case) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx.data import Split
-from sslx.evaluation.bench import Bench, Case, Predictor
+from sslx.evaluation.bench import MAPS_AT_ONCE, Bench, Case, Predictor
 from sslx.evaluation.features import extract
 from sslx.evaluation.modes import mode
 from sslx.types import Task, brief
@@ -35,7 +35,7 @@ class Scored(NamedTuple):
   testing: float
   """Seconds that this took."""
   constant_features: float | None
-  """See `constant_share`; None where no encoder is read."""
+  """See `constant_share`; of maps by a hundred examples; None where no encoder is read."""
 
   __repr__ = brief
 
@@ -88,13 +88,17 @@ def test_one(case: Case, trained: Trained, split: Split, task: Task, memory: dic
   """
   begin = time.monotonic()
   represent, kind = trained.predictor.represent, mode(case.mode)
-  if kind.trains_encoder:
-    features = extract(represent, split.x)
+  if represent.is_map:
+    features = extract(represent, split.x[np.arange(min(MAPS_AT_ONCE, len(split)))], MAPS_AT_ONCE)
+    outputs = trained.predictor.outputs(split.x)
   else:
-    if kind.reads not in memory:
-      memory[kind.reads] = extract(represent, split.x)
-    features = memory[kind.reads]
-  outputs = trained.predictor.head.outputs(features)
+    if kind.trains_encoder:
+      features = extract(represent, split.x)
+    else:
+      if kind.reads not in memory:
+        memory[kind.reads] = extract(represent, split.x)
+      features = memory[kind.reads]
+    outputs = trained.predictor.head.outputs(features)
   scores = {name: float(value) for name, value in task.scores(outputs, split.targets()).items()}
   encodes = kind.reads != "raw" or kind.trains_encoder
   constant = constant_share(features) if encodes else None

@@ -11,12 +11,21 @@ from sslx import nn
 from sslx.compile import jit_once
 from sslx.data import Dataset
 from sslx.data.types import Rows
-from sslx.types import Array, Modality
+from sslx.types import Array, Modality, Task, UserError
+
+
+def check_reading(task: Task, reading: str) -> None:
+  """Raises UserError for a reading that the task's head cannot use: a task of places has a head for maps of one
+  fineness, and others take no maps.
+  """
+  if task.reading != reading if task.is_dense else reading.startswith("maps"):
+    what = f"reads {task.reading}" if task.is_dense else "reads no maps"
+    raise UserError(f"--features={reading}: {task.name} {what}; leave --features out.")
 
 
 def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> np.ndarray:
-  """f32 [N,...]: `function`, such as a Representation, of raw x [N,...]. It should be jitted: every batch has the same
-  shape (the last is padded), so that one compilation serves all sets.
+  """f32 [N,...], or integers: `function`, such as a Representation, of raw x [N,...]. It should be jitted: every batch
+  has the same shape (the last is padded), so that one compilation serves all sets.
   """
   out = []
   for start in range(0, len(x), batch_size):
@@ -25,11 +34,14 @@ def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> n
     out.append(function(jnp.asarray(np.pad(batch, padding))))  # not waited for: the next batch is read meanwhile
     if len(out) > 1:
       out[-2] = np.asarray(out[-2])
-  return np.concatenate(out)[: len(x)].astype(np.float32, copy=False)
+  made = np.concatenate(out)[: len(x)]
+  return made if made.dtype.kind in "iu" else made.astype(np.float32, copy=False)
 
 
-def raw(modality: Modality) -> nn.Representation:
-  """The prepared signal itself."""
+def raw(modality: Modality, task: Task) -> nn.Representation:
+  """The prepared signal itself; for a task of places every value of it, beside where it is."""
+  if task.is_dense:
+    return nn.Representation(nn.PLACES, "maps1", {}, {}, modality.prepare)
   return nn.Representation(nn.RAW, "flatten", {}, {}, modality.prepare)
 
 

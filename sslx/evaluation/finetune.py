@@ -1,11 +1,11 @@
-"""Training an encoder and a linear head on a few labels: scratch, last:K and full are one function with other masks.
+"""Training an encoder and the task's head on a few labels: scratch, last:K and full are one function with other masks.
 
 No second trainer: `supervised` is a Pretext, and this is `fit` + given encoder weights + a mask + a label subset.
 """
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from sslx import nn
+from sslx.compile import jit, jit_once
 from sslx.data.types import Rows
 from sslx.evaluation.bench import Bench, Case, Predictor
 from sslx.evaluation.recipe import Recipe
@@ -21,14 +22,19 @@ from sslx.tasks.linear import Linear, identity
 from sslx.training import hooks, masks, optim
 from sslx.training.loop import Loop, fit
 from sslx.training.step import Prepare, TrainStep, make_train_step
-from sslx.types import Params, Task, TrainState, UserError
+from sslx.types import Array, Head, Params, Task, TrainState, UserError, brief
 
 Pair = tuple[Rows, np.ndarray]  # (x, y)
 
 
-def tune(bench: Bench, case: Case, start: nn.Representation, blocks: tuple[str, ...]) -> Predictor:
-  """Trains the head and the encoder's `blocks` on a case's labels, from the weights of `start`."""
-  train = make_finetune(start.encoder, start.reading, bench.task, blocks, bench.recipe, start.prepare)
+def tune(
+  bench: Bench, case: Case, start: nn.Representation, blocks: tuple[str, ...], task: Task | None = None
+) -> Predictor:
+  """Trains the head and the encoder's `blocks` on a case's labels, from the weights of `start`.
+
+  task: the bench's with another head.
+  """
+  train = make_finetune(start.encoder, start.reading, task or bench.task, blocks, bench.recipe, start.prepare)
   held = None if bench.labelled.heldout is None else bench.read(bench.labelled.heldout)
   rows = bench.rows(case)
   return train(start, *bench.read(rows), case.subset_seed, held, lambda what: bench.say(f"{case}: {what} ..."))
@@ -76,16 +82,19 @@ def make_finetune(
   compiled step is shared by all calls. heldout: (x, y) to choose the learning rate on instead of folds. say: is told
   what begins.
   """
-  pretext = supervised(encoder, task, reading, blocks)
+  pretext, make = supervised(encoder, task, reading, blocks), head_maker(task)
   compiled: dict[tuple[float, int], tuple[optax.GradientTransformation, TrainStep]] = {}  # by rate and steps
   sizes: set[int] = set()  # numbers of labels that a step was compiled for
   sign = 1 if task.score.higher_is_better else -1
 
+  @jit_once
+  def first_head(key: Array, x: Array, y: Array) -> Params:
+    return pretext.init(key, {"x": prepare(x), "y": y})[0]["head"]
+
   def trained(start: nn.Representation, x: Rows, y: np.ndarray, seed: int, rate: float) -> Predictor:
-    data, key = {"x": x, "y": y}, jax.random.key(seed)
-    example = {"x": jax.eval_shape(prepare, x[:1]), "y": y[:1]}
-    head = jax.eval_shape(pretext.init, key, example)[0]["head"]
-    head = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), head)  # as `supervised` starts its head
+    shift, scale = task.units(y) if task.units else (0.0, 1.0)
+    data, key = {"x": x, "y": (y - shift) / scale if task.units else y}, jax.random.key(seed)
+    head = first_head(key, x[:1], y[:1])
     tree = jax.tree.map(jnp.array, {"params": start.params, "stats": start.stats})  # a copy: the step donates it
     params = {"encoder": tree["params"], "head": head}
     mask = masks.trainable(params, blocks)
@@ -103,9 +112,8 @@ def make_finetune(
       ts = _patient(ts, step, data, loop, recipe.patience, task)
       chosen = {"learning_rate": rate, "steps": int(ts.step)}
     after = start.holding(ts.params["encoder"], ts.state["encoder"])
-    return Predictor(
-      after, linear_head(ts.params["head"], chosen), masks.count(ts.params, mask), masks.count(ts.params)
-    )
+    made = make(ts.params["head"], chosen, shift, scale)
+    return Predictor(after, made, masks.count(ts.params, mask), masks.count(ts.params))
 
   def run(
     start: nn.Representation,
@@ -141,6 +149,46 @@ def make_finetune(
     return predictor._replace(head=predictor.head._replace(chosen=chosen))  # type: ignore[attr-defined]
 
   return run
+
+
+class Placed(NamedTuple):
+  """A head that answers for the places of maps: a `sslx.types.Head`."""
+
+  params: Params
+  apply: Callable[[Params, Any], Array]
+  """(params, maps [N,h,w,D]) -> answers; jitted, and shared by all heads of a task."""
+  chosen: dict[str, Any]
+
+  __repr__ = brief
+
+  def outputs(self, features: Any) -> Any:
+    """f32 [N,h,w,D] -> answers [N,...], on the device."""
+    return self.apply(self.params, features)
+
+  @property
+  def size(self) -> int:
+    """Number of its parameters."""
+    return masks.count(self.params)
+
+
+def head_maker(task: Task) -> Callable[..., Head]:
+  """A function (a trained head's params, what was chosen, shift, scale) -> the head: of a task of places a `Placed`,
+  else a linear one whose answers are in the targets' own units.
+  """
+  module = task.head()
+
+  @jit
+  def apply(params: Params, features: Array) -> Array:
+    outputs = nn.apply(module, params, {}, features)[0]
+    return task.answer(outputs) if task.answer else outputs
+
+  def make(params: Params, chosen: dict[str, Any], shift: Any = 0.0, scale: Any = 1.0) -> Head:
+    if task.is_dense:
+      return Placed(params, apply, chosen)
+    head = linear_head(params, chosen)
+    return head if task.units is None else head._replace(weight=head.weight * scale, bias=head.bias * scale + shift)
+
+  return make
 
 
 def linear_head(params: Params, chosen: dict[str, Any]) -> Linear:

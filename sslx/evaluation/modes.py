@@ -4,6 +4,7 @@ All modes are compared on the same label subsets, with the same architecture and
 number of parameters. `evaluate` trains each, then reads the test split once for it: no answer changes another.
 """
 
+import importlib.util
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,10 +13,13 @@ from sslx import options
 from sslx.data import Dataset
 from sslx.evaluation import finetune, heads, knn, propagation, self_train
 from sslx.evaluation.bench import Mode
-from sslx.types import UserError
+from sslx.tasks import TASKS
+from sslx.types import Task, UserError
 
-LINEAR = ("classification",)  # tasks that a linear head on features does: a new one of this kind joins here
+ALL = tuple(TASKS)  # by the task's own head
+SIGNAL = ("classification", "multilabel", "regression", "segmentation")  # that the signal itself can be asked
 CLASSES = ("classification",)
+LIBRARIES = {"detection": "faster_coco_eval"}  # extra -> what it brings that scores need
 MAJORITY = "majority"
 CONTROLS = (MAJORITY, "raw", "random")  # in every table, the first where the classes are not even
 UNEVEN = 1.5  # how many times its even share the most frequent class of the test split has then, at least
@@ -25,18 +29,21 @@ MODES: dict[str, Mode] = {
     "raw", CLASSES, heads.majority, "always the most frequent class of the training images, which is taken as known",
     whole=False,
   ),
-  "raw": Mode("raw", LINEAR, heads.fitted("raw"), "a linear head on the signal itself", whole=False),
-  "random": Mode("random", LINEAR, heads.fitted("random"), "a linear head on a frozen, untrained encoder"),
-  "scratch": Mode(
-    "random", LINEAR, finetune.scratch, "encoder and head trained from random weights", trains_encoder=True
+  "raw": Mode(
+    "raw", SIGNAL, heads.fitted("raw"), "a linear head on the signal itself, or one for each pixel by itself",
+    whole=False,
   ),
-  "frozen": Mode("pretrained", LINEAR, heads.fitted("pretrained"), "a linear head on the frozen pretrained encoder"),
+  "random": Mode("random", ALL, heads.fitted("random"), "a head on a frozen, untrained encoder"),
+  "scratch": Mode(
+    "random", ALL, finetune.scratch, "encoder and head trained from random weights", trains_encoder=True
+  ),
+  "frozen": Mode("pretrained", ALL, heads.fitted("pretrained"), "a head on the frozen pretrained encoder"),
   "last": Mode(
-    "pretrained", LINEAR, finetune.last, "head and the last K blocks of the pretrained encoder",
+    "pretrained", ALL, finetune.last, "head and the last K blocks of the pretrained encoder",
     "K", finetune.check_last, trains_encoder=True,
   ),
   "full": Mode(
-    "pretrained", LINEAR, finetune.full, "everything, started at the pretrained weights", trains_encoder=True
+    "pretrained", ALL, finetune.full, "everything, started at the pretrained weights", trains_encoder=True
   ),
   "knn": Mode(
     "pretrained", CLASSES, knn.knn, "K nearest neighbours in the frozen features (no head at all)",
@@ -126,6 +133,14 @@ def check_amounts(modes: Iterable[str], labels: int, examples: int) -> None:
     reason = mode(text).lacks(text.partition(":")[2], labels, examples)
     if reason:
       raise UserError(f"--modes={text}: {reason}.")
+
+
+def check_extra(task: Task) -> None:
+  """Raises UserError where the scores of a task need a library that is not installed."""
+  if task.requires and importlib.util.find_spec(LIBRARIES[task.requires]) is None:
+    raise UserError(
+      f"{task.name}: its scores need {LIBRARIES[task.requires].replace('_', '-')}; pip install 'sslx[{task.requires}]'."
+    )
 
 
 def doable(modes: Iterable[str], dataset: Dataset) -> list[str]:

@@ -4,7 +4,7 @@ from sslx.nn.causal import ConvContext, GruContext, RowPredictor
 from sslx.nn.context import ContextDecoder, Discriminator
 from sslx.nn.core import apply, init
 from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDecoder, TiedDecoder
-from sslx.nn.encoders import ENCODERS, MAX_PARAMETERS, RAW, Encoder, build, check_count, check_input, check_size
+from sslx.nn.encoders import ENCODERS, MAX_PARAMETERS, PLACES, RAW, Encoder, build, check_count, check_input, check_size
 from sslx.nn.features import check_reading, read
 from sslx.nn.heads import ConvHead, Linear, PixelHead, PlaceHead, Projector, Shortcut
 from sslx.nn.layers import only_layer
@@ -14,6 +14,7 @@ from sslx.nn.vit import MaskedDecoder
 __all__ = [
   "ENCODERS",
   "MAX_PARAMETERS",
+  "PLACES",
   "RAW",
   "ContextDecoder",
   "ConvContext",

@@ -6,6 +6,7 @@ N: up to 9999. Or, for tasks that answer for places, mapsN: the maps of all bloc
 pixels (of axes of places in general).
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -33,10 +34,10 @@ def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]
     whole, at, half = part.partition("@")
     block, sign, how = whole.partition(":")
     if not sign:
-      block, how = (whole, "flatten") if whole in block_names else (block_names[-1], whole)
+      block, how = (whole, "flatten") if whole in (*block_names, ALL) else (block_names[-1], whole)
     if block not in (*block_names, ALL):
       raise UserError(f"--features={spec}: this encoder has no block {block!r}.{options.nearest(block, block_names)}")
-    if not re.fullmatch(r"flatten|pool|(grid|max)0{0,9}[1-9][0-9]{0,3}", how):
+    if not re.fullmatch(r"flatten|pool|moments|(grid|max)0{0,9}[1-9][0-9]{0,3}", how):
       known = [*block_names, "flatten", "pool", "grid2", "max2", "moments"]
       raise UserError(f"--features={spec}: {how!r} is neither a block nor a reading.{options.nearest(how, known)}")
     if at and half not in ("1", "2"):
@@ -78,8 +79,26 @@ def maps(outputs: Sequence[Array], size: Sequence[int]) -> Array:
   found = [x for x in outputs if x.ndim == 2 + len(size)]
   if not found:
     raise Refusal("--encoder: its blocks have no maps, which this task reads; try --encoder=conv.")
-  sized = [jax.image.resize(x, (len(x), *size, x.shape[-1]), "linear") for x in found]
+  axes = range(1, 1 + len(size))
+  sized = [functools.reduce(lambda x, axis: _resized(x, axis, size[axis - 1]), axes, x) for x in found]
   return jnp.concatenate(sized, axis=-1)
+
+
+def _resized(x: Array, axis: int, n: int) -> Array:
+  """x with n places along an axis.
+
+  Where a map is finer or coarser by a whole number, but for the last place, this is kept to: a block that halves an odd
+  size rounds up, and its places stay where their pixels are.
+  """
+  old = x.shape[axis]
+  window, times = -(-old // n), -(-n // old)
+  if -(-old // window) == n:
+    beyond = [(0, n * window - old if i == axis else 0) for i in range(x.ndim)]
+    x = jnp.pad(x, beyond, mode="edge")
+    return x.reshape(*x.shape[:axis], n, window, *x.shape[axis + 1 :]).mean(axis + 1)
+  length = times * old if -(-n // times) == old else n
+  larger = jax.image.resize(x, (*x.shape[:axis], length, *x.shape[axis + 1 :]), "linear")
+  return jax.lax.slice_in_dim(larger, 0, n, axis=axis)
 
 
 def moments(x: Array) -> Array:

@@ -16,8 +16,8 @@ from sslx.types import Array, brief
 
 
 class Representation(NamedTuple):
-  """Raw x [B,...] -> features f32 [B,D], or [B,h,w,D] of maps, in evaluation mode and float32. Jitted; one compilation for all weights of an
-  architecture.
+  """Raw x [B,...] -> features f32 [B,D], or [B,h,w,D] of maps, in evaluation mode and float32. Jitted; one compilation
+  for all weights of an architecture.
   """
 
   encoder: Encoder
@@ -42,6 +42,11 @@ class Representation(NamedTuple):
       one = jax.eval_shape(features, self.params, self.stats, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype))
       return jnp.zeros((0, *one.shape[1:]), one.dtype)
     return features(*given)
+
+  @property
+  def is_map(self) -> bool:
+    """Whether its features are maps [B,h,w,D]."""
+    return self.reading.startswith("maps")
 
   @property
   def size(self) -> int:

@@ -30,6 +30,7 @@ from sslx.pretext.stacked_denoise import stacked_denoise
 from sslx.pretext.super_resolution import super_resolution
 from sslx.pretext.supervised import supervised
 from sslx.pretext.swav import swav
+from sslx.pretext.vader import vader
 from sslx.pretext.vae import vae
 from sslx.pretext.vicreg import vicreg
 from sslx.pretext.wta import wta
@@ -108,6 +109,7 @@ METHODS: dict[str, Method] = {
   "super_resolution": Method(super_resolution, steps=1_842, batch_size=64, learning_rate=3e-3),
   "supervised": Method(supervised, labels=True),
   "swav": Method(swav, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True),
+  "vader": Method(vader, steps=1_842, batch_size=64, learning_rate=2e-3, compares=True),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32"),
   "vicreg": Method(vicreg, steps=1_380, learning_rate=2e-3, compares=True),
   "wta": Method(wta, steps=4_720, batch_size=100, learning_rate=3e-3, encoder="mlp:widths=2000,code=0", compares=True),

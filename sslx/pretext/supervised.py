@@ -2,8 +2,8 @@
 
     L = mean of the task's loss(head(features(encoder(x))), y)
 
-The head is the task's: for classes and numbers a dense layer that starts at zero. Blocks outside `train_blocks` run in evaluation mode, so that a frozen
-block's batch statistics stay as they are.
+The head is the task's: for classes and numbers a dense layer that starts at zero. Blocks outside `train_blocks` run in
+evaluation mode, so that a frozen block's batch statistics stay as they are.
 """
 
 from collections.abc import Mapping

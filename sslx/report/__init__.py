@@ -24,6 +24,7 @@ from sslx.report.statistics import (
   Entry,
   from_json,
   gain,
+  goodness,
   interval,
   name_of,
   outcome,
@@ -47,6 +48,7 @@ from sslx.report.tables import (
   results_table,
   score_text,
   scored,
+  scores_cells,
 )
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
   "doubts",
   "from_json",
   "gain",
+  "goodness",
   "interval",
   "markdown",
   "methods_cells",
@@ -85,6 +88,7 @@ __all__ = [
   "score_of",
   "score_text",
   "scored",
+  "scores_cells",
   "small_tests",
   "summarise",
   "t_interval",

@@ -1,7 +1,7 @@
 """Detection: where are things, and of which class is each? Everything in sslx that knows of boxes is here.
 
-Boxes y are f32 [N,M,5]: (class, top, left, bottom, right) in pixels, edges half-open; a row of class -1 is none. Answers
-are f32 [N,M,6], with a score at the end, the best first.
+Boxes y are f32 [N,M,5]: (class, top, left, bottom, right) in pixels, edges half-open; a row of class -1 is none.
+Answers are f32 [N,M,6], with a score at the end, the best first.
 
 A place of a map says, for each class, whether the centre of a box lies in it, and where in it, and how high and wide
 the box is, in places. Zhou, Wang, Kraehenbuehl: Objects as Points, 2019, arXiv 1904.07850 (CenterNet). Deviations: the

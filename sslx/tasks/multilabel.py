@@ -35,7 +35,10 @@ def multilabel(names: Sequence[str]) -> Task:
     names=tuple(names),
     score=MAP,
     loss=loss,
-    scores=lambda logits, y: {MAP.name: mean_average_precision(logits, y), "accuracy": ((logits > 0) == (y > 0)).mean()},
+    scores=lambda logits, y: {
+      MAP.name: mean_average_precision(logits, y),
+      "accuracy": ((logits > 0) == (y > 0)).mean(),
+    },
     decide=lambda logits: (logits > 0).astype(np.uint8),
     subset=multilabel_subsets,
     folds=random_folds,

@@ -53,15 +53,16 @@ def r2(answers: Any, y: Any) -> Any:
   """Of each number the share of its variance in y [N,T] that answers [N,T] explain: 1 at best, 0 for its mean, and
   below for what is worse than this. 0 where it does not vary.
   """
+  varies = y.max(0) > y.min(0)  # exactly so: the mean of equal numbers is rounded, and differs from them
   spread = ((y - y.mean(0)) ** 2).sum(0)
   missed = ((answers - y) ** 2).sum(0)
-  return (1 - missed / (spread + (spread == 0))) * (spread > 0)
+  return varies - varies * missed / (spread + (spread == 0))
 
 
 def units(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """(mean, standard deviation) of each of the labelled numbers [N,T]; 1 for one that does not vary."""
-  deviation = y.std(0)
-  return y.mean(0), np.where(deviation > 0, deviation, 1).astype(np.float32)
+  varies = y.max(0) > y.min(0)
+  return y.mean(0), np.where(varies, y.std(0), 1).astype(np.float32)
 
 
 class Ridge(NamedTuple):

@@ -42,9 +42,9 @@ class Config:
     None, "Network, such as conv or mlp:code=10. --help=all lists them and their settings. Default: the method's own."
   )
   features: str | None = setting(
-    "flatten",
-    "Outputs to read: flatten, pool or a block. All forms: [BLOCK:]flatten, pool, gridN or maxN, or BLOCK; several "
-    "joined by +; @1, @2: half of the channels.",
+    None,
+    "Outputs to read: flatten, pool or a block. All forms: [BLOCK:]flatten, pool, gridN, maxN or moments, or BLOCK, "
+    "and all for every block; several joined by +; @1, @2: half of the channels. Default: the task's own.",
   )
   """What is read of the encoder. Once resolved, None unless the method reads it: elsewhere only the probes do."""
   steps: int | None = setting(
@@ -149,7 +149,7 @@ class Config:
       hp=options.resolve(method.factory, options.check(method.factory, self.hp, "--hp")),
       dataset=dataset.name,
       encoder=self.encoder or method.encoder,
-      features=self.features if method.labels else None,
+      features=(self.features or dataset.task.reading) if method.labels else None,
       steps=steps,
       epochs=epochs,
       batch_size=batch_size,

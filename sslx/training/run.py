@@ -64,6 +64,11 @@ class Meta(NamedTuple):
     more = saved.get("step"), saved.get("steps"), saved.get("place", "")
     return cls(config, saved["features"], modality, task, tuple(names or ()), *more)
 
+  @property
+  def flat_features(self) -> str:
+    """The same for who needs a vector of each example: flatten, where probes read maps."""
+    return "flatten" if self.features.startswith("maps") else self.features
+
   def build_encoder(self, precision: str | None = None) -> nn.Encoder:
     """Its architecture, in the precision of pretraining unless another is given."""
     assert self.config.encoder
@@ -179,17 +184,22 @@ def optimizer(pretext: Pretext, config: Config, steps: int, epoch: int = 1) -> o
 
 
 def plan(
-  config: Config, dataset: Dataset, features: str, pretext: Pretext | None = None, digest: str | None = None
+  config: Config,
+  dataset: Dataset,
+  features: str | None = None,
+  pretext: Pretext | None = None,
+  digest: str | None = None,
 ) -> Plan:
   """The run of `config` on `dataset`.
 
-  features: what probes will read; pretext: in place of the method that `config` names, by an experiment that changes
-  something in it; digest: of the data, where it is known already.
+  features: what probes will read, where it is not what the task reads; pretext: in place of the method that `config`
+    names, by an experiment that changes something in it; digest: of the data, where it is known already.
 
   Raises:
     UserError: a setting that does not fit the data, the method or the encoder.
   """
   check_floats()
+  features = features or dataset.task.reading
   config = config.resolved(dataset, digest)
   method = check(config.method)
   place = "" if located(dataset.name) == dataset.name else located(dataset.name)
@@ -202,7 +212,9 @@ def plan(
   pretext = pretext or meta.build_pretext()
   everything: dict[str, Any] = {"x": dataset.pretraining_x}
   if method.labels:
-    everything = {"x": dataset.train.x, "y": dataset.train.y}
+    y, units = dataset.train.targets(), dataset.task.units
+    shift, scale = units(y) if units else (0, 1)
+    everything = {"x": dataset.train.x, "y": (y - shift) / scale if units else y}
   held = watched_rows(len(dataset.train), config.watch)
   rows = np.setdiff1d(np.arange(len(everything["x"])), held)
   data = {name: take(array, rows) for name, array in everything.items()} if len(held) else everything

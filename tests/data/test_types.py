@@ -1,10 +1,14 @@
 """Splits and data sets of any signal: lazy arrays, rows of them, and the names of older versions."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from sslx.data import Dataset, Split
 from sslx.data.types import LazyArray, image_classes, in_memory, take
+from sslx.tasks import TASKS
+from sslx.types import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (103, 4, 5, 3)).astype(np.uint8)
 
@@ -92,6 +96,76 @@ def test_sizes_names_and_task_of_a_data_set():
   assert toy.x_shape == (4, 5, 3)
   assert toy.split_sizes == {"train": 103, "test": 9, "unlabeled": 4}
   assert (toy.modality.name, toy.task.name, toy.task.names) == ("image", "classification", ("even", "odd"))
+
+
+def for_three_tasks(x: np.ndarray | LazyArray = IMAGES) -> Dataset:
+  rng = np.random.default_rng(0)
+
+  def split(x: np.ndarray | LazyArray) -> Split:
+    n = len(x)
+    others = {"regression": rng.normal(size=(n, 2)).astype(np.float32), "multilabel": np.eye(3, dtype=np.uint8)[:n]}
+    return Split(x, np.arange(n, dtype=np.int32) % 2, [f"{i}.png" for i in range(n)], others)
+
+  made = image_classes("toy", ("even", "odd"), split(x), split(IMAGES[:3]), Split(IMAGES[:4], None))
+  others = {"regression": TASKS["regression"](("a", "b")), "multilabel": TASKS["multilabel"](("p", "q", "r"))}
+  return dataclasses.replace(made, others=others)
+
+
+def test_a_data_set_does_another_of_its_tasks():
+  toy = for_three_tasks()
+  other = toy.doing("regression")
+  assert other.task is toy.others["regression"]
+  assert set(other.others) == {"classification", "multilabel"}
+  assert (other.name, other.modality, other.unlabeled) == (toy.name, toy.modality, toy.unlabeled)
+  for name in ("train", "test"):
+    before, after = getattr(toy, name), getattr(other, name)
+    assert after.x is before.x  # nothing is read or copied, and what is cached of x stays
+    assert after.files is before.files
+    assert after.y is before.others["regression"]
+    assert set(after.others) == {"classification", "multilabel"}
+    assert after.others["classification"] is before.y
+  assert toy.task.name == "classification"  # the first one stays what it is
+  assert toy.doing("classification") is toy
+
+
+@pytest.mark.parametrize("path", [("regression",), ("multilabel", "regression"), ("regression", "multilabel")])
+def test_tasks_of_a_data_set_come_back(path):
+  toy = for_three_tasks(lazy())
+  again = toy
+  for name in (*path, "classification"):
+    again = again.doing(name)
+    assert again.task.name == name
+  assert again.task is toy.task
+  assert dict(again.others) == dict(toy.others)
+  for before, after in ((toy.train, again.train), (toy.test, again.test)):
+    assert (after.x is before.x, after.y is before.y) == (True, True)
+    assert after.others.keys() == before.others.keys()
+    assert all(after.others[name] is before.others[name] for name in before.others)
+
+
+def test_a_task_that_a_data_set_has_no_targets_for():
+  message = r"^--task=detection: toy has no targets for it; it is for classification, regression, multilabel$"
+  with pytest.raises(UserError, match=message):
+    for_three_tasks().doing("detection")
+  with pytest.raises(UserError, match=r"^--task=regression: toy has no targets for it; it is for classification$"):
+    dataset().doing("regression")
+
+
+@pytest.mark.parametrize("x", [IMAGES, lazy()], ids=["in memory", "lazy"])
+def test_part_of_a_split_keeps_all_that_belongs_to_its_rows(x):
+  whole, rows = for_three_tasks(x).train, np.array([5, 2, 100])
+  whole = dataclasses.replace(whole, others={**whole.others, "multilabel": np.eye(103, 3, dtype=np.uint8)})
+  part = whole.part(rows)
+  assert type(part.x) is type(x)
+  np.testing.assert_array_equal(part.x[np.arange(3)], IMAGES[rows])
+  assert part.y is not None
+  assert part.y.tolist() == [1, 0, 0]
+  assert part.files == ["5.png", "2.png", "100.png"]
+  assert set(part.others) == {"regression", "multilabel"}
+  for name, y in part.others.items():
+    np.testing.assert_array_equal(y, whole.others[name][rows])
+  bare = Split(x, None).part(rows)
+  assert (len(bare), bare.y, bare.files, dict(bare.others)) == (3, None, None, {})
 
 
 @pytest.mark.parametrize(

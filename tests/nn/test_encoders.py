@@ -259,3 +259,20 @@ def test_the_limit_of_a_size_is_inclusive():
   nn.check_size("mlp", encoder, (4, 5, 2), parameters)
   with pytest.raises(UserError, match=f"has {parameters} parameters; .*now {parameters - 1}"):
     nn.check_size("mlp", encoder, (4, 5, 2), parameters - 1)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 2), (2, 4, 1), (1, 2, 3, 4, 1), (1, 1, 3, 1)], ids=str)
+def test_places_stand_behind_the_values(shape):
+  """Of an image rows, columns and their squares; of sound one axis, of a clip three."""
+  x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  axes = len(shape) - 2
+  ((name, made),) = nn.apply(nn.PLACES, {}, {}, x)[0].items()
+  assert name == "x"
+  assert made.shape == (*shape[:-1], shape[-1] + 2 * axes)
+  np.testing.assert_array_equal(made[..., : shape[-1]], x)
+  for axis in range(axes):
+    n = shape[1 + axis]
+    expected = np.linspace(-1, 1, n).reshape(n, *[1] * (axes - 1 - axis))
+    np.testing.assert_allclose(made[..., shape[-1] + axis], np.broadcast_to(expected, shape[:-1]), atol=1e-6)
+    squares = np.broadcast_to(expected**2, shape[:-1])
+    np.testing.assert_allclose(made[..., shape[-1] + axes + axis], squares, atol=1e-6)

@@ -1,5 +1,6 @@
 """Heads: counts of parameters, zeros at the start, and the only layer of a module."""
 
+import jax
 import numpy as np
 import pytest
 from pretexts import KEY, apply, init
@@ -35,3 +36,57 @@ def test_the_only_layer_of_a_module_is_found_whatever_its_name():
     nn.only_layer({"Dense_1": layer, "Dense_0": layer})
   with pytest.raises(ValueError, match=r"expected one layer with a kernel among \['GroupNorm_0'\]"):
     nn.only_layer({"GroupNorm_0": norm})
+
+
+# heads of places
+
+
+@pytest.mark.parametrize("zoom", [1, 2, 3])
+def test_what_a_place_answers_lands_in_its_own_cell(zoom):
+  """Zoomed, a head is the same one without zoom and with zoom^2 times the outputs, each put where it belongs."""
+  x, k = images(2, 3, 4, 5), 2
+  head, plain = nn.PlaceHead(k, width=6, zoom=zoom), nn.PlaceHead(k * zoom**2, width=6)
+  params, _ = init(head, KEY, x)
+  assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, init(plain, KEY, x)[0])
+  flat = np.asarray(apply(plain, params, {}, x)[0])
+  zoomed = np.asarray(apply(head, params, {}, x)[0])
+  assert zoomed.shape == (2, 3 * zoom, 4 * zoom, k)
+  for i, j, a, b in np.ndindex(3, 4, zoom, zoom):
+    expected = flat[:, i, j, (a * zoom + b) * k : (a * zoom + b + 1) * k]
+    np.testing.assert_allclose(zoomed[:, i * zoom + a, j * zoom + b], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_outputs_within_a_cell_are_in_the_order_of_rows_and_columns():
+  x = images(1, 2, 2, 3)
+  head = nn.PlaceHead(2, width=4, zoom=2)
+  params, _ = init(head, KEY, x)
+  out = {"kernel": np.zeros_like(params["out"]["kernel"]), "bias": np.float32([0, 10, 1, 11, 2, 12, 3, 13])}
+  outputs = np.asarray(apply(head, {**params, "out": out}, {}, x)[0])
+  cell = [[0, 1], [2, 3]]
+  np.testing.assert_array_equal(outputs[0, ..., 0], np.tile(cell, (2, 2)))
+  np.testing.assert_array_equal(outputs[0, ..., 1], np.tile(cell, (2, 2)) + 10)
+
+
+def test_what_outputs_start_at():
+  x = images(1, 2, 3, 3)
+  for zoom in (1, 2):
+    head = nn.PlaceHead(3, width=4, zoom=zoom, bias=(-2.0, 0.0, 0.5))
+    params, _ = init(head, KEY, x)
+    np.testing.assert_array_equal(params["out"]["bias"], np.tile([-2, 0, 0.5], zoom**2))
+  np.testing.assert_array_equal(init(nn.PlaceHead(3, width=4), KEY, x)[0]["out"]["bias"], [0, 0, 0])
+
+
+def test_a_place_head_sees_neighbours_and_a_pixel_head_does_not():
+  x = images(1, 5, 5, 2)
+  changed = x.copy()
+  changed[0, 2, 2] += 1
+  for head, seen in ((nn.PlaceHead(2, width=16), 1), (nn.PixelHead(2, width=16), 0)):
+    params, _ = init(head, KEY, x)
+    before, after = (np.asarray(apply(head, params, {}, each)[0]) for each in (x, changed))
+    assert before.shape == (1, 5, 5, 2)
+    moved = np.abs(before - after).max((0, 3)) > 1e-6
+    assert moved[2 - seen : 3 + seen, 2 - seen : 3 + seen].all()
+    if not seen:
+      assert moved.sum() == 1
+      same = np.asarray(apply(head, params, {}, x[:, ::-1])[0])[:, ::-1]  # and not where it is
+      np.testing.assert_allclose(same, before, rtol=1e-5, atol=1e-6)

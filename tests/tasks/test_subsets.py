@@ -3,7 +3,14 @@ import zlib
 import numpy as np
 import pytest
 
-from sslx.tasks.subsets import label_subsets, stratified_folds
+from sslx.tasks.subsets import (
+  example_subsets,
+  label_subsets,
+  multilabel_subsets,
+  number_subsets,
+  random_folds,
+  stratified_folds,
+)
 from sslx.types import UserError
 
 LABELS = np.random.default_rng(0).choice(10, 5000, p=np.array([4, 1, 1, 1, 1, 1, 1, 1, 1, 1]) / 13).astype(np.int32)
@@ -157,3 +164,87 @@ def test_balanced_subsets_are_those_that_they_were():
   drawn = label_subsets(LABELS, [10, 105, 5000], seed=3)
   digests = {size: zlib.crc32(rows.astype("<i4").tobytes()) for size, rows in drawn.items()}
   assert digests == {10: 96603365, 105: 1695728530, 5000: 462248284}
+
+
+# ---- numbers, several labels, whole examples -------------------------------------------------------------------------
+
+NUMBERS = np.random.default_rng(0).gamma(0.5, size=(203, 2)).astype(np.float32)  # most of them small, a few large
+SEVERAL = (np.random.default_rng(1).random((203, 3)) < [0.9, 0.5, 0.02]).astype(np.uint8)
+DRAWN = [(number_subsets, NUMBERS), (multilabel_subsets, SEVERAL), (example_subsets, NUMBERS[:, :, None])]
+
+
+@pytest.mark.parametrize("how", ["balanced", "stratified"])
+@pytest.mark.parametrize(("draw", "y"), DRAWN)
+def test_other_subsets_are_nested_seeded_and_of_whole_examples(draw, y, how):
+  subsets = draw(y, (size for size in [203, 7, 50]), 1, how)
+  assert {size: len(rows) for size, rows in subsets.items()} == {203: 203, 7: 7, 50: 50}
+  np.testing.assert_array_equal(np.sort(subsets[203]), np.arange(203))
+  np.testing.assert_array_equal(subsets[203][:50], subsets[50])
+  np.testing.assert_array_equal(draw(y, [7], 1, how)[7], subsets[50][:7])
+  assert subsets[7].dtype == np.int32
+  assert len({draw(y, [7], seed, how)[7].tobytes() for seed in range(20)}) == 20
+
+
+@pytest.mark.parametrize(("draw", "y"), DRAWN)
+@pytest.mark.parametrize(("size", "how", "message"), [
+  (0, "balanced", "a subset of 0 labels: there are 203"),
+  (204, "balanced", "a subset of 204 labels: there are 203"),
+  (204, "stratified", "a subset of 204 labels: there are 203"),
+  (5, "even", "--subset=even: expected balanced or stratified"),
+])  # fmt: skip
+def test_other_subsets_that_cannot_be(draw, y, size, how, message):
+  with pytest.raises(UserError, match=message):
+    draw(y, [5, size], 0, how)
+
+
+def test_balanced_numbers_come_from_each_tenth_in_turn():
+  """However uneven they are, and however many are alike."""
+  for y in (NUMBERS, np.round(NUMBERS), np.zeros_like(NUMBERS)):
+    order = number_subsets(y, [203], 5)[203]
+    rank = np.argsort(np.argsort(y[:, 0], kind="stable"), kind="stable")
+    for start in range(0, 200, 10):
+      assert sorted((rank[order[start : start + 10]] * 10 // 203).tolist()) == list(range(10))
+  as_they_come = [number_subsets(NUMBERS, [10], seed, "stratified")[10] for seed in range(20)]
+  rank = np.argsort(np.argsort(NUMBERS[:, 0]))
+  assert any(len(set((rank[rows] * 10 // 203).tolist())) < 8 for rows in as_they_come)
+
+
+def test_fewer_numbers_than_tenths():
+  order = number_subsets(NUMBERS[:4], [4], 0)[4]
+  np.testing.assert_array_equal(np.sort(order), np.arange(4))
+
+
+def test_balanced_labels_bring_rare_classes_early():
+  """In each round one example of every rarest class that any has, and one without a class."""
+  y = np.zeros((200, 4), np.uint8)  # the last class has no example
+  y[:190, 0] = 1
+  y[20:60, 1] = 1
+  y[[5, 25, 150], 2] = 1
+  groups = np.where(y[:, 2], 2, np.where(y[:, 1], 1, np.where(y[:, 0], 0, 3)))
+  for seed in range(5):
+    order = multilabel_subsets(y, [200], seed)[200]
+    for start in (0, 4, 8):
+      assert sorted(groups[order[start : start + 4]].tolist()) == [0, 1, 2, 3]
+    assert sorted(groups[order[12:15]].tolist()) == [0, 1, 3]  # all three of the rarest are behind
+  as_they_come = [multilabel_subsets(y, [8], seed, "stratified")[8] for seed in range(5)]
+  assert not all(y[rows, 2].any() for rows in as_they_come)
+
+
+@pytest.mark.parametrize(("n", "k", "expected"), [(104, 5, 5), (3, 5, 3), (2, 2, 2)])
+def test_random_folds_are_a_partition(n, k, expected):
+  y = np.zeros((n, 2), np.float32)
+  folds = random_folds(y, k, seed=0)
+  assert len(folds) == expected
+  np.testing.assert_array_equal(np.sort(np.concatenate([valid for _, valid in folds])), np.arange(n))
+  for train, valid in folds:
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(n))
+    assert len(valid) in (n // expected, n // expected + 1)
+  np.testing.assert_array_equal(folds[0][1], random_folds(y, k, seed=0)[0][1])
+  if n > 3:
+    assert not np.array_equal(folds[0][1], random_folds(y, k, seed=1)[0][1])
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 5), (0, 2), (10, 1)])
+def test_random_folds_that_cannot_be(n, k):
+  with pytest.raises(ValueError, match="two parts, and two examples"):
+    random_folds(np.zeros((n, 1)), k, 0)

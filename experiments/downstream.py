@@ -1,0 +1,85 @@
+"""What is one pretrained network worth for numbers, pixels and boxes?
+
+Pretrains once for each method, then does every task that the data set has targets for, with few labelled examples: from
+scratch, on the frozen network, and fine-tuned. One report for all of them.
+
+    python -m experiments.downstream --dataset=scenes --methods=vader,simclr
+    python -m experiments.downstream --dataset=scenes:one --labels=100,500
+    python -m experiments.downstream --dataset=coco:DIR --tasks=detection
+
+Every task reads the same encoders on the same labelled examples: --labels of them (default 100, 500), in --seeds
+subsets. Heads have the same form in all --modes, so that parameters are equal. Raw pixels stand in the table where a
+head on them has a meaning. The oracle is the network trained from scratch with all labels for --oracle_steps steps:
+what few labels are to be held against.
+
+Rows, figures and a page of each task are in a folder of its name in the run directory; report.html there shows the
+tables and pictures of all. --boundary adds boundary F to the scores of masks.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments import START
+from experiments.shared import cli, methods, overview, pages, runs
+from experiments.shared.cli import FLAGS
+from sslx.types import UserError
+
+if TYPE_CHECKING:
+  from sslx.data import Dataset
+
+flags.DEFINE_list("tasks", None, "Tasks to do, of those that the data has targets for. Default: all of them.")
+flags.DEFINE_integer("oracle_steps", 3000, "Steps of training with all labels. 0 leaves it out.")
+flags.DEFINE_integer("oracle_batch_size", 64, "Batch size of training with all labels.")
+flags.DEFINE_bool("boundary", False, "Also score the boundaries of masks.")
+cli.bound("oracle_steps", low=0, high=10**9)
+cli.bound("oracle_batch_size", above=0)
+
+LABELS = (100, 500)  # the defaults of flags here
+MODES = ["scratch", "frozen", "last:1", "full"]
+METHODS = ["vader", "simclr", "jigsaw"]
+
+
+def main() -> None:
+  """Runs the experiment on the parsed flags."""
+  cli.default(methods=METHODS, encoder=methods.MAPS_ENCODER, modes=MODES)
+  names = methods.named(FLAGS.methods)
+  dataset = runs.load_dataset(FLAGS.dataset)
+  cli.default(labels=methods.fitting(LABELS, dataset))
+  parts = {name: dataset.doing(name) for name in asked(dataset)}
+  directory = methods.open_directory("downstream", dataset)
+  timings = {"start-up": time.monotonic() - START}
+  once = methods.pretraining_once()
+  compared = [methods.Variant(name, name, images=methods.IMAGES) for name in names]
+  sections = []
+  for name, part in parts.items():
+    cli.say(f"task: {name}")
+    folder, title = directory / name, f"{name.capitalize()} on {part.name}, with few labels"
+    spent = {} if sections else timings
+    score = {"more": overview.boundaries(part)} if FLAGS.boundary and name == "segmentation" else {}
+    outcome = methods.run_variants("downstream", compared, part, folder, spent, pretrain=once, pictured=True, **score)
+    if FLAGS.oracle_steps:
+      rows = methods.run_oracle("downstream", part, folder, spent, FLAGS.oracle_steps, FLAGS.oracle_batch_size)
+      outcome = outcome._replace(rows=[*outcome.rows, *rows])
+    more = {"extra": overview.extra(part, folder, outcome)}
+    lead = pages.write_report("downstream", title, folder, name.capitalize(), outcome, spent, methods.budget(), **more)
+    sections.append(overview.section(name, lead, folder))
+  title = f"{', '.join(names)} on {dataset.name}: {' and '.join(parts)}"
+  overview.write(directory, title, FLAGS.encoder, sections, FLAGS.smoke)
+
+
+def asked(dataset: "Dataset") -> list[str]:
+  """The names of --tasks. Raises UserError for one that the data has no targets for."""
+  known = [dataset.task.name, *dataset.others]
+  names = list(dict.fromkeys(name.strip() for name in FLAGS.tasks or known if name.strip()))
+  for name in names:
+    if name not in known:
+      raise UserError(f"--tasks={name}: {dataset.name} has no targets for it; it is for {', '.join(known)}.")
+  if not names:
+    raise UserError(f"--tasks=: name at least one of {', '.join(known)}.")
+  return names
+
+
+if __name__ == "__main__":
+  raise SystemExit(cli.run(main, __name__))

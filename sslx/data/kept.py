@@ -1,0 +1,142 @@
+"""Arrays that are made once and kept in data_dir: NumPy's own files, with digests that tell a damaged one."""
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sslx.data.fingerprint import digest_of
+from sslx.data.types import LazyArray, Request, Rows
+from sslx.data.warn import say, warn
+from sslx.types import UserError
+
+Layout = Mapping[str, Mapping[str, tuple[str, tuple[int, ...]]]]
+"""{split: {name of an array: its dtype, as NumPy writes it, and its shape}}"""
+Parts = Iterator[tuple[str, Iterator[NamedTuple]]]
+"""(split, pieces of its arrays along the first axis, by name) ..., one split after the other."""
+_FACTS = "facts.json"
+
+
+def kept(
+  request: Request, folder: str, facts: Mapping[str, Any], layout: Layout, make: Callable[[], Parts], size: int
+) -> dict[str, dict[str, Rows]]:
+  """The arrays of `layout`, read from data_dir; where they are not there, or are damaged, they are made.
+
+  Args:
+    request: data_dir; in_memory_limit: an array beyond it stays on the disk, `x` as a LazyArray.
+    folder: the name of the data set's folder in data_dir, in which each set of arrays has one.
+    facts: all that the arrays depend on.
+    layout: what they must be.
+    make: makes them.
+    size: bytes of all of them, about.
+
+  Raises:
+    UserError: data_dir cannot be written, and the user named it, or the arrays are too large for memory.
+  """
+  text = json.dumps(facts, sort_keys=True)
+  place = Path(request.data_dir) / folder / digest_of([text.encode()])[:12]
+  arrays = _read(place, layout, request.in_memory_limit)
+  if arrays is not None:
+    return arrays
+  try:
+    _write(place, facts, layout, make, request)
+    arrays = _read(place, layout, request.in_memory_limit)
+  except OSError as error:
+    refused = f"cannot write {request.data_dir} ({error.strerror or error})"
+    if request.data_dir_is_given or size > request.in_memory_limit:
+      raise UserError(f"{refused}; name a writable folder with --data_dir") from error
+    warn(request.spec, f"{refused}; made in memory instead")
+    return {part: _joined(pieces) for part, pieces in make()}
+  if arrays is None:
+    raise UserError(f"{place}: damaged as soon as it was written; name another --data_dir")
+  return arrays
+
+
+def _joined(pieces: Iterable[NamedTuple]) -> dict[str, Rows]:
+  collected = [piece._asdict() for piece in pieces]
+  return {name: np.concatenate([piece[name] for piece in collected]) for name in collected[0]}
+
+
+def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
+  """The first bytes of the file of such an array."""
+  header = io.BytesIO()
+  np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+  return header.getvalue()
+
+
+def _write(place: Path, facts: Mapping[str, Any], layout: Layout, make: Callable[[], Parts], request: Request) -> None:
+  """Writes into a folder of its own, which gets its name when it is whole: what is there under this name is whole."""
+  unfinished = place.with_name(f"{place.name}.incomplete{uuid.uuid4().hex[:8]}")
+  unfinished.mkdir(parents=True)
+  try:
+    say(request.spec, f"rendered once, and kept in {place}; this takes a while")
+    digests = {}
+    for part, pieces in make():
+      with contextlib.ExitStack() as stack:
+        files = {name: stack.enter_context(open(unfinished / f"{part}_{name}.npy", "wb")) for name in layout[part]}
+        hashes = {name: hashlib.blake2b(digest_size=16) for name in files}
+        for name, file in files.items():
+          file.write(_header(*layout[part][name]))
+        for piece in pieces:
+          for name, array in piece._asdict().items():
+            content = np.ascontiguousarray(array, layout[part][name][0]).tobytes()
+            files[name].write(content)  # a full disk ends this with an error, and a memory map with the process
+            hashes[name].update(content)
+      digests |= {f"{part}_{name}": value.hexdigest() for name, value in hashes.items()}
+    (unfinished / _FACTS).write_text(json.dumps({"made_from": facts, "digests": digests}, indent=1))
+    _rename(unfinished, place, layout, request.in_memory_limit)
+  finally:
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _rename(unfinished: Path, place: Path, layout: Layout, limit: int) -> None:
+  if place.exists() and _read(place, layout, limit) is None:
+    shutil.rmtree(place)
+  try:
+    unfinished.rename(place)
+  except OSError:
+    if not place.exists():  # else another process was faster, which is no error
+      raise
+
+
+def _read(place: Path, layout: Layout, in_memory_limit: int) -> dict[str, dict[str, Rows]] | None:
+  """The arrays; None where one is missing or damaged. Of those that stay on the disk, only the size is looked at."""
+  try:
+    digests = json.loads((place / _FACTS).read_text())["digests"]
+    return {
+      part: {
+        name: _array(place / f"{part}_{name}.npy", *form, digests[f"{part}_{name}"], in_memory_limit, name == "x")
+        for name, form in forms.items()
+      }
+      for part, forms in layout.items()
+    }
+  except (OSError, ValueError, KeyError, TypeError):
+    return None
+
+
+def _array(path: Path, dtype: str, shape: tuple[int, ...], digest: str, in_memory_limit: int, lazy: bool) -> Rows:
+  """Raises OSError or ValueError where the file is not such an array."""
+  header = _header(dtype, shape)
+  size = math.prod(shape) * np.dtype(dtype).itemsize
+  with open(path, "rb") as file:
+    if file.read(len(header)) != header or os.path.getsize(path) != len(header) + size:
+      raise ValueError(f"{path}: not {dtype} {shape}")
+    if size > in_memory_limit:
+      on_disk = np.memmap(path, dtype, "r", len(header), shape)
+      fetch = on_disk.__getitem__
+      return (
+        LazyArray(shape, lambda rows: np.asarray(fetch(rows)), on_disk.dtype, files=(str(path),)) if lazy else on_disk
+      )
+    array = np.fromfile(file, dtype).reshape(shape)
+  if hashlib.blake2b(array.reshape(-1).view(np.uint8).data, digest_size=16).hexdigest() != digest:
+    raise ValueError(f"{path}: damaged")
+  return array

@@ -57,13 +57,16 @@ def main() -> None:
     cli.say(f"task: {name}")
     folder, title = directory / name, f"{name.capitalize()} on {part.name}, with few labels"
     spent = {} if sections else timings
-    score = {"more": overview.boundaries(part)} if FLAGS.boundary and name == "segmentation" else {}
-    outcome = methods.run_variants("downstream", compared, part, folder, spent, pretrain=once, pictured=True, **score)
+    score = overview.further(part, FLAGS.boundary)
+    outcome = methods.run_variants(
+      "downstream", compared, part, folder, spent, pretrain=once, pictured=True, more=score
+    )
     if FLAGS.oracle_steps:
       rows = methods.run_oracle("downstream", part, folder, spent, FLAGS.oracle_steps, FLAGS.oracle_batch_size)
       outcome = outcome._replace(rows=[*outcome.rows, *rows])
-    more = {"extra": overview.extra(part, folder, outcome)}
-    lead = pages.write_report("downstream", title, folder, name.capitalize(), outcome, spent, methods.budget(), **more)
+    more = overview.extra(part, folder, outcome)
+    facts = methods.budget()
+    lead = pages.write_report("downstream", title, folder, name.capitalize(), outcome, spent, facts, extra=more)
     sections.append(overview.section(name, lead, folder))
   title = f"{', '.join(names)} on {dataset.name}: {' and '.join(parts)}"
   overview.write(directory, title, FLAGS.encoder, sections, FLAGS.smoke)

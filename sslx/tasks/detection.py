@@ -77,9 +77,9 @@ def targets(y: Array, height: int, width: int, classes: int) -> tuple[Array, Arr
     is_class = jax.nn.one_hot(label.astype(jnp.int32), classes)  # of -1 all zero
     return jnp.maximum(heat, jnp.einsum("bh,bw,bk->bhwk", rows, columns, is_class)), None
 
-  per_box = bump(row, tall, height), bump(column, wide, width), kind
-  first = tuple(jnp.moveaxis(part, 1, 0) for part in per_box)
-  heat, _ = jax.lax.scan(add, jnp.zeros((len(y), height, width, classes)), first)
+  rows, columns = bump(row, tall, height), bump(column, wide, width)
+  by_box = rows.swapaxes(0, 1), columns.swapaxes(0, 1), kind.T
+  heat, _ = jax.lax.scan(add, jnp.zeros((len(y), height, width, classes)), by_box)
   boxes = jnp.stack([jnp.log(tall), jnp.log(wide), centre_y - row, centre_x - column], -1)
   return heat, (row * width + column).astype(jnp.int32), boxes
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, methods, overview, pages, runs
+from experiments.shared import cli, methods, overview, pages
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -43,15 +43,13 @@ METHODS = ["vader", "simclr", "jigsaw"]
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  cli.default(methods=METHODS, encoder=methods.MAPS_ENCODER, modes=MODES)
-  names = methods.named(FLAGS.methods)
-  dataset = runs.load_dataset(FLAGS.dataset)
+  cli.default(modes=MODES)
+  compared, dataset = methods.given(methods=METHODS, encoder=methods.MAPS_ENCODER)
   cli.default(labels=methods.fitting(LABELS, dataset))
   parts = {name: dataset.doing(name) for name in asked(dataset)}
   directory = methods.open_directory("downstream", dataset)
   timings = {"start-up": time.monotonic() - START}
   once = methods.pretraining_once()
-  compared = [methods.Variant(name, name, images=methods.IMAGES) for name in names]
   sections = []
   for name, part in parts.items():
     cli.say(f"task: {name}")
@@ -68,7 +66,7 @@ def main() -> None:
     facts = methods.budget()
     lead = pages.write_report("downstream", title, folder, name.capitalize(), outcome, spent, facts, extra=more)
     sections.append(overview.section(name, lead, folder))
-  title = f"{', '.join(names)} on {dataset.name}: {' and '.join(parts)}"
+  title = f"{', '.join(variant.title for variant in compared)} on {dataset.name}: {' and '.join(parts)}"
   overview.write(directory, title, FLAGS.encoder, sections, FLAGS.smoke)
 
 

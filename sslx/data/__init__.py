@@ -16,9 +16,8 @@ from sslx.data.check import checked
 from sslx.data.coco import load_coco
 from sslx.data.davis import load_davis
 from sslx.data.folder import load_folder
-from sslx.data.geometry import resized
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
-from sslx.data.images import colour, without_size_warnings
+from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.npz import load_npz
 from sslx.data.scenes import load_scenes
@@ -222,7 +221,11 @@ def load(
     says = f"{source.modality}, {' or '.join(source.tasks)}"
     raise TypeError(f"DATASETS[{scheme!r}] says {says}; its loader made {dataset.modality.name}, {', '.join(made)}")
   dataset = checked(dataset if task is None else dataset.doing(task), image_size)
-  return dataset if image_size is None else resized(dataset, image_size, in_memory_limit)
+  if image_size is None:
+    return dataset
+  splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}
+  sized = {name: split and resized(split, image_size, in_memory_limit) for name, split in splits.items()}
+  return dataclasses.replace(dataset, **sized)
 
 
 def path_of(spec: str) -> Path | None:

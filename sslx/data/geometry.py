@@ -5,14 +5,10 @@ that no class appears between two others. A box is cut at the edge, and left out
 remains: of a person whose foot alone is left, nobody could say that it is one.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping
-
 import numpy as np
 from PIL import Image
 
 from sslx.data import images
-from sslx.data.types import Dataset, Split
 from sslx.types import UserError
 
 KEPT = 0.25  # of a box's area, at least
@@ -53,32 +49,6 @@ def padded(boxes: list[np.ndarray], most: int) -> np.ndarray:
   return out
 
 
-def resized(dataset: Dataset, size: int, in_memory_limit: int) -> Dataset:
-  """The data set with its images u8 [N,size,size,C], and the masks and boxes that belong to them.
-
-  Raises:
-    UserError: masks that would be larger than the limit.
-  """
-
-  def sized(split: Split) -> Split:
-    height, width = split.x.shape[1:3]
-    if (height, width) == (size, size):
-      return split
-
-    def made(task: str, y: np.ndarray) -> np.ndarray:
-      return TARGETS[task](y, height, width, size) if task in TARGETS else y
-
-    masks = {**split.others, dataset.task.name: split.y}.get("segmentation")
-    if masks is not None:
-      check_memory(dataset.name, (len(masks), size, size), in_memory_limit)
-    y = None if split.y is None else made(dataset.task.name, split.y)
-    others = {task: made(task, other) for task, other in split.others.items()}
-    return dataclasses.replace(images.resized(split, size, in_memory_limit), y=y, others=others)
-
-  parts = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}
-  return dataclasses.replace(dataset, **{name: split and sized(split) for name, split in parts.items()})
-
-
 def check_memory(name: str, shape: tuple[int, int, int], in_memory_limit: int) -> None:
   """Raises UserError for masks u8 of this shape [N,H,W] that are larger than the limit: they are held in memory."""
   size = int(np.prod(shape, dtype=np.int64))
@@ -92,15 +62,3 @@ def check_memory(name: str, shape: tuple[int, int, int], in_memory_limit: int) -
 
 def _areas(corners: np.ndarray) -> np.ndarray:
   return np.prod(corners[:, 1] - corners[:, 0], 1)
-
-
-def _masks(y: np.ndarray, height: int, width: int, size: int) -> np.ndarray:
-  return np.stack([square_mask(mask, size) for mask in y])
-
-
-def _boxes(y: np.ndarray, height: int, width: int, size: int) -> np.ndarray:
-  return padded([square_boxes(boxes[boxes[:, 0] >= 0], height, width, size) for boxes in y], y.shape[1])
-
-
-TARGETS: Mapping[str, Callable[[np.ndarray, int, int, int], np.ndarray]] = {"segmentation": _masks, "detection": _boxes}
-"""Task -> (its targets y [N,...], height, width, size) -> the same of the squares."""

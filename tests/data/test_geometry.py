@@ -1,16 +1,10 @@
 """Masks and boxes go where the pixels of their images go."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from sslx.data import geometry, images
-from sslx.data.types import Dataset, Split
-from sslx.modalities import MODALITIES
-from sslx.tasks import TASKS
-from sslx.types import UserError
 
 SIZES = [(40, 40, 20), (60, 90, 30), (90, 60, 30), (33, 47, 20), (20, 31, 64), (48, 48, 48), (101, 37, 16)]
 
@@ -85,30 +79,7 @@ def test_masks_and_images_are_cut_alike():
   assert (image != mask).mean() < 0.05
 
 
-def made(task, y, other=None, n=3):
-  x = np.random.default_rng(0).integers(0, 256, (n, 12, 20, 3)).astype(np.uint8)
-  split = Split(x, y, None, {} if other is None else {"segmentation": other})
-  others = {} if other is None else {"segmentation": TASKS["segmentation"](("background", "a"))}
-  return Dataset("mine", MODALITIES["image"], TASKS[task](("background", "a")), split, split, None, others)
-
-
-def test_a_data_set_is_resized_with_its_targets_and_those_of_its_other_tasks():
-  boxes = np.array([[[0, 2, 6, 8, 10], [-1, 0, 0, 0, 0]], [[1, 0, 0, 12, 4], [1, 3, 4, 9, 16]], [[-1, 0, 0, 0, 0]] * 2])
-  masks = np.random.default_rng(0).integers(0, 2, (3, 12, 20)).astype(np.uint8)
-  small = geometry.resized(made("detection", boxes.astype(np.float32), masks), 6, 1 << 30)
-  for split in (small.train, small.test):
-    assert split.x.shape == (3, 6, 6, 3)
-    none = [-1, 0, 0, 0, 0]
-    np.testing.assert_array_equal(split.y, [[[0, 1, 1, 4, 3], none], [[1, 1.5, 0, 4.5, 6], none], [none, none]])
-    np.testing.assert_array_equal(split.others["segmentation"], [geometry.square_mask(mask, 6) for mask in masks])
-  numbers = made("regression", np.arange(6, dtype=np.float32).reshape(3, 2))
-  np.testing.assert_array_equal(geometry.resized(numbers, 6, 1 << 30).train.y, numbers.train.y)
-  bare = dataclasses.replace(numbers, unlabeled=Split(numbers.train.x, None))
-  assert geometry.resized(bare, 6, 1 << 30).unlabeled.x.shape == (3, 6, 6, 3)
-
-
-def test_masks_larger_than_memory_is_meant_for():
-  masks = np.zeros((3, 12, 20), np.uint8)
-  with pytest.raises(UserError, match=r"^mine: 3 masks of 40x40 .* 4,800 bytes, more than --in_memory_limit=4799"):
-    geometry.resized(made("segmentation", masks), 40, 4799)
-  assert geometry.resized(made("segmentation", masks), 40, 4800).train.y.shape == (3, 40, 40)
+def test_rows_that_are_no_boxes_fill_up():
+  boxes = [np.ones((2, 5), np.float32), np.zeros((0, 5), np.float32)]
+  np.testing.assert_array_equal(geometry.padded(boxes, 2), [np.ones((2, 5)), [[-1, 0, 0, 0, 0]] * 2])
+  np.testing.assert_array_equal(geometry.padded(boxes[1:], 0), [[[-1, 0, 0, 0, 0]]])  # one row at least

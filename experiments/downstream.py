@@ -43,6 +43,8 @@ METHODS = ["vader", "simclr", "jigsaw"]
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
+  from sslx import report
+
   cli.default(modes=MODES)
   compared, dataset = methods.given(methods=METHODS, encoder=methods.MAPS_ENCODER)
   cli.default(labels=methods.fitting(LABELS, dataset))
@@ -66,7 +68,7 @@ def main() -> None:
     facts = methods.budget()
     lead = pages.write_report("downstream", title, folder, name.capitalize(), outcome, spent, facts, extra=more)
     sections.append(overview.section(name, lead, folder))
-  title = f"{', '.join(variant.title for variant in compared)} on {dataset.name}: {' and '.join(parts)}"
+  title = f"{', '.join(variant.title for variant in compared)} on {dataset.name}: {report.listed([*parts])}"
   overview.write(directory, title, FLAGS.encoder, sections, FLAGS.smoke)
 
 

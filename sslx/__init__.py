@@ -2,8 +2,8 @@
 
     data = sslx.load_data("mnist")
     run = sslx.pretrain("denoise", data)
-    classifier = sslx.classify(run, data, labels=0.01)
-    sslx.accuracy(classifier, data.test)
+    fitted = sslx.fit(run, data, labels=0.01)
+    sslx.accuracy(fitted, data.test)
 
 The functions, which `help(sslx.pretrain)` and so on tell more of:
 
@@ -14,10 +14,12 @@ plot_pictures    What the method sees and makes of ten training examples: corrup
 save             Writes a run directory: `load`, `load_encoder` and the experiments' --checkpoint read it.
 load             The run in a directory, which `save` or an experiment wrote.
 load_encoder     The encoder of a run directory as a function, and what it was made from: (encode, meta).
-classify         Turns a run's encoder into a classifier, trained on few labels of `data.train` and on no other label.
-predict          How likely each class is for each example of an array.
-accuracy         The task's score on a split: the fraction that is classified right.
-plot_predictions Forty random images of a split, each with the predicted class, and the true one where it differs.
+fit              Trains a run's encoder for the task of `data`, on few labels of `data.train` and on no other label.
+classify         `fit` for data of classes: turns a run's encoder into a classifier.
+predict          What is predicted for each example of an array: how likely each class is, or numbers, masks or boxes.
+scores           All scores of the task on a split, by name; the first is the one that `accuracy` gives.
+accuracy         The task's score on a split: of classes, the fraction that is classified right.
+plot_predictions Random examples of a split, with what is predicted for them and what is true.
 plot_confusion   How often each class of a split was taken for each.
 """
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
   from sslx.api import (
     accuracy,
     classify,
+    fit,
     load,
     load_data,
     load_encoder,
@@ -37,13 +40,14 @@ if TYPE_CHECKING:
     predict,
     pretrain,
     save,
+    scores,
   )
 
   __version__: str
 
 __all__ = [
-  "accuracy", "classify", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses", "plot_pictures",
-  "plot_predictions", "predict", "pretrain", "save",
+  "accuracy", "classify", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses", "plot_pictures",
+  "plot_predictions", "predict", "pretrain", "save", "scores",
 ]  # fmt: skip
 
 

@@ -1,13 +1,13 @@
-"""The library in a dozen lines of Python, for notebooks: load data, pretrain, look, save, load, classify, look again.
+"""The library in a dozen lines of Python, for notebooks: load data, pretrain, look, save, load, fit, look again.
 
     data = sslx.load_data("mnist")
     run = sslx.pretrain("autoencode", data, encoder="mlp:code=10")
     sslx.plot_losses(run)
-    classifier = sslx.classify(run, data, labels=0.01)
-    sslx.accuracy(classifier, data.test)
+    fitted = sslx.fit(run, data, labels=0.01)
+    sslx.accuracy(fitted, data.test)
 
 Thin functions over the core that the experiments run on, with the same numbers: nothing here trains by itself. Runs and
-classifiers are values: no function changes what it is given. Plots are matplotlib Figures, which notebooks draw.
+what is fitted are values: no function changes what it is given. Plots are matplotlib Figures, which notebooks draw.
 Whatever is wrong with a call or its values is a UserError of one line, see `sslx.calls`.
 """
 
@@ -17,21 +17,19 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
 
 from sslx import nn, options
 from sslx.calls import in_python, no_argument, public
-from sslx.classifier import Classifier, accuracy, check_seed, plot_confusion, plot_predictions, predict, same_shape
+from sslx.checks import check_data, check_seed, same_shape
 from sslx.data import Dataset
-from sslx.data.check import MODALITY_RULES, checked
-from sslx.evaluation import evaluate, knn
-from sslx.evaluation.bench import Bench, Case, Labelled
-from sslx.evaluation.modes import check_modes
-from sslx.evaluation.recipe import Recipe
+from sslx.evaluation import knn
+from sslx.fitted import Fitted, accuracy, plot_confusion, plot_predictions, predict, scores
+from sslx.fitting import classify, fit
 from sslx.pretext import check
 from sslx.report import figures
 from sslx.saved import load, load_encoder, save
@@ -40,7 +38,7 @@ from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
 from sslx.training.run import Run
-from sslx.types import Subset, TrainState, UserError
+from sslx.types import TrainState, UserError
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -52,8 +50,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 __all__ = [
-  "Classifier", "accuracy", "classify", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses",
-  "plot_pictures", "plot_predictions", "predict", "pretrain", "save",
+  "Fitted", "accuracy", "classify", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses",
+  "plot_pictures", "plot_predictions", "predict", "pretrain", "save", "scores",
 ]  # fmt: skip
 
 
@@ -66,6 +64,8 @@ def load_data(
   in_memory_limit: int = 2 << 30,
   background: str = "white",
   bits: int = 16,
+  task: str | None = None,
+  targets: str | Sequence[str] = (),
 ) -> Dataset:
   """A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.
 
@@ -79,17 +79,24 @@ def load_data(
     in_memory_limit: bytes of decoded images above which a split stays on disk.
     background: the colour behind transparent pictures: a name such as white, or #rrggbb.
     bits: how many of their 16 bits images really use, 8 to 16.
+    task: which of its tasks it is for: classification, multilabel, regression, segmentation or detection; default: its
+      first.
+    targets: which of its columns or numbers are asked for: a name, or several; default: its own choice.
 
   Returns:
-    A Dataset with data.train, data.test and perhaps data.unlabeled, of x [N,...], such as images u8 [N,H,W,C], and y.
+    A Dataset with data.train, data.test and perhaps data.unlabeled, of x [N,...], such as images u8 [N,H,W,C], and y;
+    data.task is what is asked with y.
 
   Raises:
-    UserError: no such data set, files that cannot be read or do not fit together, or an argument out of its range.
+    UserError: no such data set, files that cannot be read or do not fit together, no targets for the task, or an
+      argument out of its range.
   """
   from sslx import data
 
   folder = None if data_dir is None else os.fspath(data_dir)
-  return data.load(name, folder, image_size, in_memory_limit, background=background, bits=bits)
+  targets = (targets,) if isinstance(targets, str) else tuple(targets)
+  more: dict[str, Any] = {"background": background, "bits": bits, "task": task, "targets": targets}
+  return data.load(name, folder, image_size, in_memory_limit, **more)
 
 
 COMMAND_LINE = re.compile(r" --help[^.]*\.")  # a sentence of a setting's help that is of use only there
@@ -131,7 +138,7 @@ def pretrain(
       Anything else is a hyper-parameter of the method, such as level=0.3.
 
   Returns:
-    A Run, which `save`, `classify` and the plots take, with run.history, run.params and run.representation().
+    A Run, which `save`, `fit` and the plots take, with run.history, run.params and run.representation().
 
   Raises:
     UserError: a name, size or hyper-parameter that is not known or does not fit; data that are not fit for training.
@@ -148,7 +155,7 @@ def pretrain(
       raise no_argument(name, "pretrain", kinds)
   hp = options.check(factory, hp, "--hp")
   config = Config(method=method, hp=hp, **fields)
-  _check_data(data, targets=check(method).labels)
+  check_data(data, targets=check(method).labels)
   encoder = config.encoder or check(method).encoder
   nn.check_size(encoder, nn.build(encoder), data.x_shape, max_parameters)
   plan = runs.plan(config, data, config.features)
@@ -175,68 +182,6 @@ def pretrain(
     for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
       print(f"{method}: {in_python(doubt, 'pretrain')}", file=sys.stderr)
   return Run(plan.meta, plan.pretext, ts, history)
-
-
-@public
-def classify(
-  run: Run,
-  data: Dataset,
-  labels: int | float = 0.01,
-  mode: str = "frozen",
-  *,
-  subset: Subset = "balanced",
-  seed: int = 0,
-  features: str | None = None,
-  recipe: Recipe | None = None,
-) -> Classifier:
-  """Turns a run's encoder into a classifier, trained on few labels of `data.train` and on no other label.
-
-  The same subset and training as `python -m experiments.low_label` with these flags. Says so on stderr where the run
-  was stopped before its end.
-
-  Example:
-    >>> classifier = sslx.classify(run, data, labels=0.1, mode="frozen")
-
-  Args:
-    run: see `pretrain` and `load`.
-    data: of the shape that the run was made for.
-    labels: how many, or a fraction of the training split: 600, or 0.01.
-    mode: frozen (a linear head), last:K (head and last K blocks), full (everything), scratch (everything, from random
-      weights), random (a linear head on random weights), raw (on pixels), knn:K, propagate, or self_train (all of the
-      network, on all training images): see `sslx.evaluation.modes.MODES`.
-    subset: balanced over the classes, or stratified: each class in proportion to its frequency.
-    seed: of the subset.
-    features: in place of the run's own.
-    recipe: of last:K, full, scratch and self_train: a `sslx.evaluation.recipe.Recipe`.
-
-  Returns:
-    A Classifier, which `predict`, `accuracy` and the plots take; classifier.rows are the examples that it learnt from.
-
-  Raises:
-    UserError: more labels than there are, fewer than classes, or an unknown mode or subset.
-  """
-  check_seed(seed)
-  if run.unfinished:
-    print(f"warning: the run was {run.unfinished}; its encoder is what it was then.", file=sys.stderr)
-  represent = run.representation(features)
-  check_modes((mode,), represent.encoder.block_names, data.task.name, data.modality.name)
-  same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)
-  if data.train.y is None:
-    raise UserError(f"data={data.name}: its training split has no labels.")
-  _check_data(data, targets=True)
-  if not 0 < labels < math.inf:
-    raise UserError(f"labels={labels}: expected a number of labels, such as 600, or a fraction, such as 0.01.")
-  if subset not in get_args(Subset):
-    raise UserError(f"subset={subset}: expected {' or '.join(get_args(Subset))}.")
-  n = int(labels) if isinstance(labels, int | np.integer) or labels > 1 else round(labels * len(data.train))
-  try:
-    rows = data.task.subset(data.train.y, [n], seed, subset)[n]
-  except UserError as error:
-    raise UserError(f"labels={labels}: {error}") from error
-  case = Case(mode, n, seed)
-  bench = Bench(data, Labelled({seed: {n: rows}}, None, subset), represent, recipe or Recipe(), run.meta.config.seed)
-  predictor = evaluate.train(bench, [case])[case].predictor
-  return Classifier(mode, rows, data.task, data.modality, data.x_shape, predictor)
 
 
 @public
@@ -283,13 +228,3 @@ def plot_pictures(run: Run, data: Dataset, seed: int = 0) -> "Figure":
   batch = {"x": np.asarray(data.train.x[np.arange(min(SHOWN_IMAGES, len(data.train)))])}
   pictures = runs.pictures(run.pretext, data.modality, run.params, run.state, jax.random.key(seed), batch)
   return figures.picture_rows(pictures)
-
-
-def _check_data(data: Dataset, targets: bool) -> None:
-  """Raises UserError for a Dataset made by hand that breaks a rule of the data sets by name. targets: whether they are
-  read; a Dataset without any is fit for a method that does not.
-  """
-  if targets or data.train.y is not None:
-    checked(data, tell=False)
-  elif data.modality.name in MODALITY_RULES:
-    MODALITY_RULES[data.modality.name](data, {"train": data.train}, None)

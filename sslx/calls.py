@@ -27,12 +27,13 @@ ARGUMENTS = {  # what they are, by name
   "labels": "a number of labels, such as 600, or a fraction, such as 0.01",
   "directory": "the path of a folder",
   "data_dir": "the path of a folder",
+  "targets": "a name of a column or number, or several",
 }
 TYPES = {  # what others are, by type
   "Dataset": "a Dataset, such as that of sslx.load_data",
   "Split": "a split of the data, such as data.test",
   "Run": "a Run, as sslx.pretrain and sslx.load give it",
-  "Classifier": "a Classifier, as sslx.classify gives it",
+  "Fitted": "a Fitted, as sslx.fit gives it",
   "Recipe": "a Recipe of sslx.evaluation.recipe",
   "int": "an integer", "float": "a number", "str": "a text", "bool": "True or False",
 }  # fmt: skip
@@ -42,11 +43,11 @@ ARRAYS = (
 )
 SAME = (
   "method", "hp", "max_parameters", "labels", "subset", "data_dir", "image_size", "in_memory_limit", "background",
-  "bits",
+  "bits", "task",
 )  # fmt: skip
 FLAGS = {  # that are arguments here: {flag: argument}
   **dict(zip(SAME, SAME, strict=True)),
-  **{"modes": "mode", "checkpoint": "directory", "out": "directory"},
+  **{"modes": "mode", "checkpoint": "directory", "out": "directory", "target": "targets"},
   **{setting.flag: setting.name for setting in options.settings(Config) if setting.flag},
 }
 
@@ -126,7 +127,7 @@ def _places(name: str, function: str) -> list[str]:
     return ["written out: each hyper-parameter by its name, such as level=0.3"]
   others = [other for other, each in _functions().items() if name in inspect.signature(each).parameters]
   methods = [method for method, each in METHODS.items() if name in options.parameters(each.factory)]
-  recipe = function == "classify" and any(setting.name == name for setting in options.settings(Recipe))
+  recipe = function in ("fit", "classify") and any(setting.name == name for setting in options.settings(Recipe))
   return [
     *([f"written recipe=Recipe({name}=...), with the Recipe of sslx.evaluation.recipe"] if recipe else []),
     *([f"an argument of {', '.join(f'sslx.{other}' for other in others)}"] if others and not recipe else []),

@@ -191,7 +191,7 @@ class Head(Protocol):
     """Number of its parameters."""
     ...
 
-  def outputs(self, features: np.ndarray) -> np.ndarray:
+  def outputs(self, features: Any) -> Any:
     """f32 [N,...] -> answers [N,...], as the task's `scores` and `decide` read them."""
     ...
 

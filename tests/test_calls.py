@@ -20,10 +20,11 @@ CALLS = {
   "load_data('mnist', img_size=32)": "img_size: .* mean 'image_size' (an argument of sslx.load_data)?",
   "pretrain(*p, xyz=1)": "xyz: no such argument. Known: method, data, .* epochs, .* level,",
   # a name that is at home elsewhere
-  "pretrain(*p, mode='frozen')": "mode: no such argument; it is an argument of sslx.classify.",
+  "pretrain(*p, mode='frozen')": "mode: no such argument; it is an argument of sslx.classify, sslx.fit.",
   "pretrain('simclr', data, level=.3)": "level: no such argument; it is an option of denoise,",
   "pretrain(*p, hp={'level': .3})": "hp: no such argument; it is written out: .* level=0.3.",
   "classify(run, data, 9, steps=3)": "steps: no such argument; it is written recipe=Recipe(steps=...)",
+  "fit(run, data, 9, steps=3)": "steps: no such argument; it is written recipe=Recipe(steps=...)",
   "classify(run, data, 9, level=3)": "level: no such argument; it is an option of denoise,",
   "load_data('mnist', epochs=3)": "epochs: no such argument; it is an argument of sslx.pretrain.",
   # too few, too many, in another order
@@ -33,15 +34,15 @@ CALLS = {
   "pretrain(data, 'simclr')": "sslx.pretrain: method and data are in each other's place; write",
   "classify(data, run)": "sslx.classify: run and data .* sslx.classify(run, data, labels=0.01, mode='frozen', ...)",
   "classify(run, data, 'frozen', 9)": "sslx.classify: labels and mode are in each other's place",
-  "accuracy(data.test, classifier)": "sslx.accuracy: classifier and split .* write sslx.accuracy(classifier, split)",
-  "predict(data.test.x, classifier)": "sslx.predict: classifier and x are in each other's place",
+  "accuracy(data.test, fitted)": "sslx.accuracy: fitted and split .* write sslx.accuracy(fitted, split)",
+  "predict(data.test.x, fitted)": "sslx.predict: fitted and x are in each other's place",
   "save('here', run)": "sslx.save: run and directory are in each other's place",
   # of another type
-  "accuracy(classifier, data)": "split: expected a split of the data, such as data.test, not a value of type Dataset.",
-  "accuracy(classifier, None)": "split=None: expected a split of the data, such as data.test.",
-  "accuracy(run, data.test)": "classifier: expected a Classifier, as sslx.classify gives it, not a value of type Run.",
-  "predict(classifier, data.test)": "x: expected an array, not a Split; give the x of a split, such as data.test.x.",
-  "predict(classifier, data)": "x: expected an array, not a Dataset",
+  "accuracy(fitted, data)": "split: expected a split of the data, such as data.test, not a value of type Dataset.",
+  "accuracy(fitted, None)": "split=None: expected a split of the data, such as data.test.",
+  "accuracy(run, data.test)": "fitted: expected a Fitted, as sslx.fit gives it, not a value of type Run.",
+  "predict(fitted, data.test)": "x: expected an array, not a Split; give the x of a split, such as data.test.x.",
+  "predict(fitted, data)": "x: expected an array, not a Dataset",
   "pretrain('denoise', data.train.x)": "data: expected a Dataset, .* type ndarray; .*image_classes.*npz:FILE",
   "pretrain('denoise', 'mnist')": "data='mnist': expected a Dataset, such as that of sslx.load_data.",
   "pretrain(data.test, data)": "method: expected the name of a method, such as 'denoise', not a value of type Split.",
@@ -54,11 +55,17 @@ CALLS = {
   "classify('runs/mine', data)": "run='runs/mine': expected a Run, as sslx.pretrain and sslx.load give it.",
   "load_data(3)": "name=3: expected the name of a data set, such as 'mnist' or 'folder:DIR'.",
   "load_data('mnist', image_size='9')": "image_size='9': expected an integer.",
+  "load_data('mnist', targets=3)": "targets=3: expected a name of a column or number, or several.",
+  "load_data('mnist', targets={'x': 1})": "targets: expected a name of a column or number, or several, not a value of",
   "load(None)": "directory=None: expected the path of a folder.",
   "save(run, 3)": "directory=3: expected the path of a folder.",
-  "plot_losses(classifier)": "run: expected a Run, .* not a value of type Classifier.",
+  "plot_losses(fitted)": "run: expected a Run, .* not a value of type Fitted.",
   # flags that the command line has
   "load_data('mnst')": "name=mnst: unknown; did you mean mnist?",
+  "load_data('mnist', task='detection')": "task=detection: mnist has no targets for it; it is for classification",
+  "load_data('mnist', targets='x')": "targets=x: mnist has nothing to choose among; leave targets out",
+  "load_data('mnist', targets=['x', 'y'])": "targets=x,y: mnist has nothing to choose among",
+  "fit(run, data, 9, features='maps4')": "features=maps4: classification reads no maps; leave features out.",
   "load('/nowhere')": "directory=/nowhere: no such folder.",
   "pretrain(*p, weight_decay=-1)": "weight_decay=-1: must be at least 0.",
   "pretrain(*p, level=2)": "level=2: must be in [0, 1]",
@@ -70,7 +77,7 @@ CALLS = {
 @pytest.fixture(scope="module")
 def names(toy):
   run = sslx.pretrain("denoise", toy, encoder="conv:widths=4", steps=1, progress=False)
-  return {"data": toy, "p": ("denoise", toy), "run": run, "classifier": sslx.classify(run, toy, 12)}
+  return {"data": toy, "p": ("denoise", toy), "run": run, "fitted": sslx.fit(run, toy, 12)}
 
 
 @pytest.mark.parametrize("call", CALLS)

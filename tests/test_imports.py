@@ -84,10 +84,12 @@ def test_types_imports_no_sibling():
     ("report", {"types", "disk", "report"}),
     ("interpret", {"types", "compile", "nn", "report", "interpret"}),
     ("calls", {"types", "options", "pretext", "training", "evaluation"}),
-    ("classifier", {"types", "data", "training", "evaluation", "report", "calls"}),
+    ("checks", {"types", "data", "training"}),
+    ("fitted", {"types", "data", "evaluation", "report", "calls", "checks"}),
+    ("fitting", {"types", "data", "training", "evaluation", "calls", "checks", "fitted"}),
     ("saved", {"types", "disk", "nn", "data", "training", "report", "calls"}),
-    ("api", {"types", "options", "nn", "data", "pretext", "training", "evaluation", "report", "calls", "classifier",
-             "saved"}),
+    ("api", {"types", "options", "nn", "data", "pretext", "training", "evaluation", "report", "calls", "checks",
+             "fitted", "fitting", "saved"}),
   ],
 )  # fmt: skip
 def test_imports_point_one_way(part, allowed):

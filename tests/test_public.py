@@ -121,7 +121,7 @@ def values(toy, run, tmp_path_factory) -> list:
   plain = build("autoencode", nn.build("conv:widths=4"), {}, toy.task)
   return [
     toy, run, sslx.load(folder), *sslx.load_encoder(folder), recipe, Recipe(), Config(), plan, table, plain, case,
-    *(sslx.classify(run, toy, 30, mode, recipe=recipe) for mode in modes), *evaluate.evaluate(table, [case]),
+    *(sslx.fit(run, toy, 30, mode, recipe=recipe) for mode in modes), *evaluate.evaluate(table, [case]),
     evaluate.train(table, [case])[case], *METHODS.values(), *MODES.values(), *MODALITIES.values(), *DATASETS.values(),
     *(nn.build(spec) for spec in (*nn.ENCODERS, "vit:depth=200")), nn.RAW,
   ]  # fmt: skip
@@ -160,7 +160,7 @@ def test_everything_is_shown_in_three_lines(values):
   ours += [value for value in seen.values() if isinstance(value, nn.Representation | nn.Encoder)]
   kinds = {type(value).__name__ for value in ours}
   assert kinds >= {
-    "Bench", "Case", "Classifier", "Config", "Constant", "Dataset", "Encoder", "Graph", "Knn", "Labelled", "Linear",
+    "Bench", "Case", "Config", "Constant", "Dataset", "Encoder", "Fitted", "Graph", "Knn", "Labelled", "Linear",
     "Meta", "Method", "Modality", "Mode", "Plan", "Predictor", "Pretext", "Propagated", "Recipe", "Representation",
     "Run", "Score", "Scored", "Source", "Split", "Task", "TrainState", "Trained",
   }  # fmt: skip

@@ -83,17 +83,17 @@ def write_report(
   lead: Lead | None = None,
   label_names: Mapping[int, str] | None = None,
   told: "Callable[[report.Entry], bool] | None" = None,
-) -> None:
+  extra: Lead | None = None,
+) -> Lead:
   """Tables in tables.md, in summary.jsonl and on the terminal, figures, and report.html.
 
   baseline: the mode that differences are taken to; note: what the tables' arrows and lines mean; lead: in place of a
   table for each number of labels and its figures; label_names: what numbers of labels are called in titles; told: which
-  entries, the baseline's among them, the large numbers of the page are of, where not of all.
+  entries, the baseline's among them, the large numbers of the page are of, where not of all; extra: tables, figures and
+  sentences beside these. Returns what it showed.
   """
   announce("drawing the report")
-  from experiments.shared.pictures import Answers
   from sslx import report
-  from sslx.evaluation.bench import Case
   from sslx.report import pages
 
   begin = time.monotonic()
@@ -106,6 +106,12 @@ def write_report(
   answers = report.answer(first) if lead is None else []
   if lead is None:
     lead = by_labels(heading, summary, verdicts, note, folder, label_names or {}, baseline)
+  if extra is not None:
+    lead = lead._replace(
+      tables=[*lead.tables, *extra.tables],
+      figures=[*extra.figures, *lead.figures],
+      sentences=[*lead.sentences, *extra.sentences],
+    )
   tables, folded = list(lead.tables), []
   printed = [shown._replace(note="") for shown in tables[:-1]]
   printed += [shown._replace(note=" ".join(lead.notes)) for shown in tables[-1:]]  # once for all of them
@@ -140,6 +146,7 @@ def write_report(
     folded=folded,
     told=first,
   )
+  return lead._replace(sentences=[*(answer.text for answer in answers), *lead.sentences])
 
 
 def by_labels(
@@ -153,18 +160,18 @@ def by_labels(
 ) -> Lead:
   """A table of the methods for each number of labels, and the curve of frozen encoders. Their dots are a file too."""
   from sslx import report
-  from sslx.report import figures
+  from sslx.report import figures, statistics
   from sslx.report.pages import Figure
 
-  tables = []
-  for labels in sorted({entry.labels for entry in summary}):
+  tables, judged = [], {entry.labels for entry in summary if entry.reads == "pretrained"}
+  for labels in sorted(judged or {entry.labels for entry in summary}):
     verdict = f"{verdicts[labels]} " if labels in verdicts else ""
     name = label_names.get(labels, f"{labels:,} labels")
     tables.append(report.Table(f"{heading}, {name}", report.methods_cells(summary, labels), verdict + note))
   figures.save(figures.score_dots(summary), folder / "methods.png")
   shown, curve = [], figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])
   if curve is not None:
-    name = summary[0].score.name.capitalize()
+    name = statistics.title(summary[0].score)
     shown.append(Figure(f"{heading}: frozen encoders", f"{name} against labels.", folder / "labels.png", "plot"))
     figures.save(curve, folder / "labels.png")
   return Lead(tables, [note], shown)

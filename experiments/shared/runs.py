@@ -80,13 +80,13 @@ def reading(task: "Task", otherwise: str | None = None) -> str:
   whatever it is given, as `otherwise`, such as a checkpoint, says.
 
   Raises:
-    UserError: maps for a task that does not answer for places, or something else for one that does.
+    UserError: maps for a task that does not answer for places, or something else than its maps for one that does.
   """
+  from sslx.evaluation.features import check_reading
+
   if not FLAGS["features"].present:
     return task.reading if task.reading != "flatten" else otherwise or task.reading
-  if task.is_dense != str(FLAGS.features).startswith("maps"):
-    what = f"reads maps, such as {task.reading}" if task.is_dense else "reads no maps"
-    raise UserError(f"--features={FLAGS.features}: {task.name} {what}; leave --features out.")
+  check_reading(task, str(FLAGS.features))
   return FLAGS.features
 
 

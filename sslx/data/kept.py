@@ -93,13 +93,13 @@ def _write(place: Path, facts: Mapping[str, Any], layout: Layout, make: Callable
             hashes[name].update(content)
       digests |= {f"{part}_{name}": value.hexdigest() for name, value in hashes.items()}
     (unfinished / _FACTS).write_text(json.dumps({"made_from": facts, "digests": digests}, indent=1))
-    _rename(unfinished, place, layout)
+    _rename(unfinished, place, layout, request.in_memory_limit)
   finally:
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _rename(unfinished: Path, place: Path, layout: Layout) -> None:
-  if place.exists() and _read(place, layout, 0) is None:
+def _rename(unfinished: Path, place: Path, layout: Layout, limit: int) -> None:
+  if place.exists() and _read(place, layout, limit) is None:
     shutil.rmtree(place)
   try:
     unfinished.rename(place)

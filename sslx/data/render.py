@@ -16,7 +16,7 @@ RENDERER = 1  # one more whenever the same settings give other scenes: what is k
 INK = 0.3  # alpha from which a pixel is of a digit: of its mask, and of its box
 OVERLAP = 0.1  # largest intersection over union of two boxes of a scene
 CANDIDATES = 30  # places that are tried for a digit
-CHUNK = 1 << 20  # pixels of the scenes rendered at a time; each chunk has random numbers of its own
+CHUNK = 1 << 18  # pixels of the scenes rendered at a time; each chunk has random numbers of its own
 PIECE = (8, 12)  # pixels of MNIST's images: side of the window that a piece of a stroke is cut with
 USUAL = 20.0  # pixels of the longer side of most of MNIST's digits
 WARPED = 1 << 22  # pixels of the patches warped at a time
@@ -104,7 +104,7 @@ def render(digits: Digits, count: int, settings: Scenes, stream: Sequence[int]) 
 
   stream: numbers that choose the random ones. Of the same settings and stream, fewer scenes are the first of more.
   """
-  chunk = int(np.clip(CHUNK // settings.size**2, 1, 256))
+  chunk = int(np.clip(CHUNK // settings.size**2, 1, 64))
   dealt = _dealt(len(digits.images), stream)
   for number, start in enumerate(range(0, count, chunk)):
     rng = np.random.default_rng([*stream, 1, number])
@@ -112,7 +112,8 @@ def render(digits: Digits, count: int, settings: Scenes, stream: Sequence[int]) 
     counts = rng.integers(low, high + 1, chunk)
     sources = np.full((chunk, high), -1, np.int32)
     sources[np.arange(high) < counts[:, None]] = [next(dealt) for _ in range(counts.sum())]
-    yield _scenes(digits, sources, min(chunk, count - start), settings, rng)
+    rendered = _scenes(digits, sources, settings, rng)
+    yield Rendered(*(array[: count - start] for array in rendered))
 
 
 def _dealt(count: int, stream: Sequence[int]) -> Iterator[int]:
@@ -122,13 +123,14 @@ def _dealt(count: int, stream: Sequence[int]) -> Iterator[int]:
     yield from rng.permutation(count).tolist()
 
 
-def _scenes(digits: Digits, sources: np.ndarray, count: int, settings: Scenes, rng: np.random.Generator) -> Rendered:
-  """The first `count` of the scenes of the digits `sources` [n,M]. Random numbers are drawn for all n, and noise last,
-  so that the first scenes are the same however many follow.
+def _scenes(digits: Digits, sources: np.ndarray, settings: Scenes, rng: np.random.Generator) -> Rendered:
+  """The n scenes of the digits `sources` i32 [n,M].
+
+  Clutter and noise draw their random numbers last: with less of them, the digits and the background are the same.
   """
-  background = _background(rng, len(sources), settings)[:count]
-  clutter = _clutter(rng, digits.images, len(sources), count, settings)
-  patches, rendered = _objects(rng, digits, sources, count, settings)
+  patches, rendered = _objects(rng, digits, sources, settings)
+  background = _background(rng, len(sources), settings)
+  clutter = _clutter(rng, digits.images, len(sources), settings)
   canvas = background.copy()
   for each in (clutter, patches):
     for scene, *patch in zip(*each, strict=True):
@@ -143,7 +145,7 @@ def _scenes(digits: Digits, sources: np.ndarray, count: int, settings: Scenes, r
 
 def tight_boxes(masks: np.ndarray) -> np.ndarray:
   """bool [N,H,W] -> i64 [N,4]: (top, left, bottom, right) of what is true, half-open."""
-  rows, columns = masks.any(2), masks.any(1)
+  rows, columns = np.asarray(masks.any(2)), np.asarray(masks.any(1))
   ends = masks.shape[1] - rows[:, ::-1].argmax(1), masks.shape[2] - columns[:, ::-1].argmax(1)
   return np.stack([rows.argmax(1), columns.argmax(1), *ends], 1)
 
@@ -157,9 +159,9 @@ def warp(images: np.ndarray, middle: np.ndarray, scale: np.ndarray, angle: np.nd
   side = _side(images, middle, scale)
   out = np.empty((n, side, side), np.float32)
   step = max(1, WARPED // side**2)
-  padded = np.pad(images, ((0, 0), (1, 1), (1, 1))).reshape(n, -1)
+  padded = np.pad(images, ((0, 0), (1, 1), (1, 1))).reshape(n, (height + 2) * (width + 2))
   offset = np.arange(side, dtype=np.float32) - (side - 1) / 2
-  turn = np.deg2rad(angle).astype(np.float32)
+  turn = np.deg2rad(angle.astype(np.float64))  # so that processors whose sines differ in the last bit give one image
   cos, sin = np.cos(turn) / scale, np.sin(turn) / scale
   for start in range(0, n, step):
     rows = slice(start, start + step)
@@ -171,7 +173,7 @@ def warp(images: np.ndarray, middle: np.ndarray, scale: np.ndarray, angle: np.nd
     top, left = y.astype(np.int32), x.astype(np.int32)
     y -= top
     x -= left
-    first = (top * (width + 2) + left).reshape(len(top), -1)
+    first = (top * (width + 2) + left).reshape(len(top), side**2)
     corners = [
       np.take_along_axis(padded[rows], first + shift, 1).reshape(top.shape).astype(np.float32)
       for shift in (0, 1, width + 2, width + 3)
@@ -193,9 +195,9 @@ def _side(images: np.ndarray, middle: np.ndarray, scale: np.ndarray) -> int:
 
 
 def _objects(
-  rng: np.random.Generator, digits: Digits, sources: np.ndarray, count: int, settings: Scenes
+  rng: np.random.Generator, digits: Digits, sources: np.ndarray, settings: Scenes
 ) -> tuple[Patches, Rendered]:
-  """The digits `sources` [n,M] of the first `count` scenes, and all that is known of them; x is not painted yet."""
+  """The digits `sources` i32 [n,M] of n scenes, and all that is known of them; x is not painted yet."""
   n, most = sources.shape
   least, greatest = settings.digits
   angles = rng.uniform(-settings.degrees, settings.degrees, (n, most))
@@ -203,24 +205,24 @@ def _objects(
   contrasts, colours = _inks(rng, (n, most), settings)
   places = rng.random((n, most, CANDIDATES, 2))
 
-  scene, slot = np.nonzero(sources[:count] >= 0)
+  scene, slot = np.nonzero(sources >= 0)
   source, pose = sources[scene, slot], poses[scene, slot]
   ink = tight_boxes(digits.images[source] >= INK * 255)
   scale = pose[:, 0] / (ink[:, 2:] - ink[:, :2]).max(1)
   alphas = warp(digits.images[source], (ink[:, :2] + ink[:, 2:]) / 2, scale, pose[:, 1])
-  tight = np.zeros((count, most, 4), np.int64)
+  tight = np.zeros((n, most, 4), np.int64)
   tight[scene, slot] = tight_boxes(alphas >= INK)
-  boxes, is_placed = _placed(tight[..., 2:] - tight[..., :2], sources[:count] >= 0, places[:count], settings.size)
+  boxes, is_placed = _placed(tight[..., 2:] - tight[..., :2], sources >= 0, places, settings.size)
 
   kept = is_placed[scene, slot]
   scene, slot, source, pose, alphas = scene[kept], slot[kept], source[kept], pose[kept], alphas[kept]
   row = is_placed.cumsum(1)[scene, slot] - 1  # those that have found no place leave no gap
   out = Rendered(
     x=np.empty(0),
-    boxes=np.tile(np.array([-1, 0, 0, 0, 0], np.float32), (count, most, 1)),
-    masks=np.zeros((count, settings.size, settings.size), np.uint8),
-    poses=np.zeros((count, most, 2), np.float32),
-    sources=np.full((count, most), -1, np.int32),
+    boxes=np.tile(np.array([-1, 0, 0, 0, 0], np.float32), (n, most, 1)),
+    masks=np.zeros((n, settings.size, settings.size), np.uint8),
+    poses=np.zeros((n, most, 2), np.float32),
+    sources=np.full((n, most), -1, np.int32),
   )
   label, box, inner = digits.labels[source], boxes[scene, slot], tight[scene, slot]
   out.boxes[scene, row] = np.concatenate([label[:, None], box], 1)
@@ -285,32 +287,29 @@ def _background(rng: np.random.Generator, n: int, settings: Scenes) -> np.ndarra
   else:
     first = rng.uniform(0, DARK, (n, 1, 1, 1)).astype(np.float32)
     last = first + rng.uniform(0, RISE, (n, 1, 1, 1)).astype(np.float32)
-  direction = rng.uniform(0, 2 * np.pi, (n, 1, 1)).astype(np.float32)
+  direction = rng.uniform(0, 2 * np.pi, (n, 1, 1))
   across = np.linspace(-1, 1, settings.size, dtype=np.float32)
-  dy, dx = np.sin(direction), np.cos(direction)
+  dy, dx = np.sin(direction).astype(np.float32), np.cos(direction).astype(np.float32)
   along = (dy * across[:, None] + dx * across) / (np.abs(dy) + np.abs(dx))  # -1 and 1 in two opposite corners
   return first + (along[..., None] + 1) / 2 * (last - first)
 
 
-def _clutter(rng: np.random.Generator, images: np.ndarray, n: int, count: int, settings: Scenes) -> Patches:
-  """Pieces of strokes on the first `count` of n scenes: a window about a random inked pixel of a random digit, turned
-  freely, and scaled as a digit may be.
+def _clutter(rng: np.random.Generator, images: np.ndarray, n: int, settings: Scenes) -> Patches:
+  """Pieces of strokes on n scenes.
+
+  Each is a window about a random inked pixel of a random digit, turned freely, and scaled as a digit may be.
   """
-  shape, pieces = (n, settings.clutter), count * settings.clutter
-
-  def first(drawn: np.ndarray) -> np.ndarray:
-    return drawn[:count].reshape(pieces, *drawn.shape[2:])
-
-  whole = images[first(rng.integers(0, len(images), shape))]
+  pieces = n * settings.clutter
+  whole = images[rng.integers(0, len(images), pieces)]
   inked = np.cumsum(whole.reshape(pieces, images[0].size) >= 128, 1)
-  number = np.floor(first(rng.random(shape)) * inked[:, -1])
+  number = np.floor(rng.random(pieces) * inked[:, -1])
   middle = np.stack(np.divmod((inked > number[:, None]).argmax(1), images.shape[2]), 1) + 0.5
-  half = first(rng.uniform(PIECE[0] / 2, PIECE[1] / 2, shape))
+  half = rng.uniform(PIECE[0] / 2, PIECE[1] / 2, pieces)
   rows, columns = (np.abs(np.arange(28) + 0.5 - middle[:, axis, None]) <= half[:, None] for axis in (0, 1))
   least, greatest = settings.digits
-  scale, angle = first(rng.uniform(least, greatest, shape)) / USUAL, first(rng.uniform(-180, 180, shape))
+  scale, angle = rng.uniform(least, greatest, pieces) / USUAL, rng.uniform(-180, 180, pieces)
   alphas = warp(whole * (rows[:, :, None] & columns[:, None]), middle, scale, angle)
-  corners = np.rint(first(rng.random((*shape, 2))) * settings.size - alphas.shape[1] / 2).astype(np.int64)
-  contrasts, colours = _inks(rng, shape, settings)
+  corners = np.rint(rng.random((pieces, 2)) * settings.size - alphas.shape[1] / 2).astype(np.int64)
+  contrasts, colours = _inks(rng, (pieces,), settings)
   scenes = np.arange(pieces) // max(settings.clutter, 1)
-  return Patches(scenes, alphas, corners, first(contrasts), first(colours))
+  return Patches(scenes, alphas, corners, contrasts, colours)

@@ -120,7 +120,12 @@ def load_scenes(request: Request) -> Dataset:
     **({"regression": TASKS["regression"](names)} if names else {}),
   }
   arrays = kept(
-    request, "sslx_scenes", {"renderer": RENDERER, **vars(made)}, _layout(made), lambda: _parts(made), _bytes(made)
+    request,
+    "sslx_scenes",
+    {"renderer": RENDERER, "settings": vars(made)},
+    _layout(made),
+    lambda: _parts(made),
+    _bytes(made),
   )
   first = "regression" if known == POSE else "detection"
   train, test = (_split(arrays[part], names, first) for part in SPLITS)

@@ -26,19 +26,22 @@ def digits(
   contrast: float = 0.3,
   thickness: float = 0.0,
   erase: float = 0.0,
+  background: float = 0.0,
 ) -> View:
   """For grey digits and garments.
 
   degrees, scale, shift, shear: ranges of the random affine map (see `augment.affine_grid`); elastic: standard deviation
   of smooth displacements in pixels; contrast: range of log gamma and log contrast; thickness: how far strokes grow or
-  shrink, up to 1; erase: probability of a black rectangle.
+  shrink, up to 1; erase: probability of a black rectangle; background: range of a brightness and of slopes
+  that are added, and of their noise, for pictures whose background would tell two views from all others.
   """
 
   def view(key: Array, x: Array) -> Array:
     keys = jax.random.split(key, 3)
     x = augment.digit_view(keys[0], x, degrees, scale, shift, shear, elastic, contrast)
     x = augment.thickness(keys[1], x, thickness) if thickness else x
-    return augment.erase(keys[2], x, erase) if erase else x
+    x = augment.erase(keys[2], x, erase) if erase else x
+    return augment.background(jax.random.fold_in(key, 3), x, background) if background else x
 
   return view
 
@@ -78,7 +81,7 @@ VIEWS: dict[str, Callable[..., View]] = {"digits": digits, "photos": photos}
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; all others off, it is seen alone
   "digits": {
     "affine": ("degrees", "scale", "shift", "shear"),
-    **{name: (name,) for name in ("elastic", "contrast", "thickness", "erase")},
+    **{name: (name,) for name in ("elastic", "contrast", "thickness", "erase", "background")},
   },
   "photos": {
     "crop": ("crop",),

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from sslx.nn.layers import Conv
+from sslx.nn.layers import Conv, GroupNorm
 from sslx.types import Array
 
 
@@ -37,12 +37,11 @@ class ConvHead(nn.Module):
 
 
 class PlaceHead(nn.Module):
-  """An answer for every place of a map: 1x1, 3x3 and 1x1 convolutions with relu between, all others than the 3x3 one
-  dense layers of a place.
+  """An answer for every place of a map: 1x1, 3x3 and 1x1 convolutions, group normalisation and relu between, so that
+  maps of any scale are learnt from at one rate.
 
-  Each channel of the map is first normalised over the places of its example, so that encoders whose maps have other
-  scales learn at one rate. zoom: every place answers for zoom x zoom of them (sub-pixel convolution: Shi et al.,
-  Real-Time Single Image and Video Super-Resolution, 2016, arXiv 1609.05158).
+  zoom: every place answers for zoom x zoom of them (sub-pixel convolution: Shi et al., Real-Time Single Image and Video
+  Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network, 2016, arXiv 1609.05158).
   """
 
   outputs: int
@@ -55,10 +54,9 @@ class PlaceHead(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,h,w,D] -> [B,h*zoom,w*zoom,outputs]."""
     start = jnp.tile(jnp.asarray(self.bias or (0.0,) * self.outputs), self.zoom**2)
-    x = nn.relu(Conv(self.width, (1, 1), name="mix")(x))
-    x = nn.relu(Conv(self.width, (3, 3), name="around")(x))
-    out = Conv(self.zoom**2 * self.outputs, (1, 1), bias_init=lambda *_: start, name="out")
-    x = out(x)
+    x = nn.relu(GroupNorm(8, name="norm1")(Conv(self.width, (1, 1), name="mix")(x)))
+    x = nn.relu(GroupNorm(8, name="norm2")(Conv(self.width, (3, 3), name="around")(x)))
+    x = Conv(self.zoom**2 * self.outputs, (1, 1), bias_init=lambda *_: start, name="out")(x)
     b, h, w, _ = x.shape
     x = x.reshape(b, h, w, self.zoom, self.zoom, self.outputs).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(b, h * self.zoom, w * self.zoom, self.outputs)

@@ -64,6 +64,20 @@ def intensity(key: Array, x: Array, strength: float) -> Array:
   return jnp.where(strength == 0, x, jnp.clip(jnp.power(jnp.maximum(x, 1e-6), g) * c, 0, 1) * (x > 0))
 
 
+def background(key: Array, x: Array, strength: float) -> Array:
+  """Adds a brightness and a slope along each axis, each uniform in +-strength, and noise of a standard deviation up to
+  a quarter of it; not clipped, or dark places would lose what is in them.
+
+  Without it, two views of a picture are told from others' by how bright it is, and how noisy, and by nothing else.
+  """
+  level, slopes, amount, noise = jax.random.split(key, 4)
+  b, height, width, _ = x.shape
+  plane = strength * jax.random.uniform(level, (b, 1, 1, 1), minval=-1, maxval=1)
+  along = strength * jax.random.uniform(slopes, (2, b, 1, 1, 1), minval=-1, maxval=1)
+  plane += along[0] * jnp.linspace(-1, 1, height)[:, None, None] + along[1] * jnp.linspace(-1, 1, width)[:, None]
+  return x + plane + 0.25 * strength * jax.random.uniform(amount, (b, 1, 1, 1)) * jax.random.normal(noise, x.shape)
+
+
 def thickness(key: Array, x: Array, strength: float) -> Array:
   """Strokes grow or shrink: a blend of x with its 3x3 maximum (or minimum) by a weight uniform in +-strength."""
   amount = strength * jax.random.uniform(key, (len(x), 1, 1, 1), minval=-1, maxval=1)

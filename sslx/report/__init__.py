@@ -14,6 +14,7 @@ from sslx.report.sentences import (
   comparisons,
   constant_features,
   doubts,
+  listed,
   parameters,
   small_tests,
   verdict,
@@ -24,6 +25,7 @@ from sslx.report.statistics import (
   Entry,
   from_json,
   gain,
+  goodness,
   interval,
   name_of,
   outcome,
@@ -47,6 +49,7 @@ from sslx.report.tables import (
   results_table,
   score_text,
   scored,
+  scores_cells,
 )
 
 __all__ = [
@@ -72,7 +75,9 @@ __all__ = [
   "doubts",
   "from_json",
   "gain",
+  "goodness",
   "interval",
+  "listed",
   "markdown",
   "methods_cells",
   "name_of",
@@ -85,6 +90,7 @@ __all__ = [
   "score_of",
   "score_text",
   "scored",
+  "scores_cells",
   "small_tests",
   "summarise",
   "t_interval",

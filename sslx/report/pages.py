@@ -37,6 +37,17 @@ class Link(NamedTuple):
   """What it leads to, in words."""
 
 
+class Section(NamedTuple):
+  """A part of a page of several tasks."""
+
+  title: str
+  sentences: Sequence[str]
+  tables: Sequence[Table]
+  figures: "Sequence[Figure]"
+  link: Link
+  """To its own report."""
+
+
 class Timing(NamedTuple):
   """How long a phase took."""
 
@@ -167,6 +178,19 @@ def write_gallery(
     "smoke": smoke,
   }
   return write_page(path, "gallery.html.jinja", values)
+
+
+def write_tasks(
+  path: Path, title: str, subtitle: str, command: str, sections: Sequence[Section], smoke: bool = False
+) -> Path:
+  """Writes a self-contained page of several tasks, a section for each, atomically, and returns its path.
+
+  Raises:
+    UserError: a figure that is missing, or neither PNG nor GIF.
+  """
+  drawn = [s._asdict() | {"figures": [_picture(path.parent, each) for each in s.figures]} for s in sections]
+  values = {"title": title, "subtitle": subtitle, "command": command, "sections": drawn, "smoke": smoke}
+  return write_page(path, "tasks.html.jinja", values)
 
 
 def write_page(path: Path, template: str, values: Mapping[str, Any]) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sslx.report import statistics
@@ -169,6 +169,30 @@ def curve_cells(summary: Sequence[Entry]) -> Cells:
   names = statistics.unique(name for name, _ in cells)
   headers = ["mode", *(f"{count:,} labels" for count in counts)]
   return Cells(headers, [[shortened(name), *(cells.get((name, count), "") for count in counts)] for name in names])
+
+
+def scores_cells(rows: Sequence[Mapping[str, Any]], labels: int) -> Cells | None:
+  """Every score of the predictors with so many labels: a line a mode of a method, a column a score, each the mean over
+  their rows, in the unit of the first. None where there is but one score.
+  """
+  groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+  for row in rows:
+    if row["labels"] == labels:
+      groups.setdefault((str(row.get("method", "")), str(row["mode"])), []).append(row)
+  scores = statistics.unique(name for group in groups.values() for row in group for name in row if _is_score(name))
+  if len(scores) < 2:
+    return None
+  told = statistics.score_of(next(iter(groups.values()))[0])
+  cells = []
+  for (method, mode), group in groups.items():
+    means = [[row[name] for row in group if row.get(name) is not None] for name in scores]
+    texts = [statistics.number(told, sum(values) / len(values)) if values else "" for values in means]
+    cells.append([shortened(mode if method == "none" else f"{method} {mode}"), *texts])
+  return Cells(["predictor", *(name.removeprefix("test_").replace("_", " ") for name in scores)], cells)
+
+
+def _is_score(name: str) -> bool:
+  return name.startswith("test_") and name != "test_examples"
 
 
 def score_text(entry: Entry) -> str:

@@ -1,0 +1,188 @@
+"""What `sslx.fit` gives, and what is asked of it: predictions, their scores, and pictures of both."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import scipy.special
+
+from sslx.calls import public
+from sslx.checks import check_seed, same_shape
+from sslx.data import Split
+from sslx.data.inputs import accepted
+from sslx.evaluation.bench import Predictor
+from sslx.report import figures
+from sslx.types import Modality, Task, UserError
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
+SHOWN_PREDICTIONS = 40  # examples of a figure
+SHOWN_NUMBERS = 1000  # of one whose examples are points
+
+
+class Fitted(NamedTuple):
+  """An encoder with a head for a task: `fit` makes it."""
+
+  mode: str
+  rows: np.ndarray
+  """i64 [N]: the training examples whose labels it was trained on."""
+  task: Task
+  modality: Modality
+  x_shape: tuple[int, ...]
+  predictor: Predictor
+
+  def __repr__(self) -> str:
+    total, trainable = self.predictor.total, self.predictor.trainable
+    how = f"{self.task.name}, {self.mode}, {len(self.rows):,} labels"
+    return f"Fitted({how}, {trainable:,} of {total:,} parameters trained)"
+
+
+@public
+def predict(fitted: Fitted, x: Any) -> np.ndarray:
+  """What is predicted for each example of an array: how likely each class is, or numbers, masks or boxes.
+
+  Example:
+    >>> probabilities = sslx.predict(fitted, data.test.x)
+
+  Args:
+    fitted: see `fit`.
+    x: raw [N,...], such as images u8 [N,H,W,C] or floats in [0, 1]; N may be 0.
+
+  Returns:
+    By the task:
+      classification: probabilities f32 [N,K], which sum to 1; `.argmax(1)` are the predicted classes.
+      multilabel: probabilities f32 [N,K], each of its class alone; `> 0.5` are the classes that are said to be there.
+      regression: numbers f32 [N,T], in the units of the labels.
+      segmentation: masks u8 [N,H,W] of the size of the images: the class of each pixel, where 0 is the background.
+      detection: boxes f32 [N,M,6], the best first: (class, top, left, bottom, right, score), in pixels of the rows from
+        top to bottom - 1; the score is from 0 to 1, and a row of class -1 is none.
+
+  Raises:
+    UserError: x of another shape than the training examples, or with values that cannot be meant.
+  """
+  task, x = fitted.task, accepted(x, fitted.modality, fitted.x_shape)
+  some = x if len(x) else np.zeros((1, *fitted.x_shape), x.dtype)  # of no examples: the shape that one would have
+  outputs = fitted.predictor.outputs(some)[: len(x)]
+  if task.name == "segmentation":  # maps of places may reach beyond the image
+    return outputs[:, : fitted.x_shape[0], : fitted.x_shape[1]]
+  if task.name == "multilabel":
+    outputs = scipy.special.expit(outputs)
+  elif task.probabilities is not None:
+    outputs = task.probabilities(outputs)
+  return outputs.astype(np.float32)
+
+
+@public
+def scores(fitted: Fitted, split: Split) -> dict[str, float]:
+  """All scores of the task on a split, by name; the first is the one that `accuracy` gives.
+
+  Example:
+    >>> sslx.scores(fitted, data.test)
+
+  Args:
+    fitted: see `fit`.
+    split: with labels, such as data.test.
+
+  Returns:
+    By the task, parts from 0 to 1 where nothing else is said:
+      classification: accuracy.
+      multilabel: mAP (mean average precision over the classes), and accuracy of each yes or no.
+      regression: R2 (1 at best, below 0 where the labels' mean were better), and MAE_NAME of each number, in its units;
+        of several numbers also R2_NAME.
+      segmentation: mIoU (mean intersection over union of the classes), foreground_IoU, pixel_accuracy.
+      detection: AP50 (average precision at an overlap of a half), and AP (the mean over overlaps from .5 to .95).
+
+  Raises:
+    UserError: a split without labels, of another shape than the training examples, or with values that cannot be meant.
+  """
+  x, y = _examples(fitted, split)
+  return {name: float(value) for name, value in fitted.task.scores(fitted.predictor.outputs(x), y).items()}
+
+
+@public
+def accuracy(fitted: Fitted, split: Split) -> float:
+  """The task's score on a split: of classes, the fraction that is classified right.
+
+  Example:
+    >>> sslx.accuracy(fitted, data.test)
+
+  Args:
+    fitted: see `fit`.
+    split: with labels, such as data.test.
+
+  Returns:
+    The first of `scores`: accuracy, mAP, R2, mIoU or AP50. At best 1; at least 0, but for R2.
+
+  Raises:
+    UserError: as `scores`.
+  """
+  return scores(fitted, split)[fitted.task.score.name]
+
+
+@public
+def plot_predictions(fitted: Fitted, split: Split, seed: int = 0) -> "Figure":
+  """Random examples of a split, with what is predicted for them and what is true.
+
+  Example:
+    >>> sslx.plot_predictions(fitted, data.test)
+
+  Args:
+    fitted: see `fit`.
+    split: with labels, such as data.test.
+    seed: which examples are drawn.
+
+  Returns:
+    A matplotlib Figure, which a notebook draws; `.savefig("predictions.png")` writes it. Of classes: forty images, each
+    with the predicted class, and the true one where it differs. Of numbers: what is predicted against what is true, of
+    up to 1,000 examples. Of others: images with their labels, masks or boxes.
+
+  Raises:
+    UserError: as `scores`.
+  """
+  check_seed(seed)
+  (x, y), task = _examples(fitted, split), fitted.task
+  shown = SHOWN_NUMBERS if task.name == "regression" else SHOWN_PREDICTIONS
+  rows = np.random.default_rng(seed).permutation(len(split))[:shown]
+  x, y = np.asarray(x[rows]), y[rows]
+  outputs, pictures = fitted.predictor.outputs(x), fitted.modality.draw(x[:SHOWN_PREDICTIONS])
+  if task.probabilities is not None:
+    return figures.predictions(pictures, y, task.decide(outputs), task.names, task.probabilities(outputs).max(1))
+  from sslx.report.figures.answers import answers
+
+  (figure,) = answers(task, pictures, y, outputs).values()
+  return figure
+
+
+@public
+def plot_confusion(fitted: Fitted, split: Split) -> "Figure":
+  """How often each class of a split was taken for each.
+
+  Example:
+    >>> sslx.plot_confusion(fitted, data.test)
+
+  Args:
+    fitted: see `fit`.
+    split: with labels, such as data.test.
+
+  Returns:
+    A matplotlib Figure, which a notebook draws; `.savefig("confusion.png")` writes it.
+
+  Raises:
+    UserError: a task other than classification, and as `scores`.
+  """
+  task = fitted.task
+  if task.name != "classification":
+    raise UserError(
+      f"fitted: its task is {task.name}, and only classes are taken for each other; use plot_predictions."
+    )
+  x, y = _examples(fitted, split)
+  return figures.confusion(y, task.decide(fitted.predictor.outputs(x)), task.names)
+
+
+def _examples(fitted: Fitted, split: Split) -> tuple[Any, np.ndarray]:
+  """(x, y) of a split with targets, x as the encoder takes it."""
+  same_shape("this split", split, fitted.x_shape)
+  y = split.targets()
+  if not len(split) or len(y) != len(split):
+    raise UserError(f"this split has {len(split)} examples and {len(y)} labels; expected as many, and at least one.")
+  return accepted(split.x, fitted.modality, fitted.x_shape), y

@@ -58,13 +58,16 @@ def vader(
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "projector")
-    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["x"])
-    features = read(outputs, jnp.zeros((len(batch["x"]), 1, 2)))
+    x = batch["x"]
+    if points > x.shape[1] * x.shape[2]:
+      raise Refusal(f"--hp=points={points}: these images have {x.shape[1]}x{x.shape[2]} pixels; ask for fewer.")
+    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], x)
+    features = read(outputs, jnp.zeros((len(x), 1, 2)), x.shape[1:3])
     head_params, head_stats = nn.init(head, keys["projector"], features[:, 0])
     return {"encoder": params, "projector": head_params}, {"encoder": stats, "projector": head_stats}
 
   def look(key: Array, x: Array) -> tuple[Array, Array]:
-    """A view of x, and the map [B,2,3] from its coordinates to those of x, in [-1, 1]."""
+    """A view of x, and the map [B,2,3] from its coordinates to those of x, as of `augment.warp`."""
     a, i = jax.random.split(key)
     affine = augment.affine_grid(a, len(x), degrees, scale, shift, shear)
     seen = augment.warp(x, affine, jnp.zeros((len(x), 2, *x.shape[1:3])))
@@ -77,13 +80,13 @@ def vader(
     x, (first, second, place) = batch["x"], jax.random.split(key, 3)
     view1, map1 = look(first, x)
     view2, map2 = look(second, x)
-    at = draw(place, x, points, even)
-    return {"view1": view1, "view2": view2, "at1": seen_at(map1, at), "at2": seen_at(map2, at)}
+    at, size = draw(place, x, points, even), x.shape[1:3]
+    return {"view1": view1, "view2": view2, "at1": seen_at(map1, at, size), "at2": seen_at(map2, at, size)}
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     both, at = jnp.concatenate([view["view1"], view["view2"]]), jnp.concatenate([view["at1"], view["at2"]])
     outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], both, train=True)
-    features = read(outputs, at)
+    features = read(outputs, at, both.shape[1:3])
     z, _ = nn.apply(head, params["projector"], state["projector"], features.reshape(-1, features.shape[-1]), train=True)
     z1, z2 = jnp.split(z, 2)
     image = jnp.repeat(jnp.arange(len(view["at1"])), points)
@@ -98,42 +101,44 @@ def vader(
 
 
 def draw(key: Array, x: Array, points: int, even: float) -> Array:
-  """Places f32 [B,points,2] of images x [B,H,W,C], (y, x) in [-1, 1], none twice, more often where the standard
-  deviation over a window is high.
+  """Pixels f32 [B,points,2], (row, column), of images x [B,H,W,C], none twice, more often where the standard deviation
+  over a window is high.
   """
   grey = x.mean(-1, keepdims=True)
 
-  def blurred(v: Array) -> Array:
-    window = (1, WINDOW, WINDOW, 1)
-    return jax.lax.reduce_window(v, 0.0, jax.lax.add, window, (1, 1, 1, 1), "SAME") / WINDOW**2
+  def total(v: Array) -> Array:
+    return jax.lax.reduce_window(v, 0.0, jax.lax.add, (1, WINDOW, WINDOW, 1), (1, 1, 1, 1), "SAME")
 
-  deviation = jnp.sqrt(jnp.maximum(blurred(grey**2) - blurred(grey) ** 2, 0))
+  count = total(jnp.ones_like(grey))  # fewer at the border, which is no contrast
+  deviation = jnp.sqrt(jnp.maximum(total(grey**2) / count - (total(grey) / count) ** 2, 0))
   weight = jnp.log(deviation.reshape(len(x), -1) + even)
   _, index = jax.lax.top_k(weight + jax.random.gumbel(key, weight.shape), points)  # without replacement
-  height, width = x.shape[1:3]
-  place = jnp.stack([index // width, index % width], -1)
-  return 2 * place / jnp.array([height - 1, width - 1]) - 1
+  return jnp.stack([index // x.shape[2], index % x.shape[2]], -1).astype(jnp.float32)
 
 
-def seen_at(affine: Array, at: Array) -> Array:
-  """Where points [B,n,2] of an image are in a view, whose coordinates `affine` [B,2,3] maps to the image's."""
-  return jnp.linalg.solve(affine[:, None, :, :2], (at - affine[:, None, :, 2])[..., None])[..., 0]
+def seen_at(affine: Array, at: Array, size: tuple[int, ...]) -> Array:
+  """Where pixels [B,n,2] of images of `size`, (height, width), are in their views, which `augment.warp` made by the
+  maps `affine` [B,2,3]: maybe between pixels, or outside.
+  """
+  centre = (jnp.array(size) - 1) / 2
+  moved = at - centre - affine[:, None, :, 2] * centre
+  return jnp.linalg.solve(affine[:, None, :, :2], moved[..., None])[..., 0] + centre
 
 
-def read(outputs: Mapping[str, Array], at: Array) -> Array:
-  """The maps [B,h,w,D] of all blocks at points [B,n,2] of the image: [B,n,sum of D]."""
-  return jnp.concatenate([sample(maps, at) for maps in outputs.values() if maps.ndim == 4], axis=-1)
+def read(outputs: Mapping[str, Array], at: Array, size: tuple[int, ...]) -> Array:
+  """The maps [B,h,w,D] of all blocks at pixels [B,n,2] of images of `size`: [B,n,sum of D]."""
+  return jnp.concatenate([sample(maps, at, size) for maps in outputs.values() if maps.ndim == 4], axis=-1)
 
 
-def sample(maps: Array, at: Array) -> Array:
-  """Maps [B,h,w,D] at points [B,n,2] of the image, linearly interpolated: [B,n,D]. Outside, the border's."""
+def sample(maps: Array, at: Array, size: tuple[int, ...]) -> Array:
+  """Maps [B,h,w,D] at pixels [B,n,2] of images of `size`, linearly interpolated: [B,n,D]. Outside, the border's."""
   height, width = maps.shape[1:3]
   # The middle of a place is the middle of the pixels that it stands for.
-  y, x = (jnp.clip((at[..., i] + 1) / 2 * n - 0.5, 0, n - 1) for i, n in enumerate((height, width)))
-  flat = maps.reshape(len(maps), -1, maps.shape[-1])
+  y, x = (jnp.clip((at[..., i] + 0.5) * n / size[i] - 0.5, 0, n - 1) for i, n in enumerate((height, width)))
+  flat = maps.reshape(len(maps), height * width, maps.shape[-1])
   total = jnp.zeros((*at.shape[:2], maps.shape[-1]))
-  for row in (jnp.floor(y), jnp.ceil(y)) if height > 1 else (y,):
-    for column in (jnp.floor(x), jnp.ceil(x)) if width > 1 else (x,):
+  for row in (jnp.floor(y), jnp.ceil(y)):
+    for column in (jnp.floor(x), jnp.ceil(x)):
       share = _share(y, row) * _share(x, column)
       index = (row * width + column).astype(jnp.int32)
       total += share[..., None] * jnp.take_along_axis(flat, index[..., None], axis=1)

@@ -69,6 +69,35 @@ def test_nt_xent_masks_self_pairs():
   np.testing.assert_allclose(opposite, naive_nt_xent(z1, -z1, 0.01), rtol=1e-4)
 
 
+def naive_grouped(z1, z2, temperature, group):
+  """Against the embeddings of other groups alone, term by term."""
+  z = np.concatenate([z1, z2]).astype(np.float64)
+  z /= np.linalg.norm(z, axis=1, keepdims=True)
+  n, terms = len(z1), []
+  for i in range(2 * n):
+    positive = np.exp(z[i] @ z[(i + n) % (2 * n)] / temperature)
+    rest = sum(np.exp(z[i] @ z[k] / temperature) for k in range(2 * n) if group[k % n] != group[i % n])
+    terms.append(-np.log(positive / (positive + rest)))
+  return np.mean(terms)
+
+
+@pytest.mark.parametrize("group", [[0, 0, 1, 1, 2, 2], [3, 1, 3, 3, 1, 0], [0, 0, 0, 0, 0, 9]])
+def test_nt_xent_of_groups_has_negatives_of_others_only(group):
+  z1, z2 = embeddings(6)
+  value = nt_xent(z1, z2, 0.3, np.array(group))
+  np.testing.assert_allclose(value, naive_grouped(z1, z2, 0.3, group), rtol=1e-5)
+
+
+def test_nt_xent_of_groups_at_their_ends():
+  """Groups of one are no groups; one group of all leaves nothing to tell the positive from."""
+  z1, z2 = embeddings(6)
+  apart, together = np.array([5, 3, 0, 1, 2, 9]), np.zeros(6, int)
+  np.testing.assert_allclose(nt_xent(z1, z2, 0.3, apart), nt_xent(z1, z2, 0.3), rtol=1e-6)
+  value, grads = jax.jit(jax.value_and_grad(nt_xent, argnums=(0, 1)))(z1, z2, 0.3, together)
+  assert float(value) == pytest.approx(0, abs=1e-6)
+  assert all(np.abs(g).max() < 1e-6 for g in grads)
+
+
 def test_nt_xent_of_zero_embedding_is_finite():
   z = jnp.zeros((2, 3))
   value, grad = jax.jit(jax.value_and_grad(nt_xent))(z, z + 1.0, 0.5)

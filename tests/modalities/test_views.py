@@ -33,6 +33,7 @@ OPERATIONS = {  # name -> (at full strength, at none)
   "solarise": (None, lambda k, x: photo.solarise(k, x, 0.0)),
   "thickness": (lambda k, x: augment.thickness(k, x, 1.0), lambda k, x: augment.thickness(k, x, 0.0)),
   "erase": (lambda k, x: augment.erase(k, x, 1.0), lambda k, x: augment.erase(k, x, 0.0)),
+  "background": (None, lambda k, x: augment.background(k, x, 0.0)),
   "digits": (
     views.build("digits:thickness=1,erase=1"),
     views.build("digits:degrees=0,scale=0,shift=0,shear=0,elastic=0,contrast=0"),
@@ -194,12 +195,26 @@ def test_auto_goes_by_the_channels():
     ("photos:crop=0", r"crop must be in \(0, 1\]"),
     ("digits:erase=2", r"erase must be in \[0, 1\]"),
     ("digits:elastic=-1", "elastic must be at least 0"),
+    ("digits:background=-0.1", "background must be at least 0"),
+    ("photos:background=0.3", "no option 'background'"),
     ("digits:elastic=much", "expected float"),
   ],
 )
 def test_bad_views(spec, message):
   with pytest.raises(UserError, match=message):
     views.build(spec)
+
+
+def test_the_background_is_added_last_and_only_where_it_is_asked_for():
+  """It is that of `augment.background`, on the view that is made without it."""
+  x, options = images(channels=1), "digits:elastic=0.5,erase=0.3"
+  plain = jax.jit(views.build(options))(KEY, x)
+  np.testing.assert_array_equal(jax.jit(views.build(f"{options},background=0"))(KEY, x), plain)
+  changed = np.asarray(jax.jit(views.build(f"{options},background=0.3"))(KEY, x))
+  expected = jax.jit(augment.background)(jax.random.fold_in(KEY, 3), plain, 0.3)
+  np.testing.assert_allclose(changed, expected, atol=1e-5)
+  assert np.abs(changed - plain).max() > 0.1
+  assert len({(a - b).tobytes() for a, b in zip(changed, np.asarray(plain), strict=True)}) == 6
 
 
 def test_options_reach_the_operations():
@@ -211,7 +226,8 @@ def test_options_reach_the_operations():
 
 
 @pytest.mark.parametrize(
-  ("spec", "channels"), [("auto", 1), ("auto", 3), ("digits:elastic=0,erase=0.5", 1), ("photos", 3)]
+  ("spec", "channels"),
+  [("auto", 1), ("auto", 3), ("digits:elastic=0,erase=0.5", 1), ("digits:elastic=0,background=0.2", 1), ("photos", 3)],
 )
 def test_pictures_show_each_operation_alone(spec, channels):
   x = jnp.asarray(np.random.default_rng(0).random((6, 12, 12, channels), np.float32))
@@ -224,7 +240,11 @@ def test_pictures_show_each_operation_alone(spec, channels):
     return rows
 
   rows = pictures(x)
-  digits = {"auto": ["affine", "elastic", "contrast"], "digits:elastic=0,erase=0.5": ["affine", "contrast", "erase"]}
+  digits = {
+    "auto": ["affine", "elastic", "contrast"],
+    "digits:elastic=0,erase=0.5": ["affine", "contrast", "erase"],
+    "digits:elastic=0,background=0.2": ["affine", "contrast", "background"],
+  }
   parts = ["crop", "flip", "jitter", "grey"] if channels == 3 else digits[spec]
   assert titles == ["original", *parts, "view 1", "view 2"]  # what is off is left out
   np.testing.assert_array_equal(rows["original"], x)

@@ -140,6 +140,48 @@ def test_intensity():
   assert abs(np.corrcoef(np.log(g[clear]), c[clear])[0, 1]) < 0.5
 
 
+background = jax.jit(augment.background)
+
+
+def test_a_background_is_a_plane_and_noise():
+  """Each image has a brightness and a slope along each axis, uniform, and noise of a strength of its own."""
+  n, height, width, strength = 400, 12, 17, 0.4
+  x = np.repeat(images(1, height, width, 3), n, 0)
+  np.testing.assert_array_equal(background(KEY, x, 0.0), x)
+  added = np.asarray(background(KEY, x, strength)) - x
+  down, along = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+  basis = np.stack([np.ones(height * width), down.ravel(), along.ravel()], -1)
+  grey = added.mean(-1).reshape(n, -1).T
+  planes, *_ = np.linalg.lstsq(basis, grey, rcond=None)
+  assert planes.shape == (3, n)
+  for values in planes:  # noise moves what is fitted by about 0.01
+    assert 0.9 * strength < np.abs(values).max() < strength + 0.03
+    assert values.std() == pytest.approx(strength / np.sqrt(3), rel=0.1)
+    assert values.mean() == pytest.approx(0, abs=0.04)
+  assert np.abs(np.corrcoef(planes) - np.eye(3)).max() < 0.15  # each its own
+  noise = added - (basis @ planes).T.reshape(n, height, width, 1)
+  spread = noise.std((1, 2, 3))
+  assert spread.max() < 0.25 * strength * 1.1
+  assert spread.min() < 0.1 * spread.max()
+  assert spread.mean() == pytest.approx(0.25 * strength / 2, rel=0.1)
+  loud = (noise / spread[:, None, None, None])[spread > 0.5 * spread.max()]
+  for axis in (1, 2, 3):  # of each pixel and channel its own
+    assert abs((np.roll(loud, 1, axis) * loud).mean()) < 0.02
+  np.testing.assert_allclose(np.asarray(background(KEY, x, 0.2)) - x, added / 2, atol=1e-6)
+
+
+def test_the_background_of_an_image_is_its_own_and_not_clipped():
+  x = np.concatenate([np.zeros((8, 6, 6, 1)), np.ones((8, 6, 6, 1))]).astype(np.float32)
+  added = np.asarray(background(KEY, x, 0.5)) - x
+  assert len({each.tobytes() for each in added}) == 16
+  assert (x + added).min() < -0.1
+  assert (x + added).max() > 1.1
+  other = x.copy()
+  other[3] = 0.7
+  np.testing.assert_allclose(np.asarray(background(KEY, other, 0.5)) - other, added, atol=1e-6)
+  assert np.any(np.asarray(background(jax.random.key(1), x, 0.5)) - x != added)
+
+
 def test_digit_view():
   x = np.repeat(images(1, 9, 8, 3), 4, 0)
   x[:, 0] = 0

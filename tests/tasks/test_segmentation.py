@@ -123,3 +123,90 @@ def test_its_head_answers_for_pixels():
   outputs = jax.eval_shape(lambda x: TASK.head().init_with_output(jax.random.key(0), x)[0], read)
   stride = int(TASK.reading.removeprefix("maps"))
   assert outputs.shape == (1, 4 * stride, 3 * stride, 4)
+
+
+# ---- boundaries ------------------------------------------------------------------------------------------------------
+
+
+def naive_boundary(mask: np.ndarray) -> list[tuple[int, int]]:
+  """Pixels with another one at the right, below, or at the right below."""
+  height, width = mask.shape
+  return [
+    (i, j)
+    for i, j in np.ndindex(height, width)
+    if any(
+      mask[i, j] != mask[i + di, j + dj] for di, dj in ((0, 1), (1, 0), (1, 1)) if i + di < height and j + dj < width
+    )
+  ]
+
+
+def naive_boundary_f(answers: np.ndarray, y: np.ndarray, tolerance: float) -> float:
+  """Each boundary pixel against each of the other's, by its distance."""
+  height, width = y.shape[1:]
+  radius = np.ceil(tolerance * np.hypot(height, width))
+  each = []
+  for guess, truth in zip(answers[:, :height, :width], y, strict=True):
+    known = truth != 255
+    for label in range(1, 4):
+      pair = [(mask == label) & known for mask in (guess, truth)]
+      if not any(mask.any() for mask in pair):
+        continue
+      ours, theirs = map(naive_boundary, pair)
+
+      def near(some, others):
+        return sum(any(np.hypot(i - k, j - m) <= radius for k, m in others) for i, j in some) / max(len(some), 1)
+
+      p, r = near(ours, theirs), near(theirs, ours)
+      each.append(2 * p * r / (p + r) if p + r else 0.0)
+  return np.mean(each) if each else 0.0
+
+
+def discs(centres: list[tuple[int, int]], label: int = 1, size: tuple[int, int] = (48, 64), radius: int = 9):
+  """A mask u8 [1,H,W] of discs."""
+  rows, columns = np.ogrid[: size[0], : size[1]]
+  inside = [np.hypot(rows - i, columns - j) <= radius for i, j in centres]
+  return (label * np.any(inside, 0)).astype(np.uint8)[None]
+
+
+@pytest.mark.parametrize("tolerance", [0.008, 0.05, 0.12])
+def test_boundary_f_equals_a_loop_over_pairs_of_pixels(tolerance):
+  """Blocks of three classes and of what is ignored, some of them in one mask only; answers larger than the masks."""
+  truth = masks(5, 4, 6, classes=4, ignored=0.15).repeat(4, 1).repeat(4, 2)
+  answers = np.where(masks(5, 4, 7, 3, 0, seed=1) > 1, 0, masks(5, 4, 7, 4, 0)).astype(np.uint8)
+  answers = np.pad(answers.repeat(4, 1).repeat(4, 2), ((0, 0), (1, 3), (0, 0)), "edge")
+  truth[4], answers[4] = 0, 0  # an image of background alone is no pair
+  assert segmentation.boundary_f(answers, truth, tolerance) == pytest.approx(
+    naive_boundary_f(answers, truth, tolerance)
+  )
+
+
+def test_boundary_f_of_right_and_nearly_right_masks():
+  truth = discs([(20, 20), (30, 48)])
+  assert segmentation.boundary_f(truth, truth) == 1
+  assert segmentation.boundary_f(discs([(21, 20), (30, 49)]), truth) == 1  # by a pixel: the tolerance of 80 is one
+  two = segmentation.boundary_f(discs([(22, 20), (30, 50)]), truth)
+  assert 0.2 < two < 0.95
+  assert segmentation.boundary_f(discs([(22, 20), (30, 50)]), truth, 0.02) == 1
+  one_of_two = segmentation.boundary_f(discs([(20, 20)]), truth)
+  assert one_of_two == pytest.approx(2 * 0.5 / 1.5, abs=0.01)  # all that is answered is right, half of it is missed
+  assert segmentation.boundary_f(truth, discs([(20, 20)])) == pytest.approx(one_of_two)
+
+
+def test_boundary_f_of_masks_far_away_is_0():
+  near, far = discs([(10, 10)], radius=4), discs([(36, 50)], radius=4)
+  assert segmentation.boundary_f(near, far) == 0
+  assert segmentation.boundary_f(2 * near, near) == 0  # of another class
+  assert segmentation.boundary_f(0 * near, near) == 0
+  assert segmentation.boundary_f(near, 0 * near) == 0
+  assert segmentation.boundary_f(0 * near, 0 * near) == 0  # nothing to be found
+
+
+def test_what_is_ignored_has_no_boundary_f():
+  """Answers under it may be anything, and each image and class counts alike."""
+  truth = discs([(20, 20)])
+  truth[0, :, 40:] = 255
+  answers = truth.copy()
+  answers[0, :, 40:] = discs([(20, 50)], 2)[0, :, 40:]
+  assert segmentation.boundary_f(answers, truth) == 1
+  both = np.concatenate([truth, discs([(20, 20)])]), np.concatenate([answers, discs([(36, 50)])])
+  assert segmentation.boundary_f(both[1], both[0]) == pytest.approx(0.5)

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, methods, overview, pages
+from experiments.shared import cli, methods, overview, pages, runs
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
 
-flags.DEFINE_list("tasks", None, "Tasks to do, of those that the data has targets for. Default: all of them.")
+flags.DEFINE_list("tasks", None, "Tasks to do, of those that the data is for. Default: all of them.")
 flags.DEFINE_integer("oracle_steps", 3000, "Steps of training with all labels. 0 leaves it out.")
 flags.DEFINE_integer("oracle_batch_size", 64, "Batch size of training with all labels.")
 flags.DEFINE_bool("boundary", False, "Also score the boundaries of masks.")
@@ -48,7 +48,7 @@ def main() -> None:
   cli.default(modes=MODES)
   compared, dataset = methods.given(methods=METHODS, encoder=methods.MAPS_ENCODER)
   cli.default(labels=methods.fitting(LABELS, dataset))
-  parts = {name: dataset.doing(name) for name in asked(dataset)}
+  parts = asked(dataset)
   directory = methods.open_directory("downstream", dataset)
   timings = {"start-up": time.monotonic() - START}
   once = methods.pretraining_once()
@@ -63,7 +63,8 @@ def main() -> None:
     )
     if FLAGS.oracle_steps:
       rows = methods.run_oracle("downstream", part, folder, spent, FLAGS.oracle_steps, FLAGS.oracle_batch_size)
-      outcome = outcome._replace(rows=[*outcome.rows, *rows])
+      few = [row for row in outcome.rows if row["labels"] < len(part.train)]  # all, by a command without the oracle
+      outcome = outcome._replace(rows=[*few, *rows])
     more = overview.extra(part, folder, outcome)
     facts = methods.budget()
     lead = pages.write_report("downstream", title, folder, name.capitalize(), outcome, spent, facts, extra=more)
@@ -72,16 +73,27 @@ def main() -> None:
   overview.write(directory, title, FLAGS.encoder, sections, FLAGS.smoke)
 
 
-def asked(dataset: "Dataset") -> list[str]:
-  """The names of --tasks. Raises UserError for one that the data has no targets for."""
+def asked(dataset: "Dataset") -> "dict[str, Dataset]":
+  """The tasks of --tasks, each with its data. Raises UserError, before anything is trained, for one that the data is
+  not for, and for what one of them does not allow.
+  """
+  from sslx.evaluation.modes import check_extra
+
   known = [dataset.task.name, *dataset.others]
-  names = list(dict.fromkeys(name.strip() for name in FLAGS.tasks or known if name.strip()))
-  for name in names:
+  given = known if FLAGS.tasks is None else FLAGS.tasks
+  parts = {}
+  for name in dict.fromkeys(name.strip() for name in given if name.strip()):
     if name not in known:
       raise UserError(f"--tasks={name}: {dataset.name} has no targets for it; it is for {', '.join(known)}.")
-  if not names:
+    parts[name] = part = dataset.doing(name)
+    check_extra(part.task)
+    runs.reading(part.task)
+  if not parts:
     raise UserError(f"--tasks=: name at least one of {', '.join(known)}.")
-  return names
+  if FLAGS.oracle_steps and len(dataset.train) in cli.label_counts(dataset, cli.heldout()):
+    labels = ",".join(FLAGS.labels)
+    raise UserError(f"--labels={labels}: all labels are the oracle's; leave them out, or it: --oracle_steps=0.")
+  return parts
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
   "blocks": FINISHED,
   "compare": {PRETRAINING: ("methods", *BUDGET, "seed")},
   "data_efficiency": SEVERAL,
+  "downstream": {PRETRAINING: SEVERAL[PRETRAINING], COMPARED: ("labels", "seeds", "modes")},
   "freezing": SEVERAL,
   "interpret": {**FINISHED, COMPARED: ("features",)},
   "label_curve": SEVERAL,
@@ -79,6 +80,10 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "data_efficiency": {
     "method": "", "methods": "swav,simclr", "encoder": "conv", "steps": IMAGES, "labels": "0.1%,0.3%,1%,3%,10%,all",
     "modes": "scratch,full,frozen", "finetune_epochs": "20",
+  },
+  "downstream": {
+    "method": "", "methods": "vader,simclr,jigsaw", "encoder": "conv:widths=16-32-64-128,down=stride,norm=group",
+    "steps": IMAGES, "labels": "100,500",
   },
   "freezing": {
     "method": "", "methods": "denoise,rotation,simclr", "encoder": "conv", "steps": IMAGES,
@@ -147,14 +152,18 @@ def _more(groups: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _line(flag: Any, value: str, column: int) -> str:
-  """`  --seeds  Label subsets, each drawn anew [5]`; of a long default the first and the last."""
+  """`  --seeds  Label subsets, each drawn anew [5]`; of a long default its ends, or a network's kind."""
   sentence = re.split(r"(?<=[\w`])\. |\.$", _told(flag))[0]
   parts = value.split(",")
+  forms = [parts]
+  forms += [[*parts[:2], "...", parts[-1]], [parts[0], "...", parts[-1]]] if len(parts) > 3 else []
+  kind, colon, _ = parts[0].partition(":")
+  forms += [[f"{kind}:..."]] if colon else []
   line = ""
-  for shown in (parts, [*parts[:2], "...", parts[-1]], [parts[0], "...", parts[-1]]):
+  for shown in forms:
     ending = f" [{','.join(shown)}]" if value else ""
     line = f"  --{flag.name:<{column}}{sentence}{ending}"
-    if len(line) <= COLUMNS or len(parts) < 4:
+    if len(line) <= COLUMNS:
       break
   return line
 

@@ -77,10 +77,7 @@ def encoder_of(config: Config) -> "nn.Encoder":
 
 def reading(task: "Task", otherwise: str | None = None) -> str:
   """How a task reads an encoder: as --features says, where it was given; else as the task does, and where it reads
-  whatever it is given, as `otherwise`, such as a checkpoint, says.
-
-  Raises:
-    UserError: maps for a task that does not answer for places, or something else than its maps for one that does.
+  whatever it is given, as `otherwise`, such as a checkpoint, says. Raises UserError for --features that it cannot read.
   """
   if not FLAGS["features"].present:
     return task.reading if task.reading != "flatten" else otherwise or task.reading

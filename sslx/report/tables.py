@@ -173,19 +173,20 @@ def curve_cells(summary: Sequence[Entry]) -> Cells:
 
 def scores_cells(rows: Sequence[Mapping[str, Any]], labels: int) -> Cells | None:
   """Every score of the predictors with so many labels: a line a mode of a method, a column a score, each the mean over
-  their rows, in the unit of the first. None where there is but one score.
+  their subsets, in the unit of the first. Of rows of the same subset the last counts, as in `statistics.summarise`.
+  None where there is but one score.
   """
-  groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-  for row in rows:
-    if row["labels"] == labels:
-      groups.setdefault((str(row.get("method", "")), str(row["mode"])), []).append(row)
-  scores = statistics.unique(name for group in groups.values() for row in group for name in row if _is_score(name))
+  few = [row for row in rows if row["labels"] == labels]
+  groups: dict[tuple[str, str], dict[Any, Mapping[str, Any]]] = {}
+  for row in few:
+    groups.setdefault((str(row.get("method", "")), str(row["mode"])), {})[row["subset_seed"]] = row
+  scores = statistics.unique(name for row in few for name in row if _is_score(name))
   if len(scores) < 2:
     return None
-  told = statistics.score_of(next(iter(groups.values()))[0])
+  told = statistics.score_of(few[0])
   cells = []
   for (method, mode), group in groups.items():
-    means = [[row[name] for row in group if row.get(name) is not None] for name in scores]
+    means = [[row[name] for row in group.values() if row.get(name) is not None] for name in scores]
     texts = [statistics.number(told, sum(values) / len(values)) if values else "" for values in means]
     cells.append([shortened(mode if method == "none" else f"{method} {mode}"), *texts])
   return Cells(["predictor", *(name.removeprefix("test_").replace("_", " ") for name in scores)], cells)

@@ -43,7 +43,7 @@ class Config:
   )
   features: str | None = setting(
     None,
-    "Outputs to read: flatten, pool or a block. All forms: [BLOCK:]flatten, pool, gridN, maxN or moments, or BLOCK, "
+    "What to read: flatten, pool or a block. All forms: [BLOCK:]flatten, pool, gridN, maxN or moments, or BLOCK, "
     "and all for every block; several joined by +; @1, @2: half of the channels. Default: the task's own.",
   )
   """What is read of the encoder. Once resolved, None unless the method reads it: elsewhere only the probes do."""

@@ -129,7 +129,8 @@ def test_every_command_of_a_docstring_can_be_called(where, line, capsys):
   options.parse(METHODS[values.method].factory, values.hp, "--hp")
   encoder = nn.build(values.encoder or METHODS[values.method].encoder)
   check_modes(values.modes, encoder.block_names)
-  nn.check_reading(values.features, encoder.block_names)
+  if values.features:
+    nn.check_reading(values.features, encoder.block_names)
   for spec in [values.dataset, *(getattr(values, "targets", []) if "targets" in flags else [])]:
     assert spec.partition(":")[0] in data.DATASETS
   cli.recipe()

@@ -77,7 +77,7 @@ GROUPS = (
     "the image itself", ("autoencode", "contractive", "conv_wta", "deep_infomax", "sparse", "vae", "wta"), ("original",)
   ),
 )
-ELSEWHERE = ("colorize", "mae", "split_brain", "supervised")  # they need colours, a transformer or labels
+ELSEWHERE = ("colorize", "mae", "split_brain", "supervised", "vader")  # for colours, transformers, labels or places
 
 
 def entries_of(run: Path) -> list[Entry]:

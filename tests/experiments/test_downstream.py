@@ -69,6 +69,7 @@ def test_each_task_reads_the_encoder_and_is_trained_as_it_does(finished):
     assert {tuple(row["settings"]["learning_rates"]) for row in rows} == {rates}
     (oracle,) = [row for row in rows if row["labels"] == 60]
     assert (oracle["settings"]["steps"], oracle["settings"]["batch_size"]) == (5, 7)
+    assert oracle["settings"]["epochs"] * 60 <= 5 * 7  # they take no more steps than that
   assert len(digests) == 1
 
 

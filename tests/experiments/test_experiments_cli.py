@@ -1,6 +1,7 @@
 """The command line: one line for every bad input, help, settings that become flags,
 huge pages, the compilation cache."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -13,8 +14,9 @@ import pytest
 from absl import flags
 from helpers import call, directory, module_of
 
-from experiments.shared import cli, machine, start
+from experiments.shared import cli, machine, runs, start
 from sslx.evaluation.recipe import Recipe
+from sslx.tasks import TASKS
 from sslx.training.config import Config
 
 TINY = ["--encoder=conv:widths=4-6,norm=none", "--seeds=2", "--labels=12", "--smoke"]
@@ -67,6 +69,9 @@ BAD = [
   (["--dataset=npz:/nowhere.npz"], r"/nowhere.npz"),
   (["--epochs=many"], r"--?epochs"),
   (["--epoch=3"], r"--epoch: no such flag. Did you mean --epochs"),
+  (["--task=segmentation"], r"--task=segmentation: npz:.* has no targets for it; it is for classification"),
+  (["--task=clasification"], r"--task=clasification: "),
+  (["--target=age"], r"--target=age: "),
   (["stray"], r"'stray' is not a flag"),
 ]
 
@@ -236,3 +241,61 @@ def test_settings_of_pretraining_and_of_training_on_labels_stand_apart_on_a_page
   expected = {"epochs": 3.0, "batch_size": 7, "finetune_epochs": 5.0, "finetune_batch_size": 9, "validation": "cv"}
   assert expected.items() <= shown.items()
   assert shown["pretraining_weight_decay"] == shown["weight_decay"] == 1e-4
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression", "segmentation", "detection"])
+def test_the_recipe_is_the_tasks_where_no_flag_says_otherwise(task):
+  """And what is given counts, at the flag's default too."""
+  made: list[Recipe] = []
+  of_task = TASKS[task](("a", "b"))
+
+  def recipe(*given: str) -> Recipe:
+    assert cli.run(lambda: made.append(cli.recipe(of_task)), "experiments.low_label", ["low_label", *given]) == 0
+    return made[-1]
+
+  usual = Recipe(**dict(of_task.recipe))
+  assert recipe() == usual
+  assert (usual == Recipe()) == (task == "classification" or not of_task.recipe)
+  given = recipe("--finetune_steps=150", "--finetune_learning_rates=0.1,0.2")
+  assert given == dataclasses.replace(usual, steps=150, learning_rates=(0.1, 0.2))
+  assert recipe("--finetune_epochs=3") == dataclasses.replace(usual, epochs=3.0)
+  assert recipe("--smoke").steps == cli.SMOKE_STEPS
+  assert recipe("--smoke").learning_rates == usual.learning_rates
+
+
+def test_the_recipe_of_no_task_is_that_of_the_flags():
+  made: list[Recipe] = []
+  assert cli.run(lambda: made.append(cli.recipe()), "experiments.low_label", ["low_label"]) == 0
+  assert made == [Recipe()]
+
+
+@pytest.mark.parametrize(
+  ("given", "expected"),
+  [
+    ((), {"classification": "flatten", "regression": "all:moments", "segmentation": "maps4", "detection": "maps4"}),
+    (("--features=pool",), {"classification": "pool", "regression": "pool", "segmentation": None, "detection": None}),
+    (
+      ("--features=maps4",),
+      {"classification": None, "regression": None, "segmentation": "maps4", "detection": "maps4"},
+    ),
+    (("--features=maps2",), {"segmentation": None}),
+  ],
+)
+def test_a_task_is_read_as_it_needs_or_as_the_flag_says(given, expected):
+  """None: refused in a line, with the cure."""
+  for name, reading in expected.items():
+    seen = []
+    task = TASKS[name](("a", "b"))
+    status = cli.run(lambda task=task: seen.append(runs.reading(task)), "experiments.low_label", ["low_label", *given])
+    assert (status, seen) == ((0, [reading]) if reading else (1, [])), (name, given)
+
+
+def test_what_a_checkpoint_is_read_as_is_for_tasks_that_read_anything():
+  seen = []
+
+  def main():
+    seen.extend(runs.reading(TASKS[name](("a", "b")), "block1:pool") for name in ("classification", "regression"))
+
+  assert cli.run(main, "experiments.low_label", ["low_label"]) == 0
+  assert cli.run(main, "experiments.low_label", ["low_label", "--features=grid2"]) == 0
+  assert seen == ["block1:pool", "all:moments", "grid2", "grid2"]

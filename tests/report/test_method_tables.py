@@ -127,3 +127,49 @@ def test_trained_blocks_draws_a_line_a_number_of_labels_and_fills_the_best():
   assert [(2, 90)] in lines  # and with 99
   assert [(2.7, 40)] in lines  # scratch, apart
   assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "all 2", "scratch"]
+
+
+def scored(method: str, mode: str, seed: int, labels: int = 100, score: dict | None = None, **scores) -> dict:
+  """A row with several scores."""
+  told = {"name": "mIoU", "unit": "%", "difference": "points", "factor": 100.0, "higher_is_better": True}
+  base = {"method": method, "dataset": "d", "encoder": "e", "mode": mode, "labels": labels, "subset_seed": seed}
+  return {**base, "score": score or told, "test_examples": 90, **{f"test_{name}": v for name, v in scores.items()}}
+
+
+def test_scores_cells_have_the_mean_of_every_score():
+  rows = [
+    scored("none", "scratch", 0, mIoU=0.2, pixel_accuracy=0.5),
+    scored("none", "scratch", 1, mIoU=0.4, pixel_accuracy=0.7),
+    scored("a", "frozen", 0, mIoU=0.31, pixel_accuracy=0.8, boundary_F=0.123),
+    scored("a", "frozen", 1, mIoU=0.33, pixel_accuracy=0.9, boundary_F=None),  # one without it
+    scored("a", "last:1", 0, mIoU=0.5, pixel_accuracy=0.6),
+    scored("a", "frozen", 0, labels=600, mIoU=0.9, pixel_accuracy=0.9),
+  ]
+  headers, lines = report.scores_cells(rows, 100) or ([], [])
+  assert headers == ["predictor", "mIoU", "pixel accuracy", "boundary F"]  # and not the number of examples
+  assert lines == [
+    ["scratch", "30.0", "60.0", ""],
+    ["a frozen", "32.0", "85.0", "12.3"],
+    ["a last:1", "50.0", "60.0", ""],
+  ]
+  assert (report.scores_cells(rows, 600) or ([], []))[1] == [["a frozen", "90.0", "90.0"]]
+  assert report.scores_cells(rows, 10) is None
+
+
+def test_scores_cells_are_in_the_unit_of_the_first_and_count_a_subset_once():
+  """As the table of the first score alone does: of rows of a subset the last."""
+  r2 = {"name": "R2", "unit": "", "difference": "", "factor": 1.0, "higher_is_better": True}
+  rows = [
+    scored("none", "scratch", 0, score=r2, R2=0.9, MAE_count=9.0),
+    scored("none", "scratch", 0, score=r2, R2=-0.25, MAE_count=1.5),
+    scored("none", "scratch", 1, score=r2, R2=0.75, MAE_count=0.5),
+  ]
+  cells = report.scores_cells(rows, 100)
+  assert cells == (["predictor", "R2", "MAE count"], [["scratch", "0.250", "1.000"]])
+  (entry,) = report.summarise(rows)
+  assert entry.mean == 0.25
+
+
+def test_a_single_score_needs_no_table_of_scores():
+  assert report.scores_cells([{**scored("a", "frozen", 0), "test_mIoU": 0.3}], 100) is None
+  assert report.scores_cells(curve_rows("frozen", "a", {100: [0.2, 0.3]}), 100) is None

@@ -7,7 +7,8 @@ from report_rows import FROZEN, SCRATCH, rows
 
 from sslx import report
 from sslx.report import figures, pages
-from sslx.report.pages import Figure
+from sslx.report.pages import Figure, Link, Section
+from sslx.report.tables import Cells, Table
 from sslx.types import UserError
 
 
@@ -104,3 +105,77 @@ def test_html_of_an_empty_run_and_of_a_missing_figure(tmp_path):
   (tmp_path / "fake.png").write_text("<svg>")
   with pytest.raises(UserError, match="not a PNG"):
     write_page(tmp_path, [], figures=[Figure("a", "b", "fake.png")])
+
+
+# ---- a page of several tasks -----------------------------------------------------------------------------------------
+
+
+def section(folder, word: str, figures=None) -> Section:
+  """One with two sentences, two tables and two figures, of which one is named from the folder of the page."""
+  for name in ("a", "b"):
+    (folder / word).mkdir(exist_ok=True)
+    Image.new("L", (30, 20)).save(folder / f"{word}/{name}.png")
+  cells = Cells(["method", f"{word} score"], [["m", "12.5"]])
+  found = [Figure(f"{word} A", "ca", folder / f"{word}/a.png"), Figure(f"{word} B", "cb", f"{word}/b.png", "plot")]
+  tables = [Table(f"{word} one", cells, f"note of {word}"), Table(f"{word} two", cells, "")]
+  link = Link(f"{word}/report.html", f"All of {word}", "every row")
+  return Section(word, [f"{word} is.", f"{word} was."], tables, found if figures is None else figures, link)
+
+
+def tasks_page(folder, sections, word="T", **changes) -> str:
+  return pages.write_tasks(folder / "report.html", word, f"sub {word}", f"run {word}", sections, **changes).read_text()
+
+
+def test_a_page_of_tasks_has_each_section_with_all_that_is_in_it(tmp_path):
+  text = tasks_page(tmp_path, [section(tmp_path, "boxes"), section(tmp_path, "masks")])
+  page = Page(text)
+  parts = text.split("<h2>")
+  assert [part.partition("<")[0] for part in parts[1:]] == ["boxes", "masks", "How to make it again"]
+  for word, part in zip(("boxes", "masks"), parts[1:3], strict=True):
+    other = "masks" if word == "boxes" else "boxes"
+    shown = Page(part).text
+    for content in ("is.", "was.", "one", "two", "score", "A", "B"):
+      assert f"{word} {content}" in shown
+    assert f"note of {word}" in shown
+    assert f'<a href="{word}/report.html">' in part
+    assert f"All of {word}" in shown
+    assert other not in part
+    assert part.count("<table") == part.count("<img") == 2
+    assert '<figure class="plot' in part
+  assert page.tags.count("h1") == 1
+  assert "sub T" in page.text
+  assert "run T" in Page(parts[-1]).text
+  assert "Smoke run" not in text
+  assert "Smoke run" in tasks_page(tmp_path, [section(tmp_path, "boxes")], smoke=True)
+
+
+def test_a_page_of_tasks_is_self_contained_and_escapes_hostile_names(tmp_path):
+  hostile = "\"'><script>alert(1)</script>{{ 7 * 7 }} & </style>"
+  made = section(tmp_path, "boxes")
+  given = made._replace(
+    title=hostile, sentences=[hostile], tables=[Table(hostile, Cells([hostile, "b"], [[hostile, hostile]]), hostile)],
+    figures=[made.figures[0]._replace(title=hostile, caption=hostile)], link=Link("x.html", hostile, hostile),
+  )  # fmt: skip
+  text = tasks_page(tmp_path, [given], hostile)
+  page = Page(text)
+  assert "script" not in page.tags
+  assert page.tags.count("img") == 1
+  assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+  assert all(value.startswith("data:") for _, name, value in page.attributes if name in ("src", "srcset"))
+  assert page.text.count(hostile) >= 10
+  assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")] == []
+
+
+def test_a_page_of_tasks_refuses_a_figure_that_is_missing_and_leaves_the_old_page(tmp_path):
+  before = tasks_page(tmp_path, [section(tmp_path, "boxes")])
+  (tmp_path / "fake.png").write_text("<svg>")
+  for path, message in (("nowhere.png", r"nowhere\.png: no such figure"), ("fake.png", r"fake\.png: not a PNG")):
+    with pytest.raises(UserError, match=message):
+      tasks_page(tmp_path, [section(tmp_path, "boxes", [Figure("a", "b", path)])])
+  assert (tmp_path / "report.html").read_text() == before
+
+
+def test_a_page_of_tasks_may_have_a_section_without_tables_or_figures(tmp_path):
+  text = tasks_page(tmp_path, [section(tmp_path, "boxes")._replace(tables=[], figures=[], sentences=[])])
+  assert "<img" not in text
+  assert "boxes/report.html" in text

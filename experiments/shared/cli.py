@@ -263,7 +263,7 @@ def recipe(task: "Task | None" = None) -> Recipe:
     if setting.flag
   }
   try:
-    rates = tuple(float(rate) for rate in values["learning_rates"])
+    rates = tuple(float(rate) for rate in values["learning_rates"] or ())
   except ValueError:
     given = ",".join(FLAGS.finetune_learning_rates)
     raise UserError(f"--finetune_learning_rates={given}: expected positive numbers.") from None

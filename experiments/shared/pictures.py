@@ -58,10 +58,11 @@ class Answers(NamedTuple):
 
 def drawn(folder: Path, score: "Score") -> "list[Figure]":
   """Those of FIGURES that are in `folder`; score: what they are of, {Score} in a title."""
+  from sslx.report import statistics
   from sslx.report.pages import Figure
 
   figures = [
-    Figure(title.format(Score=score.name.capitalize()), caption, folder / f"{name}.png", kind)
+    Figure(title.format(Score=statistics.title(score)), caption, folder / f"{name}.png", kind)
     for name, kind, title, caption in FIGURES
   ]
   return [figure for figure in figures if Path(figure.path).exists()]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, methods, overview, pages, runs
+from experiments.shared import cli, methods, overview, pages
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -43,29 +43,32 @@ METHODS = ["vader", "simclr", "jigsaw"]
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  cli.default(methods=METHODS, encoder=methods.MAPS_ENCODER, modes=MODES)
-  names = methods.named(FLAGS.methods)
-  dataset = runs.load_dataset(FLAGS.dataset)
+  from sslx import report
+
+  cli.default(modes=MODES)
+  compared, dataset = methods.given(methods=METHODS, encoder=methods.MAPS_ENCODER)
   cli.default(labels=methods.fitting(LABELS, dataset))
   parts = {name: dataset.doing(name) for name in asked(dataset)}
   directory = methods.open_directory("downstream", dataset)
   timings = {"start-up": time.monotonic() - START}
   once = methods.pretraining_once()
-  compared = [methods.Variant(name, name, images=methods.IMAGES) for name in names]
   sections = []
   for name, part in parts.items():
     cli.say(f"task: {name}")
     folder, title = directory / name, f"{name.capitalize()} on {part.name}, with few labels"
     spent = {} if sections else timings
-    score = {"more": overview.boundaries(part)} if FLAGS.boundary and name == "segmentation" else {}
-    outcome = methods.run_variants("downstream", compared, part, folder, spent, pretrain=once, pictured=True, **score)
+    score = overview.further(part, FLAGS.boundary)
+    outcome = methods.run_variants(
+      "downstream", compared, part, folder, spent, pretrain=once, pictured=True, more=score
+    )
     if FLAGS.oracle_steps:
       rows = methods.run_oracle("downstream", part, folder, spent, FLAGS.oracle_steps, FLAGS.oracle_batch_size)
       outcome = outcome._replace(rows=[*outcome.rows, *rows])
-    more = {"extra": overview.extra(part, folder, outcome)}
-    lead = pages.write_report("downstream", title, folder, name.capitalize(), outcome, spent, methods.budget(), **more)
+    more = overview.extra(part, folder, outcome)
+    facts = methods.budget()
+    lead = pages.write_report("downstream", title, folder, name.capitalize(), outcome, spent, facts, extra=more)
     sections.append(overview.section(name, lead, folder))
-  title = f"{', '.join(names)} on {dataset.name}: {' and '.join(parts)}"
+  title = f"{', '.join(variant.title for variant in compared)} on {dataset.name}: {report.listed([*parts])}"
   overview.write(directory, title, FLAGS.encoder, sections, FLAGS.smoke)
 
 

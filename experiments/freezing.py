@@ -36,7 +36,7 @@ FINETUNE_EPOCHS = 10.0
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx import nn, report
-  from sslx.report import figures, readings
+  from sslx.report import figures, readings, statistics
   from sslx.report.pages import Figure
 
   compared, dataset = methods.given(methods=METHODS)
@@ -67,7 +67,7 @@ def main() -> None:
         ranked = readings.ranking(mine, name, len(dataset.test))
         sentences.append(readings.reading(f"{variant.title}, {labels:,} labels", ranked))
   score = summary[0].score
-  heading, note = f"{score.name.capitalize()} against trained blocks", report.curve_note(score)
+  heading, note = f"{statistics.title(score)} against trained blocks", report.curve_note(score)
   tables = [report.Table(heading, report.curve_cells(summary), note)]
   drawn = Figure(heading, caption, path, "plot")
   lead = pages.Lead(tables, [note, readings.note(score)], [], sentences, drawn)

@@ -57,7 +57,7 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: "Datase
     UserError: --at is none of --labels.
   """
   from sslx import report
-  from sslx.report import figures, labels_saved
+  from sslx.report import figures, labels_saved, statistics
   from sslx.report.pages import Figure
 
   counts = cli.label_counts(dataset, cli.heldout())
@@ -70,7 +70,7 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: "Datase
   summary = report.summarise(outcome.rows)
   needs = labels_saved.labels_needed(summary)
   score, note = summary[0].score, report.curve_note(summary[0].score)
-  heading = f"{score.name.capitalize()} against number of labels"
+  heading = f"{statistics.title(score)} against number of labels"
   lead = None
   if needs:
     sign = 1 if score.higher_is_better else -1

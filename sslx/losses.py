@@ -75,17 +75,24 @@ def accuracy(logits: Array, labels: Array) -> Array:
   return (logits.argmax(-1) == labels).mean()
 
 
-def nt_xent(z1: Array, z2: Array, temperature: float) -> Array:
+def nt_xent(z1: Array, z2: Array, temperature: float, group: Array | None = None) -> Array:
   """Normalised temperature-scaled cross-entropy of two views z1, z2 [B,D] (SimCLR, Chen et al. 2020, equation 1).
 
   For each of the 2B embeddings the other view of its image is the positive among the 2B - 1 others. Uniform
   similarities give log(2B - 1). The similarity of an embedding with itself is masked out (-inf), not subtracted.
+
+  group: i32 [B], embeddings of the same group are no negatives of each other, such as places of one image.
   """
   z = normalised(jnp.concatenate([z1, z2]))  # zero (a black image, fresh biases) stays so
   n = len(z1)
   similarity = z @ z.T / temperature
-  similarity = jnp.where(jnp.eye(2 * n, dtype=bool), -jnp.inf, similarity)
   positives = jnp.roll(jnp.arange(2 * n), n)
+  if group is None:
+    left_out = jnp.eye(2 * n, dtype=bool)
+  else:
+    both = jnp.concatenate([group, group])
+    left_out = (both[:, None] == both) & (jnp.arange(2 * n) != positives[:, None])
+  similarity = jnp.where(left_out, -jnp.inf, similarity)
   return cross_entropy(similarity, positives)
 
 

@@ -191,7 +191,7 @@ class Head(Protocol):
     """Number of its parameters."""
     ...
 
-  def outputs(self, features: np.ndarray) -> np.ndarray:
+  def outputs(self, features: Any) -> Any:
     """f32 [N,...] -> answers [N,...], as the task's `scores` and `decide` read them."""
     ...
 
@@ -247,6 +247,15 @@ class Task(NamedTuple):
   def is_dense(self) -> bool:
     """Whether it reads maps [B,h,w,D], and answers for places of an example."""
     return self.reading.startswith("maps")
+
+  def check_reading(self, reading: str) -> None:
+    """Raises UserError for a reading that its head cannot use: a task of places has a head for maps of one fineness,
+    and others take no maps.
+    """
+    if self.is_dense and reading != self.reading:
+      raise UserError(f"--features={reading}: {self.name} reads {self.reading}; leave --features out.")
+    if not self.is_dense and reading.startswith("maps"):
+      raise UserError(f"--features={reading}: {self.name} reads no maps; leave --features out.")
 
 
 class TrainState(NamedTuple):

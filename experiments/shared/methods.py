@@ -70,12 +70,15 @@ def named(names: Sequence[str]) -> list[str]:
   return names
 
 
-def given(elsewhere: bool = True, methods: Sequence[str] | None = None) -> "tuple[list[Variant], Dataset]":
+def given(
+  elsewhere: bool = True, methods: Sequence[str] | None = None, encoder: str | None = None
+) -> "tuple[list[Variant], Dataset]":
   """(what --checkpoint, --methods or --method name, on one encoder; the data set).
 
   Several methods are shown as many images each. Sets --encoder, of one method --steps and, of a checkpoint, the other
   flags of its pretraining to what they are, where they were not given. elsewhere: whether --dataset may be another than
-  the checkpoint's. methods: what is compared where none of the three flags was given.
+  the checkpoint's. methods: what is compared where none of the three flags was given. encoder: where --encoder was not
+  given; None: of one method its own, of several ENCODER.
 
   Raises:
     UserError: an unknown method, or a flag that contradicts the checkpoint.
@@ -94,7 +97,7 @@ def given(elsewhere: bool = True, methods: Sequence[str] | None = None) -> "tupl
     return [variant], runs.checkpoint_dataset(meta)
   names = named([FLAGS.method] if FLAGS.methods is None else FLAGS.methods)
   method, images = check(names[0]), IMAGES if len(names) > 1 else None
-  cli.default(encoder=ENCODER if images else method.encoder)
+  cli.default(encoder=encoder or (ENCODER if images else method.encoder))
   if not images and FLAGS.epochs is None:
     cli.default(steps=method.steps)
   variants = [Variant(name, name, tuple(FLAGS.hp), images=images) for name in names]
@@ -216,7 +219,8 @@ def run_variants(
   A method that refuses the data or the encoder is left out, and the table says why; every other error is raised.
 
   modes_at: modes for a number of labels, None: --modes and scratch. heads_only: leaves out the modes that train the
-  encoder on the labels. pictured: whether what the figures of answers need is kept. more: see `table.run_modes`. pretrain: in place of the function of that name.
+  encoder on the labels. pictured: whether what the figures of answers need is kept. more: see `table.run_modes`.
+  pretrain: in place of the function of that name.
   """
   from sslx import nn
   from sslx.evaluation import features

@@ -1,8 +1,10 @@
 """What a report of several tasks shows of each: its tables, its curve, and what predictors answer beside the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from experiments.shared import cli, pictures
 from experiments.shared.methods import NONE
@@ -35,6 +37,15 @@ def extra(dataset: "Dataset", folder: Path, outcome: Outcome) -> Lead:
     if (entry.labels, entry.mode) == (everything, "scratch")
   ]
   return Lead(tables, [], _drawn(dataset, folder, outcome), told)
+
+
+def further(dataset: "Dataset", boundary: bool) -> Callable[[np.ndarray], dict[str, float]]:
+  """Answers to the test split -> scores beside the task's own: boundary F of masks, where it is asked for."""
+  from sslx.tasks.segmentation import boundary_f
+
+  if not boundary or dataset.task.name != "segmentation":
+    return lambda answers: {}
+  return lambda answers: {"test_boundary_F": boundary_f(answers, dataset.test.targets())}
 
 
 def _drawn(dataset: "Dataset", folder: Path, outcome: Outcome) -> "list[Figure]":

@@ -160,7 +160,7 @@ def by_labels(
 ) -> Lead:
   """A table of the methods for each number of labels, and the curve of frozen encoders. Their dots are a file too."""
   from sslx import report
-  from sslx.report import figures
+  from sslx.report import figures, statistics
   from sslx.report.pages import Figure
 
   tables, judged = [], {entry.labels for entry in summary if entry.reads == "pretrained"}
@@ -171,7 +171,7 @@ def by_labels(
   figures.save(figures.score_dots(summary), folder / "methods.png")
   shown, curve = [], figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])
   if curve is not None:
-    name = summary[0].score.name.capitalize()
+    name = statistics.title(summary[0].score)
     shown.append(Figure(f"{heading}: frozen encoders", f"{name} against labels.", folder / "labels.png", "plot"))
     figures.save(curve, folder / "labels.png")
   return Lead(tables, [note], shown)

@@ -1,4 +1,4 @@
-"""The figures of a run directory: which there are, and the answers of classifiers, kept so that they can be drawn."""
+"""The figures of a run directory: which there are, and predictors' answers, kept so that they can be drawn."""
 
 import hashlib
 import json
@@ -15,18 +15,29 @@ if TYPE_CHECKING:
   from sslx.report.pages import Figure, Kind
   from sslx.types import Score, Task
 
-PICTURED = 20  # test images in the figure of sample predictions
+PICTURED = 20  # test images in the figures of samples
 MODES = ("scratch", "frozen")  # whose answers are drawn, those of the first label subset
+WHOLE = ("classification", "regression")  # tasks whose figures show the answers to all test examples
+SAMPLES, EVERYTHING = "The first test images, first label subset.", "First label subset, whole test split."
+FINDS = "A box finds a true one of its class that it overlaps by half."
 FIGURES: tuple[tuple[str, "Kind", str, str], ...] = (  # file, kind, title, caption: those that a run has, in this order
   ("pretext", "picture", "What the method sees and makes", "The first training images, after pretraining."),
   (
     "views", "picture", "The views",
     "Each operation alone, then two views with all of them. Every image draws its own strengths.",
   ),
-  ("predictions_frozen", "picture", "Answers, pretrained (frozen)", "The first test images, first label subset."),
-  ("predictions_scratch", "picture", "Answers, from scratch", "The first test images, first label subset."),
-  ("confusion_frozen", "plot", "Confusion, pretrained (frozen)", "First label subset, whole test split."),
-  ("confusion_scratch", "plot", "Confusion, from scratch", "First label subset, whole test split."),
+  ("predictions_frozen", "picture", "Answers, pretrained (frozen)", SAMPLES),
+  ("predictions_scratch", "picture", "Answers, from scratch", SAMPLES),
+  ("confusion_frozen", "plot", "Confusion, pretrained (frozen)", EVERYTHING),
+  ("confusion_scratch", "plot", "Confusion, from scratch", EVERYTHING),
+  ("labels_frozen", "picture", "Answers, pretrained (frozen)", SAMPLES),
+  ("labels_scratch", "picture", "Answers, from scratch", SAMPLES),
+  ("scatter_frozen", "plot", "Predicted against true, pretrained (frozen)", EVERYTHING),
+  ("scatter_scratch", "plot", "Predicted against true, from scratch", EVERYTHING),
+  ("masks_frozen", "picture", "Masks, pretrained (frozen)", SAMPLES),
+  ("masks_scratch", "picture", "Masks, from scratch", SAMPLES),
+  ("boxes_frozen", "picture", "Boxes, pretrained (frozen)", f"{SAMPLES} {FINDS}"),
+  ("boxes_scratch", "picture", "Boxes, from scratch", f"{SAMPLES} {FINDS}"),
   ("labels", "plot", "{Score} against number of labels", "Mean and standard deviation over label subsets."),
   (
     "loss", "plot", "Pretraining",
@@ -36,20 +47,22 @@ FIGURES: tuple[tuple[str, "Kind", str, str], ...] = (  # file, kind, title, capt
 
 
 class Answers(NamedTuple):
-  """What a classifier says of the test images."""
+  """What a predictor says of the test examples, as the figures of its task need it."""
 
   guess: np.ndarray
-  """[N], as `Task.decide` gives it."""
-  confidence: np.ndarray
-  """[N] in [0, 1], of the guess."""
+  """Of classification [N], as `Task.decide` gives it; else the answers as they are, of masks, boxes and several labels
+  those of the first PICTURED examples."""
+  confidence: np.ndarray | None = None
+  """Of classification [N] in [0, 1], of the guess."""
 
 
 def drawn(folder: Path, score: "Score") -> "list[Figure]":
   """Those of FIGURES that are in `folder`; score: what they are of, {Score} in a title."""
+  from sslx.report import statistics
   from sslx.report.pages import Figure
 
   figures = [
-    Figure(title.format(Score=score.name.capitalize()), caption, folder / f"{name}.png", kind)
+    Figure(title.format(Score=statistics.title(score)), caption, folder / f"{name}.png", kind)
     for name, kind, title, caption in FIGURES
   ]
   return [figure for figure in figures if Path(figure.path).exists()]
@@ -61,14 +74,18 @@ def pictured(case: "Case") -> bool:
 
 
 def keep(directory: Path, made: Mapping[str, Any], case: "Case", task: "Task", outputs: np.ndarray) -> None:
-  """Keeps a case's answers, from its test outputs [N,K], in a run directory; made: what tells its row from others."""
-  from sslx.report import records
+  """Keeps a case's answers, from its test outputs [N,...], in a run directory; made: what tells its row from others."""
+  from sslx.report import figures, records
 
-  if task.probabilities is None or not pictured(case):  # what is drawn is classes
+  if not pictured(case) or task.name not in figures.DRAWN:
     return
-  answers = Answers(np.asarray(task.decide(outputs)), np.asarray(task.probabilities(outputs).max(1)))
+  if task.name == "classification" and task.probabilities is not None:
+    answers = Answers(np.asarray(task.decide(outputs)), np.asarray(task.probabilities(outputs).max(1)))
+  else:
+    answers = Answers(np.asarray(outputs if task.name in WHOLE else outputs[:PICTURED]))
+  arrays = {name: array for name, array in answers._asdict().items() if array is not None}
   with records.writing(_path(directory, made, case)) as temporary, temporary.open("wb") as file:
-    np.savez(file, **answers._asdict())
+    np.savez(file, **arrays)
 
 
 def kept(directory: Path, made: Mapping[str, Any], cases: "Sequence[Case]") -> "dict[Case, Answers]":
@@ -77,7 +94,7 @@ def kept(directory: Path, made: Mapping[str, Any], cases: "Sequence[Case]") -> "
   for case in filter(pictured, cases):
     try:
       with np.load(_path(directory, made, case), allow_pickle=False) as arrays:
-        found[case] = Answers(**{name: arrays[name] for name in Answers._fields})
+        found[case] = Answers(arrays["guess"], arrays.get("confidence"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
       continue
   return found
@@ -89,18 +106,35 @@ def _path(directory: Path, made: Mapping[str, Any], case: "Case") -> Path:
 
 
 def draw_predictions(dataset: "Dataset", folder: Path, answers: "Mapping[Case, Answers]") -> None:
-  """Draws what scratch and frozen said of the test images into `folder`, each with the fewest labels that it has."""
+  """Draws what scratch and frozen said of the test images into `folder`, each with the fewest labels that it has.
+
+  Figures there of another task of the data set are taken away.
+  """
   from sslx.report import figures
 
-  test, names = dataset.test, dataset.task.names
+  for task, names in figures.DRAWN.items():
+    if task != dataset.task.name:
+      for path in (folder / f"{name}_{mode}.png" for name in names for mode in MODES):
+        path.unlink(missing_ok=True)
   fewest: dict[str, Case] = {}
   for case in answers:
     if case.mode not in fewest or case.labels < fewest[case.mode].labels:
       fewest[case.mode] = case
+  pictures = dataset.modality.draw(dataset.test.x[np.arange(min(PICTURED, len(dataset.test)))]) if fewest else None
   for mode, case in fewest.items():
-    guess, confidence = answers[case]
-    first, y = np.arange(min(PICTURED, len(test))), test.targets()
-    pictures = dataset.modality.draw(test.x[first])
-    samples = figures.predictions(pictures, y[first], guess[first], names, confidence[first])
-    figures.save(samples, folder / f"predictions_{mode}.png")
-    figures.save(figures.confusion(y, guess, names), folder / f"confusion_{mode}.png")
+    for name, figure in _figures(dataset, pictures, answers[case]).items():
+      figures.save(figure, folder / f"{name}_{mode}.png")
+
+
+def _figures(dataset: "Dataset", pictures: Any, answers: Answers) -> "dict[str, Any]":
+  """By short name; pictures: of the first test images. Of classes only what was decided is kept, for which a
+  predictor's logits are too large.
+  """
+  from sslx.report import figures
+
+  task, y, guess, sure = dataset.task, dataset.test.targets(), answers.guess, answers.confidence
+  if task.name != "classification":
+    return figures.answers(task, pictures, y, guess)
+  shown = len(pictures)
+  samples = figures.predictions(pictures, y[:shown], guess[:shown], task.names, None if sure is None else sure[:shown])
+  return {"predictions": samples, "confusion": figures.confusion(y, guess, task.names)}

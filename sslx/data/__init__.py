@@ -14,6 +14,8 @@ import numpy as np
 
 from sslx import options
 from sslx.data.check import checked
+from sslx.data.coco import load_coco
+from sslx.data.davis import load_davis
 from sslx.data.folder import load_folder
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import colour, resized, without_size_warnings
@@ -21,6 +23,7 @@ from sslx.data.labels import places
 from sslx.data.npz import load_npz
 from sslx.data.render import Scenes
 from sslx.data.scenes import load_scenes
+from sslx.data.table import load_table
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
 from sslx.types import UserError, brief
 
@@ -123,7 +126,32 @@ DATASETS: dict[str, Source] = {
     load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
   ),
   "folder": Source(
-    load_folder, "DIR/train/CLASS/*.png|jpg|webp|gif|tif|bmp, DIR/test/CLASS/*, [DIR/unlabeled/*]", "DIR"
+    load_folder,
+    "DIR/train/CLASS/*.png|jpg|webp|gif|tif|bmp, DIR/test/CLASS/*, [DIR/unlabeled/*]; or, in place of classes, "
+    "images/* and masks/*.png of class indices, [DIR/classes.txt]",
+    "DIR",
+    tasks=("classification", "segmentation"),
+  ),
+  "csv": Source(
+    load_table,
+    "a table with a column path, a column split (train, test or unlabeled) and --target columns: numbers, several of 0 "
+    "and 1, or classes, which are to be written as text",
+    "FILE",
+    tasks=("classification", "regression", "multilabel"),
+    targets="the table's columns; default: all but path and split",
+  ),
+  "coco": Source(
+    load_coco,
+    "DIR/train/*, DIR/test/* and DIR/annotations/instances_train.json, instances_test.json (or val); with polygons "
+    "masks too",
+    "DIR",
+    tasks=("detection", "segmentation"),
+  ),
+  "davis": Source(
+    load_davis,
+    "videos with masks: DIR/JPEGImages, DIR/Annotations and DIR/ImageSets with train.txt and val.txt",
+    "DIR",
+    tasks=("segmentation",),
   ),
   "tfds": Source(_tfds, "an image classification set of the TFDS catalogue", "NAME"),
 }
@@ -144,7 +172,8 @@ def load(
   Args:
     spec: a name in DATASETS, or `scheme:argument` where its entry has an argument: `npz:FILE`, `scenes:one` ...
     data_dir: where prepared sets are kept; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-    image_size: images become image_size x image_size (shorter side scaled, centre cut out); default: as they are.
+    image_size: images become image_size x image_size (shorter side scaled, centre cut out), and masks and boxes with
+      them (`geometry`); default: as they are.
     in_memory_limit: bytes of decoded images above which a split stays on disk as LazyArray.
     background: the colour behind transparent pictures, as Pillow's ImageColor reads it: a name, #rrggbb ...
     bits: how many of their 16 bits images really use, 8 to 16; the upper eight of these are kept.
@@ -222,10 +251,11 @@ def located(spec: str) -> str:
 def _unknown(spec: str) -> str:
   names = [source.written(name) for name, source in DATASETS.items()]
   if spec and os.path.isdir(os.path.expanduser(spec)):
-    return f"--dataset={spec}: a folder needs its kind in front: folder:{spec} (images) or idx:{spec} (IDX files)"
+    kinds = f"folder:{spec} (images), idx:{spec} (IDX files), coco:{spec} or davis:{spec}"
+    return f"--dataset={spec}: a folder needs its kind in front: {kinds}"
   close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
-  if not close and spec.endswith(".npz"):
-    return f"--dataset={spec}: write npz:{spec}"
+  if not close and spec.endswith((".npz", ".csv")):
+    return f"--dataset={spec}: write {spec[-3:]}:{spec}"
   if not close and spec.isidentifier() and len(spec) < 100:
     from sslx.data import catalogue
 

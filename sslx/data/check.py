@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from sslx.data import target_rules
 from sslx.data.duplicates import duplicates
 from sslx.data.types import Dataset, LazyArray, Rows, Split
 from sslx.data.warn import warn
@@ -18,9 +19,10 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
 
   Raises:
     UserError: what is no Dataset of arrays, an empty split, counts of examples and targets that differ, or what is
-      against the rules of its modality (`images`) or task (`classes`).
+      against the rules of its modality (`images`) or task (`classes`, `target_rules`).
 
-  Images that are nearly black, and test examples that equal training examples, are told on stderr, if `tell`.
+  Images that are nearly black, test examples that equal training examples, and classes of test masks or boxes that
+  training never shows, are told on stderr, if `tell`.
   """
   if not isinstance(dataset, Dataset):
     raise UserError(f"data: expected a Dataset, as of sslx.load_data, not {type(dataset).__name__}")
@@ -55,6 +57,7 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
   if tell:
     _tell_dark(dataset)
     _tell_duplicates(dataset)
+    target_rules.tell_unseen(dataset)
   return dataset
 
 
@@ -152,7 +155,13 @@ def _tell_duplicates(dataset: Dataset) -> None:
 
 
 MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {"image": images}
-TASK_RULES: dict[str, Callable[[Dataset], None]] = {"classification": classes}
+TASK_RULES: dict[str, Callable[[Dataset], None]] = {
+  "classification": classes,
+  "multilabel": target_rules.several_classes,
+  "regression": target_rules.numbers,
+  "segmentation": target_rules.pixels,
+  "detection": target_rules.boxes,
+}
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -45,6 +45,8 @@ class Header(NamedTuple):
   """Grey of sixteen bits."""
   moving: bool
   """Whether it has further frames or pages than the first."""
+  turned: bool = False
+  """Whether its EXIF data turn or mirror it: its pixels are stored another way than they are read."""
 
 
 def colour(name: str) -> tuple[int, int, int]:
@@ -66,16 +68,16 @@ def header(
   Raises:
     UserError: naming the file, if it is no image, or too large to be decoded and resized to `image_size`.
   """
-  with _opened(path, path, image_size, in_memory_limit) as image:
+  with opened(path, path, image_size, in_memory_limit) as image:
     size = image.size[::-1] if _orientation(image) >= 5 else image.size
     grey = image.mode in _GREY and not (image.has_transparency_data and len(set(background)) > 1)
     moving = getattr(image, "is_animated", False) and image.format != "MPO"  # a phone's JPEG with a preview behind it
-    return Header(size[1], size[0], grey, image.mode.startswith("I;16"), moving)
+    return Header(size[1], size[0], grey, image.mode.startswith("I;16"), moving, _stored_orientation(image) != 1)
 
 
 def brightest(path: str) -> int:
   """The largest value of a grey image file of sixteen bits."""
-  with _opened(path, path) as image:
+  with opened(path, path) as image:
     return int(np.max(np.asarray(image)))
 
 
@@ -98,7 +100,7 @@ def decode(
       values beyond `bits`.
   """
   called = name or str(file)
-  with _opened(file, called, image_size, in_memory_limit) as image:
+  with opened(file, called, image_size, in_memory_limit) as image:
     turn = _TURNS.get(_orientation(image))
     _mend_transparency(image)
     return to_array(
@@ -133,14 +135,19 @@ def to_array(
   return array[:, :, None] if channels == 1 else array
 
 
-def square(image: Image.Image, size: int) -> Image.Image:
+def square(image: Image.Image, size: int, resampling: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
   """Scales the shorter side to `size` (bilinear, antialiased) and cuts the centre out: `size` x `size`."""
   if image.size == (size, size):
     return image
-  width, height = _scaled(*image.size, size)
-  image = image.resize((width, height), Image.Resampling.BILINEAR)
-  left, top = (width - size) // 2, (height - size) // 2
+  width, height, left, top = framed(*image.size, size)
+  image = image.resize((width, height), resampling)
   return image.crop((left, top, left + size, top + size))
+
+
+def framed(width: int, height: int, size: int) -> tuple[int, int, int, int]:
+  """(width, height, left, top): what `square` scales a picture to, and where in it the square begins."""
+  width, height = _scaled(width, height, size)
+  return width, height, (width - size) // 2, (height - size) // 2
 
 
 def resized(split: Split, size: int | None, in_memory_limit: int) -> Split:
@@ -206,7 +213,7 @@ def without_size_warnings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(
+def opened(
   file: str | bytes, name: str, image_size: int | None = None, in_memory_limit: int = 2 << 30
 ) -> Iterator[Image.Image]:
   """An image that is not decoded yet; what goes wrong inside is a UserError that names it."""
@@ -248,8 +255,10 @@ def _scaled(width: int, height: int, size: int) -> tuple[int, int]:
 
 def _orientation(image: Image.Image) -> int:
   """EXIF's, 1 to 8, of an image that is not decoded yet."""
-  if image.format == "TIFF":  # Pillow turns these itself
-    return 1
+  return 1 if image.format == "TIFF" else _stored_orientation(image)  # Pillow turns these itself
+
+
+def _stored_orientation(image: Image.Image) -> int:
   try:
     found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)  # that of a PNG would decode it
   except Exception:  # damaged EXIF data raise anything, and are no part of the picture

@@ -12,12 +12,14 @@ from sslx.types import UserError
 _PARTS = ("train", "test", "unlabeled")
 
 
-def walk(root: Path, tops: Sequence[Path], spec: str) -> dict[Path, list[str]]:
+def walk(root: Path, tops: Sequence[Path], spec: str, place: str) -> dict[Path, list[str]]:
   """The image files below each of `tops`, which are folders of the data set in `root`, sorted.
 
   A folder belongs to the first top that it really lies in; a link adds one only where it leads to what no top holds
   yet. So a link to the folder of another class, of another split, or to a parent adds nothing. What is passed over, and
   which links, is told on stderr, with `spec` for a name; hidden files and folders are not.
+
+  place: the word for `tops` in what is told, such as "the class folders".
 
   Raises:
     UserError: naming a folder that cannot be read.
@@ -48,7 +50,7 @@ def walk(root: Path, tops: Sequence[Path], spec: str) -> dict[Path, list[str]]:
           found[top].append(os.path.join(where, name))
         elif not name.startswith("."):
           others[os.path.splitext(name)[1].lower() or "without an ending"] += 1
-  _tell(root, spec, others, skipped, seen)
+  _tell(root, spec, place, others, skipped, seen)
   return {top: sorted(paths) for top, paths in found.items()}
 
 
@@ -69,6 +71,7 @@ def listed(folder: Path) -> list[str]:
 def _tell(
   root: Path,
   spec: str,
+  place: str,
   others: Counter[str],
   skipped: Sequence[tuple[str, str]],
   seen: dict[tuple[int, int], str],
@@ -87,7 +90,7 @@ def _tell(
       spec, f"passed over {_count(others.total(), 'file that is no image', 'files that are no images')}: {kinds}{more}"
     )
   if loose:
-    warn(spec, f"passed over {_count(len(loose), 'image', 'images')} outside the class folders, such as {loose[0]}")
+    warn(spec, f"passed over {_count(len(loose), 'image', 'images')} outside {place}, such as {loose[0]}")
   if skipped:
     what = _count(
       len(skipped),

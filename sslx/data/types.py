@@ -128,7 +128,7 @@ class Split:
   def part(self, rows: np.ndarray) -> "Split":
     """Only these rows, lazy where it is: nothing is read."""
     y = None if self.y is None else self.y[rows]
-    files = None if self.files is None else [self.files[row] for row in rows]
+    files = None if self.files is None else [str(self.files[int(row)]) for row in rows]
     return Split(take(self.x, rows), y, files, {name: other[rows] for name, other in self.others.items()})
 
   def __getattr__(self, name: str) -> Any:

@@ -32,8 +32,8 @@ def digits(
 
   degrees, scale, shift, shear: ranges of the random affine map (see `augment.affine_grid`); elastic: standard deviation
   of smooth displacements in pixels; contrast: range of log gamma and log contrast; thickness: how far strokes grow or
-  shrink, up to 1; erase: probability of a black rectangle; background: range of a brightness and of slopes that are added, and of
-  their noise, for pictures whose background would tell two views from all others.
+  shrink, up to 1; erase: probability of a black rectangle; background: range of a brightness and of slopes
+  that are added, and of their noise, for pictures whose background would tell two views from all others.
   """
 
   def view(key: Array, x: Array) -> Array:

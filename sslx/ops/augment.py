@@ -65,8 +65,8 @@ def intensity(key: Array, x: Array, strength: float) -> Array:
 
 
 def background(key: Array, x: Array, strength: float) -> Array:
-  """Adds a brightness and a slope along each axis, each uniform in +-strength, and noise of a standard deviation up to a
-  quarter of it; not clipped, or dark places would lose what is in them.
+  """Adds a brightness and a slope along each axis, each uniform in +-strength, and noise of a standard deviation up to
+  a quarter of it; not clipped, or dark places would lose what is in them.
 
   Without it, two views of a picture are told from others' by how bright it is, and how noisy, and by nothing else.
   """

@@ -109,7 +109,7 @@ METHODS: dict[str, Method] = {
   "super_resolution": Method(super_resolution, steps=1_842, batch_size=64, learning_rate=3e-3),
   "supervised": Method(supervised, labels=True),
   "swav": Method(swav, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True),
-  "vader": Method(vader, steps=1_842, batch_size=64, learning_rate=2e-3, compares=True),
+  "vader": Method(vader, steps=3_686, batch_size=32, learning_rate=2e-3, compares=True),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32"),
   "vicreg": Method(vicreg, steps=1_380, learning_rate=2e-3, compares=True),
   "wta": Method(wta, steps=4_720, batch_size=100, learning_rate=3e-3, encoder="mlp:widths=2000,code=0", compares=True),

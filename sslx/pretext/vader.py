@@ -1,13 +1,18 @@
-r"""VADeR: the same place of an image, seen in two views, attracts; all other places of the batch repel.
+"""VADeR: the same place of an image, seen in two views, attracts; places of the other images of the batch repel.
 
     L = NT-Xent(g(f(view1)[u1]), g(f(view2)[u2])),  u1, u2: where a point u of the image is in both views
 
 Pinheiro, Almahairi, Benmalek, Golemo, Courville: Unsupervised Learning of Dense Visual Representations, NeurIPS 2020,
 arXiv 2011.05499. What SimCLR does for images this does for places, so that features tell what lies where, which boxes
 and masks ask for. Deviations: f(view)[u] is read from the maps of all blocks by linear interpolation, instead of from a
-feature pyramid with a decoder; g is an mlp that is dropped for probing; negatives are the other points of the batch
-instead of a queue; views are affine maps, which are known, and changes of intensity. Points are drawn where the image
-changes, in proportion to its local contrast plus `even`: places of an empty background cannot be told from each other.
+feature pyramid with a decoder; g is an mlp that is dropped for probing; negatives are the points of the other images of
+the batch, instead of a queue; views are affine maps, which are known, and changes of intensity and background. Points
+are drawn where the image changes, in proportion to its local contrast plus `even`: places of an empty background cannot
+be told from each other.
+
+Measured on held-out training scenes of digits (`scenes`, 100 labelled, AP50 of a frozen encoder): with the other points
+of the same image as negatives too .20 to .21, without .34; an untrained encoder .15. Without changes of the background
+two views are told from others by how bright it is, and features know digits no better than untrained ones do.
 """
 
 from collections.abc import Mapping
@@ -35,25 +40,23 @@ def vader(
   shear: float = 0.2,
   contrast: float = 0.3,
   background: float = 0.3,
-  near: float = 0.0,
-  within: bool = True,
   even: float = 0.02,
 ) -> Pretext:
   """Contrastive learning of places.
 
   points: how many of each image; temperature: tau.
-  degrees, scale, shift, shear, contrast: ranges of a view's random affine map and of its intensities, as in the views
-    `digits`; of images in colour contrast is that of brightness, contrast and saturation.
+  degrees, scale, shift, shear, contrast, background: ranges of a view's random affine map, intensities and background,
+    as of the views `digits`; of images in colour contrast is that of brightness, contrast and saturation.
   even: what is added to the local contrast that points are drawn by; large: anywhere.
   """
   checks.positive(temperature=temperature, even=even)
   checks.at_least_one(points=points)
   checks.widths(projector=projector)
+  if encoder.axes != 3:
+    raise Refusal("--method=vader: reads maps, and this encoder's blocks have none; try --encoder=conv.")
   head = nn.Projector(projector)
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
-    if not encoder.any_size or encoder.axes != 3:
-      raise Refusal("--method=vader: needs an encoder with maps; try --encoder=conv.")
     keys = common.split(key, "encoder", "projector")
     params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["x"])
     features = read(outputs, jnp.zeros((len(batch["x"]), 1, 2)))
@@ -75,8 +78,7 @@ def vader(
     view1, map1 = look(first, x)
     view2, map2 = look(second, x)
     at = draw(place, x, points, even)
-    beside = near / jnp.array(x.shape[1:3]) * 2 * jax.random.normal(jax.random.fold_in(place, 1), at.shape)
-    return {"view1": view1, "view2": view2, "at1": seen_at(map1, at), "at2": seen_at(map2, at + beside)}
+    return {"view1": view1, "view2": view2, "at1": seen_at(map1, at), "at2": seen_at(map2, at)}
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     both, at = jnp.concatenate([view["view1"], view["view2"]]), jnp.concatenate([view["at1"], view["at2"]])
@@ -84,14 +86,8 @@ def vader(
     features = read(outputs, at)
     z, _ = nn.apply(head, params["projector"], state["projector"], features.reshape(-1, features.shape[-1]), train=True)
     z1, z2 = jnp.split(z, 2)
-    z = losses.normalised(z)
-    similarity = z @ z.T / temperature
-    image = jnp.tile(jnp.repeat(jnp.arange(len(at) // 2), points), 2)
-    index = jnp.arange(len(z))
-    positive = jnp.roll(index, len(z1))
-    left_out = (image[:, None] == image) if not within else jnp.eye(len(z), dtype=bool)
-    left_out &= index != positive[:, None]
-    value = losses.cross_entropy(jnp.where(left_out, -jnp.inf, similarity), positive)
+    image = jnp.repeat(jnp.arange(len(view["at1"])), points)
+    value = losses.nt_xent(z1, z2, temperature, image)
     return value, ({**state, "encoder": stats}, losses.spread(z1, z2))
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
@@ -102,8 +98,8 @@ def vader(
 
 
 def draw(key: Array, x: Array, points: int, even: float) -> Array:
-  """Places f32 [B,points,2] of images x [B,H,W,C], (y, x) in [-1, 1], none twice, more often where the standard deviation
-  over a window is high.
+  """Places f32 [B,points,2] of images x [B,H,W,C], (y, x) in [-1, 1], none twice, more often where the standard
+  deviation over a window is high.
   """
   grey = x.mean(-1, keepdims=True)
 

@@ -167,6 +167,11 @@ def heading(score: Score) -> str:
   return f"{score.name} {score.unit}".rstrip()
 
 
+def title(score: Score) -> str:
+  """`Accuracy`, `mIoU`: a score's name where a line begins with it; a name with capitals of its own stays."""
+  return score.name.capitalize() if score.name.islower() else score.name
+
+
 def goodness(score: Score, value: float) -> float:
   """Larger where the score is better."""
   return value if score.higher_is_better else -value

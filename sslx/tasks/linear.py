@@ -46,7 +46,8 @@ def fit_scaling(name: str, reference: np.ndarray) -> Scaling:
   """The scaling called `name`, its statistics from unlabelled features [M,D].
 
   standardize: zero mean and unit variance per feature, divided by sqrt(D) so that L2 means the same at any width
-  (features that never vary are set to 0). l2: unit length per sample. raw: as they are.
+  (features that never vary are set to 0). center: zero mean, and one scale for all, by which squares sum to about one.
+  l2: unit length per sample. raw: as they are.
   """
   d = reference.shape[1]
   if name == "standardize":
@@ -54,11 +55,15 @@ def fit_scaling(name: str, reference: np.ndarray) -> Scaling:
     alive = std > 1e-6 * max(std.max(), 1e-30)
     scale = np.where(alive, 1 / np.where(alive, std, 1), 0) / np.sqrt(d)
     return Scaling(reference.mean(0, dtype=np.float64).astype(np.float32), scale.astype(np.float32), False)
+  if name == "center":
+    total = np.sqrt(reference.var(0, dtype=np.float64).sum())
+    scale = np.full(d, 1 / total if total > 0 else 0.0, np.float32)
+    return Scaling(reference.mean(0, dtype=np.float64).astype(np.float32), scale, False)
   if name == "l2":
     return identity(d)._replace(unit=True)
   if name == "raw":
     return identity(d)
-  raise ValueError(f"unknown scaling {name!r}; known: standardize, l2, raw")
+  raise ValueError(f"unknown scaling {name!r}; known: standardize, center, l2, raw")
 
 
 class Linear(NamedTuple):

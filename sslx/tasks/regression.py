@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx import nn
-from sslx.tasks.linear import MANY, Linear, few_threads, fit_scaling
+from sslx.tasks.linear import MANY, Linear, few_threads, fit_scaling, identity
 from sslx.tasks.subsets import number_subsets, random_folds
 from sslx.types import Array, Score, Task, brief
 
 R2 = Score("R2", "", "", 1.0, True)
 L2_GRID = tuple(float(l2) for l2 in np.logspace(-6, 1, 15))  # of features whose squares sum to about one
+SCALINGS = ("standardize", "center")
 BEYOND = 0.5  # how far a prediction may leave the range of the labelled numbers, as a part of this range
 
 
@@ -44,6 +45,7 @@ def regression(names: Sequence[str]) -> Task:
     head=lambda: nn.Linear(len(names), zero=True),
     fit_head=fit_ridge,
     reading="all:moments",
+    recipe=(("steps", 400), ("epochs", 40.0), ("batch_size", 25), ("learning_rates", (4e-3,))),
     watched=lambda outputs, y: {R2.name: r2(outputs, y).mean()},
     units=units,
   )
@@ -98,37 +100,53 @@ def fit_ridge(
   seed: int = 0,
   heldout: tuple[np.ndarray, np.ndarray] | None = None,
   l2_grid: Sequence[float] = L2_GRID,
+  scalings: Sequence[str] = SCALINGS,
 ) -> Ridge:
-  """Ridge regression of numbers y f32 [N,T] on features f32 [N,D].
+  """Ridge regression of numbers y f32 [N,T] on features f32 [N,D]; scaling and L2 are chosen for each number.
 
-  Features are standardised by the unlabelled reference f32 [M,D]: by the few labelled ones, a feature that hardly
-  varies among them would be blown up, and answers on other examples explode. Of those that vary in the reference but
-  not among the labelled, the weight is 0. Where there are fewer labels than five, the largest L2 is used.
+  Scalings: standardize, or center, which keeps how much features vary beside each other (positions want this, sizes
+  that). Both are by the unlabelled reference f32 [M,D]: by the few labelled ones, a feature that hardly varies among
+  them would be blown up, and answers on other examples explode. Where there are fewer than five labels, nothing is held
+  out: features are standardised, with the largest L2.
   """
-  scaling = fit_scaling("standardize", reference)
-  x, t = scaling(features).astype(np.float64), y.astype(np.float64)
+  t, scales = y.astype(np.float64), {name: fit_scaling(name, reference) for name in scalings}
   if heldout is not None:
-    parts = [(x, t, scaling(heldout[0]).astype(np.float64), heldout[1])]
+    parts = [(features, t, *heldout)]
   else:
     folds = random_folds(y, 5, seed) if len(y) >= 5 else []
     folds = folds[:1] if len(y) >= MANY else folds
-    parts = [(x[fit], t[fit], x[valid], t[valid]) for fit, valid in folds]
-  error = np.zeros((len(l2_grid), t.shape[1]))
+    parts = [(features[fit], t[fit], features[valid], t[valid]) for fit, valid in folds]
+  grid = [(name, l2) for name in scalings for l2 in l2_grid]
+  error = np.zeros((len(grid), t.shape[1]))
   for fit_x, fit_t, valid_x, valid_t in parts:
-    for i, (weight, bias) in enumerate(_solutions(fit_x, fit_t, l2_grid)):
-      error[i] += ((valid_x @ weight + bias - valid_t) ** 2).sum(0)
+    solved = [pair for scale in scales.values() for pair in _solutions(scale(fit_x), fit_t, l2_grid)]
+    scaled = {name: scale(valid_x).astype(np.float64) for name, scale in scales.items()}
+    for i, ((name, _), (weight, bias)) in enumerate(zip(grid, solved, strict=True)):
+      error[i] += ((scaled[name] @ weight + bias - valid_t) ** 2).sum(0)
   best = error.argmin(0) if parts else np.full(t.shape[1], len(l2_grid) - 1)
-  weights, biases = zip(*_solutions(x, t, l2_grid), strict=True)
-  weight = np.stack([weights[i][:, column] for column, i in enumerate(best)], 1)
-  bias = np.array([biases[i][column] for column, i in enumerate(best)])
+  weight, bias = np.zeros((features.shape[1], t.shape[1])), np.zeros(t.shape[1])
+  for name, scale in scales.items():
+    columns = [column for column, i in enumerate(best) if grid[i][0] == name]
+    for l2, (w, b) in zip(l2_grid, _solutions(scale(features), t, l2_grid) if columns else (), strict=False):
+      chosen = [column for column in columns if grid[best[column]][1] == l2]
+      # in features as they are: numbers may have another scaling each
+      weight[:, chosen] = w[:, chosen] * scale.scale[:, None].astype(np.float64)
+      bias[chosen] = b[chosen] - scale.mean.astype(np.float64) @ weight[:, chosen]
   margin = BEYOND * np.ptp(y, axis=0)
-  chosen = {"scaling": "standardize", "l2": [float(l2_grid[i]) for i in best]}
-  linear = Linear(weight.astype(np.float32), bias.astype(np.float32), scaling, chosen)
+  told = {"scaling": [grid[i][0] for i in best], "l2": [float(grid[i][1]) for i in best]}
+  middle = reference.mean(0, dtype=np.float64)  # taken off first: large means would eat the digits of float32
+  linear = Linear(
+    weight.astype(np.float32),
+    (bias + middle @ weight).astype(np.float32),
+    identity(features.shape[1])._replace(mean=middle.astype(np.float32)),
+    told,
+  )
   return Ridge(linear, (y.min(0) - margin).astype(np.float32), (y.max(0) + margin).astype(np.float32))
 
 
 def _solutions(x: np.ndarray, t: np.ndarray, l2_grid: Sequence[float]):
   """(weight [D,T], bias [T]) = argmin of mean |x w + b - t|^2 + l2 |w|^2, for each L2, by one decomposition."""
+  x = x.astype(np.float64)
   mean_x, mean_t = x.mean(0), t.mean(0)
   x, t, n = x - mean_x, t - mean_t, len(x)
   if x.shape[1] > n:  # in the span of the samples, where the minimiser lies

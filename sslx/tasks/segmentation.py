@@ -54,6 +54,7 @@ def segmentation(names: Sequence[str]) -> Task:
     folds=random_folds,
     head=lambda: nn.PlaceHead(classes, zoom=STRIDE),
     reading=f"maps{STRIDE}",
+    recipe=(("steps", 400), ("epochs", 40.0), ("batch_size", 25), ("learning_rates", (4e-3,)), ("weight_decay", 0.3)),
     answer=answer,
     watched=watched,
   )
@@ -82,3 +83,35 @@ def scores(answers: np.ndarray, y: np.ndarray, classes: int) -> dict[str, Any]:
     "foreground_IoU": found / max(outside, 1),
     "pixel_accuracy": right.sum() / max(counts.sum(), 1),
   }
+
+
+def boundary_f(answers: np.ndarray, y: np.ndarray, tolerance: float = 0.008) -> float:
+  """F of the boundaries of masks u8 [N,H,W]: the mean, over images and their foreground classes, of 2PR / (P + R).
+
+  P is the share of answered boundary pixels that are near a true one, R the other way round; near: within `tolerance`
+  of the image's diagonal, rounded up to pixels. As in DAVIS (Perazzi et al., A Benchmark Dataset and Evaluation
+  Methodology for Video Object Segmentation, CVPR 2016). A class that neither has is left out.
+  """
+  from scipy.ndimage import binary_dilation
+
+  height, width = y.shape[1:]
+  radius = int(np.ceil(tolerance * np.hypot(height, width)))
+  rows, columns = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+  disk = rows**2 + columns**2 <= radius**2
+  each = []
+  for guess, truth in zip(answers[:, :height, :width], y, strict=True):
+    known = truth != IGNORED
+    for label in np.union1d(guess[known], truth[known]):
+      if label == 0:
+        continue
+      ours, theirs = (_boundary((mask == label) & known) for mask in (guess, truth))
+      found = (ours & binary_dilation(theirs, disk)).sum(), (theirs & binary_dilation(ours, disk)).sum()
+      precision, recall = (n / max(total.sum(), 1) for n, total in zip(found, (ours, theirs), strict=True))
+      each.append(2 * precision * recall / max(precision + recall, 1e-12))
+  return float(np.mean(each)) if each else 0.0
+
+
+def _boundary(mask: np.ndarray) -> np.ndarray:
+  """Where a mask [H,W] differs from its neighbour at the right, below, or at the right below."""
+  padded = np.pad(mask, ((0, 1), (0, 1)), "edge")
+  return (mask ^ padded[:-1, 1:]) | (mask ^ padded[1:, :-1]) | (mask ^ padded[1:, 1:])

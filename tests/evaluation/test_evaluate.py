@@ -291,7 +291,7 @@ def test_default_modes_are_those_that_can_do_the_task(toy):
   sound = dataclasses.replace(toy, modality=toy.modality._replace(name="sound"))
   assert doable(["frozen", "self_train", "knn:20"], toy) == ["frozen", "self_train", "knn:20"]
   assert doable(["frozen", "self_train", "knn:20"], sound) == ["frozen", "knn:20"]
-  other = dataclasses.replace(toy, task=toy.task._replace(name="detection"))
+  other = dataclasses.replace(toy, task=toy.task._replace(name="ranking"))  # that no mode has heard of
   assert doable(["frozen", "knn:20"], other) == []
 
 
@@ -357,8 +357,8 @@ def test_modes_are_checked():
   ]:
     with pytest.raises(UserError, match=message):
       check_modes([bad], blocks)
-  with pytest.raises(UserError, match="frozen: does not do detection; it does classification"):
-    check_modes(["frozen"], blocks, "detection")
+  with pytest.raises(UserError, match="knn:3: does not do detection; it does classification"):
+    check_modes(["frozen", "knn:3"], blocks, "detection")
   with pytest.raises(UserError, match="self_train: does not read sound data; it reads image"):
     check_modes(["frozen", "self_train"], blocks, "classification", "sound")
 

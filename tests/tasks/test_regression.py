@@ -1,5 +1,6 @@
 """Regression: R2, ridge against the normal equations, and answers that stay near what was learnt."""
 
+import functools
 import importlib
 
 import numpy as np
@@ -11,6 +12,7 @@ from sslx.tasks.subsets import random_folds
 
 regression = importlib.import_module("sslx.tasks.regression")  # its function has the same name
 fit_ridge, r2 = regression.fit_ridge, regression.r2
+standardised = functools.partial(fit_ridge, scalings=("standardize",))
 
 
 def lines(n: int, d: int, targets: int = 2, noise: float = 0.3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -88,11 +90,11 @@ def test_units_are_mean_and_deviation():
 def test_ridge_solves_the_normal_equations(n, d, l2):
   """With more numbers than labels, with fewer, and with as many: by another way each."""
   (features, y), others = lines(n, d), lines(50, d, seed=5)[0]
-  head = fit_ridge(features, y, others, l2_grid=(l2,))
+  head = standardised(features, y, others, l2_grid=(l2,))
   scaling = fit_scaling("standardize", others)
   weight, bias = solve(scaling(features), y, l2)
   np.testing.assert_allclose(head.linear.outputs(others), scaling(others) @ weight + bias, rtol=1e-3, atol=1e-3)
-  np.testing.assert_allclose(head.linear.weight, weight, rtol=2e-3, atol=2e-3)
+  np.testing.assert_allclose(head.linear.weight / scaling.scale[:, None], weight, rtol=2e-3, atol=2e-3)
   assert head.chosen["l2"] == [l2, l2]
   assert head.size == (d + 1) * 2
 
@@ -100,8 +102,8 @@ def test_ridge_solves_the_normal_equations(n, d, l2):
 def test_both_ways_to_the_minimum_agree():
   """The same problem with each label three times, which is then longer than wide."""
   (features, y), others = lines(20, 40), lines(50, 40, seed=5)[0]
-  dual = fit_ridge(features, y, others, l2_grid=(0.01,)).linear
-  primal = fit_ridge(np.tile(features, (3, 1)), np.tile(y, (3, 1)), others, l2_grid=(0.01,)).linear
+  dual = standardised(features, y, others, l2_grid=(0.01,)).linear
+  primal = standardised(np.tile(features, (3, 1)), np.tile(y, (3, 1)), others, l2_grid=(0.01,)).linear
   np.testing.assert_allclose(dual.weight, primal.weight, rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(dual.outputs(others), primal.outputs(others), rtol=1e-4, atol=1e-4)
 
@@ -109,7 +111,7 @@ def test_both_ways_to_the_minimum_agree():
 def test_each_number_has_the_l2_that_is_best_for_it():
   features, y = lines(60, 5, targets=1, noise=0.01)
   y = np.concatenate([y, np.random.default_rng(3).normal(size=(60, 1)).astype(np.float32)], 1)  # nothing tells this
-  head = fit_ridge(features, y, features, seed=2)
+  head = standardised(features, y, features, seed=2)
   exact, shrunk = head.chosen["l2"]
   assert exact < shrunk
   parts, scaled = random_folds(y, 5, 2), fit_scaling("standardize", features)(features)
@@ -121,15 +123,15 @@ def test_each_number_has_the_l2_that_is_best_for_it():
         weight, bias = solve(scaled[fit], y[fit, column], each)
         errors[each] += float(((scaled[valid] @ weight + bias - y[valid, column]) ** 2).sum())
     assert l2 == min(errors, key=errors.__getitem__)
-    alone = fit_ridge(features, y[:, column : column + 1], features, seed=2)
+    alone = standardised(features, y[:, column : column + 1], features, seed=2)
     np.testing.assert_allclose(alone.outputs(features)[:, 0], head.outputs(features)[:, column], rtol=1e-5, atol=1e-6)
 
 
 def test_held_out_labels_take_the_place_of_folds():
   (features, y), held = lines(12, 20), lines(200, 20, seed=8)
-  head = fit_ridge(features, y, features, heldout=held)
+  head = standardised(features, y, features, heldout=held)
   tried = {
-    l2: ((fit_ridge(features, y, features, l2_grid=(l2,)).linear.outputs(held[0]) - held[1]) ** 2).sum(0)
+    l2: ((standardised(features, y, features, l2_grid=(l2,)).linear.outputs(held[0]) - held[1]) ** 2).sum(0)
     for l2 in regression.L2_GRID
   }
   assert head.chosen["l2"] == [min(tried, key=lambda l2: tried[l2][column]) for column in (0, 1)]
@@ -154,11 +156,12 @@ def test_answers_on_other_examples_do_not_explode():
   y = (reference[:, :1] + 0.1 * rng.normal(size=(500, 1))).astype(np.float32)
   labelled = reference[:12].copy()
   labelled[:, 1] = 1e-4 * reference[:12, 1]
-  head, naive = fit_ridge(labelled, y[:12], reference), fit_ridge(labelled, y[:12], labelled)
+  head, naive = standardised(labelled, y[:12], reference), standardised(labelled, y[:12], labelled)
   reach = np.abs(y).max()
   assert np.abs(head.linear.outputs(reference)).max() < 1.5 * reach
   assert r2(head.outputs(reference), y) > 0.9
   assert np.abs(naive.linear.outputs(reference)).max() > 20 * reach
+  assert np.abs(fit_ridge(labelled, y[:12], reference).linear.outputs(reference)).max() < 1.5 * reach
   dead = labelled * np.float32([1, 0, 1, 1])  # one that does not vary among the labelled at all
   weight = fit_ridge(dead, y[:12], reference).linear.weight
   np.testing.assert_allclose(weight[1], 0, atol=1e-6)
@@ -183,7 +186,8 @@ def test_units_of_numbers_and_of_features_change_nothing():
   moved = fit_ridge(features, y * scale + shift, others).outputs(others)
   np.testing.assert_allclose((moved - shift) / scale, answers, rtol=1e-3, atol=1e-3)
   more, less = np.linspace(-5, 5, 8, dtype=np.float32), np.logspace(-2, 2, 8, dtype=np.float32)
-  turned = fit_ridge(features * less + more, y, others * less + more).outputs(others * less + more)
+  answers = standardised(features, y, others).outputs(others)  # `center` keeps how much features vary
+  turned = standardised(features * less + more, y, others * less + more).outputs(others * less + more)
   np.testing.assert_allclose(turned, answers, rtol=1e-3, atol=1e-3)
 
 
@@ -192,3 +196,17 @@ def test_the_head_of_the_task_is_the_ridge():
   task = TASKS["regression"](("x", "y"))
   head, same = task.fit_head(features, y, features, seed=3), fit_ridge(features, y, features, seed=3)
   np.testing.assert_array_equal(head.outputs(features), same.outputs(features))
+
+
+def test_each_number_has_the_scaling_that_is_best_for_it():
+  """A number that two strong features tell, and one that a weak feature tells, among many that say nothing."""
+  rng = np.random.default_rng(0)
+  features = rng.normal(size=(400, 60)).astype(np.float32) * np.float32([10, 10] + [0.1] * 58)
+  y = np.stack([features[:, :2].sum(1), 100 * features[:, 2]], 1) + rng.normal(size=(400, 2)).astype(np.float32)
+  head = fit_ridge(features[:40], y[:40], features)
+  assert head.chosen["scaling"] == ["center", "standardize"]
+  each = [
+    fit_ridge(features[:40], y[:40], features, scalings=(name,)).outputs(features)[:, i]
+    for i, name in enumerate(head.chosen["scaling"])
+  ]
+  np.testing.assert_allclose(head.outputs(features), np.stack(each, 1), rtol=1e-4, atol=1e-3)

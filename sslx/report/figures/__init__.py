@@ -4,21 +4,30 @@ Scores come in as a task computes them and are drawn in their unit, accuracies i
 `sslx.report.summarise` returns.
 """
 
+from sslx.report.figures.answers import DRAWN, answers, labels, scatter
 from sslx.report.figures.blocks import trained_blocks
+from sslx.report.figures.boxes import boxes
 from sslx.report.figures.curves import Span, label_curve, loss_curve
+from sslx.report.figures.masks import masks
 from sslx.report.figures.pictures import confusion, confusion_counts, picture_rows, predictions
 from sslx.report.figures.scores import score_dots
 from sslx.report.figures.style import save
 
 __all__ = [
+  "DRAWN",
   "Span",
+  "answers",
+  "boxes",
   "confusion",
   "confusion_counts",
   "label_curve",
+  "labels",
   "loss_curve",
+  "masks",
   "picture_rows",
   "predictions",
   "save",
+  "scatter",
   "score_dots",
   "trained_blocks",
 ]

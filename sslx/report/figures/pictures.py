@@ -66,7 +66,7 @@ def predictions(
   lines = max(1, -(-len(images) // columns))
   fig = style.figure(max(3, cell * columns), (cell + 0.4) * lines + 0.45)
   right = int((labels == predicted).sum())
-  fig.suptitle(f"{right} of these {len(images)} samples right", fontsize=11, x=0.01, ha="left")
+  style.heading(fig, f"{right} of these {len(images)} samples right")
   axes = fig.subplots(lines, columns, squeeze=False).ravel()
   for ax in axes[len(images) :]:
     ax.set_axis_off()

@@ -46,7 +46,8 @@ FALLBACKS = (
   "Segoe UI Symbol", "Segoe UI Emoji", "Segoe UI", "Arial Unicode MS", "FreeSans", "Unifont",
 )  # fmt: skip
 LONGEST = 40  # letters of a name
-LEGEND_LINES = 6  # that a figure has room for; more make it higher
+LEGEND_LINES = 6  # that most figures have room for; more make them higher
+FRAME = "#d0d5db"  # of an image that might be as white as the page
 INK, PALE, RIGHT, WRONG = "#1c2128", "#767f89", "#00734f", "#b83a00"
 
 
@@ -97,18 +98,47 @@ def _figure_class() -> type[Figure]:
   return NotebookFigure
 
 
+def grid(images: np.ndarray, columns: int, cell: float) -> tuple[Figure, list[Axes]]:
+  """A figure with an axes for each image [B,H,W,C] or [B,H,W] that shows it, and room for a title.
+
+  columns: at most so many side by side; cell: inches of one's width.
+  """
+  columns = min(columns, max(1, len(images)))
+  lines = max(1, -(-len(images) // columns))
+  height, width = images.shape[1:3] if len(images) else (1, 1)
+  cell_height = cell * float(np.clip(height / width, 0.3, 3))
+  fig = figure(max(3.6, cell * columns), (cell_height + 0.03) * lines + 0.35)
+  axes = [*fig.subplots(lines, columns, squeeze=False).ravel()]
+  for ax in axes[len(images) :]:
+    ax.set_axis_off()
+  for ax, image in zip(axes, images, strict=False):
+    ax.imshow(picture(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    bare(ax, FRAME)
+  return fig, axes[: len(images)]
+
+
+def heading(fig: Figure, text: str) -> None:
+  """A line above everything, at the left."""
+  fig.suptitle(text, fontsize=11, x=0.01, ha="left")
+
+
+def samples(count: int) -> str:
+  """What a heading calls the pictures below it."""
+  return "this sample" if count == 1 else f"these {count} samples"
+
+
 def say(fig: Figure, text: str) -> None:
   """Writes a sentence where there is nothing to draw."""
   fig.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, color=INK)
 
 
-def legend(fig: Figure, handles: Mapping[str, Any]) -> None:
-  """Below the axes, in lines of about the same length."""
+def legend(fig: Figure, handles: Mapping[str, Any], spare: int = LEGEND_LINES) -> None:
+  """Below the axes, in lines of about the same length; spare: lines that the figure has room for."""
   room = max(1, int(fig.get_figwidth() / (0.7 + 0.08 * max(map(len, handles)))))
   lines = -(-len(handles) // room)
   columns = -(-len(handles) // lines)
-  if lines > LEGEND_LINES:
-    fig.set_figheight(fig.get_figheight() + 0.2 * (lines - LEGEND_LINES))
+  if lines > spare:
+    fig.set_figheight(fig.get_figheight() + 0.2 * (lines - spare))
   fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 

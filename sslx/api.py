@@ -67,7 +67,7 @@ def load_data(
   task: str | None = None,
   targets: str | Sequence[str] = (),
 ) -> Dataset:
-  """A data set: mnist, fashion_mnist, idx:DIR, npz:FILE, folder:DIR or tfds:NAME.
+  """A data set: mnist, scenes, folder:DIR, csv:FILE, coco:DIR, npz:FILE, tfds:NAME and others.
 
   Example:
     >>> data = sslx.load_data("mnist")

@@ -41,6 +41,13 @@ class Fitted(NamedTuple):
 def predict(fitted: Fitted, x: Any) -> np.ndarray:
   """What is predicted for each example of an array: how likely each class is, or numbers, masks or boxes.
 
+  classification: probabilities f32 [N,K], which sum to 1; `.argmax(1)` are the predicted classes.
+  multilabel: probabilities f32 [N,K], of each class by itself; a class is said to be there above 0.5.
+  regression: numbers f32 [N,T], in the units of the labels.
+  segmentation: masks u8 [N,H,W] as high and wide as the images, of the class of each pixel; 0 is the background.
+  detection: boxes f32 [N,M,6], rows (class, top, left, bottom, right, score), the best first. A box covers the pixels
+    from top to bottom - 1 and from left to right - 1; the score is from 0 to 1, and a row of class -1 is no box.
+
   Example:
     >>> probabilities = sslx.predict(fitted, data.test.x)
 
@@ -49,13 +56,7 @@ def predict(fitted: Fitted, x: Any) -> np.ndarray:
     x: raw [N,...], such as images u8 [N,H,W,C] or floats in [0, 1]; N may be 0.
 
   Returns:
-    By the task:
-      classification: probabilities f32 [N,K], which sum to 1; `.argmax(1)` are the predicted classes.
-      multilabel: probabilities f32 [N,K], each of its class alone; `> 0.5` are the classes that are said to be there.
-      regression: numbers f32 [N,T], in the units of the labels.
-      segmentation: masks u8 [N,H,W] of the size of the images: the class of each pixel, where 0 is the background.
-      detection: boxes f32 [N,M,6], the best first: (class, top, left, bottom, right, score), in pixels of the rows from
-        top to bottom - 1; the score is from 0 to 1, and a row of class -1 is none.
+    An array [N,...], by the task of `fitted` as above.
 
   Raises:
     UserError: x of another shape than the training examples, or with values that cannot be meant.
@@ -76,6 +77,14 @@ def predict(fitted: Fitted, x: Any) -> np.ndarray:
 def scores(fitted: Fitted, split: Split) -> dict[str, float]:
   """All scores of the task on a split, by name; the first is the one that `accuracy` gives.
 
+  classification: accuracy.
+  multilabel: mAP, the mean average precision over the classes, and accuracy, the share of right yeses and noes.
+  regression: R2, and MAE_NAME of each number, the mean absolute error in its units; of several numbers also R2_NAME.
+  segmentation: mIoU, the mean intersection over union of the classes, foreground_IoU and pixel_accuracy.
+  detection: AP50, the average precision where boxes overlap by half, and AP, its mean over overlaps from .5 to .95.
+
+  All are 1 at best and at least 0, but for errors, and for R2: 0 is what the mean of the labels reaches.
+
   Example:
     >>> sslx.scores(fitted, data.test)
 
@@ -84,13 +93,7 @@ def scores(fitted: Fitted, split: Split) -> dict[str, float]:
     split: with labels, such as data.test.
 
   Returns:
-    By the task, parts from 0 to 1 where nothing else is said:
-      classification: accuracy.
-      multilabel: mAP (mean average precision over the classes), and accuracy of each yes or no.
-      regression: R2 (1 at best, below 0 where the labels' mean were better), and MAE_NAME of each number, in its units;
-        of several numbers also R2_NAME.
-      segmentation: mIoU (mean intersection over union of the classes), foreground_IoU, pixel_accuracy.
-      detection: AP50 (average precision at an overlap of a half), and AP (the mean over overlaps from .5 to .95).
+    The scores by name, as above by the task of `fitted`.
 
   Raises:
     UserError: a split without labels, of another shape than the training examples, or with values that cannot be meant.
@@ -111,7 +114,7 @@ def accuracy(fitted: Fitted, split: Split) -> float:
     split: with labels, such as data.test.
 
   Returns:
-    The first of `scores`: accuracy, mAP, R2, mIoU or AP50. At best 1; at least 0, but for R2.
+    The first of `scores`, such as accuracy, mAP, R2, mIoU or AP50.
 
   Raises:
     UserError: as `scores`.
@@ -147,9 +150,7 @@ def plot_predictions(fitted: Fitted, split: Split, seed: int = 0) -> "Figure":
   outputs, pictures = fitted.predictor.outputs(x), fitted.modality.draw(x[:SHOWN_PREDICTIONS])
   if task.probabilities is not None:
     return figures.predictions(pictures, y, task.decide(outputs), task.names, task.probabilities(outputs).max(1))
-  from sslx.report.figures.answers import answers
-
-  (figure,) = answers(task, pictures, y, outputs).values()
+  (figure,) = figures.answers(task, pictures, y, outputs).values()
   return figure
 
 
@@ -172,9 +173,7 @@ def plot_confusion(fitted: Fitted, split: Split) -> "Figure":
   """
   task = fitted.task
   if task.name != "classification":
-    raise UserError(
-      f"fitted: its task is {task.name}, and only classes are taken for each other; use plot_predictions."
-    )
+    raise UserError(f"fitted: its task is {task.name}, and classes alone are confused; see sslx.plot_predictions.")
   x, y = _examples(fitted, split)
   return figures.confusion(y, task.decide(fitted.predictor.outputs(x)), task.names)
 

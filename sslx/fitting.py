@@ -11,7 +11,6 @@ from sslx.checks import check_data, check_seed, same_shape
 from sslx.data import Dataset
 from sslx.evaluation import evaluate
 from sslx.evaluation.bench import Bench, Case, Labelled
-from sslx.evaluation.features import check_reading
 from sslx.evaluation.modes import check_extra, check_modes
 from sslx.evaluation.recipe import Recipe
 from sslx.fitted import Fitted
@@ -100,9 +99,7 @@ def classify(
     UserError: data of another task, and as `fit`.
   """
   if data.task.name not in OF_CLASSES:
-    raise UserError(
-      f"data={data.name}: its task is {data.task.name}; sslx.fit trains for it, classify for classes alone."
-    )
+    raise UserError(f"data={data.name}: its task is {data.task.name}, and classify is for classes; use sslx.fit.")
   return _fit(run, data, labels, mode, subset, seed, features, recipe)
 
 
@@ -122,7 +119,7 @@ def _fit(
   if run.unfinished:
     print(f"warning: the run was {run.unfinished}; its encoder is what it was then.", file=sys.stderr)
   if features is not None:
-    check_reading(task, features)
+    task.check_reading(features)
   represent = run.representation(features or (task.reading if run.meta.task != task.name else None))
   check_modes((mode,), represent.encoder.block_names, task.name, data.modality.name)
   same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)

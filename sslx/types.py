@@ -248,6 +248,15 @@ class Task(NamedTuple):
     """Whether it reads maps [B,h,w,D], and answers for places of an example."""
     return self.reading.startswith("maps")
 
+  def check_reading(self, reading: str) -> None:
+    """Raises UserError for a reading that its head cannot use: a task of places has a head for maps of one fineness,
+    and others take no maps.
+    """
+    if self.is_dense and reading != self.reading:
+      raise UserError(f"--features={reading}: {self.name} reads {self.reading}; leave --features out.")
+    if not self.is_dense and reading.startswith("maps"):
+      raise UserError(f"--features={reading}: {self.name} reads no maps; leave --features out.")
+
 
 class TrainState(NamedTuple):
   """All that a training run carries from step to step, and all that a checkpoint keeps."""

@@ -77,10 +77,8 @@ flags.DEFINE_list("target", [], "Which columns of a table, or numbers of scenes,
 flags.DEFINE_string(
   "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
-flags.DEFINE_integer("image_size", None, "Resize images to so many pixels a side. Only of folder: and tfds: sets.")
-flags.DEFINE_string(
-  "background", "white", "Colour behind transparent pictures (folder: and tfds: sets): a name, or #rrggbb."
-)
+flags.DEFINE_integer("image_size", None, "Resize images to so many pixels a side. Of pictures in files.")
+flags.DEFINE_string("background", "white", "Colour behind transparent pictures in files: a name, or #rrggbb.")
 flags.DEFINE_integer(
   "bits", 16, "How many of their 16 bits grey images really use, 8 to 16: 12 where their values end at 4095."
 )

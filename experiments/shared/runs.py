@@ -82,11 +82,9 @@ def reading(task: "Task", otherwise: str | None = None) -> str:
   Raises:
     UserError: maps for a task that does not answer for places, or something else than its maps for one that does.
   """
-  from sslx.evaluation.features import check_reading
-
   if not FLAGS["features"].present:
     return task.reading if task.reading != "flatten" else otherwise or task.reading
-  check_reading(task, str(FLAGS.features))
+  task.check_reading(str(FLAGS.features))
   return FLAGS.features
 
 

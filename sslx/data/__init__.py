@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sslx import options
 from sslx.data.check import checked
 from sslx.data.coco import load_coco
 from sslx.data.davis import load_davis
@@ -20,6 +21,7 @@ from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.npz import load_npz
+from sslx.data.render import Scenes
 from sslx.data.scenes import load_scenes
 from sslx.data.table import load_table
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
@@ -43,6 +45,8 @@ class Source(NamedTuple):
   """What it may be for; which of them can depend on the data."""
   targets: str = ""
   """What --target chooses among, in words; empty where there is nothing to choose."""
+  settings: Callable[..., Any] | None = None
+  """Whose keyword-only parameters may stand in its argument, as name=value."""
 
   __repr__ = brief
 
@@ -111,10 +115,11 @@ DATASETS: dict[str, Source] = {
   "fashion_mnist": Source(_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX files in --data_dir, or TFDS"),
   "scenes": Source(
     load_scenes,
-    "digits on a background, rendered from MNIST, 64x64 grey, 20,000 + 2,000; scenes:one holds one each",
+    "digits of MNIST on a background, 20,000 + 2,000; scenes:one of one digit each, scenes:hard; then settings",
     "[SETTINGS]",
     tasks=("detection", "segmentation", "regression"),
     targets="numbers: count; of scenes:one y, x, size, angle",
+    settings=Scenes,
   ),
   "idx": Source(_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
   "npz": Source(
@@ -165,7 +170,7 @@ def load(
   """Loads the dataset that --dataset names.
 
   Args:
-    spec: a name in DATASETS, or `scheme:argument` where its entry has an argument: `npz:FILE`, `folder:DIR` ...
+    spec: a name in DATASETS, or `scheme:argument` where its entry has an argument: `npz:FILE`, `scenes:one` ...
     data_dir: where prepared sets are kept; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
     image_size: images become image_size x image_size (shorter side scaled, centre cut out), and masks and boxes with
       them (`geometry`); default: as they are.
@@ -260,9 +265,10 @@ def _unknown(spec: str) -> str:
 
 
 def describe() -> str:
-  """One line a data set, for --help: how it is written, what it is, its modality and task."""
-  lines = [
-    f"  {source.written(name)}  {source.help} ({source.modality}, {' or '.join(source.tasks)})"
-    for name, source in DATASETS.items()
-  ]
+  """One line a data set, for --help: how it is written, what it is, its modality and task; then its settings."""
+  lines = []
+  for name, source in DATASETS.items():
+    lines.append(f"  {source.written(name)}  {source.help} ({source.modality}, {' or '.join(source.tasks)})")
+    if source.settings is not None:
+      lines.append(f"      {' '.join(options.assignments(options.resolve(source.settings, {})))}")
   return "\n".join(lines)

@@ -132,10 +132,9 @@ def _array(path: Path, dtype: str, shape: tuple[int, ...], digest: str, in_memor
       raise ValueError(f"{path}: not {dtype} {shape}")
     if size > in_memory_limit:
       on_disk = np.memmap(path, dtype, "r", len(header), shape)
-      fetch = on_disk.__getitem__
-      return (
-        LazyArray(shape, lambda rows: np.asarray(fetch(rows)), on_disk.dtype, files=(str(path),)) if lazy else on_disk
-      )
+      if not lazy:
+        return on_disk
+      return LazyArray(shape, lambda rows: np.asarray(on_disk[rows]), on_disk.dtype, files=(str(path),))
     array = np.fromfile(file, dtype).reshape(shape)
   if hashlib.blake2b(array.reshape(-1).view(np.uint8).data, digest_size=16).hexdigest() != digest:
     raise ValueError(f"{path}: damaged")

@@ -11,16 +11,7 @@ from sslx import nn
 from sslx.compile import jit_once
 from sslx.data import Dataset
 from sslx.data.types import Rows
-from sslx.types import Array, Modality, Task, UserError
-
-
-def check_reading(task: Task, reading: str) -> None:
-  """Raises UserError for a reading that the task's head cannot use: a task of places has a head for maps of one
-  fineness, and others take no maps.
-  """
-  if task.reading != reading if task.is_dense else reading.startswith("maps"):
-    what = f"reads {task.reading}" if task.is_dense else "reads no maps"
-    raise UserError(f"--features={reading}: {task.name} {what}; leave --features out.")
+from sslx.types import Array, Modality, Task
 
 
 def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> np.ndarray:

@@ -54,7 +54,7 @@ def segmentation(names: Sequence[str]) -> Task:
     folds=random_folds,
     head=lambda: nn.PlaceHead(classes, zoom=STRIDE),
     reading=f"maps{STRIDE}",
-    recipe=(("steps", 400), ("batch_size", 25), ("learning_rates", (4e-3,))),
+    recipe=(("steps", 400), ("epochs", 40.0), ("batch_size", 25), ("learning_rates", (4e-3,)), ("weight_decay", 0.3)),
     answer=answer,
     watched=watched,
   )

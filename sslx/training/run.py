@@ -200,6 +200,7 @@ def plan(
   """
   check_floats()
   features = features or dataset.task.reading
+  dataset.task.check_reading(features)
   config = config.resolved(dataset, digest)
   method = check(config.method)
   place = "" if located(dataset.name) == dataset.name else located(dataset.name)

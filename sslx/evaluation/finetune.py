@@ -203,6 +203,7 @@ def _patient(
   """`fit` by epochs, to loop.steps at most; ends when `patience` of them in a row had no score above the best.
 
   As Keras' EarlyStopping: the score is the mean over an epoch's batches while it trains, and the last weights stay.
+  The loss is looked at instead where the task's score is not watched.
   """
   epoch = len(data["y"]) // min(loop.batch_size, len(data["y"]))
   sign = 1 if task.score.higher_is_better else -1
@@ -210,6 +211,7 @@ def _patient(
   while int(ts.step) < loop.steps and since < patience:
     end = min(loop.steps, int(ts.step) + epoch)
     ts = fit(ts, step, data, loop._replace(steps=end, log_every=epoch), [hooks.log_to(rows.append)])
-    score = sign * rows[-1][task.score.name]
+    row = rows[-1]
+    score = sign * row[task.score.name] if task.score.name in row else -row["loss"]
     best, since = (score, 0) if score > best else (best, since + 1)
   return ts

@@ -123,3 +123,73 @@ def test_its_head_answers_for_pixels():
   outputs = jax.eval_shape(lambda x: TASK.head().init_with_output(jax.random.key(0), x)[0], read)
   stride = int(TASK.reading.removeprefix("maps"))
   assert outputs.shape == (1, 4 * stride, 3 * stride, 4)
+
+
+# ---- boundaries ------------------------------------------------------------------------------------------------------
+
+
+def naive_boundary_f(answers: np.ndarray, y: np.ndarray, radius: int) -> float:
+  """By lists of the places of boundaries, and the distances of each to all others."""
+
+  def boundary(mask: np.ndarray) -> np.ndarray:
+    height, width = mask.shape
+    places = []
+    for i, j in np.ndindex(mask.shape):
+      down, right = min(i + 1, height - 1), min(j + 1, width - 1)
+      if len({bool(mask[i, j]), bool(mask[down, j]), bool(mask[i, right]), bool(mask[down, right])}) > 1:
+        places.append((i, j))
+    return np.array(places, float).reshape(-1, 2)
+
+  def near(some: np.ndarray, others: np.ndarray) -> float:
+    distance = np.linalg.norm(some[:, None] - others[None], axis=-1)
+    return float((distance <= radius).any(1).mean()) if len(some) and len(others) else 0.0
+
+  each = []
+  for guess, truth in zip(answers, y, strict=True):
+    for k in range(1, 4):
+      ours, theirs = (boundary((mask == k) & (truth != 255)) for mask in (guess, truth))
+      if len(ours) or len(theirs):
+        precision, recall = near(ours, theirs), near(theirs, ours)
+        each.append(2 * precision * recall / max(precision + recall, 1e-12))
+  return float(np.mean(each)) if each else 0.0
+
+
+def shapes(n: int, size: int, seed: int) -> np.ndarray:
+  """Masks of rectangles, and of some ignored pixels."""
+  rng = np.random.default_rng(seed)
+  y = np.zeros((n, size, size), np.uint8)
+  for image in y:
+    for _ in range(3):
+      top, left, height, width = rng.integers(0, size - 3), rng.integers(0, size - 3), *rng.integers(3, size, 2)
+      image[top : top + height, left : left + width] = rng.integers(0, 4)
+  y[rng.random(y.shape) < 0.02] = segmentation.IGNORED
+  return y
+
+
+@pytest.mark.parametrize("tolerance", [0.008, 0.1])
+def test_boundary_f_equals_distances_between_all_places(tolerance):
+  y = shapes(6, 20, 0)
+  answers = np.roll(y, 1, axis=2)
+  answers[answers == segmentation.IGNORED] = 1
+  answers[3:] = np.where(shapes(3, 20, 5) == segmentation.IGNORED, 0, shapes(3, 20, 5))
+  radius = int(np.ceil(tolerance * np.hypot(20, 20)))
+  expected = naive_boundary_f(answers, y, radius)
+  assert 0.1 < expected < 0.95
+  larger = np.pad(answers, ((0, 0), (0, 4), (0, 2)), constant_values=2)
+  assert segmentation.boundary_f(larger, y, tolerance) == pytest.approx(expected)
+
+
+def test_boundary_f_of_right_answers_is_1_and_of_what_is_nowhere_0():
+  y = shapes(5, 20, 1)
+  assert segmentation.boundary_f(np.where(y == 255, 2, y), y) == 1
+  assert segmentation.boundary_f(np.zeros_like(y), y) == 0
+  assert segmentation.boundary_f(np.zeros_like(y), np.zeros_like(y)) == 0
+  y[0] = 3  # it fills the image, which leaves it without a boundary
+  assert segmentation.boundary_f(np.where(y == 255, 2, y), y) == 1
+
+
+def test_boundaries_a_pixel_away_count_and_farther_ones_do_not():
+  y, near, far = (np.zeros((1, 40, 40), np.uint8) for _ in range(3))
+  y[0, 10:20, 10:20] = near[0, 10:20, 11:21] = far[0, 10:20, 30:40] = 1
+  assert segmentation.boundary_f(near, y) == 1
+  assert segmentation.boundary_f(far, y) == 0

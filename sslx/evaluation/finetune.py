@@ -202,8 +202,8 @@ def _patient(
 ) -> TrainState:
   """`fit` by epochs, to loop.steps at most; ends when `patience` of them in a row had no score above the best.
 
-  As Keras' EarlyStopping: the score is the mean over an epoch's batches while it trains, and the last weights stay.
-  The loss is looked at instead where the task's score is not watched.
+  As Keras' EarlyStopping: the score is the mean over an epoch's batches while it trains, and the last weights stay. Of
+  a task whose score is not watched while training (boxes), the loss takes its place.
   """
   epoch = len(data["y"]) // min(loop.batch_size, len(data["y"]))
   sign = 1 if task.score.higher_is_better else -1

@@ -250,20 +250,6 @@ def test_encoders_without_maps_are_refused_by_tasks_of_places(rectangles):
     run(bench, "frozen")
 
 
-@pytest.mark.parametrize(
-  ("name", "reading"),
-  [("segmentation", "pool"), ("detection", "maps3"), ("regression", "maps4"), ("classification", "maps4")],
-)
-def test_readings_that_a_tasks_head_cannot_use_are_refused(name, reading):
-  task = TASKS[name](("a", "b"))
-  features.check_reading(task, task.reading)
-  if not task.is_dense:
-    features.check_reading(task, "block1:pool+all:moments")
-  what = f"reads {task.reading}" if task.is_dense else "reads no maps"
-  with pytest.raises(UserError, match=f"^--features={reading}: {name} {what}; leave --features out"):
-    features.check_reading(task, reading)
-
-
 # ---- which modes, and which libraries --------------------------------------------------------------------------------
 
 

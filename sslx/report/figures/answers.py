@@ -113,7 +113,7 @@ def _panel(ax: Axes, truth: np.ndarray, predicted: np.ndarray, name: str) -> Non
     axis.get_offset_text().set_fontsize(8)  # the power of ten at its end
   ax.tick_params(labelsize=8, length=0)
   error = np.abs(predicted - truth).mean()
-  title = f"{tables.shortened(name, 20)}\nR2 {r2(truth, predicted):.3f}, MAE {error:.3g}"
+  title = f"{tables.shortened(name, 20)}\nR2 {r2(truth, predicted):.3f}, MAE {tables.plain(error, 3)}"
   ax.set_title(style.escape(title), fontsize=9.5, loc="left")
 
 

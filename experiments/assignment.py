@@ -59,7 +59,7 @@ def main() -> None:
   known = [row for row in outcome.rows if row["mode"].partition(":")[0] in MODES]  # of a mode that is gone, any
   sizes = {row["parameters_total"] for row in known if mode(row["mode"]).whole}
   assert len(sizes) == 1, f"the compared networks differ in their number of parameters: {sizes}"
-  sentences = [f"Every network has {sizes.pop():,} parameters, encoder and classifier."]
+  sentences = [f"Every network has {sizes.pop():,} parameters, encoder and head."]
   for labels in counts:
     at = [entry for entry in summary if entry.labels == labels and entry.mode not in CONTROLS]
     for variant in compared:

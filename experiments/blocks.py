@@ -34,17 +34,18 @@ def main() -> None:
 
   cli.recipe()
   tree, meta = runs.read_checkpoint(runs.given_checkpoint())
-  config, blocks = meta.config, meta.build_encoder().block_names
+  config, encoder = meta.config, meta.build_encoder()
   dataset = runs.checkpoint_dataset(meta)
   cli.default(modes=MODES)
-  modes = cli.modes(dataset, blocks)
+  modes = cli.modes(dataset, encoder)
   tuned = [name for name in modes if mode(name).trains_encoder]
   if tuned:
     raise UserError(f"--modes={','.join(tuned)}: trains the encoder; blocks are compared frozen: frozen, knn:K.")
-  how = runs.reading(dataset.task, meta.features).rpartition(":")[2]
+  how = runs.reading(dataset.task, meta).rpartition(":")[2]
   if dataset.task.is_dense:
-    raise UserError(f"--dataset={dataset.name}: {dataset.task.name} reads the maps of all blocks at once.")
-  readings = {block: representation(meta, tree, f"{block}:{how}") for block in blocks}
+    cure = "; name another --task" if dataset.others else ""
+    raise UserError(f"--dataset={dataset.name}: {dataset.task.name} reads the maps of all blocks at once{cure}.")
+  readings = {block: representation(meta, tree, f"{block}:{how}") for block in encoder.block_names}
   labelled = table.draw(dataset, modes)
   identity = {
     "experiment": "blocks", "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(),

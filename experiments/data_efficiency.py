@@ -28,7 +28,7 @@ SHARES = (0.1, 0.3, 1, 3, 10)  # of all labels, in percent; and all of them
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   compared, dataset = methods.given(methods=METHODS)
-  enough = [f"{share:g}%" for share in SHARES if share * len(dataset.train) >= 100 * dataset.task.outputs]
+  enough = [f"{share:g}%" for share in SHARES if share * len(dataset.train) >= 100 * dataset.task.fewest]
   cli.default(labels=[*enough, "all"], modes=label_curve.MODES, finetune_epochs=label_curve.FINETUNE_EPOCHS)
   label_curve.curve("data_efficiency", compared, dataset)
 

@@ -36,7 +36,7 @@ MODES = ["scratch", "full", "frozen"]
 FINETUNE_EPOCHS = 20.0
 AT = 100
 NEEDED_NOTE = (
-  "How many labels training from scratch needs to be as accurate as the pretrained encoder is with the number at the "
+  "How many labels training from scratch needs to be as good as the pretrained encoder is with the number at the "
   "head of the column, and how many times as many these are: by its mean curve, straight between the numbers of labels "
   "that it was trained with, in their logarithm. >: it does not get there with the most; ≤: it is there with the "
   "fewest."

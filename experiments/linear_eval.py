@@ -30,15 +30,17 @@ LABELS = ["1%", "10%", "all"]  # the defaults of flags here
 FINETUNE_EPOCHS = 20.0
 ALL, FEW = ["frozen", "knn:20", "knn:200"], ["scratch", "frozen", "full"]  # modes with all labels, and with fewer
 NOTE = (
-  "frozen: logistic regression on the frozen encoder; knn:K: its K nearest neighbours; full: the whole encoder "
-  "fine-tuned. The line 'no pretraining' is a random encoder, frozen, and training from scratch under 'full'. Below "
-  "all labels: mean ± standard deviation over label subsets; ↑ (↓): the 95% interval of the difference to scratch, "
-  "paired by subset, lies above (below) zero. With all labels there is one subset, hence no spread."
+  "frozen: a head on the frozen encoder, of classes a logistic regression; knn:K: its K nearest neighbours; full: the "
+  "whole encoder fine-tuned. The line 'no pretraining' is a random encoder, frozen, and training from scratch under "
+  "'full'. Below all labels: mean ± standard deviation over label subsets; ↑ (↓): the 95% interval of the difference "
+  "to scratch, paired by subset, lies above (below) zero. With all labels there is one subset, hence no spread."
 )
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
+  from sslx.report import statistics
+
   compared, dataset = methods.given()
   cli.default(labels=LABELS, finetune_epochs=FINETUNE_EPOCHS)
   cli.recipe()
@@ -50,7 +52,8 @@ def main() -> None:
     return FLAGS.modes if FLAGS["modes"].present else ALL if labels == everything else FEW
 
   outcome = methods.run_variants("linear_eval", compared, dataset, directory, timings, modes_at)
-  names = {n: f"{n:,} labels ({100 * n / size:.3g}%)" for n in cli.label_counts(dataset, cli.heldout())}
+  counts = cli.label_counts(dataset, cli.heldout())
+  names = {n: f"{statistics.labels_text(n)} ({100 * n / size:.3g}%)" for n in counts}
   title = f"{', '.join(v.title for v in compared)} on {dataset.name}: linear evaluation and semi-supervised fine-tuning"
   heading, facts = "Linear evaluation", methods.budget()
   pages.write_report("linear_eval", title, directory, heading, outcome, timings, facts, note=NOTE, label_names=names)

@@ -28,7 +28,7 @@ def main() -> None:
   cli.recipe()  # a mistyped flag is told before anything is loaded, opened or trained
   config = cli.config()
   encoder, dataset = runs.encoder_of(config), runs.load_dataset(FLAGS.dataset)
-  modes = cli.modes(dataset, encoder.block_names)
+  modes = cli.modes(dataset, encoder)
   labelled = table.draw(dataset, modes)
   job = runs.setup(config, dataset)
   timings = {"start-up": time.monotonic() - START}

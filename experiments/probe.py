@@ -43,8 +43,8 @@ def main() -> None:
   export = None if FLAGS.export is None else _writable(FLAGS.export)
   tree, meta = runs.read_checkpoint(given)
   dataset = runs.checkpoint_dataset(meta)
-  represent = representation(meta, tree, runs.reading(dataset.task, meta.features))
-  modes = cli.modes(dataset, represent.encoder.block_names)
+  represent = representation(meta, tree, runs.reading(dataset.task, meta))
+  modes = cli.modes(dataset, represent.encoder)
   labelled = table.draw(dataset, modes)
   config = meta.config
   identity = {

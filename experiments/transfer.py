@@ -8,7 +8,7 @@ training from scratch.
     python -m experiments.transfer --targets=folder:DIR --image_size=28 --match_channels
 
 Pretrains with --method (or each of --methods) on --dataset, or starts from --checkpoint, and compares the encoder on
---labels (default 100, 1000) of each of --targets: a linear probe (`frozen`) and fine-tuning (`full`), or --modes.
+--labels (default 100, 1000) of each of --targets: a head on it (`frozen`) and fine-tuning (`full`), or --modes.
 Beside it: the same encoder pretrained on --dataset *with* its labels (`supervised`), a random one, training from
 scratch, raw pixels and, with --oracle, the method pretrained on the target's own training images. The protocol is that
 of Kornblith et al. (Do Better ImageNet Models Transfer Better?, 2019, arXiv 1805.08974) and Chen et al. (SimCLR, 2020,
@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, methods, pages, runs, table
+from experiments.shared import cli, methods, pages, table
 from experiments.shared.cli import FLAGS
-from sslx.types import UserError
+from experiments.shared.targets import load_targets, target_names
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
@@ -37,10 +37,10 @@ flags.DEFINE_bool("match_channels", False, "Convert targets to grey, or to colou
 LABELS = (100, 1000)  # the defaults of flags here
 MODES = ["frozen", "full"]
 NOTE = (
-  "On the target, mean ± standard deviation over label subsets. frozen: a linear probe; full: fine-tuned. supervised: "
-  "pretrained with the labels of the source. ↑ (↓): the 95% interval of the difference to scratch on the target, "
-  "paired by subset, lies above (below) zero. The line 'no pretraining' is a random encoder, frozen, and training from "
-  "scratch under 'full'."
+  "On the target, mean ± standard deviation over label subsets. frozen: a head on the frozen encoder; full: "
+  "fine-tuned. supervised: pretrained with the labels of the source. ↑ (↓): the 95% interval of the difference to "
+  "scratch on the target, paired by subset, lies above (below) zero. The line 'no pretraining' is a random encoder, "
+  "frozen, and training from scratch under 'full'."
 )
 
 
@@ -48,16 +48,13 @@ def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx import nn
 
-  specs = list(dict.fromkeys(t.strip() for t in FLAGS.targets if t.strip()))
-  if not specs:
-    raise UserError("--targets is missing: name at least one data set, such as --targets=fashion_mnist.")
+  specs = target_names(FLAGS.targets)
   given, source = methods.given(elsewhere=False)
   encoder = nn.build(FLAGS.encoder)
-  fit = (source, encoder.any_size, FLAGS.match_channels)
-  targets = [runs.fitted(runs.load_dataset(spec), *fit) for spec in specs]
+  targets = load_targets(specs, source, encoder.any_size, FLAGS.match_channels)
   cli.default(modes=MODES, labels=methods.fitting(LABELS, min(targets, key=lambda t: len(t.train))))
   for target in targets:
-    table.draw(target, cli.modes(target, encoder.block_names))  # what does not fit is told before anything is trained
+    table.draw(target, cli.modes(target, encoder))  # what does not fit is told before anything is trained
   compared = [variant._replace(dataset=source) for variant in given]
   if all(variant.method != "supervised" for variant in given):
     compared.append(methods.Variant("supervised", "supervised", dataset=source, images=methods.shown(given[0])))

@@ -238,6 +238,8 @@ class Task(NamedTuple):
   """y of a labelled subset -> (shift, scale) [K]: a network learns (y - shift) / scale. None: y as it is."""
   recipe: tuple[tuple[str, Any], ...] = ()
   """What training by gradient takes unless told otherwise: (field of `sslx.evaluation.recipe.Recipe`, value) ..."""
+  fewest: int = 1
+  """Labels that a subset has at least: of classes one of each."""
   requires: str = ""
   """The extra of sslx that its scores need, such as detection; empty: none."""
 

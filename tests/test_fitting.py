@@ -106,7 +106,8 @@ def test_scores_are_those_of_the_task(rectangles, fitted):
 
 def test_it_says_what_it_is(fitted):
   assert repr(fitted("regression")) == "Fitted(regression, frozen, 80 labels, 146 of 1,394 parameters trained)"
-  assert repr(fitted("detection", "scratch")).startswith("Fitted(detection, scratch, 80 labels, 40,166 of 40,166 ")
+  whole = r"Fitted\(detection, scratch, 80 labels, ([\d,]+) of \1 parameters trained\)"
+  assert re.fullmatch(whole, repr(fitted("detection", "scratch")))
 
 
 def test_classify_is_fit_for_classes(run, rectangles):
@@ -319,7 +320,9 @@ def test_the_example_of_the_guide_runs(rectangles, tmp_path, monkeypatch):
   for text, value in small.items():
     assert text in block
     block = block.replace(text, value, 1)
-  monkeypatch.setattr(sources, "load", lambda *given, **how: rectangles.doing(how["task"]))
+  tasks = {name: task._replace(recipe=(("steps", 2),)) for name, task in rectangles.others.items()}
+  quick = dataclasses.replace(rectangles, others=tasks)
+  monkeypatch.setattr(sources, "load", lambda *given, **how: quick.doing(how["task"]))
   names, _ = run_cells([block])
   assert names["boxes"].shape[::2] == (9, 6)
   assert names["fitted"].task.name == "segmentation"

@@ -67,9 +67,10 @@ def main() -> None:
   tuned = cli.recipe()
   fixed = dataclasses.replace(tuned, learning_rates=(FLAGS.fixed_learning_rate,), head="gradient")
   dataset = runs.load_dataset(FLAGS.dataset) if given is None else given.dataset
+  cli.check_classes(dataset)
   part = protocol.shortened(dataset)
   cli.default(labels=[str(max(round(protocol.LABELS * len(dataset.train)), 2 * dataset.task.outputs))])
-  labelled = table.draw(dataset, cli.modes(dataset, nn.build(FLAGS.encoder).block_names))
+  labelled = table.draw(dataset, cli.modes(dataset, nn.build(FLAGS.encoder)))
   identity = {"experiment": "one_percent", "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
   identity |= {"method": FLAGS.method, "train_fraction": FLAGS.train_fraction}
   name = f"one_percent-{dataset.name}-{FLAGS.encoder}"

@@ -76,7 +76,7 @@ def given() -> Given:
   tree, meta = runs.read_checkpoint(folder)
   runs.adopt(meta)
   dataset = runs.checkpoint_dataset(meta)
-  represent = representation(meta, tree, runs.reading(dataset.task, meta.features))
+  represent = representation(meta, tree, runs.reading(dataset.task, meta))
   return Given(Pretrained(runs.config_of(meta), represent, folder), dataset)
 
 

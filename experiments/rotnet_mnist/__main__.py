@@ -76,9 +76,10 @@ def main() -> None:
   cli.default(**notebook.TRAINING)
   cli.recipe()
   dataset = runs.load_dataset(FLAGS.dataset)
+  cli.check_classes(dataset)
   parts = notebook.portions(dataset)
   cli.default(labels=[str(parts.labelled)])
-  modes = cli.modes(parts.rest, nn.build(notebook.ENCODER).block_names)
+  modes = cli.modes(parts.rest, nn.build(notebook.ENCODER))
   table.draw(parts.rest, modes)  # what does not fit is told before anything is trained
   counted = notebook.parameters(dataset)
   if dataset.x_shape == (28, 28, 1) and dataset.task.outputs == 10:

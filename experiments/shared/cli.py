@@ -28,6 +28,7 @@ from sslx.training.config import SMOKE_STEPS, Config
 from sslx.types import Subset, UserError, visible
 
 if TYPE_CHECKING:
+  from sslx import nn
   from sslx.data import Dataset
   from sslx.types import Task
 
@@ -271,18 +272,30 @@ def recipe(task: "Task | None" = None) -> Recipe:
   return Recipe(**{**values, "learning_rates": rates, "steps": SMOKE_STEPS, "epochs": 1.0, "self_train_epochs": 0.1})
 
 
-def modes(dataset: "Dataset", block_names: Sequence[str], names: Sequence[str] | None = None) -> tuple[str, ...]:
+def modes(dataset: "Dataset", encoder: "nn.Encoder", names: Sequence[str] | None = None) -> tuple[str, ...]:
   """--modes, or `names` in their place. Where the flag was not given: those that can do the data set's task.
 
   Raises:
-    UserError: one that is not known, or that the flag names and the data set or the encoder does not allow.
+    UserError: one that is not known, or that the flag names and the data set or the encoder does not allow; or none can
+      do the task: its scores need a library that is missing, or the encoder does not make what it reads.
   """
+  from sslx.evaluation.features import check_maps
   from sslx.evaluation.modes import check_extra, check_modes, doable
 
   check_extra(dataset.task)
+  check_maps(dataset.task, encoder, dataset.x_shape)
   asked: Sequence[str] = FLAGS.modes if names is None else names
   allowed = asked if FLAGS["modes"].present else doable(asked, dataset)
-  return check_modes(allowed, block_names, dataset.task.name, dataset.modality.name)
+  return check_modes(allowed, encoder.block_names, dataset.task.name, dataset.modality.name)
+
+
+def check_classes(dataset: "Dataset") -> None:
+  """Raises UserError for a data set of another task than classification, which published protocols are of."""
+  if dataset.task.name != "classification":
+    raise UserError(
+      f"--dataset={dataset.name}: this protocol is one of classes, and these data are for {dataset.task.name}; see "
+      "experiments.low_label and experiments.downstream."
+    )
 
 
 def heldout() -> int:

@@ -77,8 +77,8 @@ def given(
 
   Several methods are shown as many images each. Sets --encoder, of one method --steps and, of a checkpoint, the other
   flags of its pretraining to what they are, where they were not given. elsewhere: whether --dataset may be another than
-  the checkpoint's. methods: what is compared where none of the three flags was given. encoder: where --encoder was not
-  given; None: of one method its own, of several ENCODER.
+  the checkpoint's; False: it is what is transferred from. methods: what is compared where none of the three flags was
+  given. encoder: where --encoder was not given; None: of one method its own, of several ENCODER.
 
   Raises:
     UserError: an unknown method, or a flag that contradicts the checkpoint.
@@ -94,19 +94,19 @@ def given(
     runs.adopt(meta, () if elsewhere else ("dataset",))
     method = meta.config.method
     variant = Variant(method, method, tuple(FLAGS.hp), checkpoint=Path(FLAGS.checkpoint))
-    return [variant], runs.checkpoint_dataset(meta)
+    return [variant], runs.checkpoint_dataset(meta, is_source=not elsewhere)
   names = named([FLAGS.method] if FLAGS.methods is None else FLAGS.methods)
   method, images = check(names[0]), IMAGES if len(names) > 1 else None
   cli.default(encoder=encoder or (ENCODER if images else method.encoder))
   if not images and FLAGS.epochs is None:
     cli.default(steps=method.steps)
   variants = [Variant(name, name, tuple(FLAGS.hp), images=images) for name in names]
-  return variants, runs.load_dataset(FLAGS.dataset)
+  return variants, runs.load_dataset(FLAGS.dataset, is_source=not elsewhere)
 
 
 def fitting(counts: Sequence[int], dataset: "Dataset") -> list[str]:
-  """--labels: those of `counts` that the training split has, and that hold every class; else what the flag says."""
-  return [str(n) for n in counts if dataset.task.outputs <= n <= len(dataset.train)] or FLAGS.labels
+  """--labels: those of `counts` that the training split has, and of classes hold each; else what the flag says."""
+  return [str(n) for n in counts if dataset.task.fewest <= n <= len(dataset.train)] or FLAGS.labels
 
 
 def defaults(dataset: "Dataset") -> None:
@@ -158,12 +158,12 @@ def pretrain(variant: Variant, dataset: "Dataset", timings: Timings) -> Pretrain
 
   if variant.checkpoint:
     tree, meta = runs.read_checkpoint(variant.checkpoint)
-    represent = representation(meta, tree, runs.reading(dataset.task, meta.features))
+    represent = representation(meta, tree, runs.reading(dataset.task, meta))
     return Pretrained(runs.config_of(meta), represent, {}, variant.checkpoint / "figures/pretext.png")
   job = runs.setup(config_of(variant), variant.dataset or dataset)
   represent, seconds = runs.pretrain(job)
   timings["pretraining"] = timings.get("pretraining", 0) + seconds
-  represent = represent._replace(reading=runs.reading(dataset.task, represent.reading))
+  represent = represent._replace(reading=runs.reading(dataset.task))
   return Pretrained(job.config.to_json(), represent, measured(job), job.directory / "figures/pretext.png")
 
 
@@ -177,8 +177,7 @@ def pretraining_once() -> Callable[[Variant, "Dataset", Timings], Pretrained]:
     if variant.title not in done:
       done[variant.title] = pretrain(variant, dataset, timings)
     made = done[variant.title]
-    reading = runs.reading(dataset.task, made.represent.reading)
-    return made._replace(represent=made.represent._replace(reading=reading))
+    return made._replace(represent=made.represent._replace(reading=runs.reading(dataset.task)))
 
   return once
 
@@ -229,11 +228,11 @@ def run_variants(
   cli.recipe()
   encoder = nn.build(FLAGS.encoder)
   nn.check_size(FLAGS.encoder, encoder, dataset.x_shape, FLAGS.max_parameters)
-  flag = cli.modes(dataset, encoder.block_names)
+  flag = cli.modes(dataset, encoder)
   asked = dict.fromkeys((*flag, *doable(["scratch"], dataset)))
 
   def modes_for(labels: int) -> tuple[str, ...]:
-    return cli.modes(dataset, encoder.block_names, modes_at(labels)) if modes_at else tuple(asked)
+    return cli.modes(dataset, encoder, modes_at(labels)) if modes_at else tuple(asked)
 
   labelled = table.draw(dataset, modes_for)
   counts = next(iter(labelled.subsets.values()))

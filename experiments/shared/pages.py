@@ -166,7 +166,7 @@ def by_labels(
   tables, judged = [], {entry.labels for entry in summary if entry.reads == "pretrained"}
   for labels in sorted(judged or {entry.labels for entry in summary}):
     verdict = f"{verdicts[labels]} " if labels in verdicts else ""
-    name = label_names.get(labels, f"{labels:,} labels")
+    name = label_names.get(labels, statistics.labels_text(labels))
     tables.append(report.Table(f"{heading}, {name}", report.methods_cells(summary, labels), verdict + note))
   figures.save(figures.score_dots(summary), folder / "methods.png")
   shown, curve = [], figures.label_curve([e for e in summary if e.mode in ("frozen", baseline)])

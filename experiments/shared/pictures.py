@@ -1,4 +1,5 @@
-"""The figures of a run directory: which there are, and predictors' answers, kept so that they can be drawn."""
+"""The figures of a run directory: which there are, those of pretraining, and predictors' answers, kept so that they can
+be drawn."""
 
 import hashlib
 import json
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
   from sslx.data import Dataset
   from sslx.evaluation.bench import Case
   from sslx.report.pages import Figure, Kind
-  from sslx.types import Score, Task
+  from sslx.training.run import Plan
+  from sslx.types import Score, Task, TrainState
 
 PICTURED = 20  # test images in the figures of samples
 MODES = ("scratch", "frozen")  # whose answers are drawn, those of the first label subset
@@ -138,3 +140,44 @@ def _figures(dataset: "Dataset", pictures: Any, answers: Answers) -> "dict[str, 
   shown = len(pictures)
   samples = figures.predictions(pictures, y[:shown], guess[:shown], task.names, None if sure is None else sure[:shown])
   return {"predictions": samples, "confusion": figures.confusion(y, guess, task.names)}
+
+
+def draw_pretraining(
+  plan: "Plan", folder: Path, ts: "TrainState", history: Sequence[dict[str, Any]], anew: bool
+) -> None:
+  """Draws the figures of a pretraining that is finished into `folder`; only those that are missing, unless `anew`.
+
+  history: rows of its metrics.
+  """
+  import jax
+
+  from sslx.report import figures
+  from sslx.training import run
+
+  def wanted(name: str) -> bool:
+    return anew or not (folder / name).exists()
+
+  def first() -> dict[str, np.ndarray]:
+    return {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
+
+  if history and wanted("loss.png"):
+    figures.save(figures.loss_curve(history), folder / "loss.png")
+  if plan.pretext.show and wanted("pretext.png"):
+    pictures = run.pictures(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(1), first())
+    figures.save(figures.picture_rows(pictures), folder / "pretext.png")
+  if plan.pretext.views and wanted("views.png"):
+    _draw_views(plan, first()["x"], folder / "views.png")
+
+
+def _draw_views(plan: "Plan", x: np.ndarray, path: Path) -> None:
+  """Each operation of the method's random views alone, and all of them, twice."""
+  import jax
+  import jax.numpy as jnp
+
+  from sslx.modalities import views
+  from sslx.report import figures
+
+  assert plan.pretext.views
+  rows = views.pictures(plan.pretext.views, jax.random.key(1), plan.modality.prepare(jnp.asarray(x)))
+  pictures = {title: plan.modality.picture(np.asarray(row)) for title, row in rows.items()}
+  figures.save(figures.picture_rows(pictures), path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, command, interrupt
+from experiments.shared import cli, command, interrupt, pictures
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import open_directory
 from experiments.shared.terminal import announce, notify
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset, Split
   from sslx.training.run import Meta, Plan
-  from sslx.types import Pretext, Task, TrainState
+  from sslx.types import Pretext, Task
 
 SMOKE_IMAGES = 600
 
@@ -75,21 +75,41 @@ def encoder_of(config: Config) -> "nn.Encoder":
   return encoder
 
 
+<<<<<<< HEAD
 def reading(task: "Task", otherwise: str | None = None) -> str:
   """How a task reads an encoder: as --features says, where it was given; else as the task does, and where it reads
   whatever it is given, as `otherwise`, such as a checkpoint, says. Raises UserError for --features that it cannot read.
+=======
+def reading(task: "Task", meta: "Meta | None" = None) -> str:
+  """How a task reads an encoder: as --features says, where it was given; else as the task does, and where that is
+  nothing of its own, as the checkpoint of `meta`, or one that the flags were adopted from, was told to be read.
+
+  Raises:
+    UserError: maps for a task that does not answer for places, or something else than its maps for one that does.
+>>>>>>> main
   """
-  if not FLAGS["features"].present:
-    return task.reading if task.reading != "flatten" else otherwise or task.reading
-  task.check_reading(str(FLAGS.features))
-  return FLAGS.features
+  if FLAGS["features"].present:
+    task.check_reading(str(FLAGS.features))
+    return FLAGS.features
+  told = FLAGS.features if meta is None else told_reading(meta)
+  return told if told and task.reading == "flatten" else task.reading
 
 
-def load_dataset(spec: str) -> "Dataset":
-  """The data set of the flags; a few hundred images of it with --smoke."""
+def told_reading(meta: "Meta") -> str | None:
+  """What a checkpoint's --features were; None where it is read as its task does, which says nothing of other tasks."""
+  return None if meta.features == meta.build_task().reading else meta.features
+
+
+def load_dataset(spec: str, is_source: bool = False) -> "Dataset":
+  """The data set of the flags; a few hundred images of it with --smoke.
+
+  is_source: it is what --targets are transferred to from. --task and --target are of these then: it does the same task
+  where it can, and else its first.
+  """
   from sslx import data
 
   cli.positive("image_size", "in_memory_limit")
+  columns = FLAGS.target if not is_source or spec.startswith("csv:") else ()  # a table may not be read without them
   announce(f"loading the data set {spec}")
   dataset = data.load(
     spec,
@@ -98,9 +118,11 @@ def load_dataset(spec: str) -> "Dataset":
     FLAGS.in_memory_limit,
     background=FLAGS.background,
     bits=FLAGS.bits,
-    task=FLAGS.task,
-    targets=FLAGS.target,
+    task=None if is_source else FLAGS.task,
+    targets=columns,
   )
+  if is_source and FLAGS.task in dataset.others:
+    dataset = dataset.doing(FLAGS.task)
   return small(dataset) if FLAGS.smoke else dataset
 
 
@@ -137,7 +159,7 @@ def small(dataset: "Dataset") -> "Dataset":
   from sslx.data.check import checked
 
   def drawn(split: "Split", n: int) -> "Split":
-    n = max(n, dataset.task.outputs)  # one of each class, where there are many
+    n = max(n, dataset.task.fewest)  # one of each class, where there are many
     rows = np.arange(len(split))
     if len(split) > n:
       rows = np.arange(n) * len(split) // n if split.y is None else dataset.task.subset(split.y, [n], 0, "balanced")[n]
@@ -147,38 +169,6 @@ def small(dataset: "Dataset") -> "Dataset":
   if dataset.unlabeled is not None:
     parts["unlabeled"] = drawn(dataset.unlabeled, SMOKE_IMAGES // 2)
   return checked(dataclasses.replace(dataset, **parts), tell=False)  # what is to be told of them, `load` has said
-
-
-def fitted(target: "Dataset", source: "Dataset", any_size: bool, match_channels: bool) -> "Dataset":
-  """One of --targets, made such that an encoder that was made for `source` takes its images.
-
-  any_size: whether it takes other heights and widths. match_channels: whether the target's channels may be converted.
-
-  Raises:
-    UserError: its images are of another shape than the encoder takes, or it is of another modality.
-  """
-  from sslx.data.images import with_channels
-
-  kinds = target.modality.name, source.modality.name
-  if kinds != ("image", "image"):
-    raise UserError(f"--targets={target.name}: transfer is from images to images, not from {kinds[1]} to {kinds[0]}.")
-  shape, (*size, channels) = source.x_shape, target.x_shape
-  if channels != shape[2]:
-    kind = {1: "grey", 3: "in colour"}
-    if not match_channels:
-      raise UserError(
-        f"--targets={target.name}: its images are {kind[channels]}, the source's {kind[shape[2]]}; "
-        "--match_channels converts the target's."
-      )
-    parts = {name: split for name in ("train", "test", "unlabeled") if (split := getattr(target, name)) is not None}
-    limit = FLAGS.in_memory_limit
-    target = dataclasses.replace(target, **{n: with_channels(split, shape[2], limit) for n, split in parts.items()})
-  if tuple(size) != shape[:2] and not any_size:
-    raise UserError(
-      f"--targets={target.name}: its images are {size[0]}x{size[1]}, --encoder={FLAGS.encoder} was made for "
-      f"{shape[0]}x{shape[1]} and takes no other; try --image_size={shape[0]}, or --encoder=conv."
-    )
-  return target
 
 
 def pretrain(job: Job) -> "tuple[nn.Representation, float]":
@@ -222,53 +212,12 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   history = records.read_rows(metrics)
   if trains:
     announce(f"drawing what {job.config.method} sees and makes")
-  _draw(job, ts, history, anew=trains)
+  pictures.draw_pretraining(plan, job.directory / "figures", ts, history, anew=trains)
   if not job.config.smoke:
     for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
       notify(f"{job.config.method}: {doubt}")
   tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
   return run.representation(plan.meta, tree), time.monotonic() - begin
-
-
-def _draw(job: Job, ts: "TrainState", history: Sequence[dict[str, Any]], anew: bool) -> None:
-  """Draws the figures of a pretraining that is finished; only those that are missing, unless `anew`.
-
-  history: rows of its metrics.
-  """
-  import jax
-
-  from sslx.report import figures
-  from sslx.training import run
-
-  plan, folder = job.plan, job.directory / "figures"
-
-  def wanted(name: str) -> bool:
-    return anew or not (folder / name).exists()
-
-  def first() -> dict[str, np.ndarray]:
-    return {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
-
-  if history and wanted("loss.png"):
-    figures.save(figures.loss_curve(history), folder / "loss.png")
-  if plan.pretext.show and wanted("pretext.png"):
-    pictures = run.pictures(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(1), first())
-    figures.save(figures.picture_rows(pictures), folder / "pretext.png")
-  if plan.pretext.views and wanted("views.png"):
-    _draw_views(plan, first()["x"], folder / "views.png")
-
-
-def _draw_views(plan: "Plan", x: np.ndarray, path: Path) -> None:
-  """Each operation of the method's random views alone, and all of them, twice."""
-  import jax
-  import jax.numpy as jnp
-
-  from sslx.modalities import views
-  from sslx.report import figures
-
-  assert plan.pretext.views
-  rows = views.pictures(plan.pretext.views, jax.random.key(1), plan.modality.prepare(jnp.asarray(x)))
-  pictures = {title: plan.modality.picture(np.asarray(row)) for title, row in rows.items()}
-  figures.save(figures.picture_rows(pictures), path)
 
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
@@ -314,13 +263,14 @@ def adopt(meta: "Meta", also: Sequence[str] = ()) -> None:
   for name, value in made.items():
     if FLAGS[name].present and FLAGS[name].value != value:
       raise UserError(f"--{name}={FLAGS[name].value}: the checkpoint was made with {value}; leave --{name} out.")
-  cli.default(**made, features=meta.features)
+  cli.default(**made, features=told_reading(meta))
 
 
-def checkpoint_dataset(meta: "Meta") -> "Dataset":
+def checkpoint_dataset(meta: "Meta", is_source: bool = False) -> "Dataset":
   """The data set of --dataset, or else the one that the checkpoint of `meta` was made on.
 
-  The latter keeps the name that it had, which says what its results are of; it is where it was, wherever this is run.
+  The latter keeps the name that it had, which says what its results are of, and its task, unless --task names another;
+  it is where it was, wherever this is run. is_source: see `load_dataset`.
 
   Raises:
     UserError: it is not there any more, or its images are of another shape than the checkpoint's.
@@ -328,13 +278,14 @@ def checkpoint_dataset(meta: "Meta") -> "Dataset":
   from sslx.data import path_of
 
   if FLAGS["dataset"].present:
-    dataset = load_dataset(FLAGS.dataset)
+    dataset = load_dataset(FLAGS.dataset, is_source)
   else:
     place = meta.place or meta.config.dataset
     path, made = path_of(place), f"--checkpoint={FLAGS.checkpoint} was made on {place}"
     if path is not None and not path.exists():
       raise UserError(f"{made}, which is not there any more: name it with --dataset.")
-    dataset = dataclasses.replace(load_dataset(place), name=meta.config.dataset)
+    dataset = dataclasses.replace(load_dataset(place, is_source), name=meta.config.dataset)
+    dataset = dataset.doing(meta.task) if FLAGS.task is None and meta.task in dataset.others else dataset
   if dataset.x_shape != meta.config.x_shape:
     raise UserError(
       f"--dataset={dataset.name}: its images are {dataset.x_shape}, this encoder was made for "

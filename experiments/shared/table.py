@@ -126,7 +126,9 @@ def run_modes(
 
   results, dataset, labelled = line.directory / "results.jsonl", bench.dataset, bench.labelled
   targets = dataset.train.targets(), dataset.test.targets()
-  crc = zlib.crc32(b"".join(y.tobytes() for y in targets))  # rows of other labels or another test split are not these
+  crc = 0  # rows of other labels or another test split are not these
+  for y in targets:
+    crc = zlib.crc32(np.ascontiguousarray(y).data, crc)  # of masks, a copy of all would be large
   features = bench.pretrained.reading
   drawn = {"validation": FLAGS.validation, "subset": labelled.how, "labels_crc32": crc}
   settings = {"features": features, **drawn, "data": runs.fingerprint(dataset), **bench.recipe.to_json()}

@@ -56,11 +56,12 @@ def settings(spec: str) -> Scenes:
       raise UserError(f"--dataset={spec}: no scenes are called {text!r}.{options.nearest(text, [*PRESETS, *known])}")
   values |= options.parse(Scenes, texts, f"--dataset={scheme}:")
   for name in ("objects", "digits"):
-    numbers = values.get(name, (1,))
+    if name not in values:
+      continue
+    numbers = values[name]
     if len(numbers) not in (1, 2) or numbers[0] > numbers[-1]:
-      raise UserError(f"--dataset={spec}: {name} must be one number, or two with the smaller first: {name}=1-3")
-    if name in values:
-      values[name] = numbers[0], numbers[-1]
+      raise UserError(f"--dataset={spec}: {name} must be one number, or two with the smaller first: {name}=6-9")
+    values[name] = numbers[0], numbers[-1]
   return _checked(spec, Scenes(**values))
 
 

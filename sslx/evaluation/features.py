@@ -1,6 +1,6 @@
 """Features of whole splits, and the representations that are no pretrained encoder: raw signals and random weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -27,6 +27,20 @@ def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> n
       out[-2] = np.asarray(out[-2])
   made = np.concatenate(out)[: len(x)]
   return made if made.dtype.kind in "iu" else made.astype(np.float32, copy=False)
+
+
+def check_maps(task: Task, encoder: nn.Encoder, x_shape: Sequence[int]) -> None:
+  """Raises Refusal where a task of places would read an encoder that makes no maps of examples of this shape. Only
+  shapes are computed.
+  """
+  if not task.is_dense:
+    return
+
+  def read(key: Array, x: Array) -> Array:
+    outputs, _ = encoder.clone(precision="float32").init_with_output(key, x)
+    return nn.read(outputs, task.reading, x.shape[1:-1])
+
+  jax.eval_shape(read, jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((1, *x_shape), jnp.float32))
 
 
 def raw(modality: Modality, task: Task) -> nn.Representation:

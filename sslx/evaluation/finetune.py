@@ -202,7 +202,8 @@ def _patient(
 ) -> TrainState:
   """`fit` by epochs, to loop.steps at most; ends when `patience` of them in a row had no score above the best.
 
-  As Keras' EarlyStopping: the score is the mean over an epoch's batches while it trains, and the last weights stay.
+  As Keras' EarlyStopping: the score is the mean over an epoch's batches while it trains, and the last weights stay. Of
+  a task whose score is not watched while training (boxes), the loss takes its place.
   """
   epoch = len(data["y"]) // min(loop.batch_size, len(data["y"]))
   sign = 1 if task.score.higher_is_better else -1
@@ -210,6 +211,7 @@ def _patient(
   while int(ts.step) < loop.steps and since < patience:
     end = min(loop.steps, int(ts.step) + epoch)
     ts = fit(ts, step, data, loop._replace(steps=end, log_every=epoch), [hooks.log_to(rows.append)])
-    score = sign * rows[-1][task.score.name]
+    row = rows[-1]
+    score = sign * row[task.score.name] if task.score.name in row else -row["loss"]
     best, since = (score, 0) if score > best else (best, since + 1)
   return ts

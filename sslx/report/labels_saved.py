@@ -92,7 +92,7 @@ def needed_cells(needs: Sequence[Needed]) -> Cells:
     known = need.least < need.needed < math.inf
     cells[need.name, need.labels] = _needed_text(need.needed, need) + (f" ({times_text(need)})" if known else "")
   names = dict.fromkeys(need.name for need in needs)
-  headers = ["as good as", *(f"{count:,} labels" for count in counts)]
+  headers = ["as good as", *map(statistics.labels_text, counts)]
   return Cells(headers, [[shortened(name), *(cells.get((name, count), "") for count in counts)] for name in names])
 
 

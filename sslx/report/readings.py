@@ -34,8 +34,9 @@ class Standing(NamedTuple):
 
   @property
   def level(self) -> bool:
-    """Whether it cannot be told from the best."""
-    return self.low is None or self.high is None or self.low <= 0 <= self.high
+    """Whether it cannot be told from the best. Not where nothing is known: one training each, of a score whose spread
+    over test examples is not known."""
+    return not self.pairs or (self.low is not None and self.high is not None and self.low <= 0 <= self.high)
 
 
 def ranking(entries: Sequence[Entry], name: Callable[[Entry], str], test_examples: int) -> list[Standing]:
@@ -88,12 +89,14 @@ def _standing_text(standing: Standing) -> str:
 def note(score: Score = RIGHT_ANSWERS) -> str:
   """What "no measurable difference" means in `reading`."""
   unit = f", in {score.difference}," if score.difference else ""
-  drawing = "the interval is that of drawing the test examples" if score == RIGHT_ANSWERS else "there is no interval"
+  is_share = score == RIGHT_ANSWERS
+  drawing = "the interval is that of drawing the test examples" if is_share else "there is no interval"
   return (
     f"No measurable difference: the 95% interval of the difference to the best{unit} includes zero. It is paired by "
     f"label subset; where all labels are used there is one training of each, and {drawing}. With no claim: it leaves "
-    f"zero out, but on fewer than {FEWEST_PAIRS} label subsets. The best is the best of this table, so its lead is "
-    "flattered a little; intervals are not adjusted for the number of comparisons."
+    f"zero out, but on fewer than {FEWEST_PAIRS} label subsets{'' if is_share else ', or there is none'}. The best is "
+    "the best of this table, so its lead is flattered a little; intervals are not adjusted for the number of "
+    "comparisons."
   )
 
 

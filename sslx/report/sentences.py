@@ -282,18 +282,22 @@ def caveats(summary: Sequence[Entry]) -> list[str]:
 
 
 def small_tests(summary: Sequence[Entry]) -> list[str]:
-  """Each test split of fewer than FEW_EXAMPLES examples, where the scores are shares of right answers, and what one of
-  these is worth.
+  """Each test split of fewer than FEW_EXAMPLES examples: of shares of right answers what one of these is worth, and of
+  every score whether the intervals include the draw of these examples.
   """
   sentences, several = [], "dataset" in statistics.varying(summary)
-  shares = [e for e in summary if e.score == RIGHT_ANSWERS and e.test_examples and e.test_examples < FEW_EXAMPLES]
-  for dataset, tested in statistics.unique((entry.dataset, entry.test_examples) for entry in shares):
-    alike = [entry for entry in shares if (entry.dataset, entry.test_examples) == (dataset, tested)]
-    included = "; the intervals include it" if any(entry.low is not None for entry in alike) else ""
+  small = [entry for entry in summary if entry.test_examples and entry.test_examples < FEW_EXAMPLES]
+  for dataset, tested in statistics.unique((entry.dataset, entry.test_examples) for entry in small):
+    alike = [entry for entry in small if (entry.dataset, entry.test_examples) == (dataset, tested)]
+    is_share, has_interval = alike[0].score == RIGHT_ANSWERS, any(entry.low is not None for entry in alike)
     images = "1 image" if tested == 1 else f"{tested:,} images"
-    one = statistics.change_quantity(RIGHT_ANSWERS, 1 / tested).removeprefix("+")
-    of = f" of {dataset}" if several else ""
-    sentences.append(f"The test split{of} has {images}: one image is {one}{included}.")
+    text = f"The test split{f' of {dataset}' if several else ''} has {images}"
+    if is_share:
+      text += f": one image is {statistics.change_quantity(RIGHT_ANSWERS, 1 / tested).removeprefix('+')}"
+    if has_interval:
+      text += f"; the intervals {'include it' if is_share else 'do not include the draw of these'}"
+    if is_share or has_interval:
+      sentences.append(f"{text}.")
   return sentences
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,15 @@ def shortened(name: Any, limit: int = LONGEST) -> str:
   name = str(name)
   left = (limit - 1) // 2
   return name if len(name) <= limit else f"{name[:left]}…{name[left + 1 - limit :]}"
+
+
+def plain(value: float, digits: int = 4) -> str:
+  """A number to so many digits, `0.002431` or `12,350`; in powers of ten where it is very large or very small."""
+  power = math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+  if not -6 <= power < 9:
+    return f"{value:.{digits - 1}e}"
+  places = digits - 1 - power
+  return f"{round(value, places):,.{max(0, places)}f}"
 
 
 def results_note(score: Score = RIGHT_ANSWERS) -> str:
@@ -167,14 +177,18 @@ def curve_cells(summary: Sequence[Entry]) -> Cells:
   counts = sorted({entry.labels for entry in summary})
   cells = {(statistics.name_of(entry, summary), entry.labels): marked(entry) for entry in summary}
   names = statistics.unique(name for name, _ in cells)
-  headers = ["mode", *(f"{count:,} labels" for count in counts)]
+  headers = ["mode", *map(statistics.labels_text, counts)]
   return Cells(headers, [[shortened(name), *(cells.get((name, count), "") for count in counts)] for name in names])
 
 
 def scores_cells(rows: Sequence[Mapping[str, Any]], labels: int) -> Cells | None:
   """Every score of the predictors with so many labels: a line a mode of a method, a column a score, each the mean over
+<<<<<<< HEAD
   their subsets, in the unit of the first. Of rows of the same subset the last counts, as in `statistics.summarise`.
   None where there is but one score.
+=======
+  their rows, in the unit of the first, or as it is where that has none. None where there is but one score.
+>>>>>>> main
   """
   few = [row for row in rows if row["labels"] == labels]
   groups: dict[tuple[str, str], dict[Any, Mapping[str, Any]]] = {}
@@ -183,11 +197,25 @@ def scores_cells(rows: Sequence[Mapping[str, Any]], labels: int) -> Cells | None
   scores = statistics.unique(name for row in few for name in row if _is_score(name))
   if len(scores) < 2:
     return None
+<<<<<<< HEAD
   told = statistics.score_of(few[0])
   cells = []
   for (method, mode), group in groups.items():
     means = [[row[name] for row in group.values() if row.get(name) is not None] for name in scores]
     texts = [statistics.number(told, sum(values) / len(values)) if values else "" for values in means]
+=======
+  told, cells = statistics.score_of(next(iter(groups.values()))[0]), []
+
+  def text(name: str, value: float) -> str:
+    is_told_alike = told.factor != 1 or name.startswith(f"test_{told.name}")
+    return statistics.number(told, value) if is_told_alike else plain(value)  # an error, in a unit of its own
+
+  for (method, mode), group in groups.items():
+    means = [[row[name] for row in group if row.get(name) is not None] for name in scores]
+    texts = [
+      text(name, sum(values) / len(values)) if values else "" for name, values in zip(scores, means, strict=True)
+    ]
+>>>>>>> main
     cells.append([shortened(mode if method == "none" else f"{method} {mode}"), *texts])
   return Cells(["predictor", *(name.removeprefix("test_").replace("_", " ") for name in scores)], cells)
 

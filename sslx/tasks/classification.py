@@ -37,6 +37,7 @@ def classification(names: Sequence[str]) -> Task:
     decide=lambda logits: logits.argmax(-1),
     probabilities=lambda logits: scipy.special.softmax(logits, axis=-1),
     subset=label_subsets,
+    fewest=classes,
     folds=stratified_folds,
     head=lambda: nn.Linear(classes, zero=True),
     fit_head=fit_head,

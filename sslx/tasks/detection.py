@@ -51,7 +51,7 @@ def detection(names: Sequence[str]) -> Task:
     folds=random_folds,
     head=lambda: nn.PlaceHead(classes + 4, bias=bias),
     reading=f"maps{STRIDE}",
-    recipe=(("steps", 400), ("batch_size", 25), ("learning_rates", (4e-3,)), ("weight_decay", 0.3)),
+    recipe=(("steps", 400), ("epochs", 40.0), ("batch_size", 25), ("learning_rates", (4e-3,)), ("weight_decay", 1.0)),
     answer=lambda outputs: decode(outputs, classes),
     watched=lambda outputs, y: {},
     requires="detection",

@@ -45,7 +45,7 @@ def regression(names: Sequence[str]) -> Task:
     head=lambda: nn.Linear(len(names), zero=True),
     fit_head=fit_ridge,
     reading="all:moments",
-    recipe=(("steps", 400), ("batch_size", 25), ("learning_rates", (4e-3,))),
+    recipe=(("steps", 400), ("epochs", 40.0), ("batch_size", 25), ("learning_rates", (4e-3,))),
     watched=lambda outputs, y: {R2.name: r2(outputs, y).mean()},
     units=units,
   )

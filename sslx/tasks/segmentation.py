@@ -54,7 +54,7 @@ def segmentation(names: Sequence[str]) -> Task:
     folds=random_folds,
     head=lambda: nn.PlaceHead(classes, zoom=STRIDE),
     reading=f"maps{STRIDE}",
-    recipe=(("steps", 400), ("batch_size", 25), ("learning_rates", (4e-3,)), ("weight_decay", 0.3)),
+    recipe=(("steps", 400), ("epochs", 40.0), ("batch_size", 25), ("learning_rates", (4e-3,)), ("weight_decay", 0.3)),
     answer=answer,
     watched=watched,
   )
@@ -90,7 +90,7 @@ def boundary_f(answers: np.ndarray, y: np.ndarray, tolerance: float = 0.008) -> 
 
   P is the share of answered boundary pixels that are near a true one, R the other way round; near: within `tolerance`
   of the image's diagonal, rounded up to pixels. As in DAVIS (Perazzi et al., A Benchmark Dataset and Evaluation
-  Methodology for Video Object Segmentation, CVPR 2016). A class that neither has is left out.
+  Methodology for Video Object Segmentation, CVPR 2016). A class of which neither has a boundary is left out.
   """
   from scipy.ndimage import binary_dilation
 
@@ -105,6 +105,8 @@ def boundary_f(answers: np.ndarray, y: np.ndarray, tolerance: float = 0.008) -> 
       if label == 0:
         continue
       ours, theirs = (_boundary((mask == label) & known) for mask in (guess, truth))
+      if not (ours.any() or theirs.any()):  # both fill the image
+        continue
       found = (ours & binary_dilation(theirs, disk)).sum(), (theirs & binary_dilation(ours, disk)).sum()
       precision, recall = (n / max(total.sum(), 1) for n, total in zip(found, (ours, theirs), strict=True))
       each.append(2 * precision * recall / max(precision + recall, 1e-12))

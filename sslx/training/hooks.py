@@ -1,5 +1,6 @@
 """What happens beside training: logging, saving, watching, showing. See `sslx.training.loop.fit`."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from sslx.training.watch import Watch
 from sslx.types import TrainState
 
 Row = dict[str, Any]
+COLLAPSED = 0.1  # embedding_std (see `losses.spread`) below which a run is said to have collapsed
 
 
 class Hook(NamedTuple):
@@ -73,3 +75,22 @@ def showing(bar: Bar, first: int) -> Hook:
     return row
 
   return Hook(logged, begun=bar.begun)
+
+
+def collapse() -> Hook:
+  """Says so, once, where all examples have nearly the same embedding."""
+  warned = False
+
+  def logged(ts: TrainState, row: Row) -> Row:
+    nonlocal warned
+    if not warned and row.get("heldout_embedding_std", 1.0) < COLLAPSED:
+      warned = True
+      print(
+        f"warning: at step {row['step']} all images have nearly the same embedding (spread "
+        f"{row['heldout_embedding_std']:.3f}; 1 is even, 0 a point): it has collapsed. Try a lower --learning_rate, a "
+        "larger --batch_size, or stronger views.",
+        file=sys.stderr,
+      )
+    return row
+
+  return Hook(logged)

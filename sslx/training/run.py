@@ -5,7 +5,6 @@ What determines a run is its `Config`, which a checkpoint keeps: the run can be 
 from the checkpoint alone.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +27,6 @@ from sslx.training.masks import path_of
 from sslx.training.step import make_init, make_train_step, part_size, prepared
 from sslx.training.watch import Watch, joined, make_watch
 from sslx.types import ENCODER, Array, Modality, Params, Pretext, State, Task, TrainState, UserError, brief, folded
-
-COLLAPSED = 0.1  # embedding_std (see `losses.spread`) below which a run is said to have collapsed
 
 
 class Meta(NamedTuple):
@@ -269,26 +266,7 @@ def run(
   if plan.watched:
     watch = make_watch(plan.pretext, prepare, plan.watched, part_size(plan.batch_size, config.accumulate))
     watching = [hooks.watching(joined([watch, *watches]), plan.steps, looped.log_every)]
-  return loop.fit(ts, step, plan.data, looped, [*watching, *beside, _collapse()])
-
-
-def _collapse() -> Hook:
-  """Says so, once, where all examples have nearly the same embedding."""
-  warned = False
-
-  def logged(ts: TrainState, row: Row) -> Row:
-    nonlocal warned
-    if not warned and row.get("heldout_embedding_std", 1.0) < COLLAPSED:
-      warned = True
-      print(
-        f"warning: at step {row['step']} all images have nearly the same embedding (spread "
-        f"{row['heldout_embedding_std']:.3f}; 1 is even, 0 a point): it has collapsed. Try a lower --learning_rate, a "
-        "larger --batch_size, or stronger views.",
-        file=sys.stderr,
-      )
-    return row
-
-  return Hook(logged)
+  return loop.fit(ts, step, plan.data, looped, [*watching, *beside, hooks.collapse()])
 
 
 def start(plan: Plan) -> TrainState:

@@ -221,6 +221,14 @@ def test_of_several_learning_rates_the_tasks_score_chooses(rectangles, name, sco
   assert 0.1 < chosen[f"validation_{score}"] <= 1
 
 
+@pytest.mark.parametrize("name", ["multilabel", "detection"])
+def test_patience_looks_at_the_loss_where_the_score_is_not_watched(rectangles, name):
+  """At a rate at which nothing changes, batches in the same order have the same losses: no epoch is below the first."""
+  recipe = Recipe(steps=40, batch_size=20, learning_rates=(1e-60,), weight_decay=0.0, patience=2, shuffle=False)
+  bench = bench_of(rectangles.doing(name), recipe)
+  assert finetune.tune(bench, Case("frozen", LABELS, 0), bench.pretrained, ()).head.chosen["steps"] == 2 * (1 + 2)
+
+
 def test_the_signal_alone_is_asked_for_pixels_one_by_one(rectangles):
   """Of a pixel its value and its place: a rectangle can be told from the ground, but tall from wide hardly."""
   bench = bench_of(rectangles.doing("segmentation"))

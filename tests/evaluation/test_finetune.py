@@ -9,9 +9,11 @@ from sslx import nn
 from sslx.evaluation import features, finetune
 from sslx.evaluation.recipe import Recipe
 from sslx.pretext.supervised import supervised
+from sslx.tasks import TASKS
 from sslx.training import masks, optim
+from sslx.training.loop import Loop
 from sslx.training.step import make_init, make_train_step, prepared
-from sslx.types import UserError
+from sslx.types import TrainState, UserError
 
 RECIPE = Recipe(steps=6, batch_size=8, weight_decay=0.1)
 
@@ -93,6 +95,20 @@ def test_a_recipe_is_checked_and_comes_back_from_a_row():
   ]:
     with pytest.raises(UserError, match=message):
       Recipe(**bad)
+
+
+def test_of_boxes_the_loss_ends_training(monkeypatch):
+  """Their score is not watched while training."""
+  losses = iter([3.0, 2.0, 2.5, 2.2, 1.0])
+
+  def fit(ts, step, data, loop, hooks):
+    hooks[0].logged(ts, {"step": loop.steps, "loss": next(losses)})
+    return ts._replace(step=jnp.asarray(loop.steps))
+
+  monkeypatch.setattr(finetune, "fit", fit)
+  ts, data = TrainState(jnp.asarray(0), None, {}, {}, None), {"y": np.zeros((8, 1, 5))}
+  task = TASKS["detection"](["cat"])
+  assert int(finetune._patient(ts, None, data, Loop(40, 4, 0), 2, task).step) == 8  # epochs of 2 steps; the best is 2
 
 
 @pytest.mark.parametrize("patience", [1, 2])

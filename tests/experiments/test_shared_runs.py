@@ -211,14 +211,6 @@ def test_a_directory_of_another_configuration_is_refused(toy_npz, tmp_path, caps
   assert call("pretrain", *arguments, "--fresh") == 0
 
 
-def test_transfer_is_between_images(toy):
-  sound = dataclasses.replace(toy, modality=toy.modality._replace(name="sound"))
-  assert runs.fitted(toy, toy, any_size=False, match_channels=False) is toy
-  for target, source, said in ((sound, toy, "from image to sound"), (toy, sound, "from sound to image")):
-    with pytest.raises(UserError, match=f"--targets={toy.name}: .*{said}"):
-      runs.fitted(target, source, any_size=True, match_channels=True)
-
-
 # --smoke
 
 

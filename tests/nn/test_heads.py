@@ -45,7 +45,7 @@ def test_the_only_layer_of_a_module_is_found_whatever_its_name():
 def test_what_a_place_answers_lands_in_its_own_cell(zoom):
   """Zoomed, a head is the same one without zoom and with zoom^2 times the outputs, each put where it belongs."""
   x, k = images(2, 3, 4, 5), 2
-  head, plain = nn.PlaceHead(k, width=6, zoom=zoom), nn.PlaceHead(k * zoom**2, width=6)
+  head, plain = nn.PlaceHead(k, width=8, zoom=zoom), nn.PlaceHead(k * zoom**2, width=8)
   params, _ = init(head, KEY, x)
   assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, init(plain, KEY, x)[0])
   flat = np.asarray(apply(plain, params, {}, x)[0])
@@ -58,7 +58,7 @@ def test_what_a_place_answers_lands_in_its_own_cell(zoom):
 
 def test_outputs_within_a_cell_are_in_the_order_of_rows_and_columns():
   x = images(1, 2, 2, 3)
-  head = nn.PlaceHead(2, width=4, zoom=2)
+  head = nn.PlaceHead(2, width=8, zoom=2)
   params, _ = init(head, KEY, x)
   out = {"kernel": np.zeros_like(params["out"]["kernel"]), "bias": np.float32([0, 10, 1, 11, 2, 12, 3, 13])}
   outputs = np.asarray(apply(head, {**params, "out": out}, {}, x)[0])
@@ -67,13 +67,23 @@ def test_outputs_within_a_cell_are_in_the_order_of_rows_and_columns():
   np.testing.assert_array_equal(outputs[0, ..., 1], np.tile(cell, (2, 2)) + 10)
 
 
+def test_maps_of_any_scale_give_the_same_at_the_start():
+  x = images(2, 6, 5, 3)
+  head = nn.PlaceHead(2, width=16)
+  params, _ = init(head, KEY, x)
+  outputs = [np.asarray(apply(head, params, {}, scale * x)[0]) for scale in (1, 1000)]
+  np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-3, atol=1e-3)
+  assert np.abs(outputs[0]).max() > 0.1
+  assert np.isfinite(apply(head, params, {}, 0 * x)[0]).all()
+
+
 def test_what_outputs_start_at():
   x = images(1, 2, 3, 3)
   for zoom in (1, 2):
-    head = nn.PlaceHead(3, width=4, zoom=zoom, bias=(-2.0, 0.0, 0.5))
+    head = nn.PlaceHead(3, width=8, zoom=zoom, bias=(-2.0, 0.0, 0.5))
     params, _ = init(head, KEY, x)
     np.testing.assert_array_equal(params["out"]["bias"], np.tile([-2, 0, 0.5], zoom**2))
-  np.testing.assert_array_equal(init(nn.PlaceHead(3, width=4), KEY, x)[0]["out"]["bias"], [0, 0, 0])
+  np.testing.assert_array_equal(init(nn.PlaceHead(3, width=8), KEY, x)[0]["out"]["bias"], [0, 0, 0])
 
 
 def test_a_place_head_sees_neighbours_and_a_pixel_head_does_not():

@@ -10,7 +10,18 @@ from index_rows import write
 from report_rows import entry, row
 
 from sslx import report
-from sslx.report import figures, index, labels_saved, leaderboard, pages, pages_of_docs, readings, records, statistics
+from sslx.report import (
+  figures,
+  index,
+  labels_saved,
+  leaderboard,
+  pages,
+  pages_of_docs,
+  readings,
+  records,
+  statistics,
+  tables,
+)  # fmt: skip
 from sslx.report.leaderboard import Board, Ranked
 from sslx.types import Score, UserError
 
@@ -158,7 +169,11 @@ def test_readings_rank_the_lowest_first(summary):
   assert "behind it scratch (+1.067 [" in text
   single = readings.ranking(report.summarise(error_rows(scratch=[5.0], frozen=[4.0])), lambda line: line.mode, 100)
   assert [(standing.name, standing.low) for standing in single] == [("frozen", None), ("scratch", None)]
+  assert (
+    readings.reading("toy", single) == "toy: frozen is the best, 4.000 dB; behind it, with no claim scratch (+1.000)."
+  )
   assert "in dB," in readings.note(ERROR)
+  assert "fewer than 3 label subsets, or there is none." in readings.note(ERROR)
 
 
 def test_a_gain_is_the_methods_where_it_goes_down():
@@ -232,3 +247,31 @@ def test_the_overview_has_the_scores_unit(summary, tmp_path):
   assert lines[3][:5] == ["few", "denoising", "100", "5.100 ± 0.100", "4.167 ± 0.153"]
   with pytest.raises(UserError, match=r"no results\.jsonl and summary\.jsonl"):
     pages_of_docs.overview([tmp_path], published)
+
+
+def test_a_small_test_split_is_told_of_every_score():
+  given = [{**line, "test_examples": 60} for line in error_rows(scratch=SCRATCH, frozen=FROZEN)]
+  told = report.small_tests(report.summarise(given))
+  assert told == ["The test split has 60 images; the intervals do not include the draw of these."]
+  assert report.small_tests(report.summarise([line for line in given if line["subset_seed"] == 0])) == []
+  assert report.small_tests(report.summarise([{**line, "test_examples": 2000} for line in given])) == []
+
+
+@pytest.mark.parametrize(
+  ("value", "text"),
+  [
+    (0, "0.000"), (1, "1.000"), (-3.14159, "-3.142"), (0.00243117, "0.002431"), (12_345.6, "12,350"),
+    (999.96, "1,000.0"), (1e-9, "1.000e-09"), (2.5e12, "2.500e+12"), (math.nan, "nan"), (math.inf, "inf"),
+  ],
+)  # fmt: skip
+def test_numbers_of_any_size_have_as_many_digits(value, text):
+  assert tables.plain(value) == text
+
+
+def test_errors_in_units_of_their_own_are_told_by_their_digits():
+  score = {"score": Score("R2", "", "", 1.0)._asdict()}
+  told = {name: value for name, value in row("frozen", 0, 0.0).items() if name != "test_accuracy"}
+  given = [told | score | {"test_R2": 0.5, "test_R2_mass": 0.25, "test_MAE_mass": 0.00012341}]
+  cells = report.scores_cells(given, 100)
+  assert cells.headers[-3:] == ["R2", "R2 mass", "MAE mass"]
+  assert cells.rows[0][-3:] == ["0.500", "0.250", "0.0001234"]

@@ -128,37 +128,71 @@ def test_its_head_answers_for_pixels():
 # ---- boundaries ------------------------------------------------------------------------------------------------------
 
 
-def naive_boundary(mask: np.ndarray) -> list[tuple[int, int]]:
-  """Pixels with another one at the right, below, or at the right below."""
-  height, width = mask.shape
-  return [
-    (i, j)
-    for i, j in np.ndindex(height, width)
-    if any(
-      mask[i, j] != mask[i + di, j + dj] for di, dj in ((0, 1), (1, 0), (1, 1)) if i + di < height and j + dj < width
-    )
-  ]
+def naive_boundary_f(answers: np.ndarray, y: np.ndarray, radius: int) -> float:
+  """By lists of the places of boundaries, and the distances of each to all others."""
 
+  def boundary(mask: np.ndarray) -> np.ndarray:
+    height, width = mask.shape
+    places = []
+    for i, j in np.ndindex(mask.shape):
+      down, right = min(i + 1, height - 1), min(j + 1, width - 1)
+      if len({bool(mask[i, j]), bool(mask[down, j]), bool(mask[i, right]), bool(mask[down, right])}) > 1:
+        places.append((i, j))
+    return np.array(places, float).reshape(-1, 2)
 
-def naive_boundary_f(answers: np.ndarray, y: np.ndarray, tolerance: float) -> float:
-  """Each boundary pixel against each of the other's, by its distance."""
-  height, width = y.shape[1:]
-  radius = np.ceil(tolerance * np.hypot(height, width))
+  def near(some: np.ndarray, others: np.ndarray) -> float:
+    distance = np.linalg.norm(some[:, None] - others[None], axis=-1)
+    return float((distance <= radius).any(1).mean()) if len(some) and len(others) else 0.0
+
   each = []
-  for guess, truth in zip(answers[:, :height, :width], y, strict=True):
-    known = truth != 255
-    for label in range(1, 4):
-      pair = [(mask == label) & known for mask in (guess, truth)]
-      if not any(mask.any() for mask in pair):
-        continue
-      ours, theirs = map(naive_boundary, pair)
+  for guess, truth in zip(answers, y, strict=True):
+    for k in range(1, 4):
+      ours, theirs = (boundary((mask == k) & (truth != 255)) for mask in (guess, truth))
+      if len(ours) or len(theirs):
+        precision, recall = near(ours, theirs), near(theirs, ours)
+        each.append(2 * precision * recall / max(precision + recall, 1e-12))
+  return float(np.mean(each)) if each else 0.0
 
-      def near(some, others):
-        return sum(any(np.hypot(i - k, j - m) <= radius for k, m in others) for i, j in some) / max(len(some), 1)
 
-      p, r = near(ours, theirs), near(theirs, ours)
-      each.append(2 * p * r / (p + r) if p + r else 0.0)
-  return np.mean(each) if each else 0.0
+def shapes(n: int, size: int, seed: int) -> np.ndarray:
+  """Masks of rectangles, and of some ignored pixels."""
+  rng = np.random.default_rng(seed)
+  y = np.zeros((n, size, size), np.uint8)
+  for image in y:
+    for _ in range(3):
+      top, left, height, width = rng.integers(0, size - 3), rng.integers(0, size - 3), *rng.integers(3, size, 2)
+      image[top : top + height, left : left + width] = rng.integers(0, 4)
+  y[rng.random(y.shape) < 0.02] = segmentation.IGNORED
+  return y
+
+
+@pytest.mark.parametrize("tolerance", [0.008, 0.1])
+def test_boundary_f_equals_distances_between_all_places(tolerance):
+  y = shapes(6, 20, 0)
+  answers = np.roll(y, 1, axis=2)
+  answers[answers == segmentation.IGNORED] = 1
+  answers[3:] = np.where(shapes(3, 20, 5) == segmentation.IGNORED, 0, shapes(3, 20, 5))
+  radius = int(np.ceil(tolerance * np.hypot(20, 20)))
+  expected = naive_boundary_f(answers, y, radius)
+  assert 0.1 < expected < 0.95
+  larger = np.pad(answers, ((0, 0), (0, 4), (0, 2)), constant_values=2)
+  assert segmentation.boundary_f(larger, y, tolerance) == pytest.approx(expected)
+
+
+def test_boundary_f_of_right_answers_is_1_and_of_what_is_nowhere_0():
+  y = shapes(5, 20, 1)
+  assert segmentation.boundary_f(np.where(y == 255, 2, y), y) == 1
+  assert segmentation.boundary_f(np.zeros_like(y), y) == 0
+  assert segmentation.boundary_f(np.zeros_like(y), np.zeros_like(y)) == 0
+  y[0] = 3  # it fills the image, which leaves it without a boundary
+  assert segmentation.boundary_f(np.where(y == 255, 2, y), y) == 1
+
+
+def test_boundaries_a_pixel_away_count_and_farther_ones_do_not():
+  y, near, far = (np.zeros((1, 40, 40), np.uint8) for _ in range(3))
+  y[0, 10:20, 10:20] = near[0, 10:20, 11:21] = far[0, 10:20, 30:40] = 1
+  assert segmentation.boundary_f(near, y) == 1
+  assert segmentation.boundary_f(far, y) == 0
 
 
 def discs(centres: list[tuple[int, int]], label: int = 1, size: tuple[int, int] = (48, 64), radius: int = 9):
@@ -166,18 +200,6 @@ def discs(centres: list[tuple[int, int]], label: int = 1, size: tuple[int, int] 
   rows, columns = np.ogrid[: size[0], : size[1]]
   inside = [np.hypot(rows - i, columns - j) <= radius for i, j in centres]
   return (label * np.any(inside, 0)).astype(np.uint8)[None]
-
-
-@pytest.mark.parametrize("tolerance", [0.008, 0.05, 0.12])
-def test_boundary_f_equals_a_loop_over_pairs_of_pixels(tolerance):
-  """Blocks of three classes and of what is ignored, some of them in one mask only; answers larger than the masks."""
-  truth = masks(5, 4, 6, classes=4, ignored=0.15).repeat(4, 1).repeat(4, 2)
-  answers = np.where(masks(5, 4, 7, 3, 0, seed=1) > 1, 0, masks(5, 4, 7, 4, 0)).astype(np.uint8)
-  answers = np.pad(answers.repeat(4, 1).repeat(4, 2), ((0, 0), (1, 3), (0, 0)), "edge")
-  truth[4], answers[4] = 0, 0  # an image of background alone is no pair
-  assert segmentation.boundary_f(answers, truth, tolerance) == pytest.approx(
-    naive_boundary_f(answers, truth, tolerance)
-  )
 
 
 def test_boundary_f_of_right_and_nearly_right_masks():

@@ -11,7 +11,7 @@ from pretexts import KEY, init
 
 from sslx import nn
 from sslx.tasks import TASKS
-from sslx.types import Score, Subset, Task
+from sslx.types import Score, Subset, Task, UserError
 
 RNG = np.random.default_rng(0)
 N, D, NAMES = 60, 7, ("a", "b", "c")
@@ -59,6 +59,18 @@ def test_it_says_what_it_is(task):
   assert nn.check_reading(task.reading, ("block1", "block2"))
   assert task.is_dense == (task.reading[:4] == "maps")
   assert not (task.is_dense and task.fit_head)
+
+
+def test_readings_that_its_head_cannot_use_are_refused(task):
+  task.check_reading(task.reading)
+  if task.is_dense:
+    wrong, what = ("pool", "all:moments", "maps3"), f"reads {task.reading}"
+  else:
+    task.check_reading("block1:pool+all:moments")
+    wrong, what = ("maps4",), "reads no maps"
+  for reading in wrong:
+    with pytest.raises(UserError, match=rf"^--features={reading}: {task.name} {what}; leave --features out\.$"):
+      task.check_reading(reading)
 
 
 def test_its_head_gives_its_outputs(task):

@@ -113,14 +113,15 @@ def _panel(ax: Axes, truth: np.ndarray, predicted: np.ndarray, name: str) -> Non
     axis.get_offset_text().set_fontsize(8)  # the power of ten at its end
   ax.tick_params(labelsize=8, length=0)
   error = np.abs(predicted - truth).mean()
-  title = f"{tables.shortened(name, 20)}\nR2 {r2(truth, predicted):.3f}, MAE {error:.3g}"
+  title = f"{tables.shortened(name, 20)}\nR2 {r2(truth, predicted):.3f}, MAE {tables.plain(error, 3)}"
   ax.set_title(style.escape(title), fontsize=9.5, loc="left")
 
 
 def r2(truth: np.ndarray, predicted: np.ndarray) -> float:
   """The share of the variance of f64[N] that is explained, 1 at best; 0 where it does not vary."""
-  spread = np.square(truth - truth.mean()).sum()
-  return float(1 - np.square(predicted - truth).sum() / spread) if spread > 0 else 0.0
+  if truth.max() == truth.min():  # exactly so: the mean of equal numbers is rounded, and differs from them
+    return 0.0
+  return float(1 - np.square(predicted - truth).sum() / np.square(truth - truth.mean()).sum())
 
 
 # ---- classes of which any number may be there ------------------------------------------------------------------------

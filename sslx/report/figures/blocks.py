@@ -55,7 +55,7 @@ def _panel(ax: Axes, summary: Sequence[Entry], method: str, depths: Mapping[str,
     entries = sorted({e.mode: e for e in entries}.values(), key=lambda e: depths[e.mode])
     x, mean = [depths[e.mode] for e in entries], [score.factor * e.mean for e in entries]
     bars = {"yerr": [score.factor * (e.std or 0.0) for e in entries], "capsize": 2, "linewidth": 1.6}
-    name = f"{count:,} labels"
+    name = statistics.labels_text(count)
     handles[name] = ax.errorbar(x, mean, markersize=5, markerfacecolor="white", **bars, **look)
     if entries:
       top = max(range(len(entries)), key=lambda k: statistics.goodness(score, mean[k]))

@@ -75,18 +75,12 @@ def encoder_of(config: Config) -> "nn.Encoder":
   return encoder
 
 
-<<<<<<< HEAD
-def reading(task: "Task", otherwise: str | None = None) -> str:
-  """How a task reads an encoder: as --features says, where it was given; else as the task does, and where it reads
-  whatever it is given, as `otherwise`, such as a checkpoint, says. Raises UserError for --features that it cannot read.
-=======
 def reading(task: "Task", meta: "Meta | None" = None) -> str:
   """How a task reads an encoder: as --features says, where it was given; else as the task does, and where that is
   nothing of its own, as the checkpoint of `meta`, or one that the flags were adopted from, was told to be read.
 
   Raises:
     UserError: maps for a task that does not answer for places, or something else than its maps for one that does.
->>>>>>> main
   """
   if FLAGS["features"].present:
     task.check_reading(str(FLAGS.features))

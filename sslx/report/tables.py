@@ -183,12 +183,8 @@ def curve_cells(summary: Sequence[Entry]) -> Cells:
 
 def scores_cells(rows: Sequence[Mapping[str, Any]], labels: int) -> Cells | None:
   """Every score of the predictors with so many labels: a line a mode of a method, a column a score, each the mean over
-<<<<<<< HEAD
-  their subsets, in the unit of the first. Of rows of the same subset the last counts, as in `statistics.summarise`.
-  None where there is but one score.
-=======
-  their rows, in the unit of the first, or as it is where that has none. None where there is but one score.
->>>>>>> main
+  their subsets, in the unit of the first, or as it is where that has none. Of rows of the same subset the last counts,
+  as in `statistics.summarise`. None where there is but one score.
   """
   few = [row for row in rows if row["labels"] == labels]
   groups: dict[tuple[str, str], dict[Any, Mapping[str, Any]]] = {}
@@ -197,25 +193,17 @@ def scores_cells(rows: Sequence[Mapping[str, Any]], labels: int) -> Cells | None
   scores = statistics.unique(name for row in few for name in row if _is_score(name))
   if len(scores) < 2:
     return None
-<<<<<<< HEAD
-  told = statistics.score_of(few[0])
-  cells = []
-  for (method, mode), group in groups.items():
-    means = [[row[name] for row in group.values() if row.get(name) is not None] for name in scores]
-    texts = [statistics.number(told, sum(values) / len(values)) if values else "" for values in means]
-=======
-  told, cells = statistics.score_of(next(iter(groups.values()))[0]), []
+  told, cells = statistics.score_of(few[0]), []
 
   def text(name: str, value: float) -> str:
     is_told_alike = told.factor != 1 or name.startswith(f"test_{told.name}")
     return statistics.number(told, value) if is_told_alike else plain(value)  # an error, in a unit of its own
 
   for (method, mode), group in groups.items():
-    means = [[row[name] for row in group if row.get(name) is not None] for name in scores]
+    means = [[row[name] for row in group.values() if row.get(name) is not None] for name in scores]
     texts = [
       text(name, sum(values) / len(values)) if values else "" for name, values in zip(scores, means, strict=True)
     ]
->>>>>>> main
     cells.append([shortened(mode if method == "none" else f"{method} {mode}"), *texts])
   return Cells(["predictor", *(name.removeprefix("test_").replace("_", " ") for name in scores)], cells)
 

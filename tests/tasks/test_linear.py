@@ -18,25 +18,6 @@ def test_standardisation_is_the_references_and_ignores_dead_features():
     linear.fit_scaling("max", reference)
 
 
-<<<<<<< HEAD
-def test_centring_keeps_the_features_in_proportion():
-  """Zero mean, one scale for all, by which the squares of an example sum to one on average; other examples are scaled
-  as the reference is.
-  """
-  rng = np.random.default_rng(0)
-  reference = (rng.normal(size=(500, 4)) * [1, 10, 0, 0.1] + [5, 0, 3, 1]).astype(np.float32)
-  scaling = linear.fit_scaling("center", reference)
-  scaled = scaling(reference)
-  np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-4)
-  assert np.square(scaled).sum(1).mean() == pytest.approx(1, rel=1e-4)
-  assert len(np.unique(scaling.scale)) == 1
-  std = reference.std(0, dtype=np.float64)
-  np.testing.assert_allclose(scaled.std(0), std / np.sqrt((std**2).sum()), rtol=1e-4, atol=1e-6)
-  further = rng.normal(size=(5, 4)).astype(np.float32)
-  np.testing.assert_allclose(scaling(further), (further - reference.mean(0)) / np.sqrt((std**2).sum()), atol=1e-5)
-  constant = np.full((9, 3), 7, np.float32)  # nothing to tell: zeros, not infinities
-  np.testing.assert_array_equal(linear.fit_scaling("center", constant)(constant + 1), 0)
-=======
 def test_centred_features_keep_how_much_they_vary_beside_each_other():
   rng = np.random.default_rng(0)
   reference = (rng.normal(size=(500, 4)) * [1, 10, 0, 0.1] + [5, 0, 3, 1]).astype(np.float32)
@@ -47,7 +28,6 @@ def test_centred_features_keep_how_much_they_vary_beside_each_other():
   np.testing.assert_allclose(scaled.std(0) * deviation[1], deviation * scaled.std(0)[1], atol=1e-3)
   dead = np.ones((9, 2), np.float32)
   np.testing.assert_array_equal(linear.fit_scaling("center", dead)(dead), 0)
->>>>>>> main
 
 
 def test_unit_rows_and_rows_of_zeros():

@@ -18,6 +18,7 @@ from experiments.shared import cli, machine, runs, start
 from sslx.evaluation.recipe import Recipe
 from sslx.tasks import TASKS
 from sslx.training.config import Config
+from sslx.training.run import Meta
 
 TINY = ["--encoder=conv:widths=4-6,norm=none", "--seeds=2", "--labels=12", "--smoke"]
 ROOT = Path(cli.__file__).parents[2]
@@ -290,12 +291,17 @@ def test_a_task_is_read_as_it_needs_or_as_the_flag_says(given, expected):
     assert (status, seen) == ((0, [reading]) if reading else (1, [])), (name, given)
 
 
-def test_what_a_checkpoint_is_read_as_is_for_tasks_that_read_anything():
+def test_a_checkpoint_is_read_as_it_was_told_to_be_by_tasks_that_read_anything():
+  """Where it was told nothing, its reading is its task's, and says nothing of another one."""
   seen = []
 
   def main():
-    seen.extend(runs.reading(TASKS[name](("a", "b")), "block1:pool") for name in ("classification", "regression"))
+    for features, made_for in (("block1:pool", "classification"), ("maps4", "segmentation")):
+      meta = Meta(Config(method="denoise"), features, "image", made_for, ("a", "b"))
+      seen.append(
+        [runs.reading(TASKS[name](("a", "b")), meta) for name in ("classification", "regression", "detection")]
+      )
 
   assert cli.run(main, "experiments.low_label", ["low_label"]) == 0
-  assert cli.run(main, "experiments.low_label", ["low_label", "--features=grid2"]) == 0
-  assert seen == ["block1:pool", "all:moments", "grid2", "grid2"]
+  assert seen == [["block1:pool", "all:moments", "maps4"], ["flatten", "all:moments", "maps4"]]
+  assert cli.run(main, "experiments.low_label", ["low_label", "--features=grid2"]) == 1  # detection reads maps4 alone

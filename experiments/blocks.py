@@ -49,7 +49,7 @@ def main() -> None:
   labelled = table.draw(dataset, modes)
   identity = {
     "experiment": "blocks", "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(),
-    "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke,
+    "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke, **runs.task_of(dataset),
   }  # fmt: skip
   directory = directories.open_directory(
     Path(FLAGS.out), identity, f"blocks-{config.method}-{dataset.name}", FLAGS.fresh

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import START
-from experiments.shared import cli, methods, overview, pages, runs
+from experiments.shared import cli, methods, overview, pages, runs, table
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -43,13 +43,15 @@ METHODS = ["vader", "simclr", "jigsaw"]
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import report
+  from sslx import nn, report
 
   cli.default(modes=MODES)
   compared, dataset = methods.given(methods=METHODS, encoder=methods.MAPS_ENCODER)
   cli.default(labels=methods.fitting(LABELS, dataset))
   parts = asked(dataset)
-  directory = methods.open_directory("downstream", dataset)
+  for part in parts.values():
+    table.draw(part, cli.modes(part, nn.build(FLAGS.encoder)))  # what does not fit is told before anything is trained
+  directory = methods.open_directory("downstream", dataset, all_tasks=True)
   timings = {"start-up": time.monotonic() - START}
   once = methods.pretraining_once()
   sections = []

@@ -49,7 +49,7 @@ def main() -> None:
   config = meta.config
   identity = {
     "method": config.method, "encoder": config.encoder, "pretraining": config.to_json(), "experiment": "probe",
-    "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke,
+    "dataset": dataset.name, "step": meta.step, "smoke": FLAGS.smoke, **runs.task_of(dataset),
   }  # fmt: skip
   directory = directories.open_directory(
     Path(FLAGS.out), identity, f"probe-{config.method}-{dataset.name}", FLAGS.fresh

@@ -140,9 +140,10 @@ def config_of(variant: Variant) -> "Config":
   return dataclasses.replace(config, steps=max(1, 2 * (variant.images // (2 * batch))), epochs=None)
 
 
-def open_directory(experiment: str, dataset: "Dataset") -> Path:
-  """The directory of a comparison: one for each data set and encoder."""
+def open_directory(experiment: str, dataset: "Dataset", all_tasks: bool = False) -> Path:
+  """The directory of a comparison: one for each data set, encoder and task, unless it holds all tasks."""
   identity = {"experiment": experiment, "dataset": dataset.name, "encoder": FLAGS.encoder, "smoke": FLAGS.smoke}
+  identity |= {} if all_tasks else runs.task_of(dataset)
   name = f"{experiment}-{dataset.name}-{FLAGS.encoder}"
   return directories.open_directory(Path(FLAGS.out), identity, name, FLAGS.fresh)
 

@@ -187,8 +187,12 @@ def with_short_names(rows: Sequence[Row]) -> list[Row]:
 
 
 def short_name(dataset: str) -> str:
-  """`digits` of `npz:/data/digits.npz`."""
-  return Path(dataset.partition(":")[2]).stem or dataset
+  """`digits` of `npz:/data/digits.npz`; `scenes:one` stays, as settings alone say nothing of what they are of."""
+  from sslx.data import DATASETS
+
+  scheme, _, argument = dataset.partition(":")
+  has_settings = scheme in DATASETS and DATASETS[scheme].argument.startswith("[")
+  return dataset if has_settings else Path(argument).stem or dataset
 
 
 UNTRAINED = "The line 'no pretraining' is a random encoder, frozen, and training from scratch under 'full'."

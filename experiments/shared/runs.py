@@ -120,6 +120,13 @@ def load_dataset(spec: str, is_source: bool = False) -> "Dataset":
   return small(dataset) if FLAGS.smoke else dataset
 
 
+def task_of(dataset: "Dataset") -> dict[str, str]:
+  """The entry of a directory that tells the task, where the data set has several: pages would be written over
+  one another.
+  """
+  return {"task": dataset.task.name} if dataset.others else {}
+
+
 def fingerprint(dataset: "Dataset") -> str:
   """Of all of a data set, made once in a command. Where it is too large to be read for this, that is said on stderr."""
   from sslx.data import fingerprint as fingerprints

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslx.report import checks, leaderboard, records, statistics
+from sslx.report.intervals import RIGHT_ANSWERS
 from sslx.report.leaderboard import Board, Ranked
 from sslx.report.records import Row
 from sslx.types import Score, UserError
@@ -182,16 +183,17 @@ def boards(placed: Iterable[tuple[Place, Ranked]]) -> list[Board]:
 
 def _titled(place: Place, places: Iterable[Place]) -> tuple[str, str]:
   """(title, note) of a board among the others."""
-  alike = [other for other in places if other[:2] == place[:2]]
+  alike = [other for other in places if (other[:2], other.score) == (place[:2], place.score)]
   title = f"{place.dataset}, {statistics.labels_text(place.labels)}"
   title += "" if place.subset == "balanced" else f", --subset={place.subset}"
   title += "" if place.validation == "cv" else f", --validation={place.validation}"
-  title += f", {place.score.name}" if len({other.score for other in alike}) > 1 else ""
+  scores = {other.score for other in places if other[:2] == place[:2]}
+  title += f", {place.score.name}" if len(scores) > 1 or place.score != RIGHT_ANSWERS else ""
   split = "unknown" if place.crc is None else f"{place.crc:08x}"
   title += f", split {split}" if len({other.crc for other in alike}) > 1 else ""
   data = "unknown" if place.data is None else place.data[:8]
   title += f", data {data}" if len({other.data for other in alike if other.crc == place.crc}) > 1 else ""
-  if len({other._replace(score=place.score) for other in alike}) == 1:
+  if len(alike) == 1:
     return title, ""
   drawn = f"--subset={place.subset}, --validation={place.validation}"
   return title, (

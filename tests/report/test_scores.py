@@ -160,6 +160,19 @@ def test_labels_saved_reaches_a_target_from_above():
   ]
 
 
+def test_boards_of_other_scores_are_of_other_labels_by_nature(tmp_path):
+  """Their targets differ: that is no other split."""
+  masks = Score("mIoU")._asdict()
+  given = [run_row("frozen", 0, 0.5)]
+  given += [run_row("frozen", 0, 0.5) | {"test_mIoU": 0.4, "score": masks, "settings": {"labels_crc32": 8}}]
+  given += [run_row("frozen", 0, 0.5, labels=20) | {"test_mIoU": 0.4, "score": masks}]
+  write(tmp_path / "a", given)
+  runs, _ = index.gather(tmp_path)
+  boards = index.boards([line for run, rows in runs.items() for line in index.lines(tmp_path, run, rows, {})])
+  titles = ["mnist, 20 labels, mIoU", "mnist, 100 labels, accuracy", "mnist, 100 labels, mIoU"]
+  assert [(board.title, board.note) for board in boards] == [(title, "") for title in titles]
+
+
 def test_readings_rank_the_lowest_first(summary):
   ranked = readings.ranking(summary, lambda line: line.mode, 100)
   assert [standing.name for standing in ranked] == ["raw", "frozen", "scratch", "full"]
@@ -169,9 +182,8 @@ def test_readings_rank_the_lowest_first(summary):
   assert "behind it scratch (+1.067 [" in text
   single = readings.ranking(report.summarise(error_rows(scratch=[5.0], frozen=[4.0])), lambda line: line.mode, 100)
   assert [(standing.name, standing.low) for standing in single] == [("frozen", None), ("scratch", None)]
-  assert (
-    readings.reading("toy", single) == "toy: frozen is the best, 4.000 dB; behind it, with no claim scratch (+1.000)."
-  )
+  said = readings.reading("toy", single)
+  assert said == "toy: frozen is the best, 4.000 dB; behind it, with no claim scratch (+1.000)."
   assert "in dB," in readings.note(ERROR)
   assert "fewer than 3 label subsets, or there is none." in readings.note(ERROR)
 

@@ -38,19 +38,17 @@ cli.bound("oracle_batch_size", above=0)
 
 LABELS = (100, 500)  # the defaults of flags here
 MODES = ["scratch", "frozen", "last:1", "full"]
-METHODS = ["vader", "simclr", "jigsaw"]
+METHODS = ["vader", "simclr", "inpaint"]
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
-  from sslx import nn, report
+  from sslx import report
 
   cli.default(modes=MODES)
   compared, dataset = methods.given(methods=METHODS, encoder=methods.MAPS_ENCODER)
   cli.default(labels=methods.fitting(LABELS, dataset))
   parts = asked(dataset)
-  for part in parts.values():
-    table.draw(part, cli.modes(part, nn.build(FLAGS.encoder)))  # what does not fit is told before anything is trained
   directory = methods.open_directory("downstream", dataset, all_tasks=True)
   timings = {"start-up": time.monotonic() - START}
   once = methods.pretraining_once()
@@ -79,7 +77,7 @@ def asked(dataset: "Dataset") -> "dict[str, Dataset]":
   """The tasks of --tasks, each with its data. Raises UserError, before anything is trained, for one that the data is
   not for, and for what one of them does not allow.
   """
-  from sslx.evaluation.modes import check_extra
+  from sslx import nn
 
   known = [dataset.task.name, *dataset.others]
   given = known if FLAGS.tasks is None else FLAGS.tasks
@@ -88,7 +86,7 @@ def asked(dataset: "Dataset") -> "dict[str, Dataset]":
     if name not in known:
       raise UserError(f"--tasks={name}: {dataset.name} has no targets for it; it is for {', '.join(known)}.")
     parts[name] = part = dataset.doing(name)
-    check_extra(part.task)
+    table.draw(part, cli.modes(part, nn.build(FLAGS.encoder)))
     runs.reading(part.task)
   if not parts:
     raise UserError(f"--tasks=: name at least one of {', '.join(known)}.")

@@ -82,7 +82,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
     "modes": "scratch,full,frozen", "finetune_epochs": "20",
   },
   "downstream": {
-    "method": "", "methods": "vader,simclr,jigsaw", "encoder": "conv:widths=16-32-64-128,down=stride,norm=group",
+    "method": "", "methods": "vader,simclr,inpaint", "encoder": "conv:widths=16-32-64-128,down=stride,norm=group",
     "steps": IMAGES, "labels": "100,500",
   },
   "freezing": {

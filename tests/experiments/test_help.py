@@ -153,7 +153,7 @@ def test_the_help_tells_the_defaults_that_an_experiment_sets(name, low_label_run
         made[flag] = f"{text:g}" if isinstance(text, float) else str(text)
     original(**values)
 
-  def opened(*_: object) -> None:
+  def opened(*_: object, **how) -> None:
     raise Opened
 
   monkeypatch.setattr(cli, "default", default)

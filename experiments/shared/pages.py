@@ -125,7 +125,8 @@ def write_report(
   timings["report"] = time.monotonic() - begin
   said = [*report.constant_features(summary, answers), *verdicts.values(), *report.small_tests(summary)]
   texts = [f"{shown.title}\n\n{report.markdown(shown.cells)}" for shown in [*tables, *folded]]
-  notes = [*(f"- {sentence}" for sentence in [*lead.sentences, *said]), "", *lead.notes]
+  told_first = [answer.text for answer in answers]
+  notes = [*(f"- {sentence}" for sentence in [*told_first, *lead.sentences, *said]), "", *lead.notes]
   notes += [PRETRAINING_NOTE] if outcome.lines else []
   publish(
     directory,
@@ -141,12 +142,12 @@ def write_report(
     first=tables,
     lead=lead.sentences,
     markdown="\n".join([*texts, *notes]) + "\n",
-    opening=[answer.text for answer in answers],
+    opening=told_first,
     answer=lead.answer,
     folded=folded,
     told=first,
   )
-  return lead._replace(sentences=[*(answer.text for answer in answers), *lead.sentences])
+  return lead._replace(sentences=[*told_first, *lead.sentences])
 
 
 def by_labels(

@@ -85,6 +85,8 @@ def _title(run: Path, rows: Sequence[Row]) -> str:
     made = _source(run / "config.json")
     targets = ", ".join(dict.fromkeys(row["dataset"] for row in rows))
     return f"from {made['dataset']} to {targets}, --encoder={made['encoder']}"
+  if last["experiment"] == "downstream":
+    return f"{last['task']} on {title}"
   return f"{last['experiment']}: {title}" if last["experiment"] in NAMED else title
 
 

@@ -1,4 +1,4 @@
-"""What is one pretrained network worth for numbers, pixels and boxes?
+"""What is a network worth for numbers, pixels, boxes?
 
 Pretrains once for each method, then does every task that the data set has targets for, with few labelled examples: from
 scratch, on the frozen network, and fine-tuned. One report for all of them.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,23 @@ def test_the_same_command_trains_nothing_and_keeps_its_rows(finished, monkeypatc
   assert {task: (folder(finished) / task / "results.jsonl").read_bytes() for task in before} == before
   assert len(list(out.iterdir())) == 3
   assert "the oracle" not in (folder(finished) / "report.html").read_text()
+
+
+def test_the_oracle_is_not_mixed_with_training_on_all_labels(finished, tmp_path):
+  """Which an earlier command may have done, with another budget: the report with the oracle shows the oracle."""
+  shutil.copytree(finished[0], tmp_path / "runs")
+  arguments = [flag for flag in finished[1] if not flag.startswith(("--out=", "--tasks="))]
+  arguments += [f"--out={tmp_path / 'runs'}", "--tasks=regression"]
+  assert call("downstream", *arguments, "--labels=all", "--modes=frozen", "--oracle_steps=0") == 0
+  assert call("downstream", *arguments) == 0
+  run = directory(tmp_path / "runs", "downstream-")
+  rows = [row for row in rows_of(run / "regression") if (row["labels"], row["mode"]) == (60, "scratch")]
+  oracle, other = (f"{row['test_R2']:.3f}" for row in sorted(rows, key=lambda row: row["settings"]["steps"]))
+  assert oracle != other
+  text = (run / "report.html").read_text()
+  assert f"(the oracle): R2 {oracle}" in text
+  assert other not in text
+  assert "denoise frozen" not in text[text.index("All scores, 60 labels") :]
 
 
 @pytest.mark.parametrize(

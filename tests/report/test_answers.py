@@ -218,7 +218,7 @@ def test_scatter_of_any_number_of_numbers(n, t, panels):
 def test_scatter_survives_what_is_no_number():
   size_of(figures.scatter(np.array([[1.0], [2.0]]), np.array([[np.nan], [np.inf]]), ["x"]))
   fig = figures.scatter(np.full((6, 1), 0.1), np.full((6, 1), 0.2), ["x"])  # the mean of six times 0.1 is not 0.1
-  assert fig.axes[0].get_title("left") == "x\nR2 0.000, MAE 0.1"
+  assert fig.axes[0].get_title("left") == "x\nR2 0.000, MAE 0.100"
   size_of(figures.scatter(np.zeros((0, 2)), np.zeros((0, 2)), ["x", "y"]))
 
 

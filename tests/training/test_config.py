@@ -93,7 +93,7 @@ def test_defaults_are_what_they_were_on_mnist():
   )  # fmt: skip
   others = {
     "contractive": (20, 256), "sparse": (20, 256), "conv_wta": (2, 100), "wta": (8, 100), "cpc": (2, 32),
-    "cpc_v2": (2, 32), "deep_infomax": (2, 128), "mae": (4, 64),
+    "cpc_v2": (2, 32), "deep_infomax": (2, 128), "mae": (4, 64), "vader": (2, 32),
   }  # fmt: skip
   known = two_views | two_epochs | others
   for name, method in METHODS.items():

@@ -45,7 +45,7 @@ def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx import report
 
-  cli.default(modes=MODES)
+  cli.default(dataset="scenes", modes=MODES)
   compared, dataset = methods.given(methods=METHODS, encoder=methods.MAPS_ENCODER)
   cli.default(labels=methods.fitting(LABELS, dataset))
   parts = asked(dataset)

@@ -82,8 +82,8 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
     "modes": "scratch,full,frozen", "finetune_epochs": "20",
   },
   "downstream": {
-    "method": "", "methods": "vader,simclr,inpaint", "encoder": "conv:widths=16-32-64-128,down=stride,norm=group",
-    "steps": IMAGES, "labels": "100,500",
+    "dataset": "scenes", "method": "", "methods": "vader,simclr,inpaint",
+    "encoder": "conv:widths=16-32-64-128,down=stride,norm=group", "steps": IMAGES, "labels": "100,500",
   },
   "freezing": {
     "method": "", "methods": "denoise,rotation,simclr", "encoder": "conv", "steps": IMAGES,

@@ -30,7 +30,7 @@ def extra(dataset: "Dataset", folder: Path, outcome: Outcome) -> Lead:
   for labels in [*counts, everything]:
     cells = report.scores_cells(rows, labels)
     if cells is not None:
-      tables.append(report.Table(f"All scores, {labels:,} labels", cells, ALL_SCORES))
+      tables.append(report.Table(f"All scores, {statistics.labels_text(labels)}", cells, ALL_SCORES))
   told = [
     ORACLE.format(labels=everything, score=f"{entry.score.name} {statistics.quantity(entry.score, entry.mean)}")
     for entry in report.summarise(rows)
@@ -49,8 +49,8 @@ def further(dataset: "Dataset", boundary: bool) -> Callable[[np.ndarray], dict[s
 
 
 def _drawn(dataset: "Dataset", folder: Path, outcome: Outcome) -> "list[Figure]":
-  """Answers of the network from scratch, and of the frozen encoder with the best mean score, with the most labels of
-  which both answered; and of the oracle.
+  """Answers of the network from scratch, and of the frozen encoder with the best mean score, each with the most labels
+  but all of them.
   """
   from sslx import report
 

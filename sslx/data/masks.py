@@ -21,10 +21,10 @@ from sslx.data.types import Dataset, Request, Split
 from sslx.data.warn import warn
 from sslx.modalities import MODALITIES
 from sslx.tasks import TASKS
+from sslx.tasks.segmentation import IGNORED
 from sslx.types import UserError
 
 FOLDERS = ("images", "masks")
-IGNORED = 255
 MOST = 255  # classes: values of a byte, without the one that is ignored
 
 Values = Callable[[Image.Image, str], np.ndarray]

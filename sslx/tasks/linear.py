@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sslx.tasks.subsets import random_folds
 from sslx.types import brief
 
 SCALINGS = ("standardize", "l2")
@@ -64,6 +65,22 @@ def fit_scaling(name: str, reference: np.ndarray) -> Scaling:
   if name == "raw":
     return identity(d)
   raise ValueError(f"unknown scaling {name!r}; known: standardize, center, l2, raw")
+
+
+Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # features and y to fit on, features and y to judge by
+
+
+def choice_parts(
+  features: np.ndarray, y: np.ndarray, k: int, seed: int, heldout: tuple[np.ndarray, np.ndarray] | None
+) -> list[Part]:
+  """What the hyper-parameters of a head are chosen by: heldout = (features, y) where it is given, else k folds of the
+  labelled examples, one of them where these are MANY; none where they are fewer than five.
+  """
+  if heldout is not None:
+    return [(features, y, *heldout)]
+  folds = random_folds(y, k, seed) if len(y) >= 5 else []
+  folds = folds[:1] if len(y) >= MANY else folds
+  return [(features[fit], y[fit], features[valid], y[valid]) for fit, valid in folds]
 
 
 class Linear(NamedTuple):

@@ -13,7 +13,7 @@ import scipy.special
 
 from sslx import nn
 from sslx.tasks.classification import L2_GRID, MANY_L2
-from sslx.tasks.linear import MANY, SCALINGS, Linear, few_threads, fit_scaling, make_space
+from sslx.tasks.linear import MANY, SCALINGS, Linear, choice_parts, few_threads, fit_scaling, make_space
 from sslx.tasks.subsets import multilabel_subsets, random_folds
 from sslx.types import Array, Score, Task
 
@@ -82,14 +82,7 @@ def fit_logistics(
   """
   l2_grid = sorted(l2_grid or (*L2_GRID, *(MANY_L2 if len(y) >= MANY else ())), reverse=True)
   grid = [(name, l2) for name in scalings for l2 in l2_grid]
-  if heldout is not None:
-    parts = [(features, y, *heldout)]
-  elif len(y) >= 5:
-    folds = random_folds(y, 5 if len(y) <= 300 else 3, seed)
-    folds = folds[:1] if len(y) >= MANY else folds
-    parts = [(features[fit], y[fit], features[valid], y[valid]) for fit, valid in folds]
-  else:
-    parts = []
+  parts = choice_parts(features, y, 5 if len(y) <= 300 else 3, seed, heldout)
   loss = dict.fromkeys(grid, 0.0)
   for name in scalings:
     scaling = fit_scaling(name, reference)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx import nn
-from sslx.tasks.linear import MANY, Linear, few_threads, fit_scaling, identity
+from sslx.tasks.linear import Linear, choice_parts, few_threads, fit_scaling, identity
 from sslx.tasks.subsets import number_subsets, random_folds
 from sslx.types import Array, Score, Task, brief
 
@@ -110,12 +110,7 @@ def fit_ridge(
   out: features are standardised, with the largest L2.
   """
   t, scales = y.astype(np.float64), {name: fit_scaling(name, reference) for name in scalings}
-  if heldout is not None:
-    parts = [(features, t, *heldout)]
-  else:
-    folds = random_folds(y, 5, seed) if len(y) >= 5 else []
-    folds = folds[:1] if len(y) >= MANY else folds
-    parts = [(features[fit], t[fit], features[valid], t[valid]) for fit, valid in folds]
+  parts = choice_parts(features, t, 5, seed, heldout)
   grid = [(name, l2) for name in scalings for l2 in l2_grid]
   error = np.zeros((len(grid), t.shape[1]))
   for fit_x, fit_t, valid_x, valid_t in parts:

@@ -11,8 +11,9 @@ are drawn where the image changes, in proportion to its local contrast plus `eve
 be told from each other.
 
 Measured on held-out training scenes of digits (`scenes`, 100 labelled, AP50 of a frozen encoder): with the other points
-of the same image as negatives too .20 to .21, without .34; an untrained encoder .15. Without changes of the background
-two views are told from others by how bright it is, and features know digits no better than untrained ones do.
+of the same image as negatives too, and without changes of the background, .20 to .21; with the changes and without
+these negatives .34 (what each does by itself was not measured); an untrained encoder .15. Without changes of the
+background two views are told from others by how bright it is.
 """
 
 from collections.abc import Mapping

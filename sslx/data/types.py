@@ -147,6 +147,8 @@ class Dataset:
   unlabeled: Split | None = None
   others: Mapping[str, Task] = dataclasses.field(default_factory=dict)
   """Further tasks that it has targets for, by name: `doing` makes one of them its own."""
+  rate: int = 0
+  """Samples a second of sound."""
 
   __repr__ = brief
 
@@ -210,6 +212,14 @@ def image_classes(
   return Dataset(name, MODALITIES["image"], TASKS["classification"](class_names), train, test, unlabeled)
 
 
+def sound_classes(
+  name: str, rate: int, class_names: Sequence[str], train: Split, test: Split, unlabeled: Split | None = None
+) -> Dataset:
+  """A data set of recordings i16 [N,T], RAW_PAD behind their ends, whose y i32 [N] are places in `class_names`."""
+  task = TASKS["classification"](class_names)._replace(reading="pool")
+  return Dataset(name, MODALITIES["sound"], task, train, test, unlabeled, rate=rate)
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
   """What a loader is asked for: `spec` is `name` or `scheme:argument`."""
@@ -222,6 +232,8 @@ class Request:
   background: tuple[int, int, int] = (255, 255, 255)  # red, green, blue that show through transparent pictures
   bits: int = 16  # that images of sixteen bits really use
   data_dir_is_given: bool = True  # by the user; where it is not, nothing may depend on its being writable
+  sample_rate: int | None = None  # that sound is resampled to; None: as it is
+  seconds: float | None = None  # that recordings are cut or padded to; None: the data's own choice
   targets: tuple[str, ...] = ()  # which of the data's columns or numbers are asked for; () means the data's own choice
 
   @property

@@ -1,0 +1,89 @@
+"""Recordings as arrays: how padding is told from sound, spectrograms, and sounds made of these again.
+
+A recording f32 [T] lies in (-1, 1]; what lies behind its end is PAD. Frames of a spectrogram behind the end are PAD too,
+so that one function, `share`, tells of both how much is recording.
+"""
+
+import functools
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from sslx.types import Array
+
+RAW_PAD = -32768  # of i16: what a recording that is louder than it can be written has instead is -32767
+PAD = -1.0  # the same, prepared
+QUIET = 1e-10  # of a power: below it no logarithm is taken
+
+
+def is_sound(x: Array) -> Array:
+  """Prepared waveforms f32 [B,T], or spectrograms [B,t,...] -> bool [B,T] or [B,t]: what is recording, not padding."""
+  return (x > PAD).any(tuple(range(2, x.ndim)))
+
+
+def share(x: Array) -> Array:
+  """Prepared waveforms [B,T], or spectrograms [B,t,...] -> f32 [B] in (0, 1]: how much of each is recording."""
+  sound = is_sound(x)
+  return jnp.maximum(sound.mean(axis=1), 1 / sound.shape[1])
+
+
+def places(share: Array, n: int) -> Array:
+  """How much of each of n equal places of a time axis is recording, f32 [B,n] in [0, 1]."""
+  return jnp.clip(share[:, None] * n - jnp.arange(n), 0, 1)
+
+
+def to_mel(hertz: np.ndarray) -> np.ndarray:
+  """Slaney's mel scale, as librosa's: linear up to 1,000 Hz (15 mel), then 27 mel for every factor of 6.4."""
+  hertz = np.asarray(hertz, np.float64)
+  return np.where(hertz < 1000, hertz * 0.015, 15 + 27 * np.log(np.maximum(hertz, 1) / 1000) / math.log(6.4))
+
+
+def to_hertz(mel: np.ndarray) -> np.ndarray:
+  """The inverse of `to_mel`."""
+  mel = np.asarray(mel, np.float64)
+  return np.where(mel < 15, mel / 0.015, 1000 * np.exp((mel - 15) * math.log(6.4) / 27))
+
+
+@functools.lru_cache(maxsize=16)
+def filters(rate: int, size: int, bands: int, low: float = 0.0, high: float | None = None) -> np.ndarray:
+  """Triangular filters f32 [size//2+1, bands] over the frequencies of an FFT of `size` samples, evenly spaced in mel
+  from `low` to `high` (None: half the rate), each of unit area: librosa.filters.mel, transposed.
+  """
+  edges = to_hertz(np.linspace(to_mel(np.asarray(low)), to_mel(np.asarray(high or rate / 2)), bands + 2))
+  frequencies = np.fft.rfftfreq(size, 1 / rate)[:, None]
+  rising = (frequencies - edges[:-2]) / np.diff(edges)[:-1]
+  falling = (edges[2:] - frequencies) / np.diff(edges)[1:]
+  return (np.maximum(0, np.minimum(rising, falling)) * 2 / (edges[2:] - edges[:-2])).astype(np.float32)
+
+
+def frames(x: Array, size: int, hop: int) -> Array:
+  """[B,T] -> [B,ceil(T/hop),size]: frame i starts at sample i * hop; the last ones reach into silence."""
+  count = -(-x.shape[1] // hop)
+  x = jnp.pad(x, ((0, 0), (0, max(0, (count - 1) * hop + size - x.shape[1]))))
+  return x[:, jnp.arange(count)[:, None] * hop + jnp.arange(size)]
+
+
+@functools.lru_cache(maxsize=16)
+def window(size: int) -> np.ndarray:
+  """Hann's, periodic: f32 [size]."""
+  return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+
+
+def stft(x: Array, size: int, hop: int) -> Array:
+  """Short-time Fourier transform of [B,T] without padding: c64 [B,ceil(T/hop),size//2+1]."""
+  return jnp.fft.rfft(frames(x, size, hop) * window(size))
+
+
+def log_mel(x: Array, rate: int, bands: int, size: int, hop: int, depth: float) -> Array:
+  """Prepared waveforms f32 [B,T] -> log-mel spectrograms f32 [B,ceil(T/hop),bands] in [0, 1], PAD behind the end.
+
+  In decibels relative to the loudest value of each recording: 1 there, 0 where it is `depth` decibels below, and where
+  it is quieter. So a recording's loudness changes nothing.
+  """
+  sound = is_sound(x)
+  power = jnp.square(jnp.abs(stft(jnp.where(sound, x, 0), size, hop))) @ filters(rate, size, bands)
+  decibels = 10 * jnp.log10(jnp.maximum(power, QUIET))
+  loudest = decibels.max((1, 2), keepdims=True)
+  scaled = jnp.clip(1 + (decibels - loudest) / depth, 0, 1)
+  return jnp.where(sound[:, ::hop, None], scaled, PAD)

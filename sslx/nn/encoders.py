@@ -228,10 +228,8 @@ def gru(*, width: int = 96, context: int = 96, depth: int = 1) -> Encoder:
   """A dense layer on each frame of a spectrogram, then `depth` layers of `context` gated recurrent units: what has been
   heard up to each frame. Behind a front: mel+gru.
   """
-  return Encoder(
-    (("frames", functools.partial(FrameBlock, width)), ("context", functools.partial(GruBlock, context, depth))),
-    any_size=True,
-  )
+  frames, heard = functools.partial(FrameBlock, width), functools.partial(GruBlock, context, depth)
+  return Encoder((("frames", frames), ("context", heard)))
 
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {

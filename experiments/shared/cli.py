@@ -79,6 +79,8 @@ flags.DEFINE_string(
   "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
 flags.DEFINE_integer("image_size", None, "Resize images to so many pixels a side. Of pictures in files.")
+flags.DEFINE_integer("sample_rate", None, "Resample sound to so many samples a second. Default: the data's own.")
+flags.DEFINE_float("seconds", None, "Cut or pad recordings to so many seconds, at their end. Default: the data's own.")
 flags.DEFINE_string("background", "white", "Colour behind transparent pictures in files: a name, or #rrggbb.")
 flags.DEFINE_integer(
   "bits", 16, "How many of their 16 bits grey images really use, 8 to 16: 12 where their values end at 4095."

@@ -114,6 +114,8 @@ def load_dataset(spec: str, is_source: bool = False) -> "Dataset":
     bits=FLAGS.bits,
     task=None if is_source else FLAGS.task,
     targets=columns,
+    sample_rate=FLAGS.sample_rate,
+    seconds=FLAGS.seconds,
   )
   if is_source and FLAGS.task in dataset.others:
     dataset = dataset.doing(FLAGS.task)

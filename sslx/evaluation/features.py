@@ -38,7 +38,7 @@ def check_maps(task: Task, encoder: nn.Encoder, x_shape: Sequence[int]) -> None:
 
   def read(key: Array, x: Array) -> Array:
     outputs, _ = encoder.clone(precision="float32").init_with_output(key, x)
-    return nn.read(outputs, task.reading, x.shape[1:-1])
+    return encoder.read(outputs, task.reading, x)
 
   jax.eval_shape(read, jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((1, *x_shape), jnp.float32))
 

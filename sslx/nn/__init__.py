@@ -4,8 +4,10 @@ from sslx.nn.causal import ConvContext, GruContext, RowPredictor
 from sslx.nn.context import ContextDecoder, Discriminator
 from sslx.nn.core import apply, init
 from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDecoder, TiedDecoder
-from sslx.nn.encoders import ENCODERS, MAX_PARAMETERS, PLACES, RAW, Encoder, build, check_count, check_input, check_size
+from sslx.nn.encoder import Encoder
+from sslx.nn.encoders import ENCODERS, FRONTS, MAX_PARAMETERS, build, check_count, check_input, check_size, suited
 from sslx.nn.features import check_reading, read
+from sslx.nn.fixed import PLACES, RAW
 from sslx.nn.heads import ConvHead, Linear, PixelHead, PlaceHead, Projector, Shortcut
 from sslx.nn.layers import only_layer
 from sslx.nn.representation import Representation
@@ -13,6 +15,7 @@ from sslx.nn.vit import MaskedDecoder
 
 __all__ = [
   "ENCODERS",
+  "FRONTS",
   "MAX_PARAMETERS",
   "PLACES",
   "RAW",
@@ -44,4 +47,5 @@ __all__ = [
   "init",
   "only_layer",
   "read",
+  "suited",
 ]

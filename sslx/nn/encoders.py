@@ -1,71 +1,31 @@
-"""Encoders: sequences of named blocks. Features can be read after any block, and `last:K` counts blocks.
+"""ENCODERS, every kind of encoder by name: `build("conv:widths=16-32-64")` makes one from its text.
 
-`build("conv:widths=16-32-64")` makes one from its text; ENCODERS is the table of kinds.
+Sound goes through a front first: `build("mel:bands=64+conv")` reads waveforms, and gives log-mel spectrograms to any
+encoder of images.
 """
 
 import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from sslx import options
+from sslx.nn.encoder import Encoder
 from sslx.nn.layers import Conv, Dense, GroupNorm
+from sslx.nn.sound import FrameBlock, GruBlock, LogMel, WaveBlock
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
-from sslx.types import Array, Precision, Refusal, UserError, folded
+from sslx.ops.sound import share
+from sslx.types import Array, Precision, Refusal, UserError
 
 MAX_PARAMETERS = 200_000_000  # of an encoder, unless told otherwise: with their gradients and averages 3.2 GB
+Front = Callable[..., nn.Module]  # the factory of a first block
 MAX_BLOCKS = 500  # and layers of a block: more take minutes to be compiled
-
-
-class Encoder(nn.Module):
-  """Named blocks, one after the other."""
-
-  blocks: tuple[tuple[str, Callable[..., nn.Module]], ...]
-  """(name, factory of a module that maps (x, train: bool) to the block's output)"""
-  any_size: bool = False
-  """Whether its parameters fit images of any height and width, and not only those it was initialised for."""
-  axes: int | None = 3
-  """How many axes an example has that it reads: 3 of an image [H,W,C]; None: any."""
-  patch: int | None = None
-  """Height and width of a token's patch, where the first block makes tokens and takes `keep`."""
-  batch_norm: bool = False
-  """Whether what it makes of an image in training depends on the others of the batch: batch normalisation."""
-  precision: Precision = "float32"
-  """What `nn.apply` computes its convolutions, dense layers and attention in; all that
-  enters or leaves it is float32."""
-
-  @nn.compact
-  def __call__(self, x: Array, keep: Array | None = None, train: bool | tuple[str, ...] = False) -> dict[str, Array]:
-    """Float images [B,H,W,C] -> the output of every block by name, in order. Unused ones cost nothing under jit.
-
-    keep: i32[B,n], the only patches that an encoder with `patch` sees; its outputs are then [B,n,D].
-    """
-    outputs = {}
-    for i, (name, factory) in enumerate(self.blocks):
-      kept = (keep,) if i == 0 and keep is not None else ()
-      x = x if i == 0 or self.precision == "float32" else x.astype(self.precision)
-      x = factory(name=name)(x, *kept, train=train if isinstance(train, bool) else name in train)
-      outputs[name] = x
-    return outputs
-
-  if TYPE_CHECKING:
-
-    def __hash__(self) -> int: ...  # flax modules have one, though their type does not say so
-
-  def __repr__(self) -> str:
-    precision = "" if self.precision == "float32" else f"; {self.precision}"
-    return folded(f"Encoder({', '.join(self.block_names)}{precision})")
-
-  @property
-  def block_names(self) -> tuple[str, ...]:
-    """Names of the blocks, first to last."""
-    return tuple(name for name, _ in self.blocks)
 
 
 class ConvBlock(nn.Module):
@@ -250,60 +210,107 @@ def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> E
   return Encoder((embed, *blocks), any_size=True, patch=patch)
 
 
-class Input(nn.Module):
-  """What comes in, as it is."""
+def wave(*, rate: int = 8000, width: int = 96, context: int = 96, depth: int = 1) -> Encoder:
+  """Strided convolutions on the waveform, a frame for every 10 ms, and a recurrent context: van den Oord et al.,
+  Representation Learning with Contrastive Predictive Coding, 2018, arXiv 1807.03748, section 3.1, with fewer units.
 
-  @nn.compact
-  def __call__(self, x: Array, train: bool = False) -> Array:
-    """[B,...] -> the same."""
-    return x
-
-
-RAW = Encoder((("x", Input),), any_size=True, axes=None)
-"""No encoder at all: its features are the prepared signal. What the mode `raw` reads, not an entry of ENCODERS."""
-
-
-class Places(nn.Module):
-  """What comes in, and behind it where each place is: its coordinates from -1 to 1, and their squares."""
-
-  @nn.compact
-  def __call__(self, x: Array, train: bool = False) -> Array:
-    """[B,...,C] -> [B,...,C+2P] of P axes of places."""
-    shape = x.shape[1:-1]
-    axes = jnp.meshgrid(*[jnp.linspace(-1, 1, size) for size in shape], indexing="ij")
-    where = jnp.stack([*axes, *[axis**2 for axis in axes]], -1)
-    return jnp.concatenate([x, jnp.broadcast_to(where, (len(x), *where.shape)).astype(x.dtype)], -1)
+  No frame knows what comes after it. rate: samples a second, of the data; width: units of the convolutions; context,
+  depth: units and layers of the context.
+  """
+  strides = [5, 4, 2, 2] if rate <= 12_000 else [5, 4, 2, 2, 2] if rate <= 24_000 else [5, 4, 3, 2, 2, 2]
+  make = functools.partial(WaveBlock, width)
+  blocks = [(f"conv{i + 1}", functools.partial(make, kernel=2 * s, stride=s)) for i, s in enumerate(strides)]
+  blocks.append(("context", functools.partial(GruBlock, context, depth)))
+  return Encoder(tuple(blocks), any_size=True, axes=1, share=share)
 
 
-PLACES = Encoder((("x", Places),), any_size=True, axes=None)
-"""The same for tasks that answer for places: a value and where it is."""
+def gru(*, width: int = 96, context: int = 96, depth: int = 1) -> Encoder:
+  """A dense layer on each frame of a spectrogram, then `depth` layers of `context` gated recurrent units: what has been
+  heard up to each frame. Behind a front: mel+gru.
+  """
+  return Encoder(
+    (("frames", functools.partial(FrameBlock, width)), ("context", functools.partial(GruBlock, context, depth))),
+    any_size=True,
+  )
+
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
-  "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18, "vit": vit
+  "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18, "vit": vit,
+  "wave": wave, "gru": gru,
 }  # fmt: skip
+
+
+def mel(*, rate: int = 8000, bands: int = 40, window: float = 32.0, hop: float = 10.0, depth: float = 80.0) -> Front:
+  """A log-mel spectrogram of a waveform.
+
+  rate: samples a second, of the data; bands: of the mel scale; window, hop: milliseconds of a frame, and between two;
+  depth: decibels below a recording's loudest value at which silence begins.
+  """
+  size, every = max(2, round(rate * window / 1000)), max(1, round(rate * hop / 1000))
+  return functools.partial(LogMel, rate, bands, size, every, depth)
+
+
+FRONTS: dict[str, Callable[..., Front]] = {"mel": mel}
+"""What may stand in front of an encoder, and a plus: mel+conv."""
 
 
 @functools.lru_cache(maxsize=64)
 def build(spec: str, precision: Precision = "float32") -> Encoder:
-  """An encoder from its text: `conv`, or `conv:widths=16-32-64,code=32`. The same text gives the same object, so that
-  what was compiled for it is used again.
+  """An encoder from its text: `conv`, `conv:widths=16-32-64,code=32` or, with a front, `mel:bands=64+conv`. The same
+  text gives the same object, so that what was compiled for it is used again.
 
   precision: bfloat16 multiplies and keeps activations in half the bits, forward and backward, see `apply`.
 
   Raises:
     UserError: unknown kind or option (with the nearest names), a size that is not positive, or too many blocks.
   """
-  kind, _, settings = spec.partition(":")
-  if kind not in ENCODERS:
-    raise UserError(f"--encoder={spec}: no encoder is called {kind!r}.{options.nearest(kind, ENCODERS)}")
-  values = options.parse(ENCODERS[kind], [s for s in settings.split(",") if s], f"--encoder={kind}:")
+  front, plus, behind = spec.partition("+")
+  if not plus:
+    return _made(ENCODERS, spec, spec).clone(precision=precision)
+  inner = _made(ENCODERS, behind, spec)
+  if inner.axes == 1:
+    raise UserError(f"--encoder={spec}: {behind} reads waveforms itself; leave {front}+ out.")
+  blocks = ((front.partition(":")[0], _made(FRONTS, front, spec)), *inner.blocks)
+  return inner.clone(blocks=blocks, front=True, axes=1, share=share, precision=precision)
+
+
+def suited(spec: str, rate: int) -> str:
+  """The encoder's text for data of `rate` samples a second: `conv` becomes `mel:rate=16000+conv`. As it is where the
+  rate is 0, that of data without one.
+
+  Raises:
+    UserError: it says another rate.
+  """
+  if not rate:
+    return spec
+  spec = spec if "+" in spec or build(spec).axes == 1 else f"mel+{spec}"
+  first, plus, behind = spec.partition("+")
+  kind, _, settings = first.partition(":")
+  table = FRONTS if plus else ENCODERS
+  build(spec)  # says what is wrong with it
+  given = options.parse(table[kind], [s for s in settings.split(",") if s], f"--encoder={kind}:").get("rate")
+  if given not in (None, rate):
+    raise UserError(f"--encoder={spec}: is for {given} samples a second, and the data has {rate}; leave rate out.")
+  if given is None and rate != options.resolve(table[kind], {})["rate"]:
+    first = f"{kind}:rate={rate}{',' if settings else ''}{settings}"
+  return f"{first}{plus}{behind}"
+
+
+def _made(table: Mapping[str, Callable[..., Any]], text: str, spec: str) -> Any:
+  """The entry of a table that `text`, a part of `spec`, names, with its settings."""
+  kind, _, settings = text.partition(":")
+  if kind not in table:
+    known = [*table, *([f"{front}+" for front in FRONTS] if table is ENCODERS else [])]
+    what = "encoder" if table is ENCODERS else "front"
+    raise UserError(f"--encoder={spec}: no {what} is called {kind!r}.{options.nearest(kind, known)}")
+  values = options.parse(table[kind], [s for s in settings.split(",") if s], f"--encoder={kind}:")
   for name, value in values.items():
     sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int | float) else ()
     if any(s < 0 if name == "code" else s <= 0 for s in sizes) or value == ():
       raise UserError(f"--encoder={spec}: {name} must be positive.")
-    if len(sizes) > MAX_BLOCKS or (name == "depth" and max(sizes) > MAX_BLOCKS):
+    if len(sizes) > MAX_BLOCKS or (name == "depth" and table is ENCODERS and max(sizes) > MAX_BLOCKS):
       raise UserError(f"--encoder={spec}: {name}: more than {MAX_BLOCKS} blocks.")
-  return ENCODERS[kind](**values).clone(precision=precision)
+  return table[kind](**values)
 
 
 def _with_code(blocks: list, code: int) -> list:

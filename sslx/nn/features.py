@@ -7,6 +7,7 @@ pixels (of axes of places in general).
 """
 
 import functools
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx import options
+from sslx.ops import sound
 from sslx.ops.pool import grid_pool
 from sslx.types import Array, Refusal, UserError
 
@@ -46,11 +48,13 @@ def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]
   return parts
 
 
-def read(outputs: Mapping[str, Array], spec: str, places: Sequence[int] = ()) -> Array:
+def read(outputs: Mapping[str, Array], spec: str, places: Sequence[int] = (), share: Array | None = None) -> Array:
   """Block outputs [B,...,C] -> features [B,D], read over places: all axes but the first and the last. A block without
   places, [B,C], reads the same in every way. Of `mapsN`: [B,h,w,D].
 
   places: how many there are in the signal itself, such as (H, W) of an image; `mapsN` alone needs them.
+  share: f32 [B]: how much of the first axis of places is signal, the rest being padding, which is not read: flatten
+    gives 0 there, and a grid's cells divide each example's own length among them.
   """
   if re.fullmatch(MAPS, spec):
     return maps(list(outputs.values()), [-(-size // int(spec[4:])) for size in places])
@@ -60,10 +64,13 @@ def read(outputs: Mapping[str, Array], spec: str, places: Sequence[int] = ()) ->
     if half:
       middle = x.shape[-1] // 2
       x = x[..., :middle] if half == "1" else x[..., middle:]
+    timed = None if x.ndim == 2 else share
     if how == "moments":
-      return moments(x)
+      return moments(x, timed)
     if how != "flatten":
-      x = grid_pool(x, int(re.sub(r"\D", "", how) or 1), jnp.max if how.startswith("max") else jnp.mean)
+      x = grid_pool(x, int(re.sub(r"\D", "", how) or 1), jnp.max if how.startswith("max") else jnp.mean, timed)
+    elif timed is not None:
+      x = jnp.where(sound.places(timed, x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2)) > 0, x, 0)
     return x.reshape(len(x), -1)
 
   return jnp.concatenate([read_block(outputs[b], how) for b, how in check_reading(spec, list(outputs))], axis=1)
@@ -101,7 +108,7 @@ def _resized(x: Array, axis: int, n: int) -> Array:
   return jax.lax.slice_in_dim(larger, 0, n, axis=axis)
 
 
-def moments(x: Array) -> Array:
+def moments(x: Array, share: Array | None = None) -> Array:
   """Block outputs [B,...,C] -> [B,(1+P) C]: of each channel the mean, and the centre of mass along each of the P axes
   of places, in [-1, 1]; 0 is the middle, and what a channel without any mass says.
 
@@ -110,14 +117,18 @@ def moments(x: Array) -> Array:
   +0.02 on held-out training scenes).
   """
   axes = tuple(range(1, x.ndim - 1))
-  mean = x.mean(axes)
   if not axes:
-    return mean
-  mass = jnp.square(jax.nn.relu(x - x.mean(axes, keepdims=True)))
+    return x
+  share = jnp.ones(len(x)) if share is None else share
+  there = sound.places(share, x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
+  weight = there / (there.sum(1, keepdims=True) * math.prod(x.shape[2:-1]))
+  mean = (x * weight).sum(axes, keepdims=True)
+  mass = jnp.square(jax.nn.relu(x - mean)) * there
   total = mass.sum(axes)
   centres = []
   for axis in axes:
-    n = x.shape[axis]
-    place = ((2 * jnp.arange(n) + 1) / n - 1).reshape(-1, *[1] * (x.ndim - 1 - axis))
+    n = x.shape[axis] * share if axis == 1 else jnp.full(len(x), float(x.shape[axis]))
+    place = (2 * jnp.arange(x.shape[axis]) + 1) / n[:, None] - 1
+    place = place.reshape(len(x), *[x.shape[axis] if i == axis else 1 for i in range(1, x.ndim)])
     centres.append((mass * place).sum(axes) / (total + 1e-6))
-  return jnp.concatenate([mean, *centres], axis=1)
+  return jnp.concatenate([mean.reshape(len(x), -1), *centres], axis=1)

@@ -10,8 +10,7 @@ from jax.core import Tracer
 
 from sslx.compile import jit
 from sslx.nn.core import apply
-from sslx.nn.encoders import Encoder
-from sslx.nn.features import read
+from sslx.nn.encoder import Encoder
 from sslx.types import Array, brief
 
 
@@ -64,6 +63,6 @@ def _reader(encoder: Encoder, reading: str, prepare: Callable[[Array], Array]) -
 
   def features(params: dict, stats: dict, x: Array) -> Array:
     x = prepare(x)
-    return read(apply(plain, params, stats, x)[0], reading, x.shape[1:-1])
+    return plain.read(apply(plain, params, stats, x)[0], reading, x)
 
   return jit(features)

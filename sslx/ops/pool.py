@@ -56,13 +56,18 @@ def _max_pool_backward(window: int, ceil: bool, residuals: tuple[Array, Array], 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def grid_pool(x: Array, n: int, reduce: Callable[..., Array] = jnp.mean) -> Array:
+def grid_pool(x: Array, n: int, reduce: Callable[..., Array] = jnp.mean, share: Array | None = None) -> Array:
   """Average (or another `reduce`: jnp.max) over near-equal cells, n along each axis of places: all axes but the first
   and the last. Of an image's map [B,H,W,C] -> [B,n,n,C], of a sequence [B,T,C] -> [B,n,C].
 
   Cell i covers rows floor(i*H/n) .. ceil((i+1)*H/n)-1; cells overlap by one row where n does not divide H. n is reduced
   to an axis' size where that is smaller.
+
+  share: f32 [B]: how much of its first axis of places each example has; the rest is padding. Its cells then divide what
+  is there among them, and a place that lies in two cells counts in each for as much as lies in it.
   """
+  if share is not None:
+    x = _cells(x, min(n, x.shape[1]), reduce, share)
 
   def along(x: Array, axis: int) -> Array:
     size = x.shape[axis]
@@ -73,3 +78,15 @@ def grid_pool(x: Array, n: int, reduce: Callable[..., Array] = jnp.mean) -> Arra
     )
 
   return functools.reduce(along, range(1, x.ndim - 1), x)
+
+
+def _cells(x: Array, n: int, reduce: Callable[..., Array], share: Array) -> Array:
+  """[B,T,...] -> [B,n,...]: `reduce` over n equal cells of the first `share` [B] of each example's places."""
+  first = jnp.arange(x.shape[1])
+  edges = share[:, None] * x.shape[1] * jnp.arange(n + 1) / n
+  inside = jnp.minimum(first + 1, edges[:, 1:, None]) - jnp.maximum(first, edges[:, :-1, None])  # [B,n,T]
+  if reduce is jnp.mean:
+    weight = jnp.maximum(inside, 0)
+    return jnp.einsum("bnt,bt...->bn...", weight / weight.sum(-1, keepdims=True), x)
+  inside = inside.reshape(*inside.shape, *[1] * (x.ndim - 2))
+  return jnp.stack([jnp.where(inside[:, i] > 1e-4, x, -jnp.inf).max(1) for i in range(n)], axis=1)

@@ -1,7 +1,7 @@
 """Recordings as arrays: how padding is told from sound, spectrograms, and sounds made of these again.
 
-A recording f32 [T] lies in (-1, 1]; what lies behind its end is PAD. Frames of a spectrogram behind the end are PAD too,
-so that one function, `share`, tells of both how much is recording.
+A recording f32 [T] lies in (-1, 1]; what lies behind its end is PAD. Frames of a spectrogram behind the end are PAD
+too, so that one function, `share`, tells of both how much is recording.
 """
 
 import functools

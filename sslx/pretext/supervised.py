@@ -24,13 +24,13 @@ def supervised(
       raise Refusal("--method=supervised needs labels, and this data set has none.")
     keys = common.split(key, "encoder", "head")
     params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["x"])
-    read = nn.read(outputs, features, batch["x"].shape[1:-1])
+    read = encoder.read(outputs, features, batch["x"])
     return {"encoder": params, "head": nn.init(head, keys["head"], read)[0]}, {"encoder": stats}
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     train = True if train_blocks is None else train_blocks
     blocks, stats = nn.apply(encoder, params["encoder"], state["encoder"], view["x"], train=train)
-    read = nn.read(blocks, features, view["x"].shape[1:-1])
+    read = encoder.read(blocks, features, view["x"])
     outputs, _ = nn.apply(head, params["head"], {}, read)
     return task.loss(outputs, view["y"]).mean(), ({**state, "encoder": stats}, watched(outputs, view["y"]))
 

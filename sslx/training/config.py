@@ -91,6 +91,8 @@ class Config:
   x_shape: tuple[int, ...] = ()
   """Of one example."""
   x_dtype: str = "uint8"
+  rate: int = 0
+  """Samples a second of sound."""
   examples: int = 0
   """How many there are to pretrain on."""
   data_crc32: int = 0
@@ -124,6 +126,7 @@ class Config:
       UserError: an unknown method or hyper-parameter, steps and epochs that contradict each other, or a warm-up that is
         longer than the run.
     """
+    from sslx.nn import suited
     from sslx.pretext import check
     from sslx.training import optim
 
@@ -148,7 +151,7 @@ class Config:
       self,
       hp=options.resolve(method.factory, options.check(method.factory, self.hp, "--hp")),
       dataset=dataset.name,
-      encoder=self.encoder or method.encoder,
+      encoder=suited(self.encoder or method.encoder, dataset.rate),
       features=(self.features or dataset.task.reading) if method.labels else None,
       steps=steps,
       epochs=epochs,
@@ -158,6 +161,7 @@ class Config:
       watch=watch,
       x_shape=dataset.x_shape,
       x_dtype=str(x.dtype),
+      rate=dataset.rate,
       examples=len(x),
       data_crc32=zlib.crc32(x[np.arange(0, len(x), every)].tobytes()),
       data_digest=digest or digest_of(dataset, method.labels),

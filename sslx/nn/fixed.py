@@ -1,0 +1,36 @@
+"""Encoders that are none: their features are what comes in, for the modes that read the signal itself."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from sslx.nn.encoder import Encoder
+from sslx.types import Array
+
+
+class Input(nn.Module):
+  """What comes in, as it is."""
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,...] -> the same."""
+    return x
+
+
+RAW = Encoder((("x", Input),), any_size=True, axes=None)
+"""No encoder at all: its features are the prepared signal. What the mode `raw` reads, not an entry of ENCODERS."""
+
+
+class Places(nn.Module):
+  """What comes in, and behind it where each place is: its coordinates from -1 to 1, and their squares."""
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,...,C] -> [B,...,C+2P] of P axes of places."""
+    shape = x.shape[1:-1]
+    axes = jnp.meshgrid(*[jnp.linspace(-1, 1, size) for size in shape], indexing="ij")
+    where = jnp.stack([*axes, *[axis**2 for axis in axes]], -1)
+    return jnp.concatenate([x, jnp.broadcast_to(where, (len(x), *where.shape)).astype(x.dtype)], -1)
+
+
+PLACES = Encoder((("x", Places),), any_size=True, axes=None)
+"""The same for tasks that answer for places: a value and where it is."""

@@ -1,0 +1,77 @@
+"""Blocks that read sound: a log-mel front, strided convolutions on the waveform, and a recurrent context."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from sslx.nn.layers import Conv, Dense
+from sslx.ops import sound
+from sslx.types import Array
+
+TINY = 1e-12  # in a normalisation: recordings may be very quiet
+
+
+class LogMel(nn.Module):
+  """A log-mel spectrogram, see `sslx.ops.sound.log_mel`; no parameters."""
+
+  rate: int
+  bands: int
+  size: int
+  hop: int
+  depth: float
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """Prepared waveforms [B,T] -> [B,ceil(T/hop),bands,1] in [0, 1], PAD behind the end."""
+    return sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth)[..., None]
+
+
+class WaveBlock(nn.Module):
+  """A strided convolution along time that looks back only, normalised over the channels of each frame by itself, relu.
+
+  Place i of its output knows the input up to place (i + 1) * stride - 1.
+  """
+
+  width: int
+  kernel: int
+  stride: int
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,T] or [B,T,C] -> [B,ceil(T/stride),width]."""
+    if x.ndim == 2:
+      x = jnp.where(sound.is_sound(x), x, 0)[..., None]
+    t, k, s = x.shape[1], self.kernel, self.stride
+    pads = (k - s, -t % s)  # a frame that is not full ends in silence
+    x = Conv(self.width, (1, k), strides=(1, s), padding=((0, 0), pads), use_bias=False, name="conv")(x[:, None])[:, 0]
+    return nn.relu(nn.LayerNorm(epsilon=TINY, name="norm")(x))
+
+
+class FrameBlock(nn.Module):
+  """A dense layer on each frame by itself, normalised, relu."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,t,...] -> [B,t,width]."""
+    x = Dense(self.width, name="dense")(jnp.maximum(x, 0).reshape(*x.shape[:2], -1))
+    return nn.relu(nn.LayerNorm(name="norm")(x))
+
+
+class GruBlock(nn.Module):
+  """Gated recurrent units along time: what has been heard up to each place. `depth` layers, each after the first added
+  to what it reads.
+  """
+
+  width: int
+  depth: int = 1
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,t,D] -> [B,t,width]."""
+    for i in range(self.depth):
+      y: Any = nn.RNN(nn.GRUCell(self.width), name=f"gru{i + 1}")(x)
+      x = x + y if i else y
+    return x

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sslx import options
+from sslx.data.audio import load_audio
 from sslx.data.check import checked
 from sslx.data.coco import load_coco
 from sslx.data.davis import load_davis
@@ -143,6 +144,13 @@ DATASETS: dict[str, Source] = {
     "images/* and masks/*.png of class indices, [DIR/classes.txt]",
     "DIR",
     tasks=("classification", "segmentation"),
+  ),
+  "audio": Source(
+    load_audio,
+    "DIR/train/CLASS/*.wav|flac|ogg|mp3|aiff, DIR/test/CLASS/*, [DIR/unlabeled/*]; or DIR/CLASS/*.wav and "
+    "DIR/testing_list.txt, as Speech Commands has them (its validation files stay in train); --sample_rate, --seconds",
+    "DIR",
+    modalities=("sound",),
   ),
   "csv": Source(
     load_table,
@@ -279,7 +287,7 @@ def located(spec: str) -> str:
 def _unknown(spec: str) -> str:
   names = [source.written(name) for name, source in DATASETS.items()]
   if spec and os.path.isdir(os.path.expanduser(spec)):
-    kinds = f"folder:{spec} (images), idx:{spec} (IDX files), coco:{spec} or davis:{spec}"
+    kinds = f"folder:{spec} (images), audio:{spec} (sound), idx:{spec} (IDX files), coco:{spec} or davis:{spec}"
     return f"--dataset={spec}: a folder needs its kind in front: {kinds}"
   close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
   if not close and spec.endswith((".npz", ".csv")):

@@ -173,7 +173,9 @@ DATASETS: dict[str, Source] = {
     "DIR",
     tasks=("segmentation",),
   ),
-  "tfds": Source(_tfds, "an image classification set of the TFDS catalogue", "NAME"),
+  "tfds": Source(
+    _tfds, "a set of the TFDS catalogue for classification of images or sound", "NAME", modalities=("image", "sound")
+  ),
 }
 
 

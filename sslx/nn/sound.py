@@ -20,11 +20,14 @@ class LogMel(nn.Module):
   size: int
   hop: int
   depth: float
+  low: float = 0.0
+  frames: int = 0
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
-    """Prepared waveforms [B,T] -> [B,ceil(T/hop),bands,1] in [0, 1], PAD behind the end."""
-    return sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth)[..., None]
+    """Prepared waveforms [B,T] -> [B,ceil(T/hop),bands,1] in [0, 1], PAD behind the end; or [B,frames,bands,1]."""
+    x = sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth, self.low)
+    return (sound.of_length(x, self.frames) if self.frames else x)[..., None]
 
 
 class WaveBlock(nn.Module):
@@ -49,7 +52,9 @@ class WaveBlock(nn.Module):
 
 
 class TimeBlock(nn.Module):
-  """A convolution along time over all bands at once, group normalisation, relu, optional pooling of two frames."""
+  """Optional pooling of two frames to their larger values, a convolution along time over all bands at once, group
+  normalisation, relu.
+  """
 
   width: int
   kernel: int
@@ -57,17 +62,13 @@ class TimeBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
-    """[B,t,...] -> [B,ceil(t/2),width], or t places without pooling."""
-    x = jnp.maximum(x, 0).reshape(*x.shape[:2], -1)  # padding is silence
-    x = Conv(self.width, (1, self.kernel), use_bias=False, name="conv")(x[:, None])
+    """[B,t,...] -> [B,t,width], or ceil(t/2) places with pooling."""
+    x = jnp.maximum(x, 0).reshape(len(x), 1, x.shape[1], -1)  # padding is silence
+    if self.pool:
+      x = jnp.maximum(x[:, :, ::2], jnp.pad(x[:, :, 1::2], ((0, 0), (0, 0), (0, x.shape[2] % 2), (0, 0))))
+    x = Conv(self.width, (1, self.kernel), use_bias=False, name="conv")(x)
     groups = max(g for g in range(1, 9) if self.width % g == 0)
-    x = nn.relu(GroupNorm(groups, name="norm")(x))
-    x = (
-      jnp.maximum(x[:, :, ::2], jnp.pad(x[:, :, 1::2], ((0, 0), (0, 0), (0, x.shape[2] % 2), (0, 0))))
-      if self.pool
-      else x
-    )
-    return x[:, 0]
+    return nn.relu(GroupNorm(groups, name="norm")(x))[:, 0]
 
 
 class FrameBlock(nn.Module):

@@ -75,15 +75,24 @@ def stft(x: Array, size: int, hop: int) -> Array:
   return jnp.fft.rfft(frames(x, size, hop) * window(size))
 
 
-def log_mel(x: Array, rate: int, bands: int, size: int, hop: int, depth: float) -> Array:
+def log_mel(x: Array, rate: int, bands: int, size: int, hop: int, depth: float, low: float = 0.0) -> Array:
   """Prepared waveforms f32 [B,T] -> log-mel spectrograms f32 [B,ceil(T/hop),bands] in [0, 1], PAD behind the end.
 
   In decibels relative to the loudest value of each recording: 1 there, 0 where it is `depth` decibels below, and where
   it is quieter. So a recording's loudness changes nothing.
   """
   sound = is_sound(x)
-  power = jnp.square(jnp.abs(stft(jnp.where(sound, x, 0), size, hop))) @ filters(rate, size, bands)
+  power = jnp.square(jnp.abs(stft(jnp.where(sound, x, 0), size, hop))) @ filters(rate, size, bands, low)
   decibels = 10 * jnp.log10(jnp.maximum(power, QUIET))
   loudest = decibels.max((1, 2), keepdims=True)
   scaled = jnp.clip(1 + (decibels - loudest) / depth, 0, 1)
   return jnp.where(sound[:, ::hop, None], scaled, PAD)
+
+
+def of_length(x: Array, frames: int) -> Array:
+  """Spectrograms [B,t,bands] -> [B,frames,bands]: each recording, whatever its length, by linear interpolation."""
+  last = is_sound(x).sum(1, keepdims=True) - 1
+  at = last * jnp.linspace(0, 1, frames)
+  low = jnp.floor(at).astype(jnp.int32)
+  left, right = (jnp.take_along_axis(x, jnp.minimum(i, last)[..., None], axis=1) for i in (low, low + 1))
+  return left + (at - low)[..., None] * (right - left)

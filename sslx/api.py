@@ -163,7 +163,7 @@ def pretrain(
   hp = options.check(factory, hp, "--hp")
   config = Config(method=method, hp=hp, **fields)
   check_data(data, targets=check(method).labels)
-  encoder = config.encoder or check(method).encoder
+  encoder = nn.suited(config.encoder or check(method).encoder, data.rate)
   nn.check_size(encoder, nn.build(encoder), data.x_shape, max_parameters)
   plan = runs.plan(config, data, config.features)
   runs.check_size(runs.shapes(plan), method, max_parameters)

@@ -111,7 +111,9 @@ def fitting(counts: Sequence[int], dataset: "Dataset") -> list[str]:
 
 def defaults(dataset: "Dataset") -> None:
   """Sets the flags that were not given to the defaults of a comparison of several methods."""
-  cli.default(encoder=ENCODER, modes=MODES, labels=fitting(LABELS, dataset))
+  from sslx.nn import suited
+
+  cli.default(encoder=suited(ENCODER, dataset.rate), modes=MODES, labels=fitting(LABELS, dataset))
 
 
 def budget() -> Row:

@@ -50,8 +50,9 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   from sslx.pretext import check
   from sslx.training.run import plan
 
-  encoder = encoder_of(config)  # a mistyped setting is told before data are loaded
+  encoder_of(config)  # a mistyped setting is told before data are loaded
   dataset = dataset or load_dataset(config.dataset)
+  encoder = encoder_of(config, dataset.rate)
   digest = _pretraining_digest(dataset, check(config.method).labels)
   nn.check_size(config.encoder or check(config.method).encoder, encoder, dataset.x_shape, FLAGS.max_parameters)
   planned = plan(config, dataset, config.features, pretext, digest)
@@ -60,8 +61,9 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   return Job(dataset, planned, open_directory(Path(FLAGS.out), made.to_json(), name, FLAGS.fresh))
 
 
-def encoder_of(config: Config) -> "nn.Encoder":
-  """The encoder of a configuration: its method's own where it names none.
+def encoder_of(config: Config, rate: int = 0) -> "nn.Encoder":
+  """The encoder of a configuration: its method's own where it names none, and with a front for sound of `rate` samples
+  a second.
 
   Raises:
     UserError: it is not known, or --features names a block or reading that it does not have.
@@ -69,7 +71,7 @@ def encoder_of(config: Config) -> "nn.Encoder":
   from sslx import nn
   from sslx.pretext import check
 
-  encoder = nn.build(config.encoder or check(config.method).encoder)
+  encoder = nn.build(nn.suited(config.encoder or check(config.method).encoder, rate))
   if config.features:
     nn.check_reading(config.features, encoder.block_names)
   return encoder
@@ -95,7 +97,8 @@ def told_reading(meta: "Meta") -> str | None:
 
 
 def load_dataset(spec: str, is_source: bool = False) -> "Dataset":
-  """The data set of the flags; a few hundred images of it with --smoke.
+  """The data set of the flags; a few hundred examples of it with --smoke. An --encoder that is given becomes one that
+  reads it: of sound, one with a front.
 
   is_source: it is what --targets are transferred to from. --task and --target are of these then: it does the same task
   where it can, and else its first.
@@ -119,6 +122,10 @@ def load_dataset(spec: str, is_source: bool = False) -> "Dataset":
   )
   if is_source and FLAGS.task in dataset.others:
     dataset = dataset.doing(FLAGS.task)
+  if FLAGS["encoder"].value is not None:
+    from sslx import nn
+
+    FLAGS["encoder"].value = nn.suited(FLAGS.encoder, dataset.rate)
   return small(dataset) if FLAGS.smoke else dataset
 
 

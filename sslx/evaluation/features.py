@@ -11,7 +11,7 @@ from sslx import nn
 from sslx.compile import jit_once
 from sslx.data import Dataset
 from sslx.data.types import Rows
-from sslx.types import Array, Modality, Task
+from sslx.types import Array, Task
 
 
 def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> np.ndarray:
@@ -43,11 +43,22 @@ def check_maps(task: Task, encoder: nn.Encoder, x_shape: Sequence[int]) -> None:
   jax.eval_shape(read, jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((1, *x_shape), jnp.float32))
 
 
-def raw(modality: Modality, task: Task) -> nn.Representation:
-  """The prepared signal itself; for a task of places every value of it, beside where it is."""
+def raw(dataset: Dataset, task: Task, reading: str = "") -> nn.Representation:
+  """The prepared signal itself; for a task of places every value of it, beside where it is; of sound a log-mel
+  spectrogram, of whose time 20 equal parts are read, however long a recording is, unless `reading` says otherwise.
+  """
+  prepare = dataset.modality.prepare
   if task.is_dense:
-    return nn.Representation(nn.PLACES, "maps1", {}, {}, modality.prepare)
-  return nn.Representation(nn.RAW, "flatten", {}, {}, modality.prepare)
+    return nn.Representation(nn.PLACES, "maps1", {}, {}, prepare)
+  if dataset.rate:
+    return nn.Representation(nn.heard(dataset.rate), reading or "time20", {}, {}, prepare)
+  return nn.Representation(nn.RAW, reading or "flatten", {}, {}, prepare)
+
+
+def check_raw(reading: str, block_names: Sequence[str]) -> None:
+  """Raises UserError for a reading that the signal itself does not have; "" is its usual one."""
+  if reading:
+    nn.check_reading(reading, nn.RAW.block_names)
 
 
 def random(like: nn.Representation, dataset: Dataset) -> Callable[[int], nn.Representation]:

@@ -1,19 +1,24 @@
-"""Random views of images, by text: `build("photos:crop=0.3")`. VIEWS is the table of kinds, and `auto` picks one.
+"""Random views of images and sounds, by text: `build("photos:crop=0.3")`. VIEWS is the table of kinds, and `auto` picks
+one.
 
 A view is what contrastive and self-distilled methods call two random versions of an image. Every strength is an option;
 at 0 (crop: 1) the operation is left out.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
 from sslx import options
-from sslx.ops import augment, photo
+from sslx.ops import augment, photo, spectra, waves
 from sslx.types import Array, UserError
 
 View = Callable[[Array, Array], Array]
-"""(key, images f32 [B,H,W,C] in [0, 1]) -> the same shape and range."""
+"""(key, images f32 [B,H,W,C] in [0, 1]) -> the same shape and range; or (key, prepared waveforms [B,T]) -> what an
+encoder's body reads of them."""
+Spectrogram = Callable[[Array], Array]
+"""What an encoder makes of waveforms before its body reads them, see `Encoder.spectrogram`."""
 
 
 def digits(
@@ -76,7 +81,51 @@ def photos(
   return view
 
 
-VIEWS: dict[str, Callable[..., View]] = {"digits": digits, "photos": photos}
+def sound(
+  *,
+  crop: float = 0.8,
+  speed: float = 0.2,
+  shift: float = 0.1,
+  gain: float = 6.0,
+  noise: float = 0.2,
+  warp: float = 0.1,
+  tempo: float = 0.4,
+  equaliser: float = 0.1,
+  frames: int = 10,
+  bands: int = 6,
+) -> Callable[[Spectrogram], View]:
+  """For recordings.
+
+  Of the waveform: crop: least share of the length that is kept; speed: range of the logarithm of how fast it is played;
+  shift: silence in front, as a share of the length; gain: range in decibels; noise: white, as a share of the loudness.
+  Of a spectrogram, where the encoder reads one: warp: range of the logarithm of a stretch of the bands; tempo:
+  deviation of the logarithm of a pace that changes; equaliser: of a smooth curve over the bands (of 1, the whole
+  depth); frames, bands: widest mask of each.
+  """
+
+  def through(spectrogram: Spectrogram) -> View:
+    def view(key: Array, x: Array) -> Array:
+      keys = jax.random.split(key, 10)
+      x = waves.crop(keys[0], x, crop) if crop < 1 else x
+      x = waves.speed(keys[1], x, speed) if speed else x
+      x = waves.shift(keys[2], x, shift) if shift else x
+      x = waves.gain(keys[3], x, gain) if gain else x
+      x = waves.noise(keys[4], x, noise) if noise else x
+      x = spectrogram(x)
+      if x.ndim == 2:
+        return x
+      x = spectra.warp_bands(keys[5], x, warp) if warp else x
+      x = spectra.warp_frames(keys[9], x, tempo) if tempo else x
+      x = spectra.equalise(keys[6], x, equaliser) if equaliser else x
+      x = spectra.mask_frames(keys[7], x, frames) if frames else x
+      return spectra.mask_bands(keys[8], x, bands) if bands else x
+
+    return view
+
+  return through
+
+
+VIEWS: dict[str, Callable[..., Any]] = {"digits": digits, "photos": photos, "sound": sound}
 
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; all others off, it is seen alone
   "digits": {
@@ -89,21 +138,40 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; al
     "jitter": ("jitter", "brightness", "contrast", "saturation", "hue"),
     **{name: (name,) for name in ("grey", "blur", "solarise")},
   },
+  "sound": {
+    name: (name,)
+    for name in ("crop", "speed", "shift", "gain", "noise", "warp", "tempo", "equaliser", "frames", "bands")
+  },
 }
 
 
-def build(spec: str, auto: tuple[str, str] = ("digits", "photos")) -> View:
-  """A view from its text: `digits:elastic=0,degrees=10`, or `auto`: the second of `auto` for images with three
-  channels, else the first.
+def build(spec: str, auto: tuple[str, str] = ("digits", "photos"), spectrogram: Spectrogram = lambda x: x) -> View:
+  """A view from its text: `digits:elastic=0,degrees=10`, or `auto`: sound for waveforms; the second of `auto` for
+  images with three channels, else the first.
+
+  spectrogram: of the encoder whose body will read it.
 
   Raises:
     UserError: unknown kind or option (with the nearest names), or a value out of range.
   """
   if spec == "auto":
-    grey, colour = map(build, auto)
-    return lambda key, x: (colour if x.shape[-1] == 3 else grey)(key, x)
+    grey, colour, heard = (build(text, spectrogram=spectrogram) for text in (*auto, "sound"))
+    return lambda key, x: (heard if x.ndim == 2 else colour if x.shape[-1] == 3 else grey)(key, x)
   kind, values = parse(spec)
-  return VIEWS[kind](**values)
+  if kind == "sound":
+    return _only(VIEWS[kind](**values)(spectrogram), spec, (2,), "recordings")
+  return _only(VIEWS[kind](**values), spec, (4,), "images")
+
+
+def _only(view: View, spec: str, axes: tuple[int, ...], what: str) -> View:
+  """The view, which refuses what it is not for."""
+
+  def checked(key: Array, x: Array) -> Array:
+    if x.ndim not in axes:
+      raise UserError(f"--hp=views={spec}: these views are of {what}; leave views out, or write views=auto.")
+    return view(key, x)
+
+  return checked
 
 
 def parse(spec: str) -> tuple[str, dict[str, float]]:
@@ -120,16 +188,22 @@ def parse(spec: str) -> tuple[str, dict[str, float]]:
   return kind, options.resolve(VIEWS[kind], values)
 
 
-def pictures(spec: str, key: Array, x: Array) -> dict[str, Array]:
-  """What the views of `spec` do to images x f32 [B,H,W,C]: {row title: images}: each
-  operation alone, then all, twice."""
-  kind, values = parse(("photos" if x.shape[-1] == 3 else "digits") if spec == "auto" else spec)
-  off = {name: 1.0 if name == "crop" else 0.0 for name in values}
-  rows = {"original": x}
+def pictures(spec: str, key: Array, x: Array, spectrogram: Spectrogram = lambda x: x) -> dict[str, Array]:
+  """What the views of `spec` do to x, images f32 [B,H,W,C] or waveforms [B,T]: {row title: images, or spectrograms}:
+  each operation alone, then all, twice.
+  """
+  auto = "sound" if x.ndim == 2 else "photos" if x.shape[-1] == 3 else "digits"
+  kind, values = parse(auto if spec == "auto" else spec)
+  off = {name: 1.0 if name == "crop" else 0 for name in values}
+
+  def view(strengths: dict[str, float], key: Array) -> Array:
+    made = VIEWS[kind](**{**off, **strengths})
+    return (made(spectrogram) if kind == "sound" else made)(key, x)
+
+  rows = {"original": spectrogram(x)}
   for i, (part, names) in enumerate(PARTS[kind].items()):
     strengths = {name: values[name] for name in names}
     if all(strengths[name] == off[name] for name in names):
       continue
-    rows[part] = VIEWS[kind](**{**off, **strengths})(jax.random.fold_in(key, i), x)
-  everything = VIEWS[kind](**values)
-  return rows | {f"view {i}": everything(jax.random.fold_in(key, 100 + i), x) for i in (1, 2)}
+    rows[part] = view(strengths, jax.random.fold_in(key, i))
+  return rows | {f"view {i}": view(values, jax.random.fold_in(key, 100 + i)) for i in (1, 2)}

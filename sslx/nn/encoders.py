@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from sslx import options
 from sslx.nn.encoder import Encoder
 from sslx.nn.layers import Conv, Dense, GroupNorm
-from sslx.nn.sound import FrameBlock, GruBlock, LogMel, WaveBlock
+from sslx.nn.sound import FrameBlock, GruBlock, LogMel, TimeBlock, WaveBlock
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
@@ -224,19 +224,28 @@ def wave(*, rate: int = 8000, width: int = 96, context: int = 96, depth: int = 1
   return Encoder(tuple(blocks), any_size=True, axes=1, share=share)
 
 
+def conv1d(
+  *, widths: tuple[int, ...] = (128, 256), kernel: tuple[int, ...] = (7,), down: Literal["pool", "none"] = "pool"
+) -> Encoder:
+  """Convolutions along the time of a spectrogram, whose bands are channels; group normalisation, and each halves the
+  frames (rounded up), unless down=none. kernel: frames, of each block; the last one repeats. Behind a front: mel+conv1d.
+  """
+  kernels = (*kernel, *[kernel[-1]] * len(widths))
+  make = functools.partial(TimeBlock, pool=down == "pool")
+  return Encoder(tuple((f"block{i + 1}", functools.partial(make, w, kernels[i])) for i, w in enumerate(widths)))
+
+
 def gru(*, width: int = 96, context: int = 96, depth: int = 1) -> Encoder:
   """A dense layer on each frame of a spectrogram, then `depth` layers of `context` gated recurrent units: what has been
   heard up to each frame. Behind a front: mel+gru.
   """
-  return Encoder(
-    (("frames", functools.partial(FrameBlock, width)), ("context", functools.partial(GruBlock, context, depth))),
-    any_size=True,
-  )
+  frames, heard = functools.partial(FrameBlock, width), functools.partial(GruBlock, context, depth)
+  return Encoder((("frames", frames), ("context", heard)))
 
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
   "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18, "vit": vit,
-  "wave": wave, "gru": gru,
+  "wave": wave, "conv1d": conv1d, "gru": gru,
 }  # fmt: skip
 
 

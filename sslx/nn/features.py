@@ -1,9 +1,9 @@
 """Reading features from an encoder's blocks, as the flag --features says:
 
-[BLOCK:]flatten | pool | gridN (mean over a grid of N cells a side) | maxN (maximum) | moments, or BLOCK; several joined
-by +; no BLOCK: the last one; BLOCK all: every one; @1 or @2 at its end: the first or second half of the channels only.
-N: up to 9999. Or, for tasks that answer for places, mapsN: the maps of all blocks side by side, a place for every N
-pixels (of axes of places in general).
+[BLOCK:]flatten | pool | gridN (mean over a grid of N cells a side) | maxN (maximum) | timeN (mean over N cells of the
+first axis alone, which is time in sound) | moments, or BLOCK; several joined by +; no BLOCK: the last one; BLOCK all:
+every one; @1 or @2 at its end: the first or second half of the channels only. N: up to 9999. Or, for tasks that answer
+for places, mapsN: the maps of all blocks side by side, a place for every N pixels (of axes of places in general).
 """
 
 import functools
@@ -39,8 +39,8 @@ def check_reading(spec: str, block_names: Sequence[str]) -> list[tuple[str, str]
       block, how = (whole, "flatten") if whole in (*block_names, ALL) else (block_names[-1], whole)
     if block not in (*block_names, ALL):
       raise UserError(f"--features={spec}: this encoder has no block {block!r}.{options.nearest(block, block_names)}")
-    if not re.fullmatch(r"flatten|pool|moments|(grid|max)0{0,9}[1-9][0-9]{0,3}", how):
-      known = [*block_names, "flatten", "pool", "grid2", "max2", "moments"]
+    if not re.fullmatch(r"flatten|pool|moments|(grid|max|time)0{0,9}[1-9][0-9]{0,3}", how):
+      known = [*block_names, "flatten", "pool", "grid2", "max2", "time2", "moments"]
       raise UserError(f"--features={spec}: {how!r} is neither a block nor a reading.{options.nearest(how, known)}")
     if at and half not in ("1", "2"):
       raise UserError(f"--features={spec}: @{half}: a block's channels have two halves, @1 and @2.")
@@ -68,7 +68,9 @@ def read(outputs: Mapping[str, Array], spec: str, places: Sequence[int] = (), sh
     if how == "moments":
       return moments(x, timed)
     if how != "flatten":
-      x = grid_pool(x, int(re.sub(r"\D", "", how) or 1), jnp.max if how.startswith("max") else jnp.mean, timed)
+      cells, reduce = int(re.sub(r"\D", "", how) or 1), jnp.max if how.startswith("max") else jnp.mean
+      rest = x.shape[2:] if how.startswith("time") and x.ndim > 2 else ()
+      x = grid_pool(x.reshape(*x.shape[:2], -1) if rest else x, cells, reduce, timed)
     elif timed is not None:
       x = jnp.where(sound.places(timed, x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2)) > 0, x, 0)
     return x.reshape(len(x), -1)

@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from sslx.nn.layers import Conv, Dense
+from sslx.nn.layers import Conv, Dense, GroupNorm
 from sslx.ops import sound
 from sslx.types import Array
 
@@ -46,6 +46,28 @@ class WaveBlock(nn.Module):
     pads = (k - s, -t % s)  # a frame that is not full ends in silence
     x = Conv(self.width, (1, k), strides=(1, s), padding=((0, 0), pads), use_bias=False, name="conv")(x[:, None])[:, 0]
     return nn.relu(nn.LayerNorm(epsilon=TINY, name="norm")(x))
+
+
+class TimeBlock(nn.Module):
+  """A convolution along time over all bands at once, group normalisation, relu, optional pooling of two frames."""
+
+  width: int
+  kernel: int
+  pool: bool = True
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,t,...] -> [B,ceil(t/2),width], or t places without pooling."""
+    x = jnp.maximum(x, 0).reshape(*x.shape[:2], -1)  # padding is silence
+    x = Conv(self.width, (1, self.kernel), use_bias=False, name="conv")(x[:, None])
+    groups = max(g for g in range(1, 9) if self.width % g == 0)
+    x = nn.relu(GroupNorm(groups, name="norm")(x))
+    x = (
+      jnp.maximum(x[:, :, ::2], jnp.pad(x[:, :, 1::2], ((0, 0), (0, 0), (0, x.shape[2] % 2), (0, 0))))
+      if self.pool
+      else x
+    )
+    return x[:, 0]
 
 
 class FrameBlock(nn.Module):

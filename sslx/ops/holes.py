@@ -83,9 +83,31 @@ def right(key: Array, image_shape: tuple[int, ...], fraction: float) -> Array:
   return jnp.broadcast_to(hidden[None, None, :, None], (b, height, width, 1))
 
 
+def frames(key: Array, image_shape: tuple[int, ...], fraction: float) -> Array:
+  """round(fraction H) rows, one below the other, anywhere: a stretch of a spectrogram's time."""
+  b, height, width = image_shape[:3]
+  return jnp.broadcast_to(_stretch(key, b, height, fraction)[:, :, None, None], (b, height, width, 1))
+
+
+def bands(key: Array, image_shape: tuple[int, ...], fraction: float) -> Array:
+  """round(fraction W) columns, side by side, anywhere: some of a spectrogram's frequencies."""
+  b, height, width = image_shape[:3]
+  return jnp.broadcast_to(_stretch(key, b, width, fraction)[:, None, :, None], (b, height, width, 1))
+
+
+def _stretch(key: Array, b: int, size: int, fraction: float) -> Array:
+  """bool [b,size]: one stretch each, anywhere."""
+  length = _some(size, fraction)
+  start = jax.random.randint(key, (b, 1), 0, size - length + 1)
+  return (jnp.arange(size) >= start) & (jnp.arange(size) < start + length)
+
+
 def _some(size: int, fraction: float) -> int:
   """round(fraction * size), but neither none nor all."""
   return min(max(round(fraction * size), 1), size - 1)
 
 
-HOLES = {"blocks": blocks, "bottom": bottom, "centre": centre, "right": right, "shapes": shapes}
+HOLES = {
+  "bands": bands, "blocks": blocks, "bottom": bottom, "centre": centre, "frames": frames, "right": right,
+  "shapes": shapes,
+}  # fmt: skip

@@ -17,6 +17,7 @@ from sslx.pretext.cpc_v2 import cpc_v2
 from sslx.pretext.deep_infomax import deep_infomax
 from sslx.pretext.denoise import denoise
 from sslx.pretext.dino import dino
+from sslx.pretext.families.spectrogram import on_spectrograms
 from sslx.pretext.inpaint import inpaint
 from sslx.pretext.jigsaw import jigsaw
 from sslx.pretext.mae import mae
@@ -38,7 +39,11 @@ from sslx.types import Modality, Optimizer, Pretext, Refusal, Task, UserError, b
 
 
 class Method(NamedTuple):
-  """A factory (encoder, *, hyper-parameters) -> Pretext, and the training it wants by default."""
+  """A factory (encoder, *, hyper-parameters) -> Pretext, and the training it wants by default.
+
+  Of sound, methods of images get the encoder's body, and spectrograms to learn from; those with `views` get the whole
+  encoder, since it is the waveform that views change.
+  """
 
   factory: Callable[..., Pretext]
   steps: int = 920
@@ -71,10 +76,11 @@ class Method(NamedTuple):
     )
 
 
+BOTH = ("image", "sound")
 METHODS: dict[str, Method] = {
-  "autoencode": Method(autoencode),
-  "barlow_twins": Method(barlow_twins, steps=1_380, learning_rate=2e-3, compares=True),
-  "byol": Method(byol, steps=1_380, learning_rate=2e-3, compares=True),
+  "autoencode": Method(autoencode, modalities=BOTH),
+  "barlow_twins": Method(barlow_twins, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
+  "byol": Method(byol, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "colorize": Method(colorize, steps=1_842, batch_size=64, learning_rate=2e-3),
   "context_encoder": Method(context_encoder, steps=1_842, batch_size=64, learning_rate=3e-3, stops_gradients=True),
   "context_prediction": Method(context_prediction, steps=1_842, batch_size=64, learning_rate=3e-3),
@@ -88,31 +94,42 @@ METHODS: dict[str, Method] = {
     learning_rate=3e-3,
     encoder="conv:widths=32-64,kernel=5,down=none",
     compares=True,
+    modalities=BOTH,
   ),
   "cpc": Method(cpc, steps=3_686, batch_size=32, learning_rate=2e-3, encoder="conv:norm=layer"),
   "cpc_v2": Method(cpc_v2, steps=3_686, batch_size=32, learning_rate=2e-3, encoder="conv:norm=layer"),
   "deep_infomax": Method(
     deep_infomax, steps=920, batch_size=128, learning_rate=2e-3, stops_gradients=True, compares=True
   ),
-  "denoise": Method(denoise, steps=1_842, batch_size=64, learning_rate=3e-3),
-  "dino": Method(dino, steps=1_380, learning_rate=2e-3, compares=True),
-  "inpaint": Method(inpaint, steps=1_842, batch_size=64, learning_rate=3e-3),
+  "denoise": Method(denoise, steps=1_842, batch_size=64, learning_rate=3e-3, modalities=BOTH),
+  "dino": Method(dino, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
+  "inpaint": Method(inpaint, steps=1_842, batch_size=64, learning_rate=3e-3, modalities=BOTH),
   "jigsaw": Method(jigsaw, steps=1_842, batch_size=64, learning_rate=3e-3),
-  "mae": Method(mae, steps=3_684, batch_size=64, learning_rate=2e-3, encoder="vit"),
-  "moco": Method(moco, steps=1_380, learning_rate=2e-3, compares=True),
+  "mae": Method(mae, steps=3_684, batch_size=64, learning_rate=2e-3, encoder="vit", modalities=BOTH),
+  "moco": Method(moco, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "rotation": Method(rotation, steps=1_842, batch_size=64),
-  "simclr": Method(simclr, steps=1_380, learning_rate=2e-3, compares=True),
-  "simsiam": Method(simsiam, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True),
-  "sparse": Method(sparse, steps=4_600, learning_rate=3e-3, encoder="mlp:widths=196,code=0,activation=sigmoid"),
+  "simclr": Method(simclr, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
+  "simsiam": Method(simsiam, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True, modalities=BOTH),
+  "sparse": Method(
+    sparse, steps=4_600, learning_rate=3e-3, encoder="mlp:widths=196,code=0,activation=sigmoid", modalities=BOTH
+  ),
   "split_brain": Method(split_brain, steps=1_842, batch_size=64, learning_rate=2e-3, encoder="split"),
   "stacked_denoise": Method(stacked_denoise, steps=1_842, batch_size=64, learning_rate=3e-3),
   "super_resolution": Method(super_resolution, steps=1_842, batch_size=64, learning_rate=3e-3),
-  "supervised": Method(supervised, labels=True),
-  "swav": Method(swav, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True),
+  "supervised": Method(supervised, labels=True, modalities=BOTH),
+  "swav": Method(swav, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True, modalities=BOTH),
   "vader": Method(vader, steps=3_686, batch_size=32, learning_rate=2e-3, compares=True),
-  "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32"),
-  "vicreg": Method(vicreg, steps=1_380, learning_rate=2e-3, compares=True),
-  "wta": Method(wta, steps=4_720, batch_size=100, learning_rate=3e-3, encoder="mlp:widths=2000,code=0", compares=True),
+  "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32", modalities=BOTH),
+  "vicreg": Method(vicreg, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
+  "wta": Method(
+    wta,
+    steps=4_720,
+    batch_size=100,
+    learning_rate=3e-3,
+    encoder="mlp:widths=2000,code=0",
+    compares=True,
+    modalities=BOTH,
+  ),
 }
 
 
@@ -128,4 +145,6 @@ def build(name: str, encoder: nn.Encoder, hp: Mapping[str, Any], task: Task, fea
   method = check(name)
   if method.labels:
     return method.factory(encoder, task, features, **hp)
-  return method.factory(encoder, **hp)
+  if not encoder.front or "views" in options.parameters(method.factory):
+    return method.factory(encoder, **hp)
+  return on_spectrograms(encoder, method.factory(encoder.body, **hp))

@@ -21,15 +21,19 @@ from sslx.types import Array, Batch, Params, Pretext, State
 
 
 def fill(image: Array, hidden: Array) -> Array:
-  """image [B,H,W,C] with the mean of its visible pixels, per channel, where hidden [B,H,W,1]: what is there is lost."""
-  visible = jnp.where(hidden, 0.0, image).sum((1, 2), keepdims=True)
-  return jnp.where(hidden, visible / (~hidden).sum((1, 2), keepdims=True), image)
+  """image [B,H,W,C] with the mean of its visible pixels, per channel, where hidden [B,H,W,1]: what is there is lost.
+
+  Padding of sound, below 0, is neither visible nor hidden.
+  """
+  visible = ~hidden & (image >= 0)
+  mean = jnp.where(visible, image, 0.0).sum((1, 2), keepdims=True) / jnp.maximum(visible.sum((1, 2), keepdims=True), 1)
+  return jnp.where(hidden, mean, image)
 
 
 def inpaint(
   encoder: nn.Encoder,
   *,
-  hole: Literal["blocks", "bottom", "centre", "right", "shapes"] = "shapes",
+  hole: Literal["bands", "blocks", "bottom", "centre", "frames", "right", "shapes"] = "shapes",
   fraction: float = 0.5,
   region: Literal["hole", "whole"] = "hole",
   output: str = "sigmoid",
@@ -41,8 +45,9 @@ def inpaint(
 
   The defaults were chosen on the last 10,000 training images of MNIST: half of every image hidden in random shapes.
 
-  hole: blocks or shapes are random, centre is always the same, bottom and right are predicted from the other side.
-  fraction: hidden part of the image; for bottom and right of its height or width.
+  hole: blocks or shapes are random, centre is always the same, bottom and right are predicted from the other side;
+    frames is a stretch of rows anywhere, bands of columns: of a spectrogram's time, and of its frequencies.
+  fraction: hidden part of the image; for all but blocks, shapes and centre of its height or width.
   region: what the loss (and psnr) is the mean of: the hole of each image, or the whole image.
   decoder_widths: widths of the decoder's layers from the code to the image; auto: 64-512 for mlp, else the mirrored
     encoder; none: a single linear layer.

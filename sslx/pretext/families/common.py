@@ -45,6 +45,11 @@ def last(outputs: dict[str, Array]) -> Array:
   return outputs[next(reversed(outputs))]
 
 
+def code(encoder: nn.Encoder, outputs: dict[str, Array], x: Array) -> Array:
+  """What a head reads of the last block: all of it, or of sound its mean over time, without padding."""
+  return last(outputs) if encoder.share is None else encoder.read(outputs, "time1", x)
+
+
 def split(key: Array, *names: str) -> dict[str, Array]:
   """One key a name."""
   return dict(zip(names, jax.random.split(key, len(names)), strict=True))

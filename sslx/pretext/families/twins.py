@@ -33,12 +33,14 @@ class Twins(NamedTuple):
 def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spec: str) -> Twins:
   """projector: widths of its layers; norm: with batch normalisation; views_spec: see `sslx.modalities.views.build`."""
   checks.widths(projector=projector)
-  head, view = nn.Projector(projector, norm), views.build(views_spec)
+  head, view = nn.Projector(projector, norm), views.build(views_spec, spectrogram=encoder.spectrogram)
+  body = encoder.body  # views of sound are spectrograms already
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     keys = common.split(key, "encoder", "projector")
-    params, stats, outputs = common.init_encoder(encoder, keys["encoder"], batch["x"])
-    head_params, head_stats = nn.init(head, keys["projector"], common.last(outputs))
+    x = encoder.spectrogram(batch["x"])
+    params, stats, outputs = common.init_encoder(body, keys["encoder"], x)
+    head_params, head_stats = nn.init(head, keys["projector"], common.code(body, outputs, x))
     return {"encoder": params, "projector": head_params}, {"encoder": stats, "projector": head_stats}
 
   def transform(key: Array, batch: Batch) -> View:
@@ -47,8 +49,9 @@ def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spe
     return {"view1": view(key1, image), "view2": view(key2, image)}
 
   def embed(params: Params, state: State, image: Array) -> tuple[Array, State]:
-    outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], image, train=True)
-    z, head_stats = nn.apply(head, params["projector"], state["projector"], common.last(outputs), train=True)
+    outputs, stats = nn.apply(body, params["encoder"], state["encoder"], image, train=True)
+    code = common.code(body, outputs, image)
+    z, head_stats = nn.apply(head, params["projector"], state["projector"], code, train=True)
     return z, {**state, "encoder": stats, "projector": head_stats}
 
   def project(params: Params, state: State, view: View) -> tuple[Array, Array, State]:
@@ -57,7 +60,7 @@ def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spe
     return z1, z2, state
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
-    return {"original": batch["x"], **transform(key, batch)}
+    return {"original": encoder.spectrogram(batch["x"]), **transform(key, batch)}
 
   return Twins(init, transform, embed, project, show, views_spec)
 

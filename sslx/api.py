@@ -69,7 +69,7 @@ def load_data(
   sample_rate: int | None = None,
   seconds: float | None = None,
 ) -> Dataset:
-  """A data set: mnist, scenes, spoken_digits, folder:DIR, audio:DIR, csv:FILE, coco:DIR, npz:FILE and others.
+  """A data set: mnist, scenes, spoken_digits, folder:DIR, audio:DIR, csv:FILE, npz:FILE and others.
 
   Example:
     >>> data = sslx.load_data("mnist")

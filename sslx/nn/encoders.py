@@ -259,17 +259,15 @@ def mel(
   hop: float = 10.0,
   depth: float = 80.0,
   low: float = 0.0,
-  frames: int | None = None,
 ) -> Front:
   """A log-mel spectrogram of a waveform.
 
   rate: samples a second, of the data; bands: of the mel scale; window, hop: milliseconds of a frame, and between two;
   depth: decibels below a recording's loudest value at which silence begins.
   low: hertz at which the lowest band begins.
-  frames: every recording, however long, becomes so many: for single words, said fast or slowly. none: one every hop.
   """
   size, every = max(2, round(rate * window / 1000)), max(1, round(rate * hop / 1000))
-  return functools.partial(LogMel, rate, bands, size, every, depth, low, frames or 0)
+  return functools.partial(LogMel, rate, bands, size, every, depth, low)
 
 
 FRONTS: dict[str, Callable[..., Front]] = {"mel": mel}

@@ -21,13 +21,11 @@ class LogMel(nn.Module):
   hop: int
   depth: float
   low: float = 0.0
-  frames: int = 0
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
-    """Prepared waveforms [B,T] -> [B,ceil(T/hop),bands,1] in [0, 1], PAD behind the end; or [B,frames,bands,1]."""
-    x = sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth, self.low)
-    return (sound.of_length(x, self.frames) if self.frames else x)[..., None]
+    """Prepared waveforms [B,T] -> [B,ceil(T/hop),bands,1] in [0, 1], PAD behind the end."""
+    return sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth, self.low)[..., None]
 
 
 class WaveBlock(nn.Module):

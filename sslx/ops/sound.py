@@ -87,12 +87,3 @@ def log_mel(x: Array, rate: int, bands: int, size: int, hop: int, depth: float, 
   loudest = decibels.max((1, 2), keepdims=True)
   scaled = jnp.clip(1 + (decibels - loudest) / depth, 0, 1)
   return jnp.where(sound[:, ::hop, None], scaled, PAD)
-
-
-def of_length(x: Array, frames: int) -> Array:
-  """Spectrograms [B,t,bands] -> [B,frames,bands]: each recording, whatever its length, by linear interpolation."""
-  last = is_sound(x).sum(1, keepdims=True) - 1
-  at = last * jnp.linspace(0, 1, frames)
-  low = jnp.floor(at).astype(jnp.int32)
-  left, right = (jnp.take_along_axis(x, jnp.minimum(i, last)[..., None], axis=1) for i in (low, low + 1))
-  return left + (at - low)[..., None] * (right - left)

@@ -73,6 +73,14 @@ def test_picture_rows(tmp_path, shape):
   saved(figures.picture_rows({"clean": images, "a_long $title$ over lines": jnp.asarray(images)}), tmp_path)
 
 
+@pytest.mark.parametrize(("shape", "count"), [((28, 28), 10), ((40, 100), 4), ((40, 1000), 4), ((32, 48), 7)])
+def test_a_row_has_fewer_pictures_where_they_are_wide(shape, count):
+  fig = figures.picture_rows({"sounds": np.zeros((12, *shape)), "others": np.zeros((12, *shape))})
+  (strip,) = {image.get_array().shape for ax in fig.axes for image in ax.images}
+  assert strip == (shape[0], count * (shape[1] + shape[1] // 14) - shape[1] // 14)
+  assert fig.get_figwidth() == pytest.approx(7.3, abs=0.6)
+
+
 def test_picture_rows_refuses_other_shapes_and_takes_none():
   with pytest.raises(ValueError, match="clean: images of shape"):
     figures.picture_rows({"clean": np.zeros((2, 8, 8, 2))})

@@ -96,6 +96,15 @@ def test_predictions_mark_right_and_wrong_in_words(tmp_path):
   saved(figures.predictions(images, [0, 1, 1], [0, 0, 1], ["a rather long name", "$x$"]), tmp_path)
 
 
+def test_predictions_of_wide_pictures_leave_no_gaps():
+  def height(width: int) -> float:
+    images = np.zeros((20, 40, width))
+    return figures.predictions(images, np.zeros(20, int), np.zeros(20, int), ["a", "b"]).get_figheight()
+
+  assert height(40) == height(20) == pytest.approx(4 * 1.45 + 0.45)
+  assert height(100) == pytest.approx(5 * (1.35 / 2.5 + 0.4) + 0.45)
+
+
 def test_confusion_counts_and_picture(tmp_path):
   labels, predicted = [0, 0, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0]
   counts = figures.confusion_counts(labels, predicted, 3)

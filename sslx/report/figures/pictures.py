@@ -62,10 +62,12 @@ def predictions(
     confidence: float[B] in [0, 1], of the predicted class, or None.
   """
   images, labels, predicted = (np.asarray(array)[:40] for array in (images, labels, predicted))
-  cell, most = (1.05, 5) if max(map(len, map(style.short, class_names))) <= 5 else (1.35, 4)  # room for long names
+  aspect = max(1.0, min(_aspect(images), 3.0))
+  short = max(map(len, map(style.short, class_names))) <= 5 and aspect < 1.5
+  cell, most = (1.05, 5) if short else (1.35, 4)  # room for long names and wide pictures
   columns = min(most, max(1, len(images)))
   lines = max(1, -(-len(images) // columns))
-  fig = style.figure(max(3, cell * columns), (cell + 0.4) * lines + 0.45)
+  fig = style.figure(max(3, cell * columns), (cell / aspect + 0.4) * lines + 0.45)
   right = int((labels == predicted).sum())
   style.heading(fig, f"{right} of these {len(images)} samples right")
   axes = fig.subplots(lines, columns, squeeze=False).ravel()

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
   from sslx.training.run import Plan
   from sslx.types import Score, Task, TrainState
 
-PICTURED = 20  # test images in the figures of samples
+PICTURED = 20  # test examples in the figures of samples
+HEARD = (
+  "By ear: the first recordings as they are, then the rows of the picture. A spectrogram is made a waveform again by "
+  "the algorithm of Griffin and Lim; it does not tell how loud its recording was, so all of these are equally loud."
+)
 MODES = ("scratch", "frozen")  # whose answers are drawn, those of the first label subset
 WHOLE = ("classification", "regression")  # tasks whose figures show the answers to all test examples
 SAMPLES, EVERYTHING = "Test examples, first label subset.", "First label subset, whole test split."
@@ -158,7 +162,7 @@ def draw_pretraining(
   """
   import jax
 
-  from sslx.report import figures
+  from sslx.report import figures, sounds
   from sslx.training import run
 
   def wanted(name: str) -> bool:
@@ -169,15 +173,32 @@ def draw_pretraining(
 
   if history and wanted("loss.png"):
     figures.save(figures.loss_curve(history), folder / "loss.png")
-  if plan.pretext.show and wanted("pretext.png"):
-    rows = run.shown(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(1), examples())
+  rate = plan.config.rate
+  if plan.pretext.show and (wanted("pretext.png") or (rate and wanted("pretext.json"))):
+    batch = examples()
+    rows = run.shown(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(1), batch)
     figures.save(figures.picture_rows(_drawn(plan, rows)), folder / "pretext.png")
+    if rate:
+      recordings = {"recording": np.asarray(plan.modality.prepare(jax.numpy.asarray(batch["x"])))}
+      sounds.write(folder / "pretext.png", HEARD, _heard(plan, recordings | rows), rate)
   if plan.pretext.views and wanted("views.png"):
     _draw_views(plan, examples()["x"], folder / "views.png")
 
 
 def _drawn(plan: "Plan", rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
   return {title: plan.modality.picture(np.asarray(row), plan.config.rate) for title, row in rows.items()}
+
+
+def _heard(plan: "Plan", rows: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
+  """{title: waveforms of the first examples, without what is behind their ends}; of rows of sound."""
+  import jax.numpy as jnp
+
+  from sslx.ops.sound import PAD
+  from sslx.report.sounds import MOST
+
+  encoder = plan.meta.build_encoder()
+  waves = {title: np.asarray(encoder.waveform(jnp.asarray(row[:MOST]))) for title, row in rows.items()}
+  return {title: [wave[wave > PAD] for wave in row] for title, row in waves.items()}
 
 
 def _draw_views(plan: "Plan", x: np.ndarray, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from sslx.report import first_screen, records, sentences, statistics, tables
+from sslx.report import first_screen, records, sentences, sounds, statistics, tables
 from sslx.report.statistics import Entry
 from sslx.report.tables import Cells, Table
 from sslx.types import UserError
@@ -22,7 +22,7 @@ class Figure(NamedTuple):
   title: str
   caption: str
   path: str | os.PathLike[str]
-  """Of a PNG or GIF."""
+  """Of a PNG or GIF. What `sounds.write` wrote beside it, under the same name, is played below it."""
   kind: Kind = "picture"
   """A plot takes the colours of a dark page; a picture stays as it is."""
 
@@ -68,6 +68,7 @@ class Picture(NamedTuple):
   """In CSS pixels, so that the page does not jump while it loads."""
   height: int
   kind: Kind
+  heard: sounds.Heard | None
 
 
 def write_html(
@@ -269,7 +270,7 @@ def _picture(folder: Path, figure: Figure) -> Picture:
   else:
     raise UserError(f"{path}: not a PNG file, nor a GIF")
   text = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-  return Picture(figure.title, figure.caption, text, width, height, figure.kind)
+  return Picture(figure.title, figure.caption, text, width, height, figure.kind, sounds.read(path))
 
 
 def _css_pixels(png: bytes) -> float:

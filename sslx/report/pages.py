@@ -151,6 +151,7 @@ def write_gallery(
   figures: Sequence[Figure],
   left_out: Sequence[str],
   smoke: bool = False,
+  first: Sequence[Table] = (),
 ) -> Path:
   """Writes a self-contained page of figures, atomically, and returns its path.
 
@@ -164,6 +165,7 @@ def write_gallery(
     figures: in the order of the page.
     left_out: sentences that say what could not be drawn, and why.
     smoke: whether it is of a --smoke run, which the page says then.
+    first: tables above the figures.
 
   Raises:
     UserError: a figure that is missing, or neither PNG nor GIF.
@@ -172,6 +174,7 @@ def write_gallery(
     "title": title,
     "subtitle": subtitle,
     "command": command,
+    "first": first,
     "facts": [(name, _text(value)) for name, value in facts.items()],
     "links": links,
     "figures": [_picture(path.parent, figure) for figure in figures],

@@ -20,12 +20,11 @@ class LogMel(nn.Module):
   size: int
   hop: int
   depth: float
-  low: float = 0.0
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """Prepared waveforms [B,T] -> [B,ceil(T/hop),bands,1] in [0, 1], PAD behind the end."""
-    return sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth, self.low)[..., None]
+    return sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth)[..., None]
 
 
 class WaveBlock(nn.Module):

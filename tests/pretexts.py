@@ -1,6 +1,7 @@
 """What the tests of methods share: batches, methods with compiled functions, features, and trees compared."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import optax
 
 from sslx import nn, pretext
 from sslx.modalities import MODALITIES
+from sslx.ops.sound import RAW_PAD
 from sslx.tasks import TASKS
 from sslx.training import loop, step
 from sslx.training.hooks import log_to
@@ -33,6 +35,22 @@ def prepared(raw: np.ndarray) -> np.ndarray:
 def make_batch(n: int = 6, height: int = 6, width: int = 6, channels: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
   """Random images as methods get them."""
   return {"x": prepared(pixels(n, height, width, channels, seed))}
+
+
+def recordings(lengths: Sequence[int], samples: int, seed: int = 0) -> np.ndarray:
+  """Random raw recordings, i16 [n,samples]: a gliding tone each, and noise; padding behind their ends."""
+  rng, time = np.random.default_rng(seed), np.arange(samples) / 8000
+  raw = np.full((len(lengths), samples), RAW_PAD, np.int16)
+  for sound, length in zip(raw, lengths, strict=True):
+    low, glide = rng.uniform(200, 1500), rng.uniform(1000, 6000)
+    tone = np.sin(2 * np.pi * (low * time + glide * time**2 / 2))[:length]
+    sound[:length] = 6000 * rng.uniform(0.5, 1) * (tone + 0.2 * rng.standard_normal(length))
+  return raw
+
+
+def heard(raw: Any) -> Any:
+  """Raw recordings, of numpy or jax, as methods get them."""
+  return raw.astype(np.float32) / np.float32(-RAW_PAD)
 
 
 def build(

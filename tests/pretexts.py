@@ -1,7 +1,7 @@
 """What the tests of methods share: batches, methods with compiled functions, features, and trees compared."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -38,10 +38,11 @@ def make_batch(n: int = 6, height: int = 6, width: int = 6, channels: int = 1, s
 
 
 def recordings(lengths: Sequence[int], samples: int, seed: int = 0) -> np.ndarray:
-  """Random raw recordings, i16 [n,samples]: a gliding tone each, and noise; padding behind their ends."""
+  """Random raw recordings, i16 [n,samples]: a gliding tone each, and noise, as long as fits; padding behind their ends."""
   rng, time = np.random.default_rng(seed), np.arange(samples) / 8000
   raw = np.full((len(lengths), samples), RAW_PAD, np.int16)
   for sound, length in zip(raw, lengths, strict=True):
+    length = min(length, samples)
     low, glide = rng.uniform(200, 1500), rng.uniform(1000, 6000)
     tone = np.sin(2 * np.pi * (low * time + glide * time**2 / 2))[:length]
     sound[:length] = 6000 * rng.uniform(0.5, 1) * (tone + 0.2 * rng.standard_normal(length))
@@ -76,9 +77,15 @@ def make(method: str, encoder: str, **hp: Any) -> Pretext:
   return jitted(build(method, encoder, hp))
 
 
+def prepare_for(encoder: str) -> Callable[[Any], Any]:
+  """Of the modality that the encoder of such a text reads."""
+  return MODALITIES["sound" if nn.build(encoder).axes == 1 else "image"].prepare
+
+
 def features(encoder: str, params: dict, state: dict, raw: Any, reading: str = "flatten") -> np.ndarray:
   """Of raw images, through the one door."""
-  return np.asarray(nn.Representation(nn.build(encoder), reading, params["encoder"], state["encoder"], PREPARE)(raw))
+  prepare = prepare_for(encoder)
+  return np.asarray(nn.Representation(nn.build(encoder), reading, params["encoder"], state["encoder"], prepare)(raw))
 
 
 def trained(

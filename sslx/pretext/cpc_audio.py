@@ -111,7 +111,7 @@ def draw(key: Array, recorded: Array, count: int) -> Array:
   """
   n = recorded.sum(1)
   end, others = jnp.cumsum(n), n.sum() - n
-  place = jnp.floor(jax.random.uniform(key, (len(n), count)) * others[:, None]).astype(jnp.int32)
+  place = jnp.floor(jax.random.uniform(key, (len(n), count), jnp.float32) * others[:, None]).astype(jnp.int32)
   place = jnp.clip(place, 0, jnp.maximum(others[:, None] - 1, 0))
   place += jnp.where(place >= (end - n)[:, None], n[:, None], 0)  # those of its own are passed over
   which = jnp.minimum(jnp.searchsorted(end, place, side="right"), len(n) - 1)
@@ -124,9 +124,9 @@ def picked(true: Array, wrong: Array) -> tuple[Array, Array]:
   """
   most = jax.lax.stop_gradient(jnp.maximum(true, wrong.max(-1)))
   # sums as products: a reduction on the CPU takes in the exponentials, and evaluates them one by one
-  ones = jnp.ones(wrong.shape[-1])
+  ones = jnp.ones(wrong.shape[-1], wrong.dtype)
   total = jnp.exp(true - most) + jnp.exp(wrong - most[..., None]) @ ones
-  equal = 1 + (wrong == most[..., None]).astype(jnp.float32) @ ones
+  equal = 1 + (wrong == most[..., None]).astype(wrong.dtype) @ ones
   return jnp.log(total) + most - true, (true == most) / equal
 
 

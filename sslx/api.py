@@ -66,8 +66,10 @@ def load_data(
   bits: int = 16,
   task: str | None = None,
   targets: str | Sequence[str] = (),
+  sample_rate: int | None = None,
+  seconds: float | None = None,
 ) -> Dataset:
-  """A data set: mnist, scenes, folder:DIR, csv:FILE, coco:DIR, npz:FILE, tfds:NAME and others.
+  """A data set: mnist, scenes, spoken_digits, folder:DIR, audio:DIR, csv:FILE, npz:FILE and others.
 
   Example:
     >>> data = sslx.load_data("mnist")
@@ -82,6 +84,8 @@ def load_data(
     task: which of its tasks it is for: classification, multilabel, regression, segmentation or detection; default: its
       first.
     targets: which of its columns or numbers are asked for: a name, or several; default: its own choice.
+    sample_rate: samples a second that sound is resampled to; default: as it is.
+    seconds: recordings are cut at their end, or padded, to this length; default: the data's own choice.
 
   Returns:
     A Dataset with data.train, data.test and perhaps data.unlabeled, of x [N,...], such as images u8 [N,H,W,C], and y;
@@ -95,7 +99,10 @@ def load_data(
 
   folder = None if data_dir is None else os.fspath(data_dir)
   targets = (targets,) if isinstance(targets, str) else tuple(targets)
-  more: dict[str, Any] = {"background": background, "bits": bits, "task": task, "targets": targets}
+  more: dict[str, Any] = {
+    "background": background, "bits": bits, "task": task, "targets": targets, "sample_rate": sample_rate,
+    "seconds": seconds,
+  }  # fmt: skip
   return data.load(name, folder, image_size, in_memory_limit, **more)
 
 

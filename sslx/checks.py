@@ -11,7 +11,7 @@ from sslx.types import UserError
 def same_shape(what: str, split: Split, shape: Any) -> None:
   """Raises UserError for examples of another shape than a run was made for."""
   if tuple(split.x.shape[1:]) != tuple(shape):
-    raise UserError(f"{what}: its images are {tuple(split.x.shape[1:])}, the run was made for {tuple(shape)}.")
+    raise UserError(f"{what}: its examples are {tuple(split.x.shape[1:])}, the run was made for {tuple(shape)}.")
 
 
 def check_seed(seed: int) -> None:

@@ -76,7 +76,7 @@ def test_types_imports_no_sibling():
     ("nn", {"types", "options", "compile", "ops", "nn"}),
     ("modalities", {"types", "options", "ops", "modalities"}),
     ("tasks", {"types", "losses", "nn", "tasks"}),
-    ("data", {"types", "options", "modalities", "tasks", "data"}),
+    ("data", {"types", "options", "ops", "modalities", "tasks", "data"}),
     ("pretext", {"types", "options", "ops", "losses", "nn", "modalities", "pretext"}),
     ("training", {"types", "disk", "options", "compile", "nn", "modalities", "tasks", "data", "pretext", "training"}),
     ("evaluation", {"types", "options", "compile", "losses", "nn", "modalities", "tasks", "data", "pretext", "training",

@@ -79,22 +79,24 @@ flags.DEFINE_string(
   "data_dir", None, "Where prepared data sets live. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
 flags.DEFINE_integer("image_size", None, "Resize images to so many pixels a side. Of pictures in files.")
+flags.DEFINE_integer("sample_rate", None, "Resample sound to so many Hz. Default: the data's own.")
+flags.DEFINE_float("seconds", None, "Cut or pad sound to so many seconds. At its end. Default: the data's own.")
 flags.DEFINE_string("background", "white", "Colour behind transparent pictures in files: a name, or #rrggbb.")
 flags.DEFINE_integer(
   "bits", 16, "How many of their 16 bits grey images really use, 8 to 16: 12 where their values end at 4095."
 )
-flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of images up to which the training split is held in memory.")
+flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of examples up to which the training split is held in memory.")
 flags.DEFINE_bool(
   "online_knn",
   True,
-  "Watch a kNN among the held-out images, by their labels, and the rank of their features. Nothing is trained or "
+  "Watch a kNN among the held-out examples, by their labels, and the rank of their features. Nothing is trained or "
   "chosen by it.",
 )
 flags.DEFINE_string("out", "runs", "Folder that results go to, a directory a run.")
 flags.DEFINE_float("save_seconds", 30.0, "Seconds between checkpoints of pretraining.")
 flags.DEFINE_bool("compilation_cache", False, "Keep compiled programs in ~/.cache/sslx: a later start is faster.")
 flags.DEFINE_bool("fresh", False, "Start over: delete this run's directory first.")
-flags.DEFINE_bool("smoke", False, "Try it out in seconds: few images and steps. The numbers then mean nothing.")
+flags.DEFINE_bool("smoke", False, "Try it out in seconds: few examples and steps. The numbers then mean nothing.")
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 flags.DEFINE_string(

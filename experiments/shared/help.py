@@ -35,7 +35,7 @@ PHOTOS = """\
       DIR/train/CLASS/ and DIR/test/CLASS/, a folder for each class."""
 BUDGET = ("encoder", "steps", "epochs", "batch_size", "learning_rate")
 GROUPS = {
-  DATA: ("dataset", "image_size"),
+  DATA: ("dataset", "image_size", "seconds", "sample_rate"),
   PRETRAINING: ("method", "hp", *BUDGET, "seed"),
   COMPARED: ("labels", "seeds", "modes", "features"),
   RESULTS: ("out", "fresh", "smoke"),
@@ -52,7 +52,11 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
   "blocks": FINISHED,
   "compare": {PRETRAINING: ("methods", *BUDGET, "seed")},
   "data_efficiency": SEVERAL,
-  "downstream": {PRETRAINING: SEVERAL[PRETRAINING], COMPARED: ("labels", "seeds", "modes")},
+  "downstream": {
+    DATA: ("dataset", "image_size"),  # its tasks are of images
+    PRETRAINING: SEVERAL[PRETRAINING],
+    COMPARED: ("labels", "seeds", "modes"),
+  },
   "freezing": SEVERAL,
   "interpret": {**FINISHED, COMPARED: ("features",)},
   "label_curve": SEVERAL,

@@ -117,6 +117,8 @@ def load_dataset(spec: str, is_source: bool = False) -> "Dataset":
     bits=FLAGS.bits,
     task=None if is_source else FLAGS.task,
     targets=columns,
+    sample_rate=FLAGS.sample_rate,
+    seconds=FLAGS.seconds,
   )
   if is_source and FLAGS.task in dataset.others:
     dataset = dataset.doing(FLAGS.task)
@@ -281,7 +283,7 @@ def checkpoint_dataset(meta: "Meta", is_source: bool = False) -> "Dataset":
   it is where it was, wherever this is run. is_source: see `load_dataset`.
 
   Raises:
-    UserError: it is not there any more, or its images are of another shape than the checkpoint's.
+    UserError: it is not there any more, or its examples are of another shape or sample rate than the checkpoint's.
   """
   from sslx.data import path_of
 
@@ -294,12 +296,30 @@ def checkpoint_dataset(meta: "Meta", is_source: bool = False) -> "Dataset":
       raise UserError(f"{made}, which is not there any more: name it with --dataset.")
     dataset = dataclasses.replace(load_dataset(place, is_source), name=meta.config.dataset)
     dataset = dataset.doing(meta.task) if FLAGS.task is None and meta.task in dataset.others else dataset
-  if dataset.x_shape != meta.config.x_shape:
-    raise UserError(
-      f"--dataset={dataset.name}: its images are {dataset.x_shape}, this encoder was made for "
-      f"{meta.config.x_shape}; try --image_size={meta.config.x_shape[0]} or another --checkpoint."
-    )
+  _check_fits(dataset, meta)
   return dataset
+
+
+def _check_fits(dataset: "Dataset", meta: "Meta") -> None:
+  """Raises UserError for data of another modality, sample rate or shape than the encoder of `meta` was made for."""
+  made, name = meta.config, f"--dataset={dataset.name}"
+  if dataset.modality.name != meta.modality:
+    raise UserError(
+      f"{name}: is {dataset.modality.name}, this encoder was made for {meta.modality}; try another --checkpoint."
+    )
+  if dataset.rate != made.rate:
+    raise UserError(
+      f"{name}: its recordings have {dataset.rate} samples a second, this encoder was made for {made.rate}; give "
+      f"--sample_rate={made.rate}, or another --checkpoint."
+    )
+  if dataset.x_shape != made.x_shape:
+    things, cure = ("recordings", f"--seconds={made.x_shape[0] / made.rate:g}") if made.rate else (
+      "images", f"--image_size={made.x_shape[0]}"
+    )  # fmt: skip
+    raise UserError(
+      f"{name}: its {things} are {dataset.x_shape}, this encoder was made for {made.x_shape}; try {cure} or another "
+      "--checkpoint."
+    )
 
 
 def config_of(meta: "Meta") -> dict[str, Any]:

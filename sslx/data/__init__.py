@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sslx import options
+from sslx.data.audio import load_audio
 from sslx.data.check import checked
 from sslx.data.coco import load_coco
 from sslx.data.davis import load_davis
@@ -21,8 +22,10 @@ from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.npz import load_npz
+from sslx.data.recordings import FRAME, LONGEST, RATES
 from sslx.data.render import Scenes
 from sslx.data.scenes import load_scenes
+from sslx.data.spoken import load_spoken_digits, spoken_digits
 from sslx.data.table import load_table
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
 from sslx.types import UserError, brief
@@ -40,7 +43,8 @@ class Source(NamedTuple):
   help: str
   argument: str = ""
   """What stands after the colon, in brackets where it may be left out; empty for a plain name."""
-  modality: str = "image"
+  modalities: tuple[str, ...] = ("image",)
+  """Which of them can depend on the data."""
   tasks: tuple[str, ...] = ("classification",)
   """What it may be for; which of them can depend on the data."""
   targets: str = ""
@@ -121,6 +125,15 @@ DATASETS: dict[str, Source] = {
     targets="numbers: count; of scenes:one y, x, size, angle",
     settings=Scenes,
   ),
+  "spoken_digits": Source(
+    load_spoken_digits,
+    "English digits by six speakers, 8,000 Hz, 2,700 + 300 recordings of 1 s (--seconds); speaker=NAME: all 500 of one "
+    "speaker are the test split; comes with sslx",
+    "[SETTINGS]",
+    modalities=("sound",),
+    targets="digit (default) or speaker",
+    settings=spoken_digits,
+  ),
   "idx": Source(_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
   "npz": Source(
     load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
@@ -131,6 +144,13 @@ DATASETS: dict[str, Source] = {
     "images/* and masks/*.png of class indices, [DIR/classes.txt]",
     "DIR",
     tasks=("classification", "segmentation"),
+  ),
+  "audio": Source(
+    load_audio,
+    "DIR/train/CLASS/*.wav|flac|ogg|mp3|aiff, DIR/test/CLASS/*, [DIR/unlabeled/*]; or DIR/CLASS/*.wav and "
+    "DIR/testing_list.txt, as Speech Commands has them (its validation files stay in train); --sample_rate, --seconds",
+    "DIR",
+    modalities=("sound",),
   ),
   "csv": Source(
     load_table,
@@ -153,7 +173,9 @@ DATASETS: dict[str, Source] = {
     "DIR",
     tasks=("segmentation",),
   ),
-  "tfds": Source(_tfds, "an image classification set of the TFDS catalogue", "NAME"),
+  "tfds": Source(
+    _tfds, "a set of the TFDS catalogue for classification of images or sound", "NAME", modalities=("image", "sound")
+  ),
 }
 
 
@@ -166,6 +188,8 @@ def load(
   bits: int = 16,
   task: str | None = None,
   targets: Sequence[str] = (),
+  sample_rate: int | None = None,
+  seconds: float | None = None,
 ) -> Dataset:
   """Loads the dataset that --dataset names.
 
@@ -179,10 +203,12 @@ def load(
     bits: how many of their 16 bits images really use, 8 to 16; the upper eight of these are kept.
     task: which of the tasks that the data has targets for; default: its first.
     targets: which of its columns or numbers are asked for; default: the data's own choice.
+    sample_rate: samples a second that sound is resampled to, 4,000 to 192,000; default: as they are.
+    seconds: recordings are cut at their end, or padded, to this length, up to 600; default: the data's own choice.
 
   Returns:
     A Dataset, whose entry in DATASETS says of which modality and task: of images, x is u8 [N,H,W,C], C 1 or 3; of
-    classes, y is i32 [N].
+    sound, i16 [N,T], with RAW_PAD of `sslx.ops.sound` behind the end of what is shorter; of classes, y is i32 [N].
 
   Says on stderr what is probably wrong though it can be read: images that are nearly black, labels that are numbered
   anew (`labels.places`).
@@ -200,21 +226,25 @@ def load(
     raise UserError(f"--dataset={spec}: {scheme} takes nothing after its name; write --dataset={scheme}")
   if image_size is not None and not 1 <= image_size <= 4096:
     raise UserError(f"--image_size={image_size}: must be between 1 and 4096")
-  if image_size is not None and source.modality != "image":
-    raise UserError(f"--image_size={image_size}: is for images, and {scheme} is {source.modality}")
+  _check_sound(sample_rate, seconds)
+  given = {"image_size": (image_size, "image"), "sample_rate": (sample_rate, "sound"), "seconds": (seconds, "sound")}
+  for flag, (value, modality) in given.items():
+    if value is not None and modality not in source.modalities:
+      of = "images" if modality == "image" else modality
+      raise UserError(f"--{flag}={value:g}: is for {of}, and {scheme} is {' or '.join(source.modalities)}")
   if targets and not source.targets:
     raise UserError(f"--target={','.join(targets)}: {scheme} has nothing to choose among; leave --target out")
   if not 8 <= bits <= 16:
     raise UserError(f"--bits={bits}: must be between 8 and 16")
   behind = colour(background)
-  given = data_dir or os.environ.get("TFDS_DATA_DIR")
-  data_dir = os.path.abspath(os.path.expanduser(given or "~/tensorflow_datasets"))
+  named = data_dir or os.environ.get("TFDS_DATA_DIR")
+  data_dir = os.path.abspath(os.path.expanduser(named or "~/tensorflow_datasets"))
   path = path_of(spec)
   made_of = argument if path is None else str(path.absolute())
   request: dict[str, Any] = {
     "spec": spec, "argument": made_of, "data_dir": data_dir, "image_size": image_size,
-    "in_memory_limit": in_memory_limit, "background": behind, "bits": bits, "data_dir_is_given": bool(given),
-    "targets": tuple(targets),
+    "in_memory_limit": in_memory_limit, "background": behind, "bits": bits, "data_dir_is_given": bool(named),
+    "targets": tuple(targets), "sample_rate": sample_rate, "seconds": seconds,
   }  # fmt: skip
   try:
     with without_size_warnings():
@@ -222,8 +252,8 @@ def load(
   except OSError as error:
     raise UserError(f"--dataset={spec}: cannot be read ({error.strerror or error})") from error
   made = dataset.task.name, *dataset.others
-  if dataset.modality.name != source.modality or not set(made) <= set(source.tasks):
-    says = f"{source.modality}, {' or '.join(source.tasks)}"
+  if dataset.modality.name not in source.modalities or not set(made) <= set(source.tasks):
+    says = f"{' or '.join(source.modalities)}, {' or '.join(source.tasks)}"
     raise TypeError(f"DATASETS[{scheme!r}] says {says}; its loader made {dataset.modality.name}, {', '.join(made)}")
   dataset = checked(dataset if task is None else dataset.doing(task), image_size)
   if image_size is None:
@@ -231,6 +261,14 @@ def load(
   splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}
   sized = {name: split and resized(split, image_size, in_memory_limit) for name, split in splits.items()}
   return dataclasses.replace(dataset, **sized)
+
+
+def _check_sound(sample_rate: int | None, seconds: float | None) -> None:
+  low, high = RATES
+  if sample_rate is not None and not low <= sample_rate <= high:
+    raise UserError(f"--sample_rate={sample_rate}: must be between {low} and {high}")
+  if seconds is not None and not FRAME <= seconds <= LONGEST:
+    raise UserError(f"--seconds={seconds:g}: must be between {FRAME:g} and {LONGEST:g}")
 
 
 def path_of(spec: str) -> Path | None:
@@ -251,7 +289,7 @@ def located(spec: str) -> str:
 def _unknown(spec: str) -> str:
   names = [source.written(name) for name, source in DATASETS.items()]
   if spec and os.path.isdir(os.path.expanduser(spec)):
-    kinds = f"folder:{spec} (images), idx:{spec} (IDX files), coco:{spec} or davis:{spec}"
+    kinds = f"folder:{spec} (images), audio:{spec} (sound), idx:{spec} (IDX files), coco:{spec} or davis:{spec}"
     return f"--dataset={spec}: a folder needs its kind in front: {kinds}"
   close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
   if not close and spec.endswith((".npz", ".csv")):
@@ -268,7 +306,8 @@ def describe() -> str:
   """One line a data set, for --help: how it is written, what it is, its modality and task; then its settings."""
   lines = []
   for name, source in DATASETS.items():
-    lines.append(f"  {source.written(name)}  {source.help} ({source.modality}, {' or '.join(source.tasks)})")
+    kinds = f"{' or '.join(source.modalities)}, {' or '.join(source.tasks)}"
+    lines.append(f"  {source.written(name)}  {source.help} ({kinds})")
     if source.settings is not None:
       lines.append(f"      {' '.join(options.assignments(options.resolve(source.settings, {})))}")
   return "\n".join(lines)

@@ -1,6 +1,7 @@
-"""`tfds:NAME`: image classification sets of the TFDS catalogue. Import it inside functions only.
+"""`tfds:NAME`: sets of the TFDS catalogue for classification of images or sound. Import it inside functions only.
 
-Sets prepared as array_record are read without TensorFlow; to prepare one, TFDS needs TensorFlow and the network.
+Sets of images that are prepared as array_record are read without TensorFlow. To prepare one, TFDS needs TensorFlow and
+the network; to read one of sound, it needs TensorFlow.
 """
 
 import difflib
@@ -17,11 +18,13 @@ import tensorflow_datasets as tfds
 
 from sslx.data.labels import places
 from sslx.data.records import read_split
-from sslx.data.types import Dataset, Request, Split, image_classes
+from sslx.data.sound_records import read_sounds
+from sslx.data.types import Dataset, Request, Split, image_classes, sound_classes
 from sslx.types import UserError
 
 _HOST = ("storage.googleapis.com", 443)
 _PROBE_SECONDS = 3.0
+_AUDIO = "audio_feature.Audio"  # in a features.json
 
 
 def load_catalogue(request: Request) -> Dataset:
@@ -31,7 +34,7 @@ def load_catalogue(request: Request) -> Dataset:
 
   Raises:
     UserError: an unknown name (with the nearest ones), no TensorFlow or no network when it must be prepared, prepared
-      in another file format, no test split, or not an image classification set.
+      in another file format, no test split, no set of images or sound with classes, or a flag of the other kind.
   """
   builder = _prepared(request) or _prepare(request)
   keys = _keys(builder, request)
@@ -45,11 +48,27 @@ def load_catalogue(request: Request) -> Dataset:
   if label.num_classes is None:
     raise UserError(f"{builder.data_dir}: damaged (no number of classes); delete it and run again")
   class_names = tuple(label.names)
-  train, held_out = (read_split(builder, split, keys, request) for split in ("train", test))
+  is_sound, rate = isinstance(builder.info.features[keys[0]], tfds.features.Audio), 0
+  _check_flags(request, is_sound)
+  if is_sound:
+    rate, (train, held_out) = read_sounds(builder, ("train", test), keys, request)
+  else:
+    train, held_out = (read_split(builder, split, keys, request) for split in ("train", test))
   if class_names == tuple(map(str, range(len(class_names)))):  # no names of its own: some may never occur
     class_names, *labels = places(request.spec, train.targets(), held_out.targets())
     train, held_out = (Split(split.x, y) for split, y in zip((train, held_out), labels, strict=True))
+  if is_sound:
+    return sound_classes(request.spec, rate, class_names, train, held_out)
   return image_classes(request.spec, class_names, train, held_out)
+
+
+def _check_flags(request: Request, is_sound: bool) -> None:
+  """Raises UserError for a flag of images where it is sound, and the other way round."""
+  flags = ("image_size",) if is_sound else ("sample_rate", "seconds")
+  for flag in flags:
+    if (value := getattr(request, flag)) is not None:
+      kinds = ("images", "sound") if is_sound else ("sound", "images")
+      raise UserError(f"--{flag}={value:g}: is for {kinds[0]}, and {request.spec} is {kinds[1]}")
 
 
 def nearest(name: str, count: int = 3) -> list[str]:
@@ -77,6 +96,11 @@ def _prepared(request: Request) -> Any:  # a TFDS builder, or None
   if not prepared:
     return None
   folder = prepared[-1][1]
+  if _AUDIO in (folder / "features.json").read_text("utf-8", "replace") and not importlib.util.find_spec("tensorflow"):
+    raise UserError(
+      f"--dataset={request.spec}: to read sound from {folder}, TFDS needs TensorFlow: "
+      'pip install "sslx[tfds]" or ./launch.sh --extras=tfds ...'
+    )
   try:
     builder: Any = tfds.builder_from_directory(folder)
   except (AttributeError, ImportError, TypeError):
@@ -176,18 +200,21 @@ def _online() -> bool:
 
 
 def _keys(builder: Any, request: Request) -> tuple[str, str]:
-  """Names of the image and the label feature."""
+  """Names of the image or audio feature, and of the label feature."""
   features = builder.info.features
   pair = builder.info.supervised_keys
   if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(key, str) for key in pair)):
     pair = tuple(
       next((key for key, feature in features.items() if isinstance(feature, kind)), "")
-      for kind in (tfds.features.Image, tfds.features.ClassLabel)
+      for kind in ((tfds.features.Image, tfds.features.Audio), tfds.features.ClassLabel)
     )
-  image, label = pair
-  is_image = image in features and (
-    isinstance(features[image], tfds.features.Image) or builder.name in ("sslx_mnist", "sslx_fashion_mnist")
+  x, label = pair
+  is_known = x in features and (
+    isinstance(features[x], tfds.features.Image | tfds.features.Audio)
+    or builder.name in ("sslx_mnist", "sslx_fashion_mnist")
   )
-  if not is_image or label not in features or not isinstance(features[label], tfds.features.ClassLabel):
-    raise UserError(f"{request.spec}: not an image classification set (one image and one class label per example)")
-  return image, label
+  if not is_known or label not in features or not isinstance(features[label], tfds.features.ClassLabel):
+    raise UserError(
+      f"{request.spec}: not a classification set of images or sound (one of these and one class label per example)"
+    )
+  return x, label

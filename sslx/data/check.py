@@ -6,6 +6,7 @@ import numpy as np
 
 from sslx.data import target_rules
 from sslx.data.duplicates import duplicates
+from sslx.data.sound_rules import recordings, tell_silent
 from sslx.data.types import Dataset, LazyArray, Rows, Split
 from sslx.data.warn import warn
 from sslx.types import UserError
@@ -19,10 +20,10 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
 
   Raises:
     UserError: what is no Dataset of arrays, an empty split, counts of examples and targets that differ, or what is
-      against the rules of its modality (`images`) or task (`classes`, `target_rules`).
+      against the rules of its modality (`images`, `recordings`) or task (`classes`, `target_rules`).
 
-  Images that are nearly black, test examples that equal training examples, and classes of test masks or boxes that
-  training never shows, are told on stderr, if `tell`.
+  Images that are nearly black, recordings that are silent, test examples that equal training examples, and classes of
+  test masks or boxes that training never shows, are told on stderr, if `tell`.
   """
   if not isinstance(dataset, Dataset):
     raise UserError(f"data: expected a Dataset, as of sslx.load_data, not {type(dataset).__name__}")
@@ -48,14 +49,16 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
       raise UserError(f"{dataset.name}: {part} examples hold values that are not finite (NaN or infinity)")
   for part, split in splits.items():
     if split.y is None or len(split.y) != len(split):
+      thing = THINGS.get(dataset.modality.name, "example")
       raise UserError(
-        f"{dataset.name}: {len(split)} {part} images but {0 if split.y is None else len(split.y)} {part} labels; "
-        "there must be one label per image"
+        f"{dataset.name}: {len(split)} {part} {thing}s but {0 if split.y is None else len(split.y)} {part} labels; "
+        f"there must be one label per {thing}"
       )
   if dataset.task.name in TASK_RULES:
     TASK_RULES[dataset.task.name](dataset)
   if tell:
     _tell_dark(dataset)
+    tell_silent(dataset)
     _tell_duplicates(dataset)
     target_rules.tell_unseen(dataset)
   return dataset
@@ -154,7 +157,8 @@ def _tell_duplicates(dataset: Dataset) -> None:
     )
 
 
-MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {"image": images}
+MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {"image": images, "sound": recordings}
+THINGS = {"image": "image", "sound": "recording"}  # what an example of a modality is called
 TASK_RULES: dict[str, Callable[[Dataset], None]] = {
   "classification": classes,
   "multilabel": target_rules.several_classes,

@@ -3,16 +3,11 @@
 Where DIR/train holds just images/ and masks/, these are no classes: see `sslx.data.masks`.
 """
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from sslx.data.files import headers_of, images_of
-from sslx.data.images import EXTENSIONS
 from sslx.data.masks import FOLDERS, load_masks
-from sslx.data.tree import listed, walk
+from sslx.data.tree import IMAGES, class_folders, classes_of
 from sslx.data.types import Dataset, Request, Split, image_classes
 from sslx.types import UserError
 
@@ -30,51 +25,9 @@ def load_folder(request: Request) -> Dataset:
   root = Path(request.argument).expanduser()
   if not root.is_dir():
     raise UserError(f"{root}: no such folder")
-  class_folders = _classes(root / "train")
-  if class_folders == sorted(FOLDERS):
+  if classes_of(root / "train", IMAGES, request.spec) == sorted(FOLDERS):
     return load_masks(request)
-  if len(class_folders) < 2:
-    raise UserError(f"{root / 'train'}: holds {len(class_folders)} class folders; at least two are needed")
-  unknown = sorted(set(_classes(root / "test")) - set(class_folders))
-  if unknown:
-    raise UserError(f"{root / 'test' / unknown[0]}: class {unknown[0]!r} is unknown to {root / 'train'}")
-
-  parts = {part: [root / part / name for name in class_folders] for part in ("train", "test")}
-  if (root / "unlabeled").is_dir():
-    parts["unlabeled"] = [root / "unlabeled"]
-  found = walk(root, [folder for folders in parts.values() for folder in folders], request.spec, "the class folders")
-  files: dict[str, list[str]] = {}
-  labels: dict[str, np.ndarray | None] = {"unlabeled": None}
-  for part, folders in parts.items():
-    by_folder = [found[folder] for folder in folders]
-    empty = [folder for folder, paths in zip(folders, by_folder, strict=True) if not paths]
-    if part == "train" and empty:
-      raise UserError(f"{empty[0]}: holds no images ({', '.join(EXTENSIONS)})")
-    files[part] = [path for paths in by_folder for path in paths]
-    if part != "unlabeled":
-      labels[part] = np.repeat(np.arange(len(class_folders), dtype=np.int32), [len(paths) for paths in by_folder])
-    if not files[part]:
-      cure = "; delete it or fill it" if part == "unlabeled" else ""
-      raise UserError(f"{root / part}: holds no images ({', '.join(EXTENSIONS)}){cure}")
-
+  names, files, labels = class_folders(root, request.spec, IMAGES)
   images = images_of(files, headers_of(files, request), request)
   splits = {part: Split(images[part], labels[part], paths) for part, paths in files.items()}
-  names = readable(class_folders)
   return image_classes(request.spec, names, splits["train"], splits["test"], splits.get("unlabeled"))
-
-
-def readable(names: Sequence[str]) -> tuple[str, ...]:
-  """Names of files as text, all different: a byte that is not UTF-8 becomes U+FFFD."""
-  texts: list[str] = []
-  for name in names:
-    text = os.fsencode(name).decode("utf-8", "replace")
-    while text in texts or (text != name and text in names):
-      text += "\ufffd"
-    texts.append(text)
-  return tuple(texts)
-
-
-def _classes(folder: Path) -> list[str]:
-  if not folder.is_dir():
-    raise UserError(f"{folder}: missing; folder:DIR needs DIR/train/CLASS/ and DIR/test/CLASS/ with images")
-  return sorted(name for name in listed(folder) if (folder / name).is_dir())

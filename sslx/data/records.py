@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -24,6 +24,74 @@ _DIGITS = 32  # of a digest
 _CHUNK = 4096  # records held at once beside the result
 
 
+class Records(NamedTuple):
+  """One split of a prepared set."""
+
+  folder: Path
+  name: str
+  """Of the split."""
+  files: tuple[str, ...]
+  n: int
+  parsed: Callable[[np.ndarray], list[Any]]
+  """Rows -> the features of each, by their names. Raises UserError where one is damaged."""
+
+  def damaged(self, why: str) -> UserError:
+    """What is raised of a record that cannot be what it says."""
+    return UserError(f"{self.folder}: damaged ({why}); delete it and run again")
+
+  def value(self, record: Any, key: str, kind: str) -> Any:
+    """The one value of a feature, in a field such as int64_list. Raises UserError where it has none, or several."""
+    values = getattr(record[key], kind).value
+    if len(values) != 1:
+      raise self.damaged(f"{len(values)} values of {key!r} in a record")
+    return values[0]
+
+  def numbers(self, records: list[Any], key: str) -> np.ndarray:
+    """The values i32 of a feature of each."""
+    try:
+      return np.array([self.value(record, key, "int64_list") for record in records], np.int32)
+    except OverflowError as error:
+      raise self.damaged(_line(error)) from error
+
+  def labels(self, key: str, keep: bool) -> np.ndarray:
+    """The values i32 [n] of a feature; keep: beside the records, for the next time."""
+
+    def read(rows: np.ndarray) -> np.ndarray:
+      return self.numbers(self.parsed(rows), key)
+
+    return _cached(self.folder / f"sslx-labels-{self.name}.npy", self.n, self.files, read) if keep else self.all(read)
+
+  def all(self, read: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What `read` makes of rows, of all of them."""
+    return _all(self.n, read)
+
+
+def records_of(builder: Any, split: str) -> Records:
+  """The records of a split of the set that a TFDS `builder` has prepared.
+
+  Raises:
+    UserError: naming the folder, if it is damaged.
+  """
+  folder = Path(builder.data_dir)
+  try:
+    source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+  except Exception as error:  # its dataset_info.json is gone, or names no such split
+    raise UserError(f"{folder}: damaged ({_line(error)}); delete it and run again") from error
+
+  def parsed(rows: np.ndarray) -> list[Any]:
+    try:
+      records = source.__getitems__(rows.tolist())
+      features = [_Example.FromString(record).features.feature for record in records]
+    except Exception as error:  # array_record raises bare RuntimeError, IndexError, ValueError ...
+      raise UserError(f"{folder}: damaged ({_line(error)}); delete it and run again") from error
+    if not all(features):
+      raise UserError(f"{folder}: damaged (empty records); delete it and run again")
+    return features
+
+  files = tuple(os.path.abspath(path) for path in builder.info.splits[split].filepaths)
+  return Records(folder, split, files, len(source), parsed)
+
+
 def read_split(builder: Any, split: str, keys: tuple[str, str], request: Request) -> Split:
   """One split of the set that a TFDS `builder` has prepared; `keys` name its image and label features.
 
@@ -33,49 +101,24 @@ def read_split(builder: Any, split: str, keys: tuple[str, str], request: Request
     UserError: naming the folder, if a record is damaged, or images vary in size and --image_size is not given.
   """
   image_key, label_key = keys
-  folder = Path(builder.data_dir)
-  try:
-    source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-  except Exception as error:  # its dataset_info.json is gone, or names no such split
-    raise UserError(f"{folder}: damaged ({_line(error)}); delete it and run again") from error
+  records = records_of(builder, split)
   shape, decode_one = _decoder(builder.info.features[image_key], request)
 
-  def features(rows):
-    try:
-      records = source.__getitems__(rows.tolist())
-      parsed = [_Example.FromString(record).features.feature for record in records]
-    except Exception as error:  # array_record raises bare RuntimeError, IndexError, ValueError ...
-      raise UserError(f"{folder}: damaged ({_line(error)}); delete it and run again") from error
-    if not all(parsed):
-      raise UserError(f"{folder}: damaged (empty records); delete it and run again")
-    return parsed
+  def pixels(examples: list[Any]) -> np.ndarray:
+    return np.stack([decode_one(records.value(example, image_key, "bytes_list")) for example in examples])
 
-  def pixels(records):
-    return np.stack([decode_one(value(record, image_key, "bytes_list")) for record in records])
+  def fetch(rows: np.ndarray) -> np.ndarray:
+    return pixels(records.parsed(rows))
 
-  def numbers(records):
-    try:
-      return np.array([value(record, label_key, "int64_list") for record in records], np.int32)
-    except OverflowError as error:
-      raise UserError(f"{folder}: damaged ({_line(error)}); delete it and run again") from error
-
-  def value(record, key, kind):
-    values = getattr(record[key], kind).value
-    if len(values) != 1:
-      raise UserError(f"{folder}: damaged ({len(values)} values of {key!r} in a record); delete it and run again")
-    return values[0]
-
-  files = tuple(os.path.abspath(path) for path in builder.info.splits[split].filepaths)
-  images = LazyArray((len(source), *shape), lambda rows: pixels(features(rows)), files=files, how=request.decoding)
+  images = LazyArray((records.n, *shape), fetch, files=records.files, how=request.decoding)
   if images.nbytes > request.in_memory_limit:
-    cache = folder / f"sslx-labels-{split}.npy"
-    return Split(images, _cached(cache, len(source), files, lambda rows: numbers(features(rows))))
+    return Split(images, records.labels(label_key, keep=True))
   if isinstance(builder.info.features[image_key], tfds.features.Image):  # decoding dominates: use threads
-    return Split(in_memory(images), _all(len(source), lambda rows: numbers(features(rows))))
-  out, labels = np.empty(images.shape, np.uint8), np.empty(len(source), np.int32)
-  for rows in _chunks(len(source)):  # one pass for both
-    records = features(rows)
-    out[rows], labels[rows] = pixels(records), numbers(records)
+    return Split(in_memory(images), records.labels(label_key, keep=False))
+  out, labels = np.empty(images.shape, np.uint8), np.empty(records.n, np.int32)
+  for rows in _chunks(records.n):  # one pass for both
+    examples = records.parsed(rows)
+    out[rows], labels[rows] = pixels(examples), records.numbers(examples, label_key)
   return Split(out, labels)
 
 

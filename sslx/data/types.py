@@ -216,7 +216,7 @@ def sound_classes(
   name: str, rate: int, class_names: Sequence[str], train: Split, test: Split, unlabeled: Split | None = None
 ) -> Dataset:
   """A data set of recordings i16 [N,T], RAW_PAD behind their ends, whose y i32 [N] are places in `class_names`."""
-  task = TASKS["classification"](class_names)._replace(reading="time1")
+  task = TASKS["classification"](class_names)._replace(reading="time5")
   return Dataset(name, MODALITIES["sound"], task, train, test, unlabeled, rate=rate)
 
 

@@ -116,10 +116,11 @@ class Bench:
     """The pretrained encoder's architecture with random weights."""
     return self.once("init", lambda: features.random(self.pretrained, self.dataset))(seed)
 
-  def source(self, reads: Source) -> nn.Representation:
-    """Whose features a mode reads."""
-    if reads == "raw":
-      return self.once("raw", lambda: features.raw(self.dataset.modality, self.task))
+  def source(self, reads: str) -> nn.Representation:
+    """Whose features a mode reads: a `Source`, or `raw:READING` of the signal itself."""
+    name, _, reading = reads.partition(":")
+    if name == "raw":
+      return self.once(reads, lambda: features.raw(self.dataset, self.task, reading))
     return self.pretrained if reads == "pretrained" else self.once("random", lambda: self.fresh(self.seed))
 
   def rows(self, case: Case) -> np.ndarray:
@@ -130,14 +131,22 @@ class Bench:
     """(x, y) of labelled rows."""
     return self.dataset.train.x[rows], self.dataset.train.targets()[rows]
 
-  def features_of(self, reads: Source, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def features_of(self, reads: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(features, y) of labelled rows; features of all of them are computed at once."""
     known = self.once("rows", self.labelled.rows)
     train, represent = self.dataset.train, self.source(reads)
     cached = self.once(("labelled", reads), lambda: extract(represent, train.x[known]))
     return cached[np.searchsorted(known, rows)], train.targets()[rows]
 
-  def reference(self, reads: Source) -> np.ndarray:
+  def views_of(self, reads: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(features, y) of the recipe's random views of labelled rows: all rows once, then all of them again, ..."""
+    known, train, recipe = self.once("rows", self.labelled.rows), self.dataset.train, self.recipe
+    views, copies = recipe.augment, recipe.augment_copies
+    x, represent = train.x[known], self.source(reads)
+    cached = self.once(("views", reads), lambda: features.of_views(represent, views, x, copies, self.seed))
+    return np.concatenate(cached[:, np.searchsorted(known, rows)]), np.tile(train.targets()[rows], copies)
+
+  def reference(self, reads: str) -> np.ndarray:
     """Features of up to REFERENCE training examples, without their targets."""
     train, represent = self.dataset.train, self.source(reads)
     rows = np.sort(np.random.default_rng(self.seed).permutation(len(train))[:REFERENCE])

@@ -95,9 +95,10 @@ def test_one(case: Case, trained: Trained, split: Split, task: Task, memory: dic
     if kind.trains_encoder:
       features = extract(represent, split.x)
     else:
-      if kind.reads not in memory:
-        memory[kind.reads] = extract(represent, split.x)
-      features = memory[kind.reads]
+      key = f"{kind.reads} {represent.reading}"
+      if key not in memory:
+        memory[key] = extract(represent, split.x)
+      features = memory[key]
     outputs = trained.predictor.head.outputs(features)
   scores = {name: float(value) for name, value in task.scores(outputs, split.targets()).items()}
   encodes = kind.reads != "raw" or kind.trains_encoder

@@ -1,5 +1,7 @@
 """Features of whole splits, and the representations that are no pretrained encoder: raw signals and random weights."""
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx import nn
-from sslx.compile import jit_once
+from sslx.compile import jit, jit_once
 from sslx.data import Dataset
 from sslx.data.types import Rows
-from sslx.types import Array, Modality, Task
+from sslx.modalities import views as viewing
+from sslx.types import Array, Task
 
 
 def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> np.ndarray:
@@ -29,6 +32,29 @@ def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> n
   return made if made.dtype.kind in "iu" else made.astype(np.float32, copy=False)
 
 
+def of_views(represent: nn.Representation, views: str, x: Rows, copies: int, seed: int) -> np.ndarray:
+  """f32 [copies,N,D]: features of random views of raw x [N,...], see `sslx.modalities.views`."""
+  function, keys = _reader_of_views(represent.encoder, represent.reading, represent.prepare, views), itertools.count()
+  weights, key = (represent.params, represent.stats), jax.random.key(seed)
+
+  def read(batch: Array) -> Array:
+    return function(*weights, jax.random.fold_in(key, next(keys)), batch)
+
+  return np.stack([extract(read, x) for _ in range(copies)])
+
+
+@functools.lru_cache(maxsize=16)
+def _reader_of_views(encoder: nn.Encoder, reading: str, prepare: Callable[[Array], Array], views: str) -> Any:
+  plain = encoder.clone(precision="float32")
+  view, body = viewing.build(views, spectrogram=plain.spectrogram), plain.body
+
+  def features(params: dict, stats: dict, key: Array, x: Array) -> Array:
+    x = view(key, prepare(x))
+    return body.read(nn.apply(body, params, stats, x)[0], reading, x)
+
+  return jit(features)
+
+
 def check_maps(task: Task, encoder: nn.Encoder, x_shape: Sequence[int]) -> None:
   """Raises Refusal where a task of places would read an encoder that makes no maps of examples of this shape. Only
   shapes are computed.
@@ -43,11 +69,22 @@ def check_maps(task: Task, encoder: nn.Encoder, x_shape: Sequence[int]) -> None:
   jax.eval_shape(read, jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((1, *x_shape), jnp.float32))
 
 
-def raw(modality: Modality, task: Task) -> nn.Representation:
-  """The prepared signal itself; for a task of places every value of it, beside where it is."""
+def raw(dataset: Dataset, task: Task, reading: str = "") -> nn.Representation:
+  """The prepared signal itself; for a task of places every value of it, beside where it is; of sound a log-mel
+  spectrogram, of whose time 20 equal parts are read, however long a recording is, unless `reading` says otherwise.
+  """
+  prepare = dataset.modality.prepare
   if task.is_dense:
-    return nn.Representation(nn.PLACES, "maps1", {}, {}, modality.prepare)
-  return nn.Representation(nn.RAW, "flatten", {}, {}, modality.prepare)
+    return nn.Representation(nn.PLACES, "maps1", {}, {}, prepare)
+  if dataset.rate:
+    return nn.Representation(nn.heard(dataset.rate), reading or "time20", {}, {}, prepare)
+  return nn.Representation(nn.RAW, reading or "flatten", {}, {}, prepare)
+
+
+def check_raw(reading: str, block_names: Sequence[str]) -> None:
+  """Raises UserError for a reading that the signal itself does not have; "" is its usual one."""
+  if reading:
+    nn.check_reading(reading, nn.RAW.block_names)
 
 
 def random(like: nn.Representation, dataset: Dataset) -> Callable[[int], nn.Representation]:

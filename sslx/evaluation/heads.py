@@ -19,17 +19,23 @@ def fitted(reads: Source):
   """
 
   def fit(bench: Bench, case: Case) -> Predictor:
-    represent, task = bench.source(reads), bench.task
+    source = case.mode if reads == "raw" else reads
+    represent, task = bench.source(source), bench.task
     if task.is_dense and reads == "raw":  # by its places one by one: what lies around them is what an encoder sees
       task = bench.once("pixels", lambda: task._replace(head=lambda: nn.PixelHead(task.outputs)))
     if task.fit_head is None or (bench.recipe.head == "gradient" and reads != "raw"):
       return finetune.tune(bench, case, represent, (), task)
     if case.labels >= MANY:
       bench.say(f"{case.mode}, {case.labels:,} labels: fitting a head on this many takes minutes")
-    held = None if bench.labelled.heldout is None else bench.features_of(reads, bench.labelled.heldout)
+    held = None if bench.labelled.heldout is None else bench.features_of(source, bench.labelled.heldout)
     rows = bench.rows(case)
-    features, y = bench.features_of(reads, rows)
-    head = task.fit_head(features, y, bench.reference(reads), seed=case.subset_seed, heldout=held)
+    features, y = bench.features_of(source, rows)
+    versions = 1
+    if bench.recipe.augment:
+      more, versions = bench.views_of(source, rows), 1 + bench.recipe.augment_copies
+      features, y = np.concatenate([features, more[0]]), np.concatenate([y, more[1]])
+    reference = bench.reference(source)
+    head = task.fit_head(features, y, reference, seed=case.subset_seed, heldout=held, versions=versions)
     return Predictor(represent, head, head.size, head.size + represent.size)
 
   return fit

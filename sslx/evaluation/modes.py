@@ -11,7 +11,7 @@ import numpy as np
 
 from sslx import options
 from sslx.data import Dataset
-from sslx.evaluation import finetune, heads, knn, propagation, self_train
+from sslx.evaluation import features, finetune, heads, knn, propagation, self_train
 from sslx.evaluation.bench import Mode
 from sslx.tasks import TASKS
 from sslx.types import Task, UserError
@@ -30,8 +30,10 @@ MODES: dict[str, Mode] = {
     whole=False,
   ),
   "raw": Mode(
-    "raw", SIGNAL, heads.fitted("raw"), "a linear head on the signal itself, or one for each pixel by itself",
-    whole=False,
+    "raw", SIGNAL, heads.fitted("raw"),
+    "a linear head on the signal itself, read as it says (of sound a log-mel spectrogram), or one for each pixel by "
+    "itself",
+    "[READING]", features.check_raw, whole=False,
   ),
   "random": Mode("random", ALL, heads.fitted("random"), "a head on a frozen, untrained encoder"),
   "scratch": Mode(

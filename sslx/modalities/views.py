@@ -89,6 +89,7 @@ def sound(
   gain: float = 6.0,
   noise: float = 0.2,
   warp: float = 0.1,
+  tempo: float = 0.4,
   equaliser: float = 0.1,
   frames: int = 10,
   bands: int = 6,
@@ -97,13 +98,14 @@ def sound(
 
   Of the waveform: crop: least share of the length that is kept; speed: range of the logarithm of how fast it is played;
   shift: silence in front, as a share of the length; gain: range in decibels; noise: white, as a share of the loudness.
-  Of a spectrogram, where the encoder reads one: warp: range of the logarithm of a stretch of the bands; equaliser:
-  deviation of a smooth curve over the bands (of 1, the whole depth); frames, bands: widest mask of each.
+  Of a spectrogram, where the encoder reads one: warp: range of the logarithm of a stretch of the bands; tempo:
+  deviation of the logarithm of a pace that changes; equaliser: of a smooth curve over the bands (of 1, the whole
+  depth); frames, bands: widest mask of each.
   """
 
   def through(spectrogram: Spectrogram) -> View:
     def view(key: Array, x: Array) -> Array:
-      keys = jax.random.split(key, 9)
+      keys = jax.random.split(key, 10)
       x = waves.crop(keys[0], x, crop) if crop < 1 else x
       x = waves.speed(keys[1], x, speed) if speed else x
       x = waves.shift(keys[2], x, shift) if shift else x
@@ -113,6 +115,7 @@ def sound(
       if x.ndim == 2:
         return x
       x = spectra.warp_bands(keys[5], x, warp) if warp else x
+      x = spectra.warp_frames(keys[9], x, tempo) if tempo else x
       x = spectra.equalise(keys[6], x, equaliser) if equaliser else x
       x = spectra.mask_frames(keys[7], x, frames) if frames else x
       return spectra.mask_bands(keys[8], x, bands) if bands else x
@@ -136,7 +139,8 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; al
     **{name: (name,) for name in ("grey", "blur", "solarise")},
   },
   "sound": {
-    name: (name,) for name in ("crop", "speed", "shift", "gain", "noise", "warp", "equaliser", "frames", "bands")
+    name: (name,)
+    for name in ("crop", "speed", "shift", "gain", "noise", "warp", "tempo", "equaliser", "frames", "bands")
   },
 }
 

@@ -59,7 +59,8 @@ class Encoder(nn.Module):
   @nn.nowrap
   def read(self, outputs: Mapping[str, Array], reading: str, x: Array) -> Array:
     """The features that `reading` names, of the outputs for x: see `sslx.nn.features.read`."""
-    return read(outputs, reading, x.shape[1:-1], None if self.share is None else self.share(x))
+    share = None if self.share is None else self.share(self.spectrogram(x))  # computed once with the outputs, if jitted
+    return read(outputs, reading, x.shape[1:-1], share)
 
   if TYPE_CHECKING:
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from sslx import options
 from sslx.nn.encoder import Encoder
 from sslx.nn.layers import Conv, Dense, GroupNorm
-from sslx.nn.sound import FrameBlock, GruBlock, LogMel, WaveBlock
+from sslx.nn.sound import FrameBlock, GruBlock, LogMel, TimeBlock, WaveBlock
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
@@ -224,6 +224,19 @@ def wave(*, rate: int = 8000, width: int = 96, context: int = 96, depth: int = 1
   return Encoder(tuple(blocks), any_size=True, axes=1, share=share)
 
 
+def conv1d(
+  *, widths: tuple[int, ...] = (128, 256), kernel: tuple[int, ...] = (7,), down: Literal["pool", "none"] = "pool"
+) -> Encoder:
+  """Convolutions along the time of a spectrogram, whose bands are channels, with group normalisation. Each but the
+  first halves the frames (rounded up) before, unless down=none. Behind a front: mel+conv1d.
+
+  kernel: frames, of each block; the last one repeats.
+  """
+  kernels = (*kernel, *[kernel[-1]] * len(widths))
+  blocks = [functools.partial(TimeBlock, w, kernels[i], down == "pool" and i > 0) for i, w in enumerate(widths)]
+  return Encoder(tuple((f"block{i + 1}", block) for i, block in enumerate(blocks)))
+
+
 def gru(*, width: int = 96, context: int = 96, depth: int = 1) -> Encoder:
   """A dense layer on each frame of a spectrogram, then `depth` layers of `context` gated recurrent units: what has been
   heard up to each frame. Behind a front: mel+gru.
@@ -234,11 +247,18 @@ def gru(*, width: int = 96, context: int = 96, depth: int = 1) -> Encoder:
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
   "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18, "vit": vit,
-  "wave": wave, "gru": gru,
+  "wave": wave, "conv1d": conv1d, "gru": gru,
 }  # fmt: skip
 
 
-def mel(*, rate: int = 8000, bands: int = 40, window: float = 32.0, hop: float = 10.0, depth: float = 80.0) -> Front:
+def mel(
+  *,
+  rate: int = 8000,
+  bands: int = 40,
+  window: float = 32.0,
+  hop: float = 10.0,
+  depth: float = 60.0,
+) -> Front:
   """A log-mel spectrogram of a waveform.
 
   rate: samples a second, of the data; bands: of the mel scale; window, hop: milliseconds of a frame, and between two;

@@ -1,9 +1,13 @@
 """Encoders that are none: their features are what comes in, for the modes that read the signal itself."""
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 
 from sslx.nn.encoder import Encoder
+from sslx.nn.encoders import mel
+from sslx.ops.sound import share
 from sslx.types import Array
 
 
@@ -34,3 +38,9 @@ class Places(nn.Module):
 
 PLACES = Encoder((("x", Places),), any_size=True, axes=None)
 """The same for tasks that answer for places: a value and where it is."""
+
+
+@functools.lru_cache(maxsize=4)
+def heard(rate: int) -> Encoder:
+  """What `RAW` is for sound of `rate` samples a second: the spectrogram that other encoders get."""
+  return Encoder((("mel", mel(rate=rate)), ("x", Input)), any_size=True, axes=1, front=True, share=share)

@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from sslx.nn.layers import Conv, Dense
+from sslx.nn.layers import Conv, Dense, GroupNorm
 from sslx.ops import sound
 from sslx.types import Array
 
@@ -46,6 +46,26 @@ class WaveBlock(nn.Module):
     pads = (k - s, -t % s)  # a frame that is not full ends in silence
     x = Conv(self.width, (1, k), strides=(1, s), padding=((0, 0), pads), use_bias=False, name="conv")(x[:, None])[:, 0]
     return nn.relu(nn.LayerNorm(epsilon=TINY, name="norm")(x))
+
+
+class TimeBlock(nn.Module):
+  """Optional pooling of two frames to their larger values, a convolution along time over all bands at once, group
+  normalisation, relu.
+  """
+
+  width: int
+  kernel: int
+  pool: bool = True
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,t,...] -> [B,t,width], or ceil(t/2) places with pooling."""
+    x = jnp.maximum(x, 0).reshape(len(x), 1, x.shape[1], -1)  # padding is silence
+    if self.pool:
+      x = jnp.maximum(x[:, :, ::2], jnp.pad(x[:, :, 1::2], ((0, 0), (0, 0), (0, x.shape[2] % 2), (0, 0))))
+    x = Conv(self.width, (1, self.kernel), use_bias=False, name="conv")(x)
+    groups = max(g for g in range(1, 9) if self.width % g == 0)
+    return nn.relu(GroupNorm(groups, name="norm")(x))[:, 0]
 
 
 class FrameBlock(nn.Module):

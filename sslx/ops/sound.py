@@ -48,19 +48,22 @@ def to_hertz(mel: np.ndarray) -> np.ndarray:
 @functools.lru_cache(maxsize=16)
 def filters(rate: int, size: int, bands: int, low: float = 0.0, high: float | None = None) -> np.ndarray:
   """Triangular filters f32 [size//2+1, bands] over the frequencies of an FFT of `size` samples, evenly spaced in mel
-  from `low` to `high` (None: half the rate), each of unit area: librosa.filters.mel, transposed.
+  from `low` to `high` (None: half the rate), 1 at their peaks: librosa.filters.mel(norm=None), transposed.
+
+  Not of unit area, which is librosa's default: consonants are high, where filters are wide. (Random features of spoken
+  digits, ridge, six unknown speakers, two random networks: 78.5 against 77.9.)
   """
   edges = to_hertz(np.linspace(to_mel(np.asarray(low)), to_mel(np.asarray(high or rate / 2)), bands + 2))
   frequencies = np.fft.rfftfreq(size, 1 / rate)[:, None]
   rising = (frequencies - edges[:-2]) / np.diff(edges)[:-1]
   falling = (edges[2:] - frequencies) / np.diff(edges)[1:]
-  return (np.maximum(0, np.minimum(rising, falling)) * 2 / (edges[2:] - edges[:-2])).astype(np.float32)
+  return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
 
 
 def frames(x: Array, size: int, hop: int) -> Array:
-  """[B,T] -> [B,ceil(T/hop),size]: frame i starts at sample i * hop; the last ones reach into silence."""
+  """[B,T] -> [B,ceil(T/hop),size]: the middle of frame i is sample i * hop; the first and last reach into silence."""
   count = -(-x.shape[1] // hop)
-  x = jnp.pad(x, ((0, 0), (0, max(0, (count - 1) * hop + size - x.shape[1]))))
+  x = jnp.pad(x, ((0, 0), (size // 2, max(0, (count - 1) * hop + size - size // 2 - x.shape[1]))))
   return x[:, jnp.arange(count)[:, None] * hop + jnp.arange(size)]
 
 

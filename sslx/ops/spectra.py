@@ -46,6 +46,21 @@ def warp_bands(key: Array, x: Array, strength: float) -> Array:
   return _put(x, _interpolated(x, at, axis=2))
 
 
+def warp_frames(key: Array, x: Array, strength: float) -> Array:
+  """Time runs faster here and slower there, by a factor whose logarithm has the standard deviation `strength` and
+  changes smoothly, four times in a recording; its length stays.
+  """
+  n, t = is_sound(x).sum(1)[:, None], x.shape[1]
+  pace = jnp.exp(strength * jax.random.normal(key, (len(x), 4)))
+  reached = jnp.concatenate([jnp.zeros((len(x), 1)), pace.cumsum(1)], axis=1)
+  reached = reached / reached[:, -1:] * (n - 1)
+  step = (n - 1) / 4  # between the four knots, in frames
+  place = jnp.clip(jnp.arange(t) / jnp.maximum(step, 1e-6), 0, 4)
+  knot = jnp.minimum(place.astype(jnp.int32), 3)
+  left, right = (jnp.take_along_axis(reached, knot + i, axis=1) for i in (0, 1))
+  return _put(x, _interpolated(x, jnp.clip(left + (place - knot) * (right - left), 0, n - 1), axis=1))
+
+
 def equalise(key: Array, x: Array, strength: float) -> Array:
   """A smooth curve over the bands is added, of standard deviation `strength`: a room, a microphone, a voice. What was
   silent stays silent.

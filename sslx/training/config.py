@@ -233,7 +233,8 @@ def digest_of(dataset: "Dataset", targets: bool) -> str:
     parts = [train.x] if train.y is None else [train.x, train.y]
   else:
     parts = [train.x] if unlabeled is None else [train.x, unlabeled.x]
-  return fingerprint.digest_of(fingerprint.fingerprint_of(part).encode() for part in parts)
+  rate = [f"rate {dataset.rate}".encode()] if dataset.rate else []  # the same samples at another rate sound otherwise
+  return fingerprint.digest_of([*rate, *(fingerprint.fingerprint_of(part).encode() for part in parts)])
 
 
 def watched_rows(n: int, watch: int) -> np.ndarray:

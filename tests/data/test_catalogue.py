@@ -347,12 +347,18 @@ def test_prepared_sets_that_do_not_fit(tmp_path):
     data.load("tfds:pets", str(tmp_path / "b"))
   assert data.load("tfds:pets", str(tmp_path / "b"), image_size=5).train.x[1, 0, 0].tolist() == [20] * 3
   prepare(tmp_path / "c", label=tfds.features.Scalar(np.int64), keys=None)
-  with pytest.raises(UserError, match="not an image classification set"):
+  with pytest.raises(UserError, match="not a classification set of images or sound"):
     data.load("tfds:pets", str(tmp_path / "c"))
   info = tmp_path / "b" / "pets" / "3.0.1" / "dataset_info.json"
   info.write_text(info.read_text().replace("array_record", "tfrecord"))
   with pytest.raises(UserError, match="prepared as tfrecord, not array_record"):
     data.load("tfds:pets", str(tmp_path / "b"))
+
+
+def test_flags_of_sound_are_not_for_images(tmp_path):
+  prepare(tmp_path)
+  with pytest.raises(UserError, match="--seconds=2: is for sound, and tfds:pets is images"):
+    data.load("tfds:pets", str(tmp_path), seconds=2)
 
 
 def test_the_newest_version_and_the_configuration_are_found(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sslx import data
 from sslx.data.check import checked
-from sslx.data.folder import readable
+from sslx.data.tree import readable
 from sslx.data.types import LazyArray, Split, image_classes
 from sslx.types import UserError
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from helpers import call, directory, rows_of
 
 from experiments.shared import cli, runs
 from sslx.data import Dataset, LazyArray, Split
-from sslx.data.types import image_classes
+from sslx.data.types import image_classes, sound_classes
 from sslx.training import checkpoint
 from sslx.training.config import Config
 from sslx.training.run import Meta
@@ -348,3 +349,25 @@ def test_the_limit_of_the_size_is_a_flag(toy_npz, tmp_path, capsys):
   assert call("pretrain", *given, "--max_parameters=600", "--hp=decoder_widths=1000") == 1
   assert re.search(r"--method=denoise: its decoder has 1[0-9]{2},[0-9]+ parameters", capsys.readouterr().err)
   assert call("pretrain", *given, "--max_parameters=200000") == 0
+
+
+@pytest.mark.parametrize(
+  ("made", "message"),
+  [
+    ({"modality": "image"}, "is sound, this encoder was made for image"),
+    ({"rate": 16_000}, "recordings have 8000 samples a second, .* made for 16000; give --sample_rate=16000"),
+    ({"x_shape": (4000,)}, r"recordings are \(8000,\), .* made for \(4000,\); try --seconds=0.5"),
+  ],
+)
+def test_a_checkpoint_of_other_sound_says_which_flag_fits(made, message):
+  x, y = np.ones((4, 8000), np.int16), np.array([0, 1, 0, 1], np.int32)
+  dataset = sound_classes("digits", 8000, "ab", Split(x, y), Split(x, y))
+  said = {"modality": "sound", "rate": 8000, "x_shape": (8000,)}
+  runs._check_fits(dataset, meta_of(**said))
+  with pytest.raises(UserError, match=f"--dataset=digits: .*{message}"):
+    runs._check_fits(dataset, meta_of(**said | made))
+
+
+def meta_of(modality, rate, x_shape):
+  config = SimpleNamespace(rate=rate, x_shape=x_shape)
+  return SimpleNamespace(modality=modality, config=config)

@@ -38,7 +38,7 @@ def make_batch(n: int = 6, height: int = 6, width: int = 6, channels: int = 1, s
 
 
 def recordings(lengths: Sequence[int], samples: int, seed: int = 0) -> np.ndarray:
-  """Random raw recordings, i16 [n,samples]: a gliding tone each, and noise, as long as fits; padding behind their ends."""
+  """Random raw recordings, i16 [n,samples]: a gliding tone each, and noise, cut where it has no room, and padded."""
   rng, time = np.random.default_rng(seed), np.arange(samples) / 8000
   raw = np.full((len(lengths), samples), RAW_PAD, np.int16)
   for sound, length in zip(raw, lengths, strict=True):

@@ -4,9 +4,9 @@
 
 Chung, Hsu, Tang, Glass: An Unsupervised Autoregressive Model for Speech Representation Learning, Interspeech 2019,
 arXiv 1904.03240. x_t is a frame of the log-mel spectrogram, and c_t the encoder's last block, a recurrent context of
-the frames up to t. Padding is never predicted. The paper tries n from 1 to 20. A frame of 32 ms every 10 ms reaches 22
-ms past the next one's start: for n = 1 and 2, and a little for 3, a part of what is predicted has been heard, and
-copying it is a part of the task; the metric `copying` is the loss of x_t as the prediction. Deviations: smaller
+the frames up to t. Padding is never predicted. The paper tries n from 1 to 20. Frames are 32 ms long, one every 10 ms,
+so that x_t and x_(t+n) share 22 ms for n = 1, 12 for 2 and 2 for 3: what has been heard of the frame that is predicted
+need only be copied. The metric `copying` is the loss of x_t as the prediction. Deviations: smaller
 networks, by default of one layer; a dense layer on each frame in front of them; 40 bands for 80; and a recording's
 spectrogram is told in decibels below its loudest value, which may come later, where the paper normalises by speaker.
 """

@@ -7,10 +7,11 @@ van den Oord, Li, Vinyals: Representation Learning with Contrastive Predictive C
 the frames up to t. Each of the `ahead` steps has a matrix W_k. Candidates are the true frame and negatives, of which
 there are two kinds: the other frames of the same recording, and frames of the batch's other recordings. Padding is
 never a context, a target or a negative. Deviations: whole recordings, where the paper cuts 20,480 samples out of long
-ones; all frames of the same recording are candidates, and `candidates` frames are drawn of the others, anew for every
-step of training and recording, and the same for all k: all frames of the batch would be thousands; smaller networks; a
-mean over k of the steps that a batch has frames for; W_k starts at zero, where the loss is the mean log of the number
-of candidates. With --encoder=mel+gru a frame is 32 ms of sound, one every 10 ms: two frames overlap where k < 4.
+ones; all other frames of the same recording are negatives, and of other recordings `candidates` frames that are drawn
+in each step of training, for each recording and the same for all k, since all frames of a batch would be thousands;
+smaller networks; the mean is over those k that some recording is long enough for; W_k starts at zero, where the loss is
+the mean log of the number of candidates. With --encoder=mel+gru a frame is 32 ms of sound, one every 10 ms, so that
+the true one shares a part with what was heard where k < 4.
 """
 
 import functools

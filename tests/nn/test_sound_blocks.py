@@ -112,7 +112,7 @@ def test_frame_block_reads_each_frame_by_itself():
 # causality
 
 
-@pytest.mark.parametrize(("spec", "reach"), [(WAVE, HOP), (MEL, WINDOW)])
+@pytest.mark.parametrize(("spec", "reach"), [(WAVE, HOP), (MEL, WINDOW // 2)])
 @pytest.mark.parametrize("block", [-2, -1])
 def test_no_frame_knows_what_comes_after_it(spec, reach, block):
   """The Jacobian of frame i is exactly zero in all samples behind its own, and not in the last that it hears."""
@@ -146,7 +146,8 @@ def test_log_mel_is_its_equation():
   assert spectrogram.shape == (2, 12, 6, 1)
   hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
   for b, length in enumerate((900, 333)):
-    sound = np.concatenate([x[b, :length], np.zeros(2 * WINDOW)]).astype(np.float64)
+    silence = np.zeros(WINDOW)
+    sound = np.concatenate([silence[: WINDOW // 2], x[b, :length], silence]).astype(np.float64)
     count = -(-length // HOP)
     power = np.stack([np.abs(np.fft.rfft(sound[i * HOP : i * HOP + WINDOW] * hann)) ** 2 for i in range(count)])
     decibels = 10 * np.log10(np.maximum(power @ filters(RATE, WINDOW, 6), 1e-10))

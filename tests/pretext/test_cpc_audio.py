@@ -20,7 +20,7 @@ from sslx.types import UserError
 WAVE = "wave:width=6,context=5"
 MEL = "mel:bands=6+gru:width=6,context=5"
 LENGTHS, SAMPLES = (1600, 900, 333), 1600
-COUNTS = {WAVE: (20, 11, 4), MEL: (20, 12, 5)}  # frames that are recording: as a whole, or where they begin
+COUNTS = {WAVE: (20, 11, 4), MEL: (20, 12, 5)}  # frames that are recording: as a whole, or their middle
 KINDS = ("all", "same", "others")
 SMALL = {"ahead": 3, "candidates": 7}
 

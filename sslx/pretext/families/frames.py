@@ -25,8 +25,8 @@ def check(method: str, encoder: nn.Encoder, waves: bool) -> None:
 def recorded(encoder: nn.Encoder, x: Array) -> Array:
   """Prepared waveforms [B,T] -> bool [B,t]: which of the encoder's frames are recording, and not padding.
 
-  Those of a spectrogram that begin in it, as beyond its end they are silent; of convolutions those that lie in it as a
-  whole, as their places beyond its end are not.
+  Those of a spectrogram whose middle is in it, since they hear silence beyond its end; of convolutions on waveforms
+  those that lie in it as a whole, since their first layers' places beyond its end are not silent to the later ones.
   """
   if encoder.front:
     return is_sound(encoder.spectrogram(x))

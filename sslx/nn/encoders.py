@@ -227,8 +227,8 @@ def wave(*, rate: int = 8000, width: int = 96, context: int = 96, depth: int = 1
 def conv1d(
   *, widths: tuple[int, ...] = (128, 256), kernel: tuple[int, ...] = (7,), down: Literal["pool", "none"] = "pool"
 ) -> Encoder:
-  """Convolutions along the time of a spectrogram, whose bands are channels, with group normalisation. Each but the
-  first halves the frames (rounded up) before, unless down=none. Behind a front: mel+conv1d.
+  """Convolutions along the time of a spectrogram, whose bands are channels. Each but the first halves the frames
+  (rounded up) before, unless down=none. Behind a front: mel+conv1d.
 
   kernel: frames, of each block; the last one repeats.
   """

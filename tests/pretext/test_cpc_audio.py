@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pretexts import KEY, apply, assert_trees, build, heard, jitted, recordings
 
+import sslx
 from sslx import nn
 from sslx.nn.sound import WaveBlock
 from sslx.ops.sound import share
@@ -263,6 +264,11 @@ def test_encoders_without_a_context_are_refused(encoder):
   with pytest.raises(UserError, match=r"--method=cpc_audio: .*--encoder=wave or mel\+gru") as refused:
     build("cpc_audio", encoder)
   assert "\n" not in str(refused.value)
+
+
+def test_images_are_refused(toy):
+  with pytest.raises(UserError, match=r"^method=cpc_audio: takes sound data, and this data set is image\."):
+    sslx.pretrain("cpc_audio", toy, progress=False)
 
 
 def test_batch_normalisation_is_refused():

@@ -8,7 +8,10 @@ from sslx.data.types import LazyArray
 from sslx.modalities import MODALITIES
 
 RNG = np.random.default_rng(0)
-RAW = {"image": RNG.integers(0, 256, (5, 8, 6, 3), dtype=np.uint8)}  # modality -> raw x
+RAW = {  # modality -> raw x
+  "image": RNG.integers(0, 256, (5, 8, 6, 3), dtype=np.uint8),
+  "sound": RNG.integers(-32767, 32768, (5, 900), dtype=np.int16),
+}
 
 
 @pytest.mark.parametrize("name", MODALITIES)

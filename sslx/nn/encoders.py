@@ -347,8 +347,11 @@ def check_input(spec: str, encoder: Encoder, shape: Sequence[int]) -> None:
 
 def check_size(spec: str, encoder: Encoder, shape: Sequence[int], limit: int = MAX_PARAMETERS) -> None:
   """Raises UserError for an encoder that has more than `limit` parameters, or whose blocks make more than `limit`
-  numbers of one example of this shape. Only shapes are computed, so that it takes no memory, whatever its size.
+  numbers of one example of this shape. Only shapes are computed, so that it takes no memory, whatever its size. Of
+  examples that it does not read, see `check_input`, it makes nothing.
   """
+  if encoder.axes not in (None, len(shape)):
+    return
   key, x = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((1, *shape), jnp.float32)
   plain = encoder.clone(precision="float32")
   outputs, variables = jax.eval_shape(lambda key, x: plain.init_with_output(key, x), key, x)

@@ -77,7 +77,8 @@ GROUPS = (
     "the image itself", ("autoencode", "contractive", "conv_wta", "deep_infomax", "sparse", "vae", "wta"), ("original",)
   ),
 )
-ELSEWHERE = ("colorize", "mae", "split_brain", "supervised", "vader")  # for colours, transformers, labels or places
+# For sound, colours, transformers, labels or places.
+ELSEWHERE = ("apc", "colorize", "cpc_audio", "mae", "split_brain", "supervised", "vader")
 
 
 def entries_of(run: Path) -> list[Entry]:

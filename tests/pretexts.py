@@ -1,6 +1,7 @@
 """What the tests of methods share: batches, methods with compiled functions, features, and trees compared."""
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import optax
 
 from sslx import nn, pretext
 from sslx.modalities import MODALITIES
+from sslx.ops.sound import RAW_PAD
 from sslx.tasks import TASKS
 from sslx.training import loop, step
 from sslx.training.hooks import log_to
@@ -35,6 +37,23 @@ def make_batch(n: int = 6, height: int = 6, width: int = 6, channels: int = 1, s
   return {"x": prepared(pixels(n, height, width, channels, seed))}
 
 
+def recordings(lengths: Sequence[int], samples: int, seed: int = 0) -> np.ndarray:
+  """Random raw recordings, i16 [n,samples]: a gliding tone each, and noise, cut where it has no room, and padded."""
+  rng, time = np.random.default_rng(seed), np.arange(samples) / 8000
+  raw = np.full((len(lengths), samples), RAW_PAD, np.int16)
+  for sound, length in zip(raw, lengths, strict=True):
+    length = min(length, samples)
+    low, glide = rng.uniform(200, 1500), rng.uniform(1000, 6000)
+    tone = np.sin(2 * np.pi * (low * time + glide * time**2 / 2))[:length]
+    sound[:length] = 6000 * rng.uniform(0.5, 1) * (tone + 0.2 * rng.standard_normal(length))
+  return raw
+
+
+def heard(raw: Any) -> Any:
+  """Raw recordings, of numpy or jax, as methods get them."""
+  return raw.astype(np.float32) / np.float32(-RAW_PAD)
+
+
 def build(
   method: str, encoder: str, hp: dict[str, Any] | None = None, classes: int = 3, reading: str = "flatten"
 ) -> Pretext:
@@ -58,9 +77,15 @@ def make(method: str, encoder: str, **hp: Any) -> Pretext:
   return jitted(build(method, encoder, hp))
 
 
+def prepare_for(encoder: str) -> Callable[[Any], Any]:
+  """Of the modality that the encoder of such a text reads."""
+  return MODALITIES["sound" if nn.build(encoder).axes == 1 else "image"].prepare
+
+
 def features(encoder: str, params: dict, state: dict, raw: Any, reading: str = "flatten") -> np.ndarray:
   """Of raw images, through the one door."""
-  return np.asarray(nn.Representation(nn.build(encoder), reading, params["encoder"], state["encoder"], PREPARE)(raw))
+  prepare = prepare_for(encoder)
+  return np.asarray(nn.Representation(nn.build(encoder), reading, params["encoder"], state["encoder"], prepare)(raw))
 
 
 def trained(

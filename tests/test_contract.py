@@ -9,21 +9,30 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from pretexts import PREPARE, build, features, pixels, prepared
+from pretexts import assert_trees, build, features, pixels, prepare_for, prepared, recordings
 
 from sslx import nn
+from sslx.ops.sound import PAD, is_sound
 from sslx.pretext import METHODS
 from sslx.training import step as training
 from sslx.types import Pretext, Refusal, TrainState
 
-ENCODERS = ("conv:widths=6,norm=batch", "mlp:widths=16,code=8")
+ENCODERS = ("conv:widths=6,norm=batch", "mlp:widths=16,code=8")  # of images
+FRONT = "mel:bands=9+"  # in front of them, for sound
 OF_ITS_KIND = {  # small ones, for methods that need a kind of encoder
   "conv": "conv:widths=6,norm=group",
   "split": "split:widths=8-8",
   "vit": "vit:width=8,depth=2,heads=2,patch=3",
+  "wave": "wave:width=16,context=16",
+  "mel+gru": "mel:bands=16+gru:width=16,context=16",
 }
 CLASSES, B = 4, 5
+LENGTHS, SAMPLES = (1600, 900, 1333, 1280, 401), 1600  # of B recordings
 RATE = 0.05
+
+
+def images_of(method: str) -> bool:
+  return "image" in METHODS[method].modalities
 
 
 def suitable(method: str, encoder: str) -> str:
@@ -33,7 +42,7 @@ def suitable(method: str, encoder: str) -> str:
     build(method, encoder, classes=CLASSES)
   except Refusal as error:
     if f"--method={method}" in str(error) and f"--encoder={kind}" in str(error):
-      return OF_ITS_KIND[kind]
+      return f"{FRONT * (images_of(method) and encoder.startswith(FRONT))}{OF_ITS_KIND[kind]}"
     raise
   return encoder
 
@@ -46,6 +55,12 @@ def make_batch(n: int, height: int, width: int, channels: int, seed: int = 0) ->
   """Prepared images and classes."""
   y = np.random.default_rng(seed + 1).integers(0, CLASSES, n, dtype=np.int32)
   return {"x": prepared(pixels(n, height, width, channels, seed)), "y": y}
+
+
+def make_sounds(n: int, samples: int = SAMPLES, seed: int = 0) -> dict[str, np.ndarray]:
+  """Raw recordings of different lengths and classes."""
+  y = np.random.default_rng(seed + 1).integers(0, CLASSES, n, dtype=np.int32)
+  return {"x": recordings((LENGTHS * n)[:n], samples, seed), "y": y}
 
 
 def shapes(tree):
@@ -89,9 +104,14 @@ class Case:
   def __init__(self, method: str, encoder: str):
     self.name, self.spec = method, suitable(method, encoder)
     self.pretext = make(method, encoder)
-    self.batch, self.key = make_batch(B, 9, 7, 3), jax.random.key(7)
-    if refusal(self.pretext, self.batch):  # it wants square images, see test_sizes
-      self.batch = make_batch(B, 9, 9, 3)
+    self.sound, self.prepare, self.key = nn.build(self.spec).axes == 1, prepare_for(self.spec), jax.random.key(7)
+    if self.sound:
+      raw = make_sounds(B)
+      self.batch = {**raw, "x": np.asarray(self.prepare(raw["x"]))}
+    else:
+      self.batch = make_batch(B, 9, 7, 3)
+      if refusal(self.pretext, self.batch):  # it wants square images, see test_sizes
+        self.batch = make_batch(B, 9, 9, 3)
     self.shapes = jax.eval_shape(self.pretext.init, self.key, self.batch)
     self.params = numbers(self.shapes[0], 3)
     self.init = jax.jit(self.pretext.init)
@@ -109,7 +129,12 @@ class Case:
 
   @functools.cached_property
   def view(self):
-    return self.transform(self.key, self.batch) if get_case(self.name) is self else get_case(self.name).view
+    first = self if self.sound else get_case(self.name)  # images are seen alike, whatever the encoder
+    return self.transform(self.key, self.batch) if first is self else first.view
+
+  def raw(self, n: int, seed: int = 0) -> np.ndarray:
+    """Other raw x in the shape of the batch's."""
+    return make_sounds(n, seed=seed)["x"] if self.sound else pixels(n, *self.batch["x"].shape[1:], seed=seed)
 
   @functools.cached_property
   def graded(self):
@@ -136,8 +161,21 @@ class Case:
 get_case = functools.cache(lambda method, encoder=ENCODERS[0]: Case(method, encoder))
 
 
-each_encoder = pytest.mark.parametrize("encoder", ENCODERS)
+OF_IMAGES = [name for name in METHODS if images_of(name)]
+SOUNDS = [
+  (name, FRONT + ENCODERS[0] if images_of(name) else OF_ITS_KIND[kind])
+  for name, method in METHODS.items()
+  if "sound" in method.modalities
+  for kind in (("",) if images_of(name) else ("wave", "mel+gru"))
+  if images_of(name) or suitable(name, OF_ITS_KIND[kind]) == OF_ITS_KIND[kind]
+]
+"""(method, encoder) of sound: methods of images behind a front, those of sound alone with all encoders they take."""
 each_method = pytest.mark.parametrize("method", METHODS)
+each_method_of_images = pytest.mark.parametrize("method", OF_IMAGES)
+each_sound = pytest.mark.parametrize(("method", "encoder"), SOUNDS)
+each_case = pytest.mark.parametrize(
+  ("method", "encoder"), [*((name, encoder) for name in OF_IMAGES for encoder in ENCODERS), *SOUNDS]
+)
 
 
 @pytest.fixture
@@ -145,8 +183,7 @@ def case(method, encoder):
   return get_case(method, encoder)
 
 
-@each_method
-@each_encoder
+@each_case
 def test_init_shapes(case):
   params, state = case.shapes
   assert isinstance(params, dict)
@@ -161,8 +198,7 @@ def test_init_shapes(case):
   assert shapes(jax.eval_shape(case.pretext.init, case.key, one)) == shapes(case.shapes)
 
 
-@each_method
-@each_encoder
+@each_case
 def test_loss_and_gradients(case):
   read, moved = set(), set()
   for before, ((loss, (state, metrics)), grads) in case.moments:
@@ -258,11 +294,10 @@ def test_transform(method):
     assert any([len(layout) for layout in layouts] == most for layouts in each), name
 
 
-@each_method
-@each_encoder
+@each_case
 def test_features(case):
   """`nn.Representation` reads what a method leaves behind: it gets the encoder's params and statistics alone."""
-  raw = pixels(B, *case.batch["x"].shape[1:])
+  raw = case.raw(B)
   z = case.features(raw)
   assert z.dtype == np.float32
   assert z.shape[0] == B
@@ -270,14 +305,15 @@ def test_features(case):
   assert np.isfinite(z).all()
   assert z.std(0).max() > 0
   # evaluation mode: the other images of the batch do not matter
-  np.testing.assert_allclose(case.features(np.concatenate([raw[:1], 255 - raw[1:]]))[0], z[0], rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(
+    case.features(np.concatenate([raw[:1], case.raw(B, seed=1)[1:]]))[0], z[0], rtol=1e-5, atol=1e-5
+  )
   if case.state["encoder"]:
     moved = jax.tree.map(lambda s: s + 1, case.state)
     assert np.abs(case.features(raw, state=moved) - z).max() > 1e-3
 
 
-@each_method
-@each_encoder
+@each_case
 def test_init(case):
   params, _ = case.fresh
   assert all(np.isfinite(leaf).all() for leaf in leaves(case.fresh).values())
@@ -296,11 +332,11 @@ def test_train_step(method):
   params, state, key = case.params, case.state, jax.random.key(11)
   device = jax.tree.map(jnp.array, (params, state))
   ts = TrainState(jnp.zeros((), jnp.int32), jax.random.key(11), *device, tx.init(params))
-  raw = np.concatenate([pixels(B, *case.batch["x"].shape[1:])] * 2)
+  raw = np.concatenate([case.raw(B)] * 2)
   data = {"x": jnp.asarray(raw), "y": jnp.asarray(np.concatenate([case.batch["y"]] * 2))}
   indices = np.array([9, 1, 7, 3, 5], np.int32)
-  batch = {"x": prepared(raw[indices]), "y": np.asarray(data["y"])[indices]}
-  step = training.make_train_step(case.pretext, tx, PREPARE)
+  batch = {"x": np.asarray(case.prepare(raw[indices])), "y": np.asarray(data["y"])[indices]}
+  step = training.make_train_step(case.pretext, tx, case.prepare)
   touched = {name for _, (_, grads) in case.moments[1:] for name, g in leaves(grads).items() if np.any(g)}
   for i in range(2):
     transform_key, loss_key = jax.random.split(jax.random.fold_in(key, i))
@@ -322,8 +358,7 @@ def test_train_step(method):
   assert touched == set(leaves(params))  # every parameter is trained
 
 
-@each_method
-@each_encoder
+@each_case
 def test_loss_falls(case):
   """On one view, fifteen steps by the sign of the gradient."""
   params, state = case.params, case.state
@@ -335,23 +370,72 @@ def test_loss_falls(case):
   assert min(losses[-3:]) < losses[0] - 0.005, losses
 
 
-@each_method
-def test_show(method):
-  case = get_case(method)
+@pytest.mark.parametrize(("method", "encoder"), [*((name, ENCODERS[0]) for name in OF_IMAGES), *SOUNDS])
+def test_show(case):
+  """Of sound: spectrograms, PAD behind their ends."""
   if case.pretext.show is None:
     pytest.skip("shows nothing")
   pictures = jax.jit(case.pretext.show)(case.params, case.state, case.key, case.batch)
   assert pictures
+  x = nn.build(case.spec).spectrogram(case.batch["x"])
   for title, image in pictures.items():
     assert isinstance(title, str)
-    assert image.shape == case.batch["x"].shape, title
-    assert image.min() >= 0, title
+    assert image.shape == x.shape, title
+    assert ((image >= 0) | (case.sound & (image == PAD))).all(), title
     assert image.max() <= 1, title
-  originals = [image for image in pictures.values() if np.allclose(image, case.batch["x"], atol=1e-6)]
+  originals = [image for image in pictures.values() if np.allclose(image, x, atol=1e-6)]
   assert originals  # what it is compared with
 
 
-@each_method
+@each_sound
+def test_padding_is_nothing_to_learn_from(case):
+  """Methods of sound alone: with more of it loss, metrics and gradient are the same. What methods of images are given
+  of it is PAD, and weighs nothing where they weigh places.
+  """
+  if not images_of(case.name):
+    longer = np.pad(case.batch["x"], ((0, 0), (0, 333)), constant_values=PAD)
+    view = case.transform(case.key, {**case.batch, "x": longer})
+    (loss, (_, metrics)), gradient = case.grad(case.params, case.state, case.key, view)
+    np.testing.assert_allclose(loss, case.graded[0][0], rtol=1e-5)
+    assert_trees(metrics, case.graded[0][1][1], rtol=1e-5)
+    assert_trees(gradient, case.graded[1], rtol=1e-3, atol=1e-5)
+    return
+  padding = ~np.asarray(is_sound(nn.build(case.spec).spectrogram(case.batch["x"])))
+  assert padding.any()
+  view = {name: np.asarray(leaf) for name, leaf in case.view.items()}
+  if "view1" in view or METHODS[case.name].labels:  # views have lengths of their own
+    return
+  assert (view["x"][padding] == PAD).all()
+  assert (view["x"][~padding] > PAD).all()
+  weight = np.broadcast_to(view["weight"], view["x"].shape)
+  assert (weight[padding] == 0).all()
+  assert weight[~padding].mean() > 0
+  if "target" in view:
+    moved = {**view, "target": np.where((weight == 0) & (view["x"] == PAD), 0.5, view["target"]).astype(np.float32)}
+    np.testing.assert_allclose(case.grad(case.params, case.state, case.key, moved)[0][0], case.graded[0][0], rtol=1e-5)
+
+
+@each_sound
+@pytest.mark.parametrize("samples", [1600, 1653, 999])
+def test_lengths(method, encoder, samples):
+  """By shapes alone: recordings of any length, another batch size than at init."""
+  key, pretext, prepare = jax.random.key(0), make(method, encoder), prepare_for(encoder)
+
+  def heard(n: int):
+    raw = make_sounds(n, samples)
+    return {**raw, "x": np.asarray(prepare(raw["x"]))}
+
+  params, state = jax.eval_shape(pretext.init, key, heard(2))
+  view = jax.eval_shape(pretext.transform, key, heard(7))
+  loss, (after, _) = jax.eval_shape(pretext.loss, params, state, key, view)
+  assert loss.shape == ()
+  assert shapes(after) == shapes(state)
+  if pretext.show:
+    shown = {p.shape for p in jax.eval_shape(pretext.show, params, state, key, heard(7)).values()}
+    assert shown == {(7, -(-samples // 80), nn.build(suitable(method, encoder)).blocks[0][1]().bands, 1)}
+
+
+@each_method_of_images
 @pytest.mark.parametrize(
   ("size", "encoder"),
   [

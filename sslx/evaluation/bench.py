@@ -138,6 +138,14 @@ class Bench:
     cached = self.once(("labelled", reads), lambda: extract(represent, train.x[known]))
     return cached[np.searchsorted(known, rows)], train.targets()[rows]
 
+  def views_of(self, reads: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(features, y) of the recipe's random views of labelled rows: all rows once, then all of them again, ..."""
+    known, train, recipe = self.once("rows", self.labelled.rows), self.dataset.train, self.recipe
+    views, copies = recipe.augment, recipe.augment_copies
+    x, represent = train.x[known], self.source(reads)
+    cached = self.once(("views", reads), lambda: features.of_views(represent, views, x, copies, self.seed))
+    return np.concatenate(cached[:, np.searchsorted(known, rows)]), np.tile(train.targets()[rows], copies)
+
   def reference(self, reads: str) -> np.ndarray:
     """Features of up to REFERENCE training examples, without their targets."""
     train, represent = self.dataset.train, self.source(reads)

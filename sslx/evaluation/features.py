@@ -1,5 +1,7 @@
 """Features of whole splits, and the representations that are no pretrained encoder: raw signals and random weights."""
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from sslx import nn
-from sslx.compile import jit_once
+from sslx.compile import jit, jit_once
 from sslx.data import Dataset
 from sslx.data.types import Rows
+from sslx.modalities import views as viewing
 from sslx.types import Array, Task
 
 
@@ -27,6 +30,29 @@ def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> n
       out[-2] = np.asarray(out[-2])
   made = np.concatenate(out)[: len(x)]
   return made if made.dtype.kind in "iu" else made.astype(np.float32, copy=False)
+
+
+def of_views(represent: nn.Representation, views: str, x: Rows, copies: int, seed: int) -> np.ndarray:
+  """f32 [copies,N,D]: features of random views of raw x [N,...], see `sslx.modalities.views`."""
+  function, keys = _reader_of_views(represent.encoder, represent.reading, represent.prepare, views), itertools.count()
+  weights, key = (represent.params, represent.stats), jax.random.key(seed)
+
+  def read(batch: Array) -> Array:
+    return function(*weights, jax.random.fold_in(key, next(keys)), batch)
+
+  return np.stack([extract(read, x) for _ in range(copies)])
+
+
+@functools.lru_cache(maxsize=16)
+def _reader_of_views(encoder: nn.Encoder, reading: str, prepare: Callable[[Array], Array], views: str) -> Any:
+  plain = encoder.clone(precision="float32")
+  view, body = viewing.build(views, spectrogram=plain.spectrogram), plain.body
+
+  def features(params: dict, stats: dict, key: Array, x: Array) -> Array:
+    x = view(key, prepare(x))
+    return body.read(nn.apply(body, params, stats, x)[0], reading, x)
+
+  return jit(features)
 
 
 def check_maps(task: Task, encoder: nn.Encoder, x_shape: Sequence[int]) -> None:

@@ -82,7 +82,8 @@ def make_finetune(
   compiled step is shared by all calls. heldout: (x, y) to choose the learning rate on instead of folds. say: is told
   what begins.
   """
-  pretext, make = supervised(encoder, task, reading, blocks), head_maker(task)
+  pretext = supervised(encoder, task, reading, blocks, views=recipe.augment or None)
+  make = head_maker(task)
   compiled: dict[tuple[float, int], tuple[optax.GradientTransformation, TrainStep]] = {}  # by rate and steps
   sizes: set[int] = set()  # numbers of labels that a step was compiled for
   sign = 1 if task.score.higher_is_better else -1

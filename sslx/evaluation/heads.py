@@ -30,7 +30,12 @@ def fitted(reads: Source):
     held = None if bench.labelled.heldout is None else bench.features_of(source, bench.labelled.heldout)
     rows = bench.rows(case)
     features, y = bench.features_of(source, rows)
-    head = task.fit_head(features, y, bench.reference(source), seed=case.subset_seed, heldout=held)
+    versions = 1
+    if bench.recipe.augment:
+      more, versions = bench.views_of(source, rows), 1 + bench.recipe.augment_copies
+      features, y = np.concatenate([features, more[0]]), np.concatenate([y, more[1]])
+    reference = bench.reference(source)
+    head = task.fit_head(features, y, reference, seed=case.subset_seed, heldout=held, versions=versions)
     return Predictor(represent, head, head.size, head.size + represent.size)
 
   return fit

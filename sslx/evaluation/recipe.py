@@ -37,6 +37,12 @@ class Recipe:
     flag="finetune_learning_rates",
     above=0,
   )
+  augment: str = setting(
+    "",
+    "Random views, as of --hp=views, that every mode learns labels from: auto, or such as sound:tempo=0.4. Heads on "
+    "features as they are get each labelled example and --augment_copies views of it; networks a new view each step.",
+  )
+  augment_copies: int = setting(2, "Views of a labelled example that heads get with --augment.", above=0)
   weight_decay: float = setting(1e-4, "Decoupled weight decay of the modes that train by gradient.", low=0)
   self_train_epochs: float = setting(2.0, "Passes of the mode self_train over all training images, a round.", above=0)
   self_train_batch_size: int = setting(128, "Batch size of the mode self_train.", above=0)

@@ -227,8 +227,8 @@ def wave(*, rate: int = 8000, width: int = 96, context: int = 96, depth: int = 1
 def conv1d(
   *, widths: tuple[int, ...] = (128, 256), kernel: tuple[int, ...] = (7,), down: Literal["pool", "none"] = "pool"
 ) -> Encoder:
-  """Convolutions along the time of a spectrogram, whose bands are channels, with group normalisation. Each but the first
-  halves the frames (rounded up) before, unless down=none. Behind a front: mel+conv1d.
+  """Convolutions along the time of a spectrogram, whose bands are channels. Each but the first halves the frames
+  (rounded up) before, unless down=none. Behind a front: mel+conv1d.
 
   kernel: frames, of each block; the last one repeats.
   """
@@ -257,17 +257,15 @@ def mel(
   bands: int = 40,
   window: float = 32.0,
   hop: float = 10.0,
-  depth: float = 80.0,
-  low: float = 0.0,
+  depth: float = 60.0,
 ) -> Front:
   """A log-mel spectrogram of a waveform.
 
   rate: samples a second, of the data; bands: of the mel scale; window, hop: milliseconds of a frame, and between two;
   depth: decibels below a recording's loudest value at which silence begins.
-  low: hertz at which the lowest band begins.
   """
   size, every = max(2, round(rate * window / 1000)), max(1, round(rate * hop / 1000))
-  return functools.partial(LogMel, rate, bands, size, every, depth, low)
+  return functools.partial(LogMel, rate, bands, size, every, depth)
 
 
 FRONTS: dict[str, Callable[..., Front]] = {"mel": mel}
@@ -326,7 +324,7 @@ def _made(table: Mapping[str, Callable[..., Any]], text: str, spec: str) -> Any:
   values = options.parse(table[kind], [s for s in settings.split(",") if s], f"--encoder={kind}:")
   for name, value in values.items():
     sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int | float) else ()
-    if any(s < 0 if name in ("code", "low") else s <= 0 for s in sizes) or value == ():
+    if any(s < 0 if name == "code" else s <= 0 for s in sizes) or value == ():
       raise UserError(f"--encoder={spec}: {name} must be positive.")
     if len(sizes) > MAX_BLOCKS or (name == "depth" and table is ENCODERS and max(sizes) > MAX_BLOCKS):
       raise UserError(f"--encoder={spec}: {name}: more than {MAX_BLOCKS} blocks.")
@@ -349,8 +347,11 @@ def check_input(spec: str, encoder: Encoder, shape: Sequence[int]) -> None:
 
 def check_size(spec: str, encoder: Encoder, shape: Sequence[int], limit: int = MAX_PARAMETERS) -> None:
   """Raises UserError for an encoder that has more than `limit` parameters, or whose blocks make more than `limit`
-  numbers of one example of this shape. Only shapes are computed, so that it takes no memory, whatever its size.
+  numbers of one example of this shape. Only shapes are computed, so that it takes no memory, whatever its size. Of
+  examples that it does not read, see `check_input`, it makes nothing.
   """
+  if encoder.axes not in (None, len(shape)):
+    return
   key, x = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((1, *shape), jnp.float32)
   plain = encoder.clone(precision="float32")
   outputs, variables = jax.eval_shape(lambda key, x: plain.init_with_output(key, x), key, x)

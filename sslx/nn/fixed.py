@@ -43,4 +43,4 @@ PLACES = Encoder((("x", Places),), any_size=True, axes=None)
 @functools.lru_cache(maxsize=4)
 def heard(rate: int) -> Encoder:
   """What `RAW` is for sound of `rate` samples a second: the spectrogram that other encoders get."""
-  return Encoder((("x", mel(rate=rate)),), any_size=True, axes=1, share=share)
+  return Encoder((("mel", mel(rate=rate)), ("x", Input)), any_size=True, axes=1, front=True, share=share)

@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from sslx.nn.layers import Conv, Dense, GroupNorm
+from sslx.nn.layers import Conv, Dense
 from sslx.ops import sound
 from sslx.types import Array
 
@@ -20,12 +20,11 @@ class LogMel(nn.Module):
   size: int
   hop: int
   depth: float
-  low: float = 0.0
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """Prepared waveforms [B,T] -> [B,ceil(T/hop),bands,1] in [0, 1], PAD behind the end."""
-    return sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth, self.low)[..., None]
+    return sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth)[..., None]
 
   @nn.nowrap
   def waveform(self, x: Array) -> Array:
@@ -55,8 +54,11 @@ class WaveBlock(nn.Module):
 
 
 class TimeBlock(nn.Module):
-  """Optional pooling of two frames to their larger values, a convolution along time over all bands at once, group
-  normalisation, relu.
+  """Optional pooling of two frames to their larger values, a convolution along time over all bands at once, relu.
+
+  Frames of padding are silence to it and come out as padding, so that how much of it there is changes nothing. There is
+  no normalisation: over time it would hear the padding (and on random features of spoken digits by six unknown speakers
+  it was worth less: ridge, one network, 82.0 without, 81.2 over groups of channels, 80.8 in each frame).
   """
 
   width: int
@@ -66,12 +68,11 @@ class TimeBlock(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,t,...] -> [B,t,width], or ceil(t/2) places with pooling."""
-    x = jnp.maximum(x, 0).reshape(len(x), 1, x.shape[1], -1)  # padding is silence
+    x = x.reshape(*x.shape[:2], -1)
     if self.pool:
-      x = jnp.maximum(x[:, :, ::2], jnp.pad(x[:, :, 1::2], ((0, 0), (0, 0), (0, x.shape[2] % 2), (0, 0))))
-    x = Conv(self.width, (1, self.kernel), use_bias=False, name="conv")(x)
-    groups = max(g for g in range(1, 9) if self.width % g == 0)
-    return nn.relu(GroupNorm(groups, name="norm")(x))[:, 0]
+      x = jnp.maximum(x[:, ::2], jnp.pad(x[:, 1::2], ((0, 0), (0, x.shape[1] % 2), (0, 0)), constant_values=sound.PAD))
+    y = Conv(self.width, (1, self.kernel), name="conv")(jnp.maximum(x, 0)[:, None])[:, 0]
+    return jnp.where(sound.is_sound(x)[..., None], nn.relu(y), sound.PAD)
 
 
 class FrameBlock(nn.Module):

@@ -51,19 +51,22 @@ def to_hertz(mel: np.ndarray) -> np.ndarray:
 @functools.lru_cache(maxsize=16)
 def filters(rate: int, size: int, bands: int, low: float = 0.0, high: float | None = None) -> np.ndarray:
   """Triangular filters f32 [size//2+1, bands] over the frequencies of an FFT of `size` samples, evenly spaced in mel
-  from `low` to `high` (None: half the rate), each of unit area: librosa.filters.mel, transposed.
+  from `low` to `high` (None: half the rate), 1 at their peaks: librosa.filters.mel(norm=None), transposed.
+
+  Not of unit area, which is librosa's default: consonants are high, where filters are wide. (Random features of spoken
+  digits, ridge, six unknown speakers, two random networks: 78.5 against 77.9.)
   """
   edges = to_hertz(np.linspace(to_mel(np.asarray(low)), to_mel(np.asarray(high or rate / 2)), bands + 2))
   frequencies = np.fft.rfftfreq(size, 1 / rate)[:, None]
   rising = (frequencies - edges[:-2]) / np.diff(edges)[:-1]
   falling = (edges[2:] - frequencies) / np.diff(edges)[1:]
-  return (np.maximum(0, np.minimum(rising, falling)) * 2 / (edges[2:] - edges[:-2])).astype(np.float32)
+  return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
 
 
 def frames(x: Array, size: int, hop: int) -> Array:
-  """[B,T] -> [B,ceil(T/hop),size]: frame i starts at sample i * hop; the last ones reach into silence."""
+  """[B,T] -> [B,ceil(T/hop),size]: the middle of frame i is sample i * hop; the first and last reach into silence."""
   count = -(-x.shape[1] // hop)
-  x = jnp.pad(x, ((0, 0), (0, max(0, (count - 1) * hop + size - x.shape[1]))))
+  x = jnp.pad(x, ((0, 0), (size // 2, max(0, (count - 1) * hop + size - size // 2 - x.shape[1]))))
   return x[:, jnp.arange(count)[:, None] * hop + jnp.arange(size)]
 
 
@@ -78,14 +81,14 @@ def stft(x: Array, size: int, hop: int) -> Array:
   return jnp.fft.rfft(frames(x, size, hop) * window(size))
 
 
-def log_mel(x: Array, rate: int, bands: int, size: int, hop: int, depth: float, low: float = 0.0) -> Array:
+def log_mel(x: Array, rate: int, bands: int, size: int, hop: int, depth: float) -> Array:
   """Prepared waveforms f32 [B,T] -> log-mel spectrograms f32 [B,ceil(T/hop),bands] in [0, 1], PAD behind the end.
 
   In decibels relative to the loudest value of each recording: 1 there, 0 where it is `depth` decibels below, and where
   it is quieter. So a recording's loudness changes nothing.
   """
   sound = is_sound(x)
-  power = jnp.square(jnp.abs(stft(jnp.where(sound, x, 0), size, hop))) @ filters(rate, size, bands, low)
+  power = jnp.square(jnp.abs(stft(jnp.where(sound, x, 0), size, hop))) @ filters(rate, size, bands)
   decibels = 10 * jnp.log10(jnp.maximum(power, QUIET))
   loudest = decibels.max((1, 2), keepdims=True)
   scaled = jnp.clip(1 + (decibels - loudest) / depth, 0, 1)

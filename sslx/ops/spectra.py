@@ -13,7 +13,7 @@ from sslx.types import Array
 
 def mask_frames(key: Array, x: Array, widest: int, count: int = 1) -> Array:
   """`count` stretches of up to `widest` frames become silent (SpecAugment's time masks: Park et al., 2019, arXiv
-  1904.08779). They lie within the recording.
+  1904.08779). They lie within the recording, and none is longer than half of it.
   """
   n = is_sound(x).sum(1)
   return _masked(key, x, widest, count, n, jnp.arange(x.shape[1])[:, None])
@@ -29,7 +29,7 @@ def _masked(key: Array, x: Array, widest: int, count: int, n: Array, places: Arr
   """places: of an axis with n [B] of them, in the shape that one spectrogram [t,bands] broadcasts with."""
   for part in jax.random.split(key, count):
     width, start = jax.random.uniform(part, (2, len(x)))
-    width = jnp.minimum(jnp.floor(width * (widest + 1)), n)
+    width = jnp.minimum(jnp.floor(width * (widest + 1)), n // 2)
     start = jnp.floor(start * (n - width + 1))[:, None, None]
     hidden = (places >= start) & (places < start + width[:, None, None])
     x = _put(x, jnp.where(hidden[..., None], 0.0, x))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sslx import nn, options
+from sslx.pretext.apc import apc
 from sslx.pretext.autoencode import autoencode
 from sslx.pretext.barlow_twins import barlow_twins
 from sslx.pretext.byol import byol
@@ -13,6 +14,7 @@ from sslx.pretext.context_prediction import context_prediction
 from sslx.pretext.contractive import contractive
 from sslx.pretext.conv_wta import conv_wta
 from sslx.pretext.cpc import cpc
+from sslx.pretext.cpc_audio import cpc_audio
 from sslx.pretext.cpc_v2 import cpc_v2
 from sslx.pretext.deep_infomax import deep_infomax
 from sslx.pretext.denoise import denoise
@@ -41,8 +43,8 @@ from sslx.types import Modality, Optimizer, Pretext, Refusal, Task, UserError, b
 class Method(NamedTuple):
   """A factory (encoder, *, hyper-parameters) -> Pretext, and the training it wants by default.
 
-  Of sound, methods of images get the encoder's body, and spectrograms to learn from; those with `views` get the whole
-  encoder, since it is the waveform that views change.
+  Of sound, methods of images get the encoder's body, and spectrograms to learn from. Those with `views` get the whole
+  encoder, since it is the waveform that views change, and so do methods of sound alone.
   """
 
   factory: Callable[..., Pretext]
@@ -78,6 +80,7 @@ class Method(NamedTuple):
 
 BOTH = ("image", "sound")
 METHODS: dict[str, Method] = {
+  "apc": Method(apc, steps=1_000, batch_size=32, learning_rate=2e-3, encoder="mel+gru", modalities=("sound",)),
   "autoencode": Method(autoencode, modalities=BOTH),
   "barlow_twins": Method(barlow_twins, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "byol": Method(byol, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
@@ -97,6 +100,15 @@ METHODS: dict[str, Method] = {
     modalities=BOTH,
   ),
   "cpc": Method(cpc, steps=3_686, batch_size=32, learning_rate=2e-3, encoder="conv:norm=layer"),
+  "cpc_audio": Method(
+    cpc_audio,
+    steps=1_000,
+    batch_size=32,
+    learning_rate=2e-3,
+    encoder="wave",
+    compares=True,
+    modalities=("sound",),
+  ),
   "cpc_v2": Method(cpc_v2, steps=3_686, batch_size=32, learning_rate=2e-3, encoder="conv:norm=layer"),
   "deep_infomax": Method(
     deep_infomax, steps=920, batch_size=128, learning_rate=2e-3, stops_gradients=True, compares=True
@@ -145,6 +157,7 @@ def build(name: str, encoder: nn.Encoder, hp: Mapping[str, Any], task: Task, fea
   method = check(name)
   if method.labels:
     return method.factory(encoder, task, features, **hp)
-  if not encoder.front or "views" in options.parameters(method.factory):
+  whole = "image" not in method.modalities or "views" in options.parameters(method.factory)
+  if whole or not encoder.front:
     return method.factory(encoder, **hp)
   return on_spectrograms(encoder, method.factory(encoder.body, **hp))

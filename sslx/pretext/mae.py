@@ -89,12 +89,13 @@ def mae(
     return patches.mean(-1, keepdims=True), jnp.sqrt(patches.var(-1, keepdims=True, ddof=1) + 1e-6)
 
   def weights_of(view: Mapping[str, Array]) -> Array:
-    """The weights of the hidden patches' values, where there are some: of sound, whose padding has none."""
+    """Weights of the hidden patches' values, 1 on average, where there are some: of sound, whose padding has none."""
     if "weight" not in view:
       return jnp.ones(())
     weight, order = jnp.broadcast_to(view["weight"], view["x"].shape), view["order"]
     patches = patchify(weight, size).reshape(*order.shape, -1)
-    return jnp.take_along_axis(patches, order[:, visible(order.shape[1], ratio) :, None], axis=1)
+    weight = jnp.take_along_axis(patches, order[:, visible(order.shape[1], ratio) :, None], axis=1)
+    return weight / jnp.maximum(weight.mean(), 1e-6)
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     predicted, target, _, stats = predict(params, state, view, train=True)

@@ -10,7 +10,17 @@ import numpy as np
 import scipy.special
 
 from sslx import losses, nn
-from sslx.tasks.linear import MANY, SCALINGS, SMALLEST_L2, Linear, Space, few_threads, fit_scaling, make_space
+from sslx.tasks.linear import (
+  MANY,
+  SCALINGS,
+  SMALLEST_L2,
+  Linear,
+  Space,
+  every_version,
+  few_threads,
+  fit_scaling,
+  make_space,
+)
 from sslx.tasks.subsets import label_subsets, stratified_folds
 from sslx.types import Score, Task
 
@@ -86,6 +96,7 @@ def fit_logistic(
   seed: int = 0,
   folds: int | None = None,
   heldout: tuple[np.ndarray, np.ndarray] | None = None,
+  versions: int = 1,
   l2_grid: Sequence[float] | None = None,
   scalings: Sequence[str] = SCALINGS,
 ) -> Linear:
@@ -95,6 +106,7 @@ def fit_logistic(
     features: f32 [N,D]; labels: i32 [N]. No other label is read unless `heldout` = (features, labels) is given, which
       then takes the place of the folds.
     reference: f32 [M,D], unlabelled features for the statistics of `standardize`.
+    versions: how often each example stands in (features, labels), see `every_version`; folds are of examples.
     folds: None for 5, or 3 above 300 labels; reduced where the rarest class has fewer members. With one per class
       nothing can be held out, and the first scaling and the middle of the grid are used.
 
@@ -102,7 +114,8 @@ def fit_logistic(
   minimiser lies in it): D is then N. A large one is solved along principal axes (see `_space`). From 10,000
   labels one of the folds is enough to choose by, and l2_grid (default L2_GRID) goes down to 1e-7.
   """
-  many = len(labels) >= MANY
+  n = len(labels) // versions
+  many = n >= MANY
   l2_grid = l2_grid or (*L2_GRID, *(MANY_L2 if many else ()))
   grid = [(name, l2) for name in scalings for l2 in sorted(l2_grid, reverse=True)]
   targets = np.eye(num_classes, dtype=np.float32)[labels]
@@ -128,14 +141,14 @@ def fit_logistic(
     score = scores[best][0]
   else:
     try:
-      parts = stratified_folds(labels, folds or (5 if len(labels) <= 300 else 3), seed)
+      parts = stratified_folds(labels[:n], folds or (5 if n <= 300 else 3), seed)
       parts = parts[:1] if many else parts
     except ValueError:
       parts = []
     totals = {setting: np.zeros(2) for setting in grid}
     for train, valid in parts:
       weight = np.zeros(len(labels), np.float32)
-      weight[train] = 1
+      weight[every_version(train, n, versions)] = 1
       for name in scalings:
         l2s = sorted(l2_grid, reverse=True)
         for l2, theta in zip(l2s, path(name, weight, l2s), strict=True):

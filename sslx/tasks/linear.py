@@ -71,16 +71,32 @@ Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # features and y t
 
 
 def choice_parts(
-  features: np.ndarray, y: np.ndarray, k: int, seed: int, heldout: tuple[np.ndarray, np.ndarray] | None
+  features: np.ndarray,
+  y: np.ndarray,
+  k: int,
+  seed: int,
+  heldout: tuple[np.ndarray, np.ndarray] | None,
+  versions: int = 1,
 ) -> list[Part]:
   """What the hyper-parameters of a head are chosen by: heldout = (features, y) where it is given, else k folds of the
   labelled examples, one of them where these are MANY; none where they are fewer than five.
+
+  versions: see `every_version`.
   """
   if heldout is not None:
     return [(features, y, *heldout)]
-  folds = random_folds(y, k, seed) if len(y) >= 5 else []
-  folds = folds[:1] if len(y) >= MANY else folds
-  return [(features[fit], y[fit], features[valid], y[valid]) for fit, valid in folds]
+  n = len(y) // versions
+  folds = random_folds(y[:n], k, seed) if n >= 5 else []
+  folds = folds[:1] if n >= MANY else folds
+  parts = [(every_version(fit, n, versions), valid) for fit, valid in folds]
+  return [(features[fit], y[fit], features[valid], y[valid]) for fit, valid in parts]
+
+
+def every_version(rows: np.ndarray, n: int, versions: int) -> np.ndarray:
+  """The rows of n examples that stand `versions` times one behind the other, such as themselves and views of them:
+  what a head is fitted on is all versions of an example, and what it is judged by the first, of other examples.
+  """
+  return (rows + n * np.arange(versions)[:, None]).ravel()
 
 
 class Linear(NamedTuple):

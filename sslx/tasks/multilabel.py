@@ -74,6 +74,7 @@ def fit_logistics(
   *,
   seed: int = 0,
   heldout: tuple[np.ndarray, np.ndarray] | None = None,
+  versions: int = 1,
   l2_grid: Sequence[float] | None = None,
   scalings: Sequence[str] = SCALINGS,
 ) -> Linear:
@@ -82,7 +83,7 @@ def fit_logistics(
   """
   l2_grid = sorted(l2_grid or (*L2_GRID, *(MANY_L2 if len(y) >= MANY else ())), reverse=True)
   grid = [(name, l2) for name in scalings for l2 in l2_grid]
-  parts = choice_parts(features, y, 5 if len(y) <= 300 else 3, seed, heldout)
+  parts = choice_parts(features, y, 5 if len(y) <= 300 else 3, seed, heldout, versions)
   loss = dict.fromkeys(grid, 0.0)
   for name in scalings:
     scaling = fit_scaling(name, reference)

@@ -200,13 +200,13 @@ def plan(
   dataset.task.check_reading(features)
   config = config.resolved(dataset, digest)
   method = check(config.method)
+  if dataset.modality.name not in method.modalities:
+    raise method.refuses(config.method, dataset.modality)
   place = "" if located(dataset.name) == dataset.name else located(dataset.name)
   meta = Meta(config, features, dataset.modality.name, dataset.task.name, dataset.task.names, place=place)
   encoder = meta.build_encoder()
   nn.check_reading(features, encoder.block_names)
   nn.check_input(str(config.encoder), encoder, dataset.x_shape)
-  if dataset.modality.name not in method.modalities:
-    raise method.refuses(config.method, dataset.modality)
   pretext = pretext or meta.build_pretext()
   everything: dict[str, Any] = {"x": dataset.pretraining_x}
   if method.labels:

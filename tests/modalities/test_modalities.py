@@ -10,7 +10,7 @@ from sslx.modalities import MODALITIES
 RNG = np.random.default_rng(0)
 RAW = {  # modality -> raw x
   "image": RNG.integers(0, 256, (5, 8, 6, 3), dtype=np.uint8),
-  "sound": RNG.integers(-32768, 32768, (5, 400), dtype=np.int16),
+  "sound": RNG.integers(-32767, 32768, (5, 900), dtype=np.int16),
 }
 RATES = {"sound": 8000}
 

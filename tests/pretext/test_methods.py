@@ -22,15 +22,18 @@ def test_check_names_the_nearest():
 
 
 def test_data_of_another_modality_is_refused_in_one_line(monkeypatch):
-  sound = MODALITIES["image"]._replace(name="sound")
-  error = METHODS["jigsaw"].refuses("jigsaw", sound)
+  smells = MODALITIES["image"]._replace(name="smell")
+  error = METHODS["jigsaw"].refuses("jigsaw", smells)
   assert isinstance(error, UserError)
-  said = "--method=jigsaw: takes image data, and this data set is sound. Methods that take it: "
+  said = "--method=jigsaw: takes image data, and this data set is smell. Methods that take it: "
   assert str(error) == said + "none yet."
   both = METHODS["jigsaw"]._replace(modalities=("image", "video"))
-  assert "--method=x: takes image or video data, and this data set is sound." in str(both.refuses("x", sound))
-  monkeypatch.setitem(METHODS, "denoise", METHODS["denoise"]._replace(modalities=("image", "sound")))
-  assert str(METHODS["jigsaw"].refuses("jigsaw", sound)) == said + "denoise."
+  assert "--method=x: takes image or video data, and this data set is smell." in str(both.refuses("x", smells))
+  monkeypatch.setitem(METHODS, "denoise", METHODS["denoise"]._replace(modalities=("image", "smell")))
+  assert str(METHODS["jigsaw"].refuses("jigsaw", smells)) == said + "denoise."
+  error = METHODS["apc"].refuses("apc", MODALITIES["image"])
+  assert str(error).startswith("--method=apc: takes sound data, and this data set is image. Methods that take it: auto")
+  assert "apc" not in str(error).partition("take it")[2]
 
 
 def test_every_method_names_modalities_that_exist():

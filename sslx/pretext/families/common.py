@@ -47,7 +47,7 @@ def last(outputs: dict[str, Array]) -> Array:
 
 def code(encoder: nn.Encoder, outputs: dict[str, Array], x: Array) -> Array:
   """What a head reads of the last block: all of it, or of sound its mean over time, without padding."""
-  return last(outputs) if encoder.share is None else encoder.read(outputs, "time1", x)
+  return last(outputs) if encoder.share is None else encoder.read(outputs, "time3", x)
 
 
 def split(key: Array, *names: str) -> dict[str, Array]:

@@ -225,16 +225,24 @@ def wave(*, rate: int = 8000, width: int = 96, context: int = 96, depth: int = 1
 
 
 def conv1d(
-  *, widths: tuple[int, ...] = (128, 256), kernel: tuple[int, ...] = (7,), down: Literal["pool", "none"] = "pool"
+  *,
+  widths: tuple[int, ...] = (128, 256),
+  kernel: tuple[int, ...] = (7,),
+  down: Literal["pool", "none"] = "pool",
+  context: int = 0,
 ) -> Encoder:
   """Convolutions along the time of a spectrogram, whose bands are channels. Each but the first halves the frames
   (rounded up) before, unless down=none. Behind a front: mel+conv1d.
 
   kernel: frames, of each block; the last one repeats.
+  context: units of a recurrent context behind them, 0 for none; with one, convolutions look back only.
   """
   kernels = (*kernel, *[kernel[-1]] * len(widths))
-  blocks = [functools.partial(TimeBlock, w, kernels[i], down == "pool" and i > 0) for i, w in enumerate(widths)]
-  return Encoder(tuple((f"block{i + 1}", block) for i, block in enumerate(blocks)))
+  blocks = [
+    (f"block{i + 1}", functools.partial(TimeBlock, w, kernels[i], down == "pool" and i > 0, context > 0))
+    for i, w in enumerate(widths)
+  ]
+  return Encoder((*blocks, *([("context", functools.partial(GruBlock, context))] if context else [])))
 
 
 def gru(*, width: int = 96, context: int = 96, depth: int = 1) -> Encoder:
@@ -324,7 +332,7 @@ def _made(table: Mapping[str, Callable[..., Any]], text: str, spec: str) -> Any:
   values = options.parse(table[kind], [s for s in settings.split(",") if s], f"--encoder={kind}:")
   for name, value in values.items():
     sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int | float) else ()
-    if any(s < 0 if name == "code" else s <= 0 for s in sizes) or value == ():
+    if any(s < 0 if name == "code" or (kind, name) == ("conv1d", "context") else s <= 0 for s in sizes) or value == ():
       raise UserError(f"--encoder={spec}: {name} must be positive.")
     if len(sizes) > MAX_BLOCKS or (name == "depth" and table is ENCODERS and max(sizes) > MAX_BLOCKS):
       raise UserError(f"--encoder={spec}: {name}: more than {MAX_BLOCKS} blocks.")

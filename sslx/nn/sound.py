@@ -64,6 +64,8 @@ class TimeBlock(nn.Module):
   width: int
   kernel: int
   pool: bool = True
+  back: bool = False
+  """Whether it looks back only: place i then knows the input up to frame i, or 2 i + 1 with pooling."""
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
@@ -71,7 +73,8 @@ class TimeBlock(nn.Module):
     x = x.reshape(*x.shape[:2], -1)
     if self.pool:
       x = jnp.maximum(x[:, ::2], jnp.pad(x[:, 1::2], ((0, 0), (0, x.shape[1] % 2), (0, 0)), constant_values=sound.PAD))
-    y = Conv(self.width, (1, self.kernel), name="conv")(jnp.maximum(x, 0)[:, None])[:, 0]
+    around = ((0, 0), (self.kernel - 1, 0)) if self.back else "SAME"
+    y = Conv(self.width, (1, self.kernel), padding=around, name="conv")(jnp.maximum(x, 0)[:, None])[:, 0]
     return jnp.where(sound.is_sound(x)[..., None], nn.relu(y), sound.PAD)
 
 

@@ -85,8 +85,8 @@ def test_steps_and_epochs_that_contradict_are_refused(toy):
 
 
 def test_defaults_are_what_they_were_on_mnist():
-  """Of 59,000 images, in sslx 0.1: {method: (epochs, batch)}; 4 of 256 where nothing is said. Of sound alone: about four
-  minutes on two cores.
+  """Of 59,000 images, in sslx 0.1: {method: (epochs, batch)}; 4 of 256 where nothing is said. Those of sound alone have
+  about four minutes on two cores.
   """
   two_views = dict.fromkeys(("barlow_twins", "byol", "dino", "moco", "simclr", "simsiam", "swav", "vicreg"), (6, 256))
   two_epochs = dict.fromkeys(

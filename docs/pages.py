@@ -236,7 +236,7 @@ def method_page(name: str, tables: Sequence[Table], pages: Mapping[str, str]) ->
     if page.startswith("docs/") and page != "docs/methods.md":
       quoted += [f"- {text} ([{title_of(page)}]({page}))" for text in mentions(name, read(page))]
   picture = f"docs/pictures/{name}.png"
-  seen = "The first training images of MNIST: what the method sees, and what it makes of them after pretraining."
+  seen = "Training images of MNIST: what the method sees, and what it makes of them after pretraining."
   options_lines = [f"    --hp={key}={described[key]}" for key in hyper]
   parts = [
     [f"# {name}", "", escaped(first), "", escaped(rest)],

@@ -17,7 +17,10 @@ FOLDER = Path(__file__).parent
 HOWTO = "Pretrain a network without labels; see what it is worth with few labels."
 GROUPS = {  # experiment -> about how long it takes without flags, with MNIST on two cores of a laptop
   "Start here": {"low_label": "1 min", "assignment": "10 min", "pretrain": "30 s"},
-  "Look inside a finished run": {"probe": "30 s", "blocks": "1 min", "interpret": "1 min", "all_reports": "5 s"},
+  "Look inside a finished run": {
+    "probe": "30 s", "blocks": "1 min", "interpret": "1 min", "speakers": "1 min",
+    "all_reports": "5 s",
+  },
   "Compare": {
     "compare": "1 h", "autoencoders": "30 min", "label_curve": "10 min", "data_efficiency": "40 min",
     "freezing": "25 min", "linear_eval": "10 min", "transfer": "3 min", "downstream": "45 min",

@@ -58,12 +58,12 @@ def main() -> None:
   stats = interpret.statistics(interpret.amplitudes(code), code.ndim == 4)
   shown, decode = {}, None
   if run.pretext.show:
-    shown = training.pictures(run.pretext, modality, run.params, run.state, jax.random.key(FLAGS.seed), {"x": x[:10]})
+    shown = training.shown(run.pretext, modality, run.params, run.state, jax.random.key(FLAGS.seed), {"x": x[:10]})
   if run.pretext.decode:
     decode = walks.decoder(run.pretext.decode, run.params, run.state, config.x_shape)
   seen = gallery.Seen(
     config.method, config.dataset, str(config.encoder), representation.encoder.block_names, run.params,
-    images=modality.picture(np.asarray(modality.prepare(jax.numpy.asarray(x)))),
+    images=modality.draw(x, dataset.rate),
     classes=dataset.train.y[rows] if dataset.task.name == "classification" and dataset.train.y is not None else None,
     class_names=dataset.task.names, shown=shown, codes=code, features=extract(representation, x), stats=stats,
     dims=interpret.check_dims(FLAGS.dims, len(stats.std)), decode=decode, seed=FLAGS.seed, say=cli.say,

@@ -233,5 +233,5 @@ def plot_pictures(run: Run, data: Dataset, seed: int = 0) -> "Figure":
   if run.pretext.show is None:
     raise UserError(f"{run.meta.config.method} has no pictures to show.")
   batch = {"x": np.asarray(data.train.x[np.arange(min(SHOWN_IMAGES, len(data.train)))])}
-  pictures = runs.pictures(run.pretext, data.modality, run.params, run.state, jax.random.key(seed), batch)
-  return figures.picture_rows(pictures)
+  rows = runs.shown(run.pretext, data.modality, run.params, run.state, jax.random.key(seed), batch)
+  return figures.picture_rows({title: data.modality.picture(row, data.rate) for title, row in rows.items()})

@@ -137,4 +137,5 @@ def _fit(
     raise UserError(f"labels={labels}: {error}") from error
   case, recipe = Case(mode, n, seed), recipe or Recipe(**dict(task.recipe))
   bench = Bench(data, Labelled({seed: {n: rows}}, None, subset), represent, recipe, run.meta.config.seed)
-  return Fitted(mode, rows, task, data.modality, data.x_shape, evaluate.train(bench, [case])[case].predictor)
+  predictor = evaluate.train(bench, [case])[case].predictor
+  return Fitted(mode, rows, task, data.modality, data.x_shape, predictor, data.rate)

@@ -65,6 +65,11 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
   "pretrain": {COMPARED: ()},
   "probe": FINISHED,
   "rotnet_mnist": {PRETRAINING: ("epochs", "batch_size", "learning_rate")},
+  "speakers": {
+    DATA: ("checkpoint", "dataset", "seconds", "sample_rate"),
+    PRETRAINING: ("method", "hp", *BUDGET, "seed"),
+    COMPARED: ("features",),
+  },
   "transfer": {PRETRAINING: SEVERAL[PRETRAINING]},
 }
 IMAGES = "118,000 images"
@@ -103,6 +108,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   },
   "probe": {**OF_RUN, "modes": "scratch,frozen,knn:20,full"},
   "rotnet_mnist": {"epochs": "50", "batch_size": "48", "learning_rate": "0.001", "labels": "1000"},
+  "speakers": {"dataset": "spoken_digits", "features": "context:time1 or time5"},
   "transfer": {"labels": "100,1000", "modes": "frozen,full"},
 }  # fmt: skip
 
@@ -143,7 +149,7 @@ def _short(name: str, doc: str, known: Sequence[Any]) -> str:
   for title, group in groups.items():
     lines += ["", title] if group else []
     lines += [_line(by_name[flag], default(name, by_name[flag]), column) for flag in group]
-    lines += [PHOTOS] if title == DATA and groups[PRETRAINING] else []
+    lines += [PHOTOS] if title == DATA and groups[PRETRAINING] and "image_size" in group else []
   return "\n".join([*lines, "", *_more(groups)])
 
 

@@ -215,6 +215,7 @@ def run_variants(
   pictured: bool = False,
   more: Callable[[np.ndarray], Row] = lambda answers: {},
   pretrain: Callable[[Variant, "Dataset", Timings], Pretrained] = pretrain,
+  fold: int | None = None,
 ) -> pages.Outcome:
   """Pretrains and compares every variant; the reference rows come first. All of it resumes.
 
@@ -222,7 +223,8 @@ def run_variants(
 
   modes_at: modes for a number of labels, None: --modes and scratch. heads_only: leaves out the modes that train the
   encoder on the labels. pictured: whether what the figures of answers need is kept. more: see `table.run_modes`.
-  pretrain: in place of the function of that name.
+  pretrain: in place of the function of that name. fold: of several data sets that are parts of one, with a single label
+  subset each: its number then stands in the place of the subset's, so that rows of all folds are paired.
   """
   from sslx import nn
   from sslx.evaluation import features
@@ -239,6 +241,7 @@ def run_variants(
 
   labelled = table.draw(dataset, modes_for)
   counts = next(iter(labelled.subsets.values()))
+  labelled = labelled if fold is None else labelled._replace(subsets={fold: counts})
   modes = {n: modes_for(n) for n in counts}
   references = {
     n: list(dict.fromkeys([*controls(names, dataset), *(m for m in names if mode(m).reads != "pretrained")]))

@@ -17,16 +17,20 @@ if TYPE_CHECKING:
   from sslx.training.run import Plan
   from sslx.types import Score, Task, TrainState
 
-PICTURED = 20  # test images in the figures of samples
+PICTURED = 20  # test examples in the figures of samples
+HEARD = (
+  "By ear: the first recordings as they are, then the rows of the picture. A spectrogram is made a waveform again by "
+  "the algorithm of Griffin and Lim; it does not tell how loud its recording was, so all of these are equally loud."
+)
 MODES = ("scratch", "frozen")  # whose answers are drawn, those of the first label subset
 WHOLE = ("classification", "regression")  # tasks whose figures show the answers to all test examples
-SAMPLES, EVERYTHING = "The first test images, first label subset.", "First label subset, whole test split."
+SAMPLES, EVERYTHING = "Test examples, first label subset.", "First label subset, whole test split."
 FINDS = "A box finds a true one of its class that it overlaps by half."
 FIGURES: tuple[tuple[str, "Kind", str, str], ...] = (  # file, kind, title, caption: those that a run has, in this order
-  ("pretext", "picture", "What the method sees and makes", "The first training images, after pretraining."),
+  ("pretext", "picture", "What the method sees and makes", "Training examples, after pretraining."),
   (
     "views", "picture", "The views",
-    "Each operation alone, then two views with all of them. Every image draws its own strengths.",
+    "Each operation alone, then two views with all of them. Every example draws its own strengths.",
   ),
   ("predictions_frozen", "picture", "Answers, pretrained (frozen)", SAMPLES),
   ("predictions_scratch", "picture", "Answers, from scratch", SAMPLES),
@@ -122,14 +126,22 @@ def draw_predictions(dataset: "Dataset", folder: Path, answers: "Mapping[Case, A
   for case in answers:
     if case.mode not in fewest or case.labels < fewest[case.mode].labels:
       fewest[case.mode] = case
-  pictures = dataset.modality.draw(dataset.test.x[np.arange(min(PICTURED, len(dataset.test)))]) if fewest else None
+  rows = sampled(len(dataset.test), PICTURED)
+  if dataset.task.name != "classification":
+    rows = np.arange(len(rows))  # of which alone masks and boxes are kept
+  pictures = dataset.modality.draw(dataset.test.x[rows], dataset.rate) if fewest else None
   for mode, case in fewest.items():
-    for name, figure in _figures(dataset, pictures, answers[case]).items():
+    for name, figure in _figures(dataset, rows, pictures, answers[case]).items():
       figures.save(figure, folder / f"{name}_{mode}.png")
 
 
-def _figures(dataset: "Dataset", pictures: Any, answers: Answers) -> "dict[str, Any]":
-  """By short name; pictures: of the first test images. Of classes only what was decided is kept, for which a
+def sampled(count: int, most: int) -> np.ndarray:
+  """At most `most` of `count` rows, always the same random ones: data that are sorted by their classes show several."""
+  return np.random.default_rng(0).permutation(count)[:most]
+
+
+def _figures(dataset: "Dataset", rows: np.ndarray, pictures: Any, answers: Answers) -> "dict[str, Any]":
+  """By short name; pictures: of these rows of the test split. Of classes only what was decided is kept, for which a
   predictor's logits are too large.
   """
   from sslx.report import figures
@@ -137,8 +149,7 @@ def _figures(dataset: "Dataset", pictures: Any, answers: Answers) -> "dict[str, 
   task, y, guess, sure = dataset.task, dataset.test.targets(), answers.guess, answers.confidence
   if task.name != "classification":
     return figures.answers(task, pictures, y, guess)
-  shown = len(pictures)
-  samples = figures.predictions(pictures, y[:shown], guess[:shown], task.names, None if sure is None else sure[:shown])
+  samples = figures.predictions(pictures, y[rows], guess[rows], task.names, None if sure is None else sure[rows])
   return {"predictions": samples, "confusion": figures.confusion(y, guess, task.names)}
 
 
@@ -151,22 +162,43 @@ def draw_pretraining(
   """
   import jax
 
-  from sslx.report import figures
+  from sslx.report import figures, sounds
   from sslx.training import run
 
   def wanted(name: str) -> bool:
     return anew or not (folder / name).exists()
 
-  def first() -> dict[str, np.ndarray]:
-    return {name: np.asarray(array[np.arange(min(10, len(array)))]) for name, array in plan.data.items()}
+  def examples() -> dict[str, np.ndarray]:
+    return {name: np.asarray(array[sampled(len(array), 10)]) for name, array in plan.data.items()}
 
   if history and wanted("loss.png"):
     figures.save(figures.loss_curve(history), folder / "loss.png")
-  if plan.pretext.show and wanted("pretext.png"):
-    pictures = run.pictures(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(1), first())
-    figures.save(figures.picture_rows(pictures), folder / "pretext.png")
+  rate = plan.config.rate
+  if plan.pretext.show and (wanted("pretext.png") or (rate and wanted("pretext.json"))):
+    batch = examples()
+    rows = run.shown(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(1), batch)
+    figures.save(figures.picture_rows(_drawn(plan, rows)), folder / "pretext.png")
+    if rate:
+      recordings = {"recording": np.asarray(plan.modality.prepare(jax.numpy.asarray(batch["x"])))}
+      sounds.write(folder / "pretext.png", HEARD, _heard(plan, recordings | rows), rate)
   if plan.pretext.views and wanted("views.png"):
-    _draw_views(plan, first()["x"], folder / "views.png")
+    _draw_views(plan, examples()["x"], folder / "views.png")
+
+
+def _drawn(plan: "Plan", rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  return {title: plan.modality.picture(np.asarray(row), plan.config.rate) for title, row in rows.items()}
+
+
+def _heard(plan: "Plan", rows: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
+  """{title: waveforms of the first examples, without what is behind their ends}; of rows of sound."""
+  import jax.numpy as jnp
+
+  from sslx.ops.sound import PAD
+  from sslx.report.sounds import MOST
+
+  encoder = plan.meta.build_encoder()
+  waves = {title: np.asarray(encoder.waveform(jnp.asarray(row[:MOST]))) for title, row in rows.items()}
+  return {title: [wave[wave > PAD] for wave in row] for title, row in waves.items()}
 
 
 def _draw_views(plan: "Plan", x: np.ndarray, path: Path) -> None:
@@ -178,6 +210,7 @@ def _draw_views(plan: "Plan", x: np.ndarray, path: Path) -> None:
   from sslx.report import figures
 
   assert plan.pretext.views
-  rows = views.pictures(plan.pretext.views, jax.random.key(1), plan.modality.prepare(jnp.asarray(x)))
-  pictures = {title: plan.modality.picture(np.asarray(row)) for title, row in rows.items()}
-  figures.save(figures.picture_rows(pictures), path)
+  encoder = plan.meta.build_encoder()
+  prepared = plan.modality.prepare(jnp.asarray(x))
+  rows = views.pictures(plan.pretext.views, jax.random.key(1), prepared, encoder.spectrogram)
+  figures.save(figures.picture_rows(_drawn(plan, rows)), path)

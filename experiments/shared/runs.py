@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from experiments.shared import cli, command, interrupt, pictures
+from experiments.shared.classes import with_classes
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import open_directory
 from experiments.shared.terminal import announce, notify
@@ -96,19 +97,26 @@ def told_reading(meta: "Meta") -> str | None:
   return None if meta.features == meta.build_task().reading else meta.features
 
 
-def load_dataset(spec: str, is_source: bool = False) -> "Dataset":
+def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -> "Dataset":
   """The data set of the flags; a few hundred examples of it with --smoke. An --encoder that is given becomes one that
   reads it: of sound, one with a front.
 
   is_source: it is what --targets are transferred to from. --task and --target are of these then: it does the same task
-  where it can, and else its first.
+  where it can, and else its first. also: further targets, of classes, which then are the `others` of the data set and
+  its splits, by their names.
+
+  Raises:
+    UserError: it cannot be read, or has no such further targets.
   """
+  import functools
+
   from sslx import data
 
   cli.positive("image_size", "in_memory_limit")
   columns = FLAGS.target if not is_source or spec.startswith("csv:") else ()  # a table may not be read without them
   announce(f"loading the data set {spec}")
-  dataset = data.load(
+  load = functools.partial(
+    data.load,
     spec,
     FLAGS.data_dir,
     FLAGS.image_size,
@@ -116,10 +124,10 @@ def load_dataset(spec: str, is_source: bool = False) -> "Dataset":
     background=FLAGS.background,
     bits=FLAGS.bits,
     task=None if is_source else FLAGS.task,
-    targets=columns,
     sample_rate=FLAGS.sample_rate,
     seconds=FLAGS.seconds,
   )
+  dataset = with_classes(load(targets=columns), also, load)
   if is_source and FLAGS.task in dataset.others:
     dataset = dataset.doing(FLAGS.task)
   if FLAGS["encoder"].value is not None:
@@ -276,11 +284,11 @@ def adopt(meta: "Meta", also: Sequence[str] = ()) -> None:
   cli.default(**made, features=told_reading(meta))
 
 
-def checkpoint_dataset(meta: "Meta", is_source: bool = False) -> "Dataset":
+def checkpoint_dataset(meta: "Meta", is_source: bool = False, also: Sequence[str] = ()) -> "Dataset":
   """The data set of --dataset, or else the one that the checkpoint of `meta` was made on.
 
   The latter keeps the name that it had, which says what its results are of, and its task, unless --task names another;
-  it is where it was, wherever this is run. is_source: see `load_dataset`.
+  it is where it was, wherever this is run. is_source, also: see `load_dataset`.
 
   Raises:
     UserError: it is not there any more, or its examples are of another shape or sample rate than the checkpoint's.
@@ -288,13 +296,13 @@ def checkpoint_dataset(meta: "Meta", is_source: bool = False) -> "Dataset":
   from sslx.data import path_of
 
   if FLAGS["dataset"].present:
-    dataset = load_dataset(FLAGS.dataset, is_source)
+    dataset = load_dataset(FLAGS.dataset, is_source, also)
   else:
     place = meta.place or meta.config.dataset
     path, made = path_of(place), f"--checkpoint={FLAGS.checkpoint} was made on {place}"
     if path is not None and not path.exists():
       raise UserError(f"{made}, which is not there any more: name it with --dataset.")
-    dataset = dataclasses.replace(load_dataset(place, is_source), name=meta.config.dataset)
+    dataset = dataclasses.replace(load_dataset(place, is_source, also), name=meta.config.dataset)
     dataset = dataset.doing(meta.task) if FLAGS.task is None and meta.task in dataset.others else dataset
   _check_fits(dataset, meta)
   return dataset

@@ -7,8 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from sslx.ops.sound import PAD, RAW_PAD
+from sslx.ops.sound import PAD, RAW_PAD, is_sound, log_mel
 from sslx.types import Array, Modality, UserError
+
+BANDS, WINDOW, HOP, DEPTH = 40, 0.032, 0.01, 80.0  # of a waveform's picture; seconds, decibels
+COLUMNS = 200  # of the picture of a long waveform
+BEHIND = 0.85  # the grey of what is behind the end, which no sound has
+ASPECT = 2.5  # of width and height that no picture goes far beyond
 
 
 def prepare(x: Array) -> Array:
@@ -18,16 +23,22 @@ def prepare(x: Array) -> Array:
   return x.astype(jnp.float32) / -RAW_PAD
 
 
-def picture(x: np.ndarray) -> np.ndarray:
-  """Log-mel spectrograms [B,t,bands,1] or waveforms [B,T] -> images [B,H,W,3]: time goes to the right, low frequencies
-  are at the bottom.
+def picture(x: np.ndarray, rate: int) -> np.ndarray:
+  """Waveforms [B,T] of `rate` samples a second, or log-mel spectrograms [B,t,bands,1] -> images [B,H,W,3].
+
+  Time goes to the right, low frequencies are at the bottom, what is behind the end is grey. A spectrogram is as it is,
+  but for bands or frames that are drawn several times, so that none is a thin strip.
   """
   import matplotlib
 
-  from sslx.ops.sound import log_mel
-
-  x = np.asarray(log_mel(jnp.asarray(x), 8000, 40, 256, 80, 80.0))[..., None] if x.ndim == 2 else x
-  return matplotlib.colormaps["magma"](np.clip(x[..., 0].swapaxes(1, 2)[:, ::-1], 0, 1))[..., :3]
+  if x.ndim == 2:
+    hop = max(round(rate * HOP), -(-x.shape[1] // COLUMNS))
+    x = np.asarray(log_mel(jnp.asarray(x), rate, BANDS, max(round(rate * WINDOW), hop), hop, DEPTH))[..., None]
+  sound = np.asarray(is_sound(jnp.asarray(x)))[:, None, :, None]  # [B,1,t,1]
+  pixels = matplotlib.colormaps["magma"](np.clip(x[..., 0].swapaxes(1, 2)[:, ::-1], 0, 1))[..., :3]
+  height, width = pixels.shape[1:3]
+  higher, wider = max(1, round(width / height / ASPECT)), max(1, round(ASPECT * height / width))
+  return np.where(sound, pixels, BEHIND).repeat(higher, axis=1).repeat(wider, axis=2)
 
 
 def accept(x: Any) -> Any:

@@ -1,7 +1,7 @@
 """An encoder: a sequence of named blocks. Features can be read after any block, and `last:K` counts blocks."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 
@@ -55,6 +55,14 @@ class Encoder(nn.Module):
   def spectrogram(self, x: Array) -> Array:
     """What its body reads, of x that it reads itself: of a waveform [B,T] a spectrogram, else x as it is."""
     return self.blocks[0][1](parent=None).apply({}, x) if self.front else x
+
+  @nn.nowrap
+  def waveform(self, x: Array) -> Array:
+    """What sounds like x, a spectrogram that `spectrogram` made or something made of one; a waveform as it is."""
+    if not self.front or x.ndim == 2:
+      return x
+    front: Any = self.blocks[0][1](parent=None)
+    return front.waveform(x)
 
   @nn.nowrap
   def read(self, outputs: Mapping[str, Array], reading: str, x: Array) -> Array:

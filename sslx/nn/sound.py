@@ -26,6 +26,11 @@ class LogMel(nn.Module):
     """Prepared waveforms [B,T] -> [B,ceil(T/hop),bands,1] in [0, 1], PAD behind the end."""
     return sound.log_mel(x, self.rate, self.bands, self.size, self.hop, self.depth)[..., None]
 
+  @nn.nowrap
+  def waveform(self, x: Array) -> Array:
+    """Its outputs [B,t,bands,1], perhaps changed -> waveforms [B,t*hop] that sound like them, PAD behind the end."""
+    return sound.griffin_lim(x[..., 0], self.rate, self.size, self.hop, self.depth, self.low)
+
 
 class WaveBlock(nn.Module):
   """A strided convolution along time that looks back only, normalised over the channels of each frame by itself, relu.

@@ -6,7 +6,9 @@ too, so that one function, `share`, tells of both how much is recording.
 
 import functools
 import math
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +17,7 @@ from sslx.types import Array
 RAW_PAD = -32768  # of i16: what a recording that is louder than it can be written has instead is -32767
 PAD = -1.0  # the same, prepared
 QUIET = 1e-10  # of a power: below it no logarithm is taken
+LOUDEST = 0.7  # sample of a waveform that is made of a spectrogram
 
 
 def is_sound(x: Array) -> Array:
@@ -90,3 +93,64 @@ def log_mel(x: Array, rate: int, bands: int, size: int, hop: int, depth: float) 
   loudest = decibels.max((1, 2), keepdims=True)
   scaled = jnp.clip(1 + (decibels - loudest) / depth, 0, 1)
   return jnp.where(sound[:, ::hop, None], scaled, PAD)
+
+
+def istft(z: Array, size: int, hop: int, length: int) -> Array:
+  """The waveforms [B,length] whose `stft` is closest to z c64 [B,t,size//2+1], in squares: frames are added where they
+  overlap, each under the window again (Griffin, Lim 1984, equation 6).
+  """
+  count = z.shape[1]
+  places = jnp.arange(count)[:, None] * hop + jnp.arange(size)
+  empty = jnp.zeros(max(length, (count - 1) * hop + size))
+  added = jax.vmap(lambda frames: empty.at[places].add(frames))(jnp.fft.irfft(z, size) * window(size))
+  weight = empty.at[places].add(jnp.square(window(size)))
+  return (added / jnp.maximum(weight, 1e-2))[:, :length]  # where a window begins, little is known
+
+
+def spectrum_of_mel(power: Array, rate: int, size: int, low: float = 0.0, rounds: int = 60) -> Array:
+  """The power of each band [...,bands] -> a power at each frequency [...,size//2+1] that gives these bands.
+
+  Non-negative, by multiplicative updates (Lee, Seung: Algorithms for Non-negative Matrix Factorization, 2001), which
+  mind quiet bands as much as loud ones.
+  """
+  to_bands = jnp.asarray(filters(rate, size, power.shape[-1], low))
+  share = to_bands / jnp.maximum(to_bands.sum(1, keepdims=True), QUIET)
+
+  def closer(_: Any, spectrum: Array) -> Array:
+    return spectrum * ((power / jnp.maximum(spectrum @ to_bands, QUIET**2)) @ share.T)
+
+  return jax.lax.fori_loop(0, rounds, closer, power @ share.T)
+
+
+@functools.partial(jax.jit, static_argnames=("rate", "size", "hop", "depth", "low", "rounds"))
+def griffin_lim(
+  x: Array, rate: int, size: int, hop: int, depth: float, low: float = 0.0, rounds: int = 60, momentum: float = 0.99
+) -> Array:
+  """Log-mel spectrograms f32 [B,t,bands] of `log_mel` -> waveforms f32 [B,t*hop] that sound like them, with PAD behind
+  the end.
+
+  Griffin, Lim: Signal estimation from modified short-time Fourier transform, 1984: phases start at random and become,
+  round after round, those of the waveform that they give. momentum: of the fast variant of Perraudin, Balazs,
+  Sondergaard: A fast Griffin-Lim algorithm, 2013; 0: the original. The loudest sample of each is LOUDEST, since a
+  spectrogram does not tell how loud its recording was.
+  """
+  sound = is_sound(x)
+  power = jnp.where((x > 0) & sound[..., None], 10 ** ((x - 1) * depth / 10), 0)
+  magnitude = jnp.sqrt(spectrum_of_mel(power, rate, size, low))
+  length = x.shape[1] * hop
+  phase = jax.random.uniform(jax.random.key(0), magnitude.shape, maxval=2 * jnp.pi)
+
+  def consistent(z: Array) -> Array:
+    """What has these magnitudes, with the phases of z."""
+    return magnitude * z / jnp.maximum(jnp.abs(z), QUIET)
+
+  def closer(_: Any, zs: tuple[Array, Array]) -> tuple[Array, Array]:
+    z, before = zs
+    now = stft(istft(consistent(z), size, hop, length), size, hop)
+    return now + momentum * (now - before), now
+
+  start = magnitude * jnp.exp(1j * phase)
+  z, _ = jax.lax.fori_loop(0, rounds, closer, (start, start))
+  wave = istft(consistent(z), size, hop, length)
+  wave = LOUDEST * wave / jnp.maximum(jnp.abs(wave).max(1, keepdims=True), QUIET)
+  return jnp.where(sound.repeat(hop, axis=1), wave, PAD)

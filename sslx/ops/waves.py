@@ -20,11 +20,13 @@ def gain(key: Array, x: Array, decibels: float) -> Array:
 
 
 def noise(key: Array, x: Array, level: float) -> Array:
-  """White noise, whose root mean square is up to `level` times the recording's."""
+  """White noise, whose root mean square is `level` times the recording's at most and a hundredth of that at least: its
+  logarithm is uniform.
+  """
   keys = jax.random.split(key)
   sound = is_sound(x)
   power = jnp.where(sound, jnp.square(x), 0).sum(1, keepdims=True) / jnp.maximum(sound.sum(1, keepdims=True), 1)
-  share = jax.random.uniform(keys[0], (len(x), 1), maxval=level)
+  share = level * 10 ** jax.random.uniform(keys[0], (len(x), 1), minval=-2.0, maxval=0.0)
   return _put(x, x + share * jnp.sqrt(power) * jax.random.normal(keys[1], x.shape))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from sslx.report import first_screen, records, sentences, statistics, tables
+from sslx.report import first_screen, records, sentences, sounds, statistics, tables
 from sslx.report.statistics import Entry
 from sslx.report.tables import Cells, Table
 from sslx.types import UserError
@@ -22,7 +22,7 @@ class Figure(NamedTuple):
   title: str
   caption: str
   path: str | os.PathLike[str]
-  """Of a PNG or GIF."""
+  """Of a PNG or GIF. What `sounds.write` wrote beside it, under the same name, is played below it."""
   kind: Kind = "picture"
   """A plot takes the colours of a dark page; a picture stays as it is."""
 
@@ -68,6 +68,7 @@ class Picture(NamedTuple):
   """In CSS pixels, so that the page does not jump while it loads."""
   height: int
   kind: Kind
+  heard: sounds.Heard | None
 
 
 def write_html(
@@ -150,6 +151,7 @@ def write_gallery(
   figures: Sequence[Figure],
   left_out: Sequence[str],
   smoke: bool = False,
+  first: Sequence[Table] = (),
 ) -> Path:
   """Writes a self-contained page of figures, atomically, and returns its path.
 
@@ -163,6 +165,7 @@ def write_gallery(
     figures: in the order of the page.
     left_out: sentences that say what could not be drawn, and why.
     smoke: whether it is of a --smoke run, which the page says then.
+    first: tables above the figures.
 
   Raises:
     UserError: a figure that is missing, or neither PNG nor GIF.
@@ -171,6 +174,7 @@ def write_gallery(
     "title": title,
     "subtitle": subtitle,
     "command": command,
+    "first": first,
     "facts": [(name, _text(value)) for name, value in facts.items()],
     "links": links,
     "figures": [_picture(path.parent, figure) for figure in figures],
@@ -269,7 +273,7 @@ def _picture(folder: Path, figure: Figure) -> Picture:
   else:
     raise UserError(f"{path}: not a PNG file, nor a GIF")
   text = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-  return Picture(figure.title, figure.caption, text, width, height, figure.kind)
+  return Picture(figure.title, figure.caption, text, width, height, figure.kind, sounds.read(path))
 
 
 def _css_pixels(png: bytes) -> float:

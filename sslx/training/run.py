@@ -290,20 +290,22 @@ def _first(plan: Plan) -> dict[str, np.ndarray]:
   return {name: np.asarray(array[np.arange(1)]) for name, array in plan.data.items()}
 
 
-def pictures(pretext: Pretext, modality: Modality, params: Params, state: State, key: Array, batch: Mapping[str, Any]):
-  """{title: images [B,H,W,C]}: what a method with `show` sees and makes of a raw batch, its rows in its own order (a
-  dict that leaves a jax function is sorted).
+def shown(
+  pretext: Pretext, modality: Modality, params: Params, state: State, key: Array, batch: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+  """{title: prepared x [B,...]}: what a method with `show` sees and makes of a raw batch, its rows in its own order (a
+  dict that leaves a jax function is sorted). `modality.picture` draws a row.
   """
   titles: list[str] = []
 
   def rows(params: Params, state: State, key: Array, batch: Mapping[str, Any]) -> list[Array]:
     assert pretext.show
-    shown = pretext.show(params, state, key, prepared(batch, modality.prepare))
-    titles[:] = shown
-    return list(shown.values())
+    made = pretext.show(params, state, key, prepared(batch, modality.prepare))
+    titles[:] = made
+    return list(made.values())
 
   made = jax.device_get(jit(rows)(params, state, key, batch))
-  return {title: modality.picture(row) for title, row in zip(titles, made, strict=True)}
+  return dict(zip(titles, made, strict=True))
 
 
 def restore(directory: Path, history: Sequence[Row] = ()) -> Run:

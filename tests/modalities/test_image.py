@@ -24,7 +24,7 @@ def test_prepared_images_are_not_prepared_again():
 
 def test_an_image_is_its_own_picture_within_the_unit_interval():
   x = np.float32([[-0.5, 0.25, 1.5]])
-  np.testing.assert_array_equal(MODALITIES["image"].picture(x), np.float32([[0, 0.25, 1]]))
+  np.testing.assert_array_equal(MODALITIES["image"].picture(x, 0), np.float32([[0, 0.25, 1]]))
 
 
 def test_a_modality_is_called_as_its_entry():

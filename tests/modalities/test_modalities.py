@@ -12,6 +12,7 @@ RAW = {  # modality -> raw x
   "image": RNG.integers(0, 256, (5, 8, 6, 3), dtype=np.uint8),
   "sound": RNG.integers(-32767, 32768, (5, 900), dtype=np.int16),
 }
+RATES = {"sound": 8000}
 
 
 @pytest.mark.parametrize("name", MODALITIES)
@@ -27,7 +28,7 @@ def test_a_modality_prepares_and_draws(name):
   np.testing.assert_array_equal(modality.prepare(jax.numpy.asarray(prepared)), prepared)
   lazy = LazyArray(x.shape, lambda rows: x[rows], x.dtype)
   for raw in (x, lazy[np.arange(5)]):
-    pictures = modality.draw(raw)
+    pictures = modality.draw(raw, RATES.get(name, 0))
     assert pictures.ndim == 4
     assert len(pictures) == len(x)
     assert pictures.shape[-1] in (1, 3)

@@ -73,6 +73,14 @@ def test_picture_rows(tmp_path, shape):
   saved(figures.picture_rows({"clean": images, "a_long $title$ over lines": jnp.asarray(images)}), tmp_path)
 
 
+@pytest.mark.parametrize(("shape", "count"), [((28, 28), 10), ((40, 100), 4), ((40, 1000), 4), ((32, 48), 7)])
+def test_a_row_has_fewer_pictures_where_they_are_wide(shape, count):
+  fig = figures.picture_rows({"sounds": np.zeros((12, *shape)), "others": np.zeros((12, *shape))})
+  (strip,) = {image.get_array().shape for ax in fig.axes for image in ax.images}
+  assert strip == (shape[0], count * (shape[1] + shape[1] // 14) - shape[1] // 14)
+  assert fig.get_figwidth() == pytest.approx(7.3, abs=0.6)
+
+
 def test_picture_rows_refuses_other_shapes_and_takes_none():
   with pytest.raises(ValueError, match="clean: images of shape"):
     figures.picture_rows({"clean": np.zeros((2, 8, 8, 2))})
@@ -86,6 +94,15 @@ def test_predictions_mark_right_and_wrong_in_words(tmp_path):
   assert shown == ["✓ cat (90%)\n", "✗ cat (60%)\ntrue: dog", "✓ dog (100%)\n"]
   saved(fig, tmp_path)
   saved(figures.predictions(images, [0, 1, 1], [0, 0, 1], ["a rather long name", "$x$"]), tmp_path)
+
+
+def test_predictions_of_wide_pictures_leave_no_gaps():
+  def height(width: int) -> float:
+    images = np.zeros((20, 40, width))
+    return figures.predictions(images, np.zeros(20, int), np.zeros(20, int), ["a", "b"]).get_figheight()
+
+  assert height(40) == height(20) == pytest.approx(4 * 1.45 + 0.45)
+  assert height(100) == pytest.approx(5 * (1.35 / 2.5 + 0.4) + 0.45)
 
 
 def test_confusion_counts_and_picture(tmp_path):

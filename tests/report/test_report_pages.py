@@ -1,12 +1,13 @@
 """sslx.report.pages: self-contained pages that hold the numbers, against hostile names."""
 
+import numpy as np
 import pytest
 from helpers import Page
 from PIL import Image
 from report_rows import FROZEN, SCRATCH, rows
 
 from sslx import report
-from sslx.report import figures, pages
+from sslx.report import figures, pages, sounds
 from sslx.report.pages import Figure, Link, Section
 from sslx.report.tables import Cells, Table
 from sslx.types import UserError
@@ -105,6 +106,26 @@ def test_html_of_an_empty_run_and_of_a_missing_figure(tmp_path):
   (tmp_path / "fake.png").write_text("<svg>")
   with pytest.raises(UserError, match="not a PNG"):
     write_page(tmp_path, [], figures=[Figure("a", "b", "fake.png")])
+
+
+def test_what_is_heard_stands_below_its_picture(tmp_path):
+  hostile = "\"'><script>alert(1)</script> & row"
+  picture = figures.save(figures.picture_rows({"a": np.zeros((2, 4, 10))}), tmp_path / "figures" / "pretext.png")
+  sounds.write(picture, f"By {hostile}", {"recording": [np.zeros(80)] * 2, hostile: [np.ones(80) / 3] * 2}, 8000)
+  text = write_page(tmp_path, rows(scratch=SCRATCH), figures=[Figure("Seen", "b", picture)])
+  page = Page(text)
+  assert "script" not in page.tags
+  assert page.tags.count("audio") == 4
+  heard = [(name, value) for tag, name, value in page.attributes if tag == "audio"]
+  heard_of = sounds.read(picture)
+  assert heard_of is not None
+  assert [v for n, v in heard if n == "src"] == [s for row in heard_of.rows for s in row.sounds]
+  assert len([1 for name, _ in heard if name == "controls"]) == 4
+  labels = [value for name, value in heard if name == "aria-label"]
+  assert labels == [f"{title}, recording {i}" for title in ("recording", hostile) for i in (1, 2)]
+  assert f"By {hostile}" in page.text
+  assert "media-src data:" in text  # else browsers refuse to play them
+  assert "audio" not in Page(write_page(tmp_path, rows(scratch=SCRATCH))).tags
 
 
 # ---- a page of several tasks -----------------------------------------------------------------------------------------

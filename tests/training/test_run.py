@@ -93,12 +93,12 @@ def test_watching_changes_no_bit_and_says_what_it_saw(toy):
   assert [row["loss"] for row in rows] == [row["loss"] for row in plain]
 
 
-def test_pictures_come_in_the_methods_order(toy):
+def test_what_a_method_shows_comes_in_its_order(toy):
   plan = plan_of(toy)
   ts = run.start(plan)
-  pictures = run.pictures(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(0), {"x": toy.train.x[:2]})
-  assert list(pictures) == ["clean", "noisy", "restored"]
-  np.testing.assert_allclose(pictures["clean"], toy.train.x[:2] / 255, atol=1e-6)
+  rows = run.shown(plan.pretext, plan.modality, ts.params, ts.state, jax.random.key(0), {"x": toy.train.x[:2]})
+  assert list(rows) == ["clean", "noisy", "restored"]
+  np.testing.assert_allclose(rows["clean"], toy.train.x[:2] / 255, atol=1e-6)
 
 
 def test_a_collapse_is_said_once(toy, capsys):

@@ -9,7 +9,7 @@ import numpy as np
 
 from sslx.report import tables
 from sslx.report.figures import style
-from sslx.report.figures.pictures import MAX_COLUMNS, picture_rows
+from sslx.report.figures.pictures import picture_rows, shown
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -32,12 +32,12 @@ def masks(images: Any, truth: Any | None, predicted: Any, names: Sequence[str]) 
   darker, and ignored pixels are striped. The title tells how well the foreground is found in these samples.
 
   Args:
-    images: f32[B, H, W, C] or f32[B, H, W] in [0, 1]; the first 10 are drawn.
+    images: f32[B, H, W, C] or f32[B, H, W] in [0, 1]; the first 10 are drawn, fewer of wide ones.
     truth: u8[B, H, W], the class of each pixel: 0 is background, 255 is ignored. None: not known.
     predicted: u8[B, H', W'], cut to [H, W].
     names: one per class, the background first.
   """
-  images = np.asarray(images, np.float32)[:MAX_COLUMNS]
+  images = np.asarray(images, np.float32)[: shown(images)]
   if not len(images):
     return picture_rows({})
   count, (height, width) = len(images), images.shape[1:3]

@@ -16,7 +16,8 @@ from sslx.types import Score
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
-MAX_COLUMNS, MAX_ROWS = 10, 12  # of pictures
+MAX_COLUMNS, MAX_ROWS = 10, 14  # of pictures
+FEWEST = 4  # columns, of wide pictures
 
 
 def picture_rows(pictures: Mapping[str, Any]) -> Figure:
@@ -24,7 +25,7 @@ def picture_rows(pictures: Mapping[str, Any]) -> Figure:
 
   Args:
     pictures: {title: float[B, H, W, C] or float[B, H, W] in [0, 1], C of 1 (grey), 3 or 4 (colour)}; the first 10
-      pictures of the first 12 rows are drawn, and values outside [0, 1] are clipped.
+      pictures of the first 14 rows are drawn, fewer of pictures that are wide, and values outside [0, 1] are clipped.
 
   Raises:
     ValueError: an array of another shape.
@@ -36,8 +37,8 @@ def picture_rows(pictures: Mapping[str, Any]) -> Figure:
     return fig
   # The widest row sets the scale, and each row's height follows from its own shape.
   shapes = [strip.shape[:2] for strip in strips.values()]
-  columns = max(min(len(images), MAX_COLUMNS) for images in pictures.values())
-  width = max(2.0, 0.62 * columns)
+  columns = max(min(len(images), shown(images)) * max(1, _aspect(images)) for images in pictures.values())
+  width = max(2.0, 0.62 * min(columns, MAX_COLUMNS))
   heights = [width * height / wide for height, wide in shapes]
   fig = style.figure(width + 1.1, sum(heights) + 0.06 * len(heights))
   axes = fig.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -61,10 +62,12 @@ def predictions(
     confidence: float[B] in [0, 1], of the predicted class, or None.
   """
   images, labels, predicted = (np.asarray(array)[:40] for array in (images, labels, predicted))
-  cell, most = (1.05, 5) if max(map(len, map(style.short, class_names))) <= 5 else (1.35, 4)  # room for long names
+  aspect = max(1.0, min(_aspect(images), 3.0))
+  short = max(map(len, map(style.short, class_names))) <= 5 and aspect < 1.5
+  cell, most = (1.05, 5) if short else (1.35, 4)  # room for long names and wide pictures
   columns = min(most, max(1, len(images)))
   lines = max(1, -(-len(images) // columns))
-  fig = style.figure(max(3, cell * columns), (cell + 0.4) * lines + 0.45)
+  fig = style.figure(max(3, cell * columns), (cell / aspect + 0.4) * lines + 0.45)
   right = int((labels == predicted).sum())
   style.heading(fig, f"{right} of these {len(images)} samples right")
   axes = fig.subplots(lines, columns, squeeze=False).ravel()
@@ -138,9 +141,20 @@ def confusion(labels: Any, predicted: Any, class_names: Sequence[str], score: Sc
   return fig
 
 
+def shown(images: Any) -> int:
+  """How many pictures [B, H, W(, C)] a row has room for: ten, of wide ones fewer."""
+  return int(np.clip(round(MAX_COLUMNS / _aspect(images)), FEWEST, MAX_COLUMNS))
+
+
+def _aspect(images: Any) -> float:
+  """Width by height; 1 of what is empty or no pictures."""
+  shape = np.shape(images)
+  return shape[2] / shape[1] if len(shape) > 2 and min(shape[1:3]) else 1.0
+
+
 def _strip(title: str, images: Any) -> np.ndarray:
-  """[B, H, W(, C)] -> [H, width(, 3 or 4)]: the first ten side by side, a white gap between them."""
-  images = np.asarray(images, np.float32)[:MAX_COLUMNS]
+  """[B, H, W(, C)] -> [H, width(, 3 or 4)]: the first ones side by side, a white gap between them."""
+  images = np.asarray(images, np.float32)[: shown(images)]
   if images.ndim == 3:
     images = images[..., None]
   if images.ndim != 4 or 0 in images.shape or images.shape[-1] not in (1, 3, 4):

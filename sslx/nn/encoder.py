@@ -70,6 +70,12 @@ class Encoder(nn.Module):
     share = None if self.share is None else self.share(self.spectrogram(x))  # computed once with the outputs, if jitted
     return read(outputs, reading, x.shape[1:-1], share)
 
+  @nn.nowrap
+  def read_body(self, outputs: Mapping[str, Array], reading: str, x: Array) -> Array:
+    """`read`, of what its body made of x, a spectrogram where it has a front."""
+    first = {self.blocks[0][0]: x} if self.front else {}
+    return read({**first, **outputs}, reading, x.shape[1:-1], None if self.share is None else self.share(x))
+
   if TYPE_CHECKING:
 
     def __hash__(self) -> int: ...  # flax modules have one, though their type does not say so

@@ -80,7 +80,7 @@ class Method(NamedTuple):
 
 BOTH = ("image", "sound")
 METHODS: dict[str, Method] = {
-  "apc": Method(apc, steps=1_000, batch_size=32, learning_rate=2e-3, encoder="mel+gru", modalities=("sound",)),
+  "apc": Method(apc, steps=8_000, batch_size=32, learning_rate=2e-3, encoder="mel+gru", modalities=("sound",)),
   "autoencode": Method(autoencode, modalities=BOTH),
   "barlow_twins": Method(barlow_twins, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "byol": Method(byol, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
@@ -102,7 +102,7 @@ METHODS: dict[str, Method] = {
   "cpc": Method(cpc, steps=3_686, batch_size=32, learning_rate=2e-3, encoder="conv:norm=layer"),
   "cpc_audio": Method(
     cpc_audio,
-    steps=1_000,
+    steps=800,
     batch_size=32,
     learning_rate=2e-3,
     encoder="wave",

@@ -27,10 +27,10 @@ def supervised(
   views: random views of the examples to learn from, see sslx/modalities/views.py; none: the examples as they are.
   """
   head, watched = task.head(), task.watched or task.scores
-  view = viewing.build(views, spectrogram=encoder.spectrogram) if views else None
-  if view and task.is_dense:
+  augment = viewing.build(views, spectrogram=encoder.spectrogram) if views else None
+  if augment and task.is_dense:
     raise UserError(f"--augment={views}: views move what lies in the picture, and {task.name} answers for its places.")
-  reader = encoder.body if view else encoder  # views of sound are spectrograms already
+  reader = encoder.body if augment else encoder  # views of sound are spectrograms already
 
   def init(key: Array, batch: Batch) -> tuple[Params, State]:
     if "y" not in batch:
@@ -41,12 +41,12 @@ def supervised(
     return {"encoder": params, "head": nn.init(head, keys["head"], read)[0]}, {"encoder": stats}
 
   def transform(key: Array, batch: Batch) -> Batch:
-    return {**batch, "x": view(key, batch["x"])} if view else batch
+    return {**batch, "x": augment(key, batch["x"])} if augment else batch
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     train = True if train_blocks is None else train_blocks
     blocks, stats = nn.apply(reader, params["encoder"], state["encoder"], view["x"], train=train)
-    read = reader.read(blocks, features, view["x"])
+    read = (encoder.read_body if augment else encoder.read)(blocks, features, view["x"])
     outputs, _ = nn.apply(head, params["head"], {}, read)
     return task.loss(outputs, view["y"]).mean(), ({**state, "encoder": stats}, watched(outputs, view["y"]))
 

@@ -34,9 +34,9 @@ DATA = sound_classes("tones", 8000, NAMES, Split(*tones(40, 0)), Split(*tones(30
 SPEC = "mel:bands=8+conv1d:widths=8-8"
 
 
-def bench(**settings):
+def bench(reading="time2", **settings):
   encoder = nn.build(SPEC)
-  like = nn.Representation(encoder, "time2", {}, {}, DATA.modality.prepare)
+  like = nn.Representation(encoder, reading, {}, {}, DATA.modality.prepare)
   represent = features.random(like, DATA)(0)
   return Bench(DATA, draw(DATA, [20], 1, 0), represent, Recipe(steps=20, **settings), 0)
 
@@ -57,6 +57,14 @@ def test_views_come_behind_the_examples_one_version_after_the_other():
   )
   quiet.memory["rows"] = np.arange(6)
   np.testing.assert_allclose(quiet.views_of("pretrained", rows)[0], np.tile(plain, (2, 1)), atol=1e-4)
+
+
+def test_views_are_read_as_examples_are_though_a_front_comes_before():
+  made = bench("all:time2", augment="sound", augment_copies=1)
+  made.memory["rows"] = np.arange(20)
+  assert made.views_of("pretrained", np.arange(3))[0].shape == made.features_of("pretrained", np.arange(3))[0].shape
+  case = Case("full", 20, 0)
+  assert evaluate.test(evaluate.train(made, [case]), DATA.test, DATA.task)[case].scores["accuracy"] > 0.8
 
 
 def test_all_versions_of_an_example_are_in_one_fold():

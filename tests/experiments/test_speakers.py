@@ -1,5 +1,7 @@
 """experiments.speakers: from a finished run and by itself; what it reads, what it writes, what it refuses."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers import call, directory
@@ -8,6 +10,7 @@ from experiments.shared import runs
 from experiments.shared.classes import with_classes, without_classes
 from sslx import data
 from sslx.report import records, sounds
+from sslx.tasks import TASKS
 from sslx.types import UserError
 
 SMOKE = ("--smoke", "--recordings=60")
@@ -80,7 +83,7 @@ def test_classes_are_those_of_the_same_recordings_in_smoke_runs_too():
 @pytest.mark.parametrize(
   ("flags", "why"),
   [
-    (["--dataset=mnist"], "--by=speaker: mnist cannot be sorted by it"),
+    (["--dataset=mnist"], "--dataset=mnist: is image data; give sound, such as spoken_digits"),
     (["--dataset=spoken_digits:speaker=theo"], "holds a speaker out"),
     (["--by=room"], "--by=room: spoken_digits cannot be sorted by it"),
     (["--by="], "--by is empty"),
@@ -97,6 +100,9 @@ def test_what_cannot_be_sorted_is_refused_in_a_line(flags, why, tmp_path, capsys
 
 
 def test_targets_that_are_no_classes_are_refused():
-  scenes = data.load("scenes")
-  with pytest.raises(UserError, match="--by=count: scenes cannot be sorted by it: its targets are of regression"):
-    with_classes(scenes, ["count"], lambda targets: scenes.doing("regression"))
+  digits = data.load("spoken_digits")
+  numbers = dataclasses.replace(digits, task=TASKS["regression"](["pitch"]))
+  with pytest.raises(
+    UserError, match="--by=pitch: spoken_digits cannot be sorted by it: its targets are of regression"
+  ):
+    with_classes(digits, ["pitch"], lambda targets: numbers)

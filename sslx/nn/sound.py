@@ -102,6 +102,6 @@ class GruBlock(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,t,D] -> [B,t,width]."""
     for i in range(self.depth):
-      y: Any = nn.RNN(nn.GRUCell(self.width), name=f"gru{i + 1}")(x)
+      y: Any = nn.RNN(nn.GRUCell(self.width, name=f"gru{i + 1}"))(x)
       x = x + y if i else y
     return x

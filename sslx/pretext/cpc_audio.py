@@ -64,7 +64,8 @@ def cpc_audio(
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     z, c, state = hear(params, state, view["x"], train=True)
-    recorded, (b, t, d) = frames.recorded(encoder, view["x"]), z.shape
+    b, t, d = z.shape
+    recorded = frames.recorded(encoder, view["x"], t)
     if t < 2:
       raise Refusal(
         f"--method=cpc_audio: recordings of {view['x'].shape[1]} samples are one frame, without a next one."

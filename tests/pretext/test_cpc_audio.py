@@ -52,7 +52,9 @@ def outputs(encoder, params, batch):
 
 
 def recorded_of(encoder, batch):
-  return np.asarray(frames.recorded(nn.build(encoder), batch["x"]))
+  x = batch["x"]
+  t = jax.eval_shape(lambda: nn.build(encoder).init_with_output(KEY, x)[0]["context"]).shape[1]
+  return np.asarray(frames.recorded(nn.build(encoder), x, t))
 
 
 # frames

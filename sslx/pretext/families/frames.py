@@ -22,14 +22,16 @@ def check(method: str, encoder: nn.Encoder, waves: bool) -> None:
     raise Refusal(f"--method={method}: batch normalisation lets frames see each other; use --encoder={suitable}.")
 
 
-def recorded(encoder: nn.Encoder, x: Array) -> Array:
-  """Prepared waveforms [B,T] -> bool [B,t]: which of the encoder's frames are recording, and not padding.
+def recorded(encoder: nn.Encoder, x: Array, t: int) -> Array:
+  """Prepared waveforms [B,T] -> bool [B,t]: which of the t frames of the encoder's context are recording, not padding.
 
-  Those of a spectrogram whose middle is in it, since they hear silence beyond its end; of convolutions on waveforms
-  those that lie in it as a whole, since their first layers' places beyond its end are not silent to the later ones.
+  Those of a spectrogram whose middle is in it, or of which a part is so where several were pooled, since they hear
+  silence beyond its end; of convolutions on waveforms those that lie in it as a whole, since their first layers' places
+  beyond its end are not silent to the later ones.
   """
   if encoder.front:
-    return is_sound(encoder.spectrogram(x))
+    sound = is_sound(encoder.spectrogram(x))
+    return sound[:, :: -(-sound.shape[1] // t)]
   hop = math.prod(block(parent=None).stride for _, block in encoder.blocks[:-1])  # type: ignore[attr-defined]
   whole = is_sound(x)[:, hop - 1 :: hop]
   return jnp.pad(whole, ((0, 0), (0, -(-x.shape[1] // hop) - whole.shape[1])))

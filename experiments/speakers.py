@@ -27,7 +27,6 @@ from sslx.types import UserError
 
 if TYPE_CHECKING:
   from sslx import nn
-  from sslx.data import Dataset
 
 flags.DEFINE_list("by", ["speaker", "digit"], "Targets that recordings are sorted by. Of classes; see --target.")
 flags.DEFINE_enum("split", "test", ["test", "train"], "Which recordings.")
@@ -47,12 +46,12 @@ def main() -> None:
   if FLAGS.checkpoint:
     folder = runs.given_checkpoint()
     tree, meta = runs.read_checkpoint(folder)
-    dataset = _sound(runs.checkpoint_dataset(meta, also=FLAGS.by))
+    dataset = runs.checkpoint_dataset(meta, also=FLAGS.by)
     represent = run.representation(meta, tree, _reading(meta.build_encoder()))
   else:
     cli.default(dataset="spoken_digits")
     config = cli.config()
-    dataset = _sound(runs.load_dataset(FLAGS.dataset, also=FLAGS.by))
+    dataset = runs.load_dataset(FLAGS.dataset, also=FLAGS.by)
     reading = _reading(runs.encoder_of(config, dataset.rate))
     job = runs.setup(config, without_classes(dataset))
     represent, folder, meta = runs.pretrain(job)[0]._replace(reading=reading), job.directory, job.plan.meta
@@ -79,16 +78,10 @@ def main() -> None:
     f"Who speaks, and what? {config.method} on {dataset.name}",
     f"{config.encoder} · {len(rows):,} recordings of the {FLAGS.split} split · seed {FLAGS.seed}",
     cli.command("speakers"), records.read_rows(history) if history else [],
-    folder / "figures" / "pretext.png", FLAGS.seed, config.smoke, cli.say,
+    folder / "figures" / "pretext.png", FLAGS.seed, config.smoke or FLAGS.smoke, cli.say,
   )  # fmt: skip
   terminal.show(told)
   cli.tell(f"Report: {page}")
-
-
-def _sound(dataset: "Dataset") -> "Dataset":
-  if dataset.modality.name != "sound":
-    raise UserError(f"--dataset={dataset.name}: is of {dataset.modality.name}; speakers reads sound, as spoken_digits.")
-  return dataset
 
 
 def _reading(encoder: "nn.Encoder") -> str:

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 
 def with_classes(dataset: "Dataset", names: Sequence[str], load: "Callable[..., Dataset]") -> "Dataset":
-  """The data set with targets `names` among its `others`, by these names; load: gives it with other `targets`.
+  """The data set, of sound, with targets `names` among its `others`, by these names; load: gives it with other
+  `targets`.
 
   Raises:
-    UserError: it has no such targets, or they are no classes.
+    UserError: it is not of sound, has no such targets, or they are no classes.
   """
+  if names and dataset.modality.name != "sound":
+    raise UserError(f"--dataset={dataset.name}: is {dataset.modality.name} data; give sound, such as spoken_digits.")
   for name in names:
     what = f"--by={name}: {dataset.name} cannot be sorted by it"
     try:

@@ -108,7 +108,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   },
   "probe": {**OF_RUN, "modes": "scratch,frozen,knn:20,full"},
   "rotnet_mnist": {"epochs": "50", "batch_size": "48", "learning_rate": "0.001", "labels": "1000"},
-  "speakers": {"dataset": "spoken_digits", "features": "context:time1 or time5"},
+  "speakers": {"dataset": "spoken_digits"},
   "transfer": {"labels": "100,1000", "modes": "frozen,full"},
 }  # fmt: skip
 

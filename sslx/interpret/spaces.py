@@ -112,7 +112,7 @@ def _dots(ax: Axes, points: np.ndarray, classes: Classes) -> None:
     chosen = points[classes.y == i]
     colour = PALETTE[i % len(PALETTE)] if few else spectrum[i]
     marker = style.MARKERS[i % len(style.MARKERS)]
-    look = {"s": 13, "marker": marker, "alpha": 0.8, "linewidths": 0.25, "edgecolors": style.INK}
+    look = {"s": 13, "marker": marker, "alpha": 0.8, "linewidths": 0.15, "edgecolors": style.INK}
     ax.scatter(*chosen.T, facecolor=colour, label=style.escape(style.short(name)), **look)
 
 

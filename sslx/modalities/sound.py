@@ -10,7 +10,7 @@ import numpy as np
 from sslx.ops.sound import PAD, RAW_PAD, is_sound, log_mel
 from sslx.types import Array, Modality, UserError
 
-BANDS, WINDOW, HOP, DEPTH = 40, 0.032, 0.01, 80.0  # of a waveform's picture; seconds, decibels
+BANDS, WINDOW, HOP, DEPTH = 40, 0.032, 0.01, 60.0  # of a waveform's picture; seconds, decibels
 COLUMNS = 200  # of the picture of a long waveform
 BEHIND = 0.85  # the grey of what is behind the end, which no sound has
 ASPECT = 2.5  # of width and height that no picture goes far beyond

@@ -144,6 +144,8 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; al
   },
 }
 
+SPECTRAL = ("warp", "tempo", "equaliser", "frames", "bands")  # what is done to a spectrogram, and not to a waveform
+
 
 def build(spec: str, auto: tuple[str, str] = ("digits", "photos"), spectrogram: Spectrogram = lambda x: x) -> View:
   """A view from its text: `digits:elastic=0,degrees=10`, or `auto`: sound for waveforms; the second of `auto` for
@@ -190,7 +192,7 @@ def parse(spec: str) -> tuple[str, dict[str, float]]:
 
 def pictures(spec: str, key: Array, x: Array, spectrogram: Spectrogram = lambda x: x) -> dict[str, Array]:
   """What the views of `spec` do to x, images f32 [B,H,W,C] or waveforms [B,T]: {row title: images, or spectrograms}:
-  each operation alone, then all, twice.
+  each operation alone, then all, twice. Where an encoder reads waveforms, those of spectrograms are not done.
   """
   auto = "sound" if x.ndim == 2 else "photos" if x.shape[-1] == 3 else "digits"
   kind, values = parse(auto if spec == "auto" else spec)
@@ -203,7 +205,7 @@ def pictures(spec: str, key: Array, x: Array, spectrogram: Spectrogram = lambda 
   rows = {"original": spectrogram(x)}
   for i, (part, names) in enumerate(PARTS[kind].items()):
     strengths = {name: values[name] for name in names}
-    if all(strengths[name] == off[name] for name in names):
+    if all(strengths[name] == off[name] for name in names) or (part in SPECTRAL and rows["original"].ndim == 2):
       continue
     rows[part] = view(strengths, jax.random.fold_in(key, i))
   return rows | {f"view {i}": view(values, jax.random.fold_in(key, 100 + i)) for i in (1, 2)}

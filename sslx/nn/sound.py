@@ -29,7 +29,7 @@ class LogMel(nn.Module):
   @nn.nowrap
   def waveform(self, x: Array) -> Array:
     """Its outputs [B,t,bands,1], perhaps changed -> waveforms [B,t*hop] that sound like them, PAD behind the end."""
-    return sound.griffin_lim(x[..., 0], self.rate, self.size, self.hop, self.depth, self.low)
+    return sound.griffin_lim(x[..., 0], self.rate, self.size, self.hop, self.depth)
 
 
 class WaveBlock(nn.Module):

@@ -99,21 +99,21 @@ def istft(z: Array, size: int, hop: int, length: int) -> Array:
   """The waveforms [B,length] whose `stft` is closest to z c64 [B,t,size//2+1], in squares: frames are added where they
   overlap, each under the window again (Griffin, Lim 1984, equation 6).
   """
-  count = z.shape[1]
+  count, start = z.shape[1], size // 2  # where `frames` begins in silence
   places = jnp.arange(count)[:, None] * hop + jnp.arange(size)
-  empty = jnp.zeros(max(length, (count - 1) * hop + size))
+  empty = jnp.zeros(max(start + length, (count - 1) * hop + size))
   added = jax.vmap(lambda frames: empty.at[places].add(frames))(jnp.fft.irfft(z, size) * window(size))
   weight = empty.at[places].add(jnp.square(window(size)))
-  return (added / jnp.maximum(weight, 1e-2))[:, :length]  # where a window begins, little is known
+  return (added / jnp.maximum(weight, 1e-2))[:, start : start + length]  # where windows only begin, little is known
 
 
-def spectrum_of_mel(power: Array, rate: int, size: int, low: float = 0.0, rounds: int = 60) -> Array:
+def spectrum_of_mel(power: Array, rate: int, size: int, rounds: int = 60) -> Array:
   """The power of each band [...,bands] -> a power at each frequency [...,size//2+1] that gives these bands.
 
   Non-negative, by multiplicative updates (Lee, Seung: Algorithms for Non-negative Matrix Factorization, 2001), which
   mind quiet bands as much as loud ones.
   """
-  to_bands = jnp.asarray(filters(rate, size, power.shape[-1], low))
+  to_bands = jnp.asarray(filters(rate, size, power.shape[-1]))
   share = to_bands / jnp.maximum(to_bands.sum(1, keepdims=True), QUIET)
 
   def closer(_: Any, spectrum: Array) -> Array:
@@ -122,9 +122,9 @@ def spectrum_of_mel(power: Array, rate: int, size: int, low: float = 0.0, rounds
   return jax.lax.fori_loop(0, rounds, closer, power @ share.T)
 
 
-@functools.partial(jax.jit, static_argnames=("rate", "size", "hop", "depth", "low", "rounds"))
+@functools.partial(jax.jit, static_argnames=("rate", "size", "hop", "depth", "rounds"))
 def griffin_lim(
-  x: Array, rate: int, size: int, hop: int, depth: float, low: float = 0.0, rounds: int = 60, momentum: float = 0.99
+  x: Array, rate: int, size: int, hop: int, depth: float, rounds: int = 60, momentum: float = 0.99
 ) -> Array:
   """Log-mel spectrograms f32 [B,t,bands] of `log_mel` -> waveforms f32 [B,t*hop] that sound like them, with PAD behind
   the end.
@@ -136,7 +136,7 @@ def griffin_lim(
   """
   sound = is_sound(x)
   power = jnp.where((x > 0) & sound[..., None], 10 ** ((x - 1) * depth / 10), 0)
-  magnitude = jnp.sqrt(spectrum_of_mel(power, rate, size, low))
+  magnitude = jnp.sqrt(spectrum_of_mel(power, rate, size))
   length = x.shape[1] * hop
   phase = jax.random.uniform(jax.random.key(0), magnitude.shape, maxval=2 * jnp.pi)
 

@@ -37,7 +37,7 @@ class Config:
   hp: Mapping[str, Any] = setting(
     {}, "Setting of the method, NAME=VALUE; may be repeated. --help --method=X lists them.", texts=True
   )
-  dataset: str = setting("mnist", "Data set: a name, or KIND:PATH like folder:DIR. --help=all lists them.")
+  dataset: str = setting("mnist", "Data set: a name, or KIND:PATH as folder:DIR. --help=all lists them.")
   encoder: str | None = setting(
     None, "Network, such as conv or mlp:code=10. --help=all lists them and their settings. Default: the method's own."
   )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sslx import nn
 from sslx.modalities import views
 from sslx.ops import augment, photo
 from sslx.types import UserError
@@ -255,6 +256,21 @@ def test_pictures_show_each_operation_alone(spec, channels):
   if channels == 3:  # alone: a flip mirrors an image or leaves it
     for one, image in zip(rows["flip"], x, strict=True):
       assert np.allclose(one, image, atol=1e-5) or np.allclose(one, image[:, ::-1], atol=1e-5)
+
+
+def test_pictures_of_sound_have_the_operations_that_the_encoder_hears():
+  """All of them through a spectrogram; on a waveform, none that is of spectrograms and would change nothing."""
+  x = jnp.asarray(np.random.default_rng(0).uniform(-0.9, 0.9, (3, 4000)).astype(np.float32))
+  mel = nn.build("mel+conv").spectrogram
+  for spectrogram, parts in (
+    (mel, [*views.PARTS["sound"]]),
+    (lambda x: x, ["crop", "speed", "shift", "gain", "noise"]),
+  ):
+    rows = views.pictures("auto", jax.random.key(0), x, spectrogram)
+    assert list(rows) == ["original", *parts, "view 1", "view 2"]
+    for name, row in rows.items():
+      loudness = name == "gain" and spectrogram is mel  # which a spectrogram does not tell
+      assert name == "original" or loudness or np.any(row != rows["original"]), name
 
 
 def test_every_option_belongs_to_one_operation():

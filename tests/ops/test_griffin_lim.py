@@ -30,15 +30,14 @@ def inverse(x: np.ndarray, **settings) -> np.ndarray:
 def test_istft_undoes_stft(size, hop):
   x = RNG.uniform(-1, 1, (2, 2000)).astype(np.float32)
   back = np.asarray(sound.istft(sound.stft(jnp.asarray(x), size, hop), size, hop, 2000))
-  np.testing.assert_allclose(back[:, size // 4 :], x[:, size // 4 :], atol=1e-4)  # a window begins with nearly 0
+  np.testing.assert_allclose(back, x, atol=1e-4)
 
 
-@pytest.mark.parametrize("low", [0.0, 60.0])
-def test_the_spectrum_of_bands_gives_these_bands_and_is_not_negative(low):
-  bands = jnp.asarray(RNG.gamma(0.3, 1, (7, SIZE // 2 + 1)).astype(np.float32)) @ sound.filters(RATE, SIZE, BANDS, low)
-  spectrum = sound.spectrum_of_mel(bands, RATE, SIZE, low, rounds=2000)
+def test_the_spectrum_of_bands_gives_these_bands_and_is_not_negative():
+  bands = jnp.asarray(RNG.gamma(0.3, 1, (7, SIZE // 2 + 1)).astype(np.float32)) @ sound.filters(RATE, SIZE, BANDS)
+  spectrum = sound.spectrum_of_mel(bands, RATE, SIZE, rounds=2000)
   assert (np.asarray(spectrum) >= 0).all()
-  np.testing.assert_allclose(spectrum @ sound.filters(RATE, SIZE, BANDS, low), bands, rtol=0.05, atol=1e-5)
+  np.testing.assert_allclose(spectrum @ sound.filters(RATE, SIZE, BANDS), bands, rtol=0.05, atol=1e-5)
 
 
 def test_bands_without_a_frequency_of_their_own_do_no_harm():
@@ -106,6 +105,6 @@ def test_an_encoder_makes_a_waveform_of_what_its_front_made():
   spectrogram = encoder.spectrogram(x)
   wave = encoder.waveform(spectrogram)
   assert wave.shape == (1, 63 * 64)
-  assert 80 * float(jnp.abs(encoder.spectrogram(wave)[:, :63] - spectrogram).mean()) < 1.5
+  assert 60 * float(jnp.abs(encoder.spectrogram(wave)[:, :63] - spectrogram).mean()) < 1.5
   assert encoder.waveform(x) is x
   assert nn.build("conv").waveform(x) is x

@@ -31,6 +31,8 @@ def main() -> None:
   cli.default(dataset=DATASET, modes=MODES, labels=["all"], seeds=1)
   if FLAGS.dataset != DATASET:
     raise UserError(f"--dataset={FLAGS.dataset}: this is of the speakers of {DATASET}; leave --dataset out.")
+  if FLAGS.checkpoint is not None:
+    raise UserError("--checkpoint: its pretraining has heard all speakers but one at most; give --method instead.")
   if FLAGS.seeds != 1:
     raise UserError(f"--seeds={FLAGS.seeds}: the folds are its repetitions, with one subset each; leave --seeds out.")
   variants, dataset = methods.given(methods=["cpc_audio"])

@@ -61,6 +61,11 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
   "interpret": {**FINISHED, COMPARED: ("features",)},
   "label_curve": SEVERAL,
   "linear_eval": SEVERAL,
+  "new_speakers": {
+    DATA: (),
+    PRETRAINING: ("method", "methods", "hp", *BUDGET, "seed"),
+    COMPARED: ("labels", "modes", "features", "augment"),
+  },
   "one_percent": {PRETRAINING: ("checkpoint", "method", "hp", *BUDGET)},  # each of --seeds pretrains
   "pretrain": {COMPARED: ()},
   "probe": FINISHED,
@@ -103,6 +108,9 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
     "labels": "10,30,100,300,1000,3000,10000", "modes": "scratch,full,frozen", "finetune_epochs": "20",
   },
   "linear_eval": {"labels": "1%,10%,all", "modes": "by their number", "finetune_epochs": "20"},
+  "new_speakers": {
+    "method": "", "methods": "cpc_audio", "labels": "all", "modes": "scratch,frozen,last:1,full", "seeds": "1",
+  },
   "one_percent": {
     "method": "autoencode", "encoder": "mlp:code=10", "labels": "600", "modes": "scratch,frozen,full",
   },

@@ -39,8 +39,9 @@ class Recipe:
   )
   augment: str = setting(
     "",
-    "Random views, as of --hp=views, that every mode learns labels from: auto, or such as sound:tempo=0.4. Heads on "
-    "features as they are get each labelled example and --augment_copies views of it; networks a new view each step.",
+    "Random views of the labelled examples to learn from. As --hp=views: auto, or such as sound:tempo=0.4. Heads on "
+    "features as they are get each example and --augment_copies views of it, networks a new view each step. Default: "
+    "none.",
   )
   augment_copies: int = setting(2, "Views of a labelled example that heads get with --augment.", above=0)
   weight_decay: float = setting(1e-4, "Decoupled weight decay of the modes that train by gradient.", low=0)

@@ -54,7 +54,10 @@ class Encoder(nn.Module):
   @nn.nowrap
   def spectrogram(self, x: Array) -> Array:
     """What its body reads, of x that it reads itself: of a waveform [B,T] a spectrogram, else x as it is."""
-    return self.blocks[0][1](parent=None).apply({}, x) if self.front else x
+    if not self.front:
+      return x
+    front: Any = self.blocks[0][1](parent=None)
+    return front.apply({}, x)
 
   @nn.nowrap
   def waveform(self, x: Array) -> Array:

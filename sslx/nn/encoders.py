@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from sslx import options
 from sslx.nn.encoder import Encoder
+from sslx.nn.hearing import FRONTS, conv1d, gru, wave
 from sslx.nn.layers import Conv, Dense, GroupNorm
-from sslx.nn.sound import FrameBlock, GruBlock, LogMel, TimeBlock, WaveBlock
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
@@ -24,7 +24,6 @@ from sslx.ops.sound import share
 from sslx.types import Array, Precision, Refusal, UserError
 
 MAX_PARAMETERS = 200_000_000  # of an encoder, unless told otherwise: with their gradients and averages 3.2 GB
-Front = Callable[..., nn.Module]  # the factory of a first block
 MAX_BLOCKS = 500  # and layers of a block: more take minutes to be compiled
 
 
@@ -210,74 +209,10 @@ def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> E
   return Encoder((embed, *blocks), any_size=True, patch=patch)
 
 
-def wave(*, rate: int = 8000, width: int = 96, context: int = 96, depth: int = 1) -> Encoder:
-  """Strided convolutions on the waveform, a frame for every 10 ms, and a recurrent context: van den Oord et al.,
-  Representation Learning with Contrastive Predictive Coding, 2018, arXiv 1807.03748, section 3.1, with fewer units.
-
-  No frame knows what comes after it. rate: samples a second, of the data; width: units of the convolutions; context,
-  depth: units and layers of the context.
-  """
-  strides = [5, 4, 2, 2] if rate <= 12_000 else [5, 4, 2, 2, 2] if rate <= 24_000 else [5, 4, 3, 2, 2, 2]
-  make = functools.partial(WaveBlock, width)
-  blocks = [(f"conv{i + 1}", functools.partial(make, kernel=2 * s, stride=s)) for i, s in enumerate(strides)]
-  blocks.append(("context", functools.partial(GruBlock, context, depth)))
-  return Encoder(tuple(blocks), any_size=True, axes=1, share=share)
-
-
-def conv1d(
-  *,
-  widths: tuple[int, ...] = (128, 256),
-  kernel: tuple[int, ...] = (7,),
-  down: Literal["pool", "none"] = "pool",
-  context: int = 0,
-) -> Encoder:
-  """Convolutions along the time of a spectrogram, whose bands are channels. Each but the first halves the frames
-  (rounded up) before, unless down=none. Behind a front: mel+conv1d.
-
-  kernel: frames, of each block; the last one repeats.
-  context: units of a recurrent context behind them, 0 for none; with one, convolutions look back only.
-  """
-  kernels = (*kernel, *[kernel[-1]] * len(widths))
-  blocks = [
-    (f"block{i + 1}", functools.partial(TimeBlock, w, kernels[i], down == "pool" and i > 0, context > 0))
-    for i, w in enumerate(widths)
-  ]
-  return Encoder((*blocks, *([("context", functools.partial(GruBlock, context))] if context else [])))
-
-
-def gru(*, width: int = 96, context: int = 96, depth: int = 1) -> Encoder:
-  """A dense layer on each frame of a spectrogram, then `depth` layers of `context` gated recurrent units: what has been
-  heard up to each frame. Behind a front: mel+gru.
-  """
-  frames, heard = functools.partial(FrameBlock, width), functools.partial(GruBlock, context, depth)
-  return Encoder((("frames", frames), ("context", heard)))
-
-
 ENCODERS: dict[str, Callable[..., Encoder]] = {
   "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18, "vit": vit,
   "wave": wave, "conv1d": conv1d, "gru": gru,
 }  # fmt: skip
-
-
-def mel(
-  *,
-  rate: int = 8000,
-  bands: int = 40,
-  window: float = 32.0,
-  hop: float = 10.0,
-  depth: float = 60.0,
-) -> Front:
-  """A log-mel spectrogram of a waveform.
-
-  rate: samples a second, of the data; bands: of the mel scale; window, hop: milliseconds of a frame, and between two;
-  depth: decibels below a recording's loudest value at which silence begins.
-  """
-  size, every = max(2, round(rate * window / 1000)), max(1, round(rate * hop / 1000))
-  return functools.partial(LogMel, rate, bands, size, every, depth)
-
-
-FRONTS: dict[str, Callable[..., Front]] = {"mel": mel}
-"""What may stand in front of an encoder, and a plus: mel+conv."""
 
 
 @functools.lru_cache(maxsize=64)

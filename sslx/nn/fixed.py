@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from sslx.nn.encoder import Encoder
-from sslx.nn.encoders import mel
+from sslx.nn.hearing import mel
 from sslx.ops.sound import share
 from sslx.types import Array
 

@@ -105,7 +105,7 @@ METHODS: dict[str, Method] = {
     steps=800,
     batch_size=32,
     learning_rate=2e-3,
-    encoder="wave",
+    encoder="mel+gru:width=256,context=256",
     compares=True,
     modalities=("sound",),
   ),

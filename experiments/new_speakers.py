@@ -9,7 +9,8 @@ Each speaker of spoken_digits in turn is left out of pretraining and of the labe
 There are as many folds as speakers, six, and a pretraining of each method in each; intervals are over the folds, which
 are paired: every mode meets the same unknown voices. Recordings of the same voices in training and test, as in the
 official split, say little of new ones: voices differ by more than takes do. Stopped and started again, it goes on fold
-by fold. --augment has every mode learn from random views of its labelled recordings too, see docs/sound.md.
+by fold. Heads are least squares (--head=ridge), whose strength is chosen by speakers left out of the labelled ones; for
+--augment, with which every mode learns from random views of its labelled recordings too, see docs/sound.md.
 """
 
 import time
@@ -28,7 +29,7 @@ def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx.data.spoken import SPEAKERS
 
-  cli.default(dataset=DATASET, modes=MODES, labels=["all"], seeds=1)
+  cli.default(dataset=DATASET, modes=MODES, labels=["all"], seeds=1, head="ridge")
   if FLAGS.dataset != DATASET:
     raise UserError(f"--dataset={FLAGS.dataset}: this is of the speakers of {DATASET}; leave --dataset out.")
   if FLAGS.checkpoint is not None:

@@ -75,7 +75,8 @@ def load_spoken_digits(request: Request) -> Dataset:
   def split(rows: np.ndarray) -> Split:
     x = take(everything, rows)
     assert isinstance(x, LazyArray)  # as it is of one
-    return Split(within(x, request.in_memory_limit), y[rows])
+    groups = None if speaker is None else index.speakers[rows]
+    return Split(within(x, request.in_memory_limit), y[rows], groups=groups)
 
   train, test = split(np.flatnonzero(~tested)), split(np.flatnonzero(tested))
   return sound_classes(request.spec, rate, DIGITS if target == "digit" else SPEAKERS, train, test)

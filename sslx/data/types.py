@@ -113,6 +113,9 @@ class Split:
   """Of the examples, where each is a file of its own."""
   others: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   """Targets [N,...] of further tasks that the data set is for, by the task's name."""
+  groups: np.ndarray | None = None
+  """i32 [N]: which examples belong together, such as those of a speaker, where the test split is of other groups: what
+  is chosen by cross-validation is then judged by groups that it was not fitted on."""
 
   __repr__ = brief
 
@@ -129,7 +132,8 @@ class Split:
     """Only these rows, lazy where it is: nothing is read."""
     y = None if self.y is None else self.y[rows]
     files = None if self.files is None else [str(self.files[int(row)]) for row in rows]
-    return Split(take(self.x, rows), y, files, {name: other[rows] for name, other in self.others.items()})
+    others, groups = {name: other[rows] for name, other in self.others.items()}, self.groups
+    return Split(take(self.x, rows), y, files, others, None if groups is None else groups[rows])
 
   def __getattr__(self, name: str) -> Any:
     raise renamed("Split", name, {"images": "x", "labels": "y"})

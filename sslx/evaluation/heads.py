@@ -34,8 +34,10 @@ def fitted(reads: Source):
     if bench.recipe.augment:
       more, versions = bench.views_of(source, rows), 1 + bench.recipe.augment_copies
       features, y = np.concatenate([features, more[0]]), np.concatenate([y, more[1]])
-    reference = bench.reference(source)
-    head = task.fit_head(features, y, reference, seed=case.subset_seed, heldout=held, versions=versions)
+    reference, groups = bench.reference(source), bench.dataset.train.groups
+    how = {"kind": bench.recipe.head} if task.name == "classification" and bench.recipe.head == "ridge" else {}
+    how |= {} if groups is None else {"groups": groups[rows]}
+    head = task.fit_head(features, y, reference, seed=case.subset_seed, heldout=held, versions=versions, **how)
     return Predictor(represent, head, head.size, head.size + represent.size)
 
   return fit

@@ -63,11 +63,10 @@ class Recipe:
     flag=None,
     above=0,
   )
-  head: Literal["logistic", "gradient"] = setting(
+  head: Literal["logistic", "gradient", "ridge"] = setting(
     "logistic",
-    "How the head of a frozen encoder is trained: by the task's own solver that chooses for itself (logistic "
-    "regression of classes), or by gradient, as in the other modes.",
-    flag=None,
+    "How the head of a frozen encoder is trained: logistic, by the task's own solver that chooses for itself (logistic "
+    "regression of classes); ridge, of classes least squares to 1 and 0; or gradient, as in the other modes.",
   )
 
   __repr__ = brief

@@ -5,6 +5,7 @@ labelled subset, or on a held-out set that the caller names: no other label is r
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.special
@@ -21,7 +22,8 @@ from sslx.tasks.linear import (
   fit_scaling,
   make_space,
 )
-from sslx.tasks.subsets import label_subsets, stratified_folds
+from sslx.tasks.regression import fit_ridge
+from sslx.tasks.subsets import group_folds, label_subsets, stratified_folds
 from sslx.types import Score, Task
 
 ACCURACY = Score("accuracy", "%", "points", 100.0, True)
@@ -34,7 +36,11 @@ def classification(names: Sequence[str]) -> Task:
   """The task of a data set whose labels y i32 [B] are places in `names`, the classes. Outputs are logits [B,K]."""
   classes = len(names)
 
-  def fit_head(features: np.ndarray, y: np.ndarray, reference: np.ndarray, **how) -> Linear:
+  def fit_head(
+    features: np.ndarray, y: np.ndarray, reference: np.ndarray, kind: str = "logistic", **how: Any
+  ) -> Linear:
+    if kind == "ridge":  # of 1 for the class and 0 for all others
+      return fit_ridge(features, np.eye(classes, dtype=np.float32)[y], reference, **how).linear
     return fit_logistic(features, y, classes, reference, **how)
 
   return Task(
@@ -97,6 +103,7 @@ def fit_logistic(
   folds: int | None = None,
   heldout: tuple[np.ndarray, np.ndarray] | None = None,
   versions: int = 1,
+  groups: np.ndarray | None = None,
   l2_grid: Sequence[float] | None = None,
   scalings: Sequence[str] = SCALINGS,
 ) -> Linear:
@@ -107,6 +114,7 @@ def fit_logistic(
       then takes the place of the folds.
     reference: f32 [M,D], unlabelled features for the statistics of `standardize`.
     versions: how often each example stands in (features, labels), see `every_version`; folds are of examples.
+    groups: i32 [N], such as who speaks: folds are then of whole groups.
     folds: None for 5, or 3 above 300 labels; reduced where the rarest class has fewer members. With one per class
       nothing can be held out, and the first scaling and the middle of the grid are used.
 
@@ -141,7 +149,8 @@ def fit_logistic(
     score = scores[best][0]
   else:
     try:
-      parts = stratified_folds(labels[:n], folds or (5 if n <= 300 else 3), seed)
+      k = folds or (5 if n <= 300 else 3)
+      parts = stratified_folds(labels[:n], k, seed) if groups is None else group_folds(groups, k, seed)
       parts = parts[:1] if many else parts
     except ValueError:
       parts = []

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sslx.tasks.subsets import random_folds
+from sslx.tasks.subsets import group_folds, random_folds
 from sslx.types import brief
 
 SCALINGS = ("standardize", "l2")
@@ -77,16 +77,17 @@ def choice_parts(
   seed: int,
   heldout: tuple[np.ndarray, np.ndarray] | None,
   versions: int = 1,
+  groups: np.ndarray | None = None,
 ) -> list[Part]:
   """What the hyper-parameters of a head are chosen by: heldout = (features, y) where it is given, else k folds of the
   labelled examples, one of them where these are MANY; none where they are fewer than five.
 
-  versions: see `every_version`.
+  versions: see `every_version`. groups: i32 [N], such as who speaks: folds are then of whole groups.
   """
   if heldout is not None:
     return [(features, y, *heldout)]
   n = len(y) // versions
-  folds = random_folds(y[:n], k, seed) if n >= 5 else []
+  folds = [] if n < 5 else random_folds(y[:n], k, seed) if groups is None else group_folds(groups, k, seed)
   folds = folds[:1] if n >= MANY else folds
   parts = [(every_version(fit, n, versions), valid) for fit, valid in folds]
   return [(features[fit], y[fit], features[valid], y[valid]) for fit, valid in parts]

@@ -75,6 +75,7 @@ def fit_logistics(
   seed: int = 0,
   heldout: tuple[np.ndarray, np.ndarray] | None = None,
   versions: int = 1,
+  groups: np.ndarray | None = None,
   l2_grid: Sequence[float] | None = None,
   scalings: Sequence[str] = SCALINGS,
 ) -> Linear:
@@ -83,7 +84,7 @@ def fit_logistics(
   """
   l2_grid = sorted(l2_grid or (*L2_GRID, *(MANY_L2 if len(y) >= MANY else ())), reverse=True)
   grid = [(name, l2) for name in scalings for l2 in l2_grid]
-  parts = choice_parts(features, y, 5 if len(y) <= 300 else 3, seed, heldout, versions)
+  parts = choice_parts(features, y, 5 if len(y) <= 300 else 3, seed, heldout, versions, groups)
   loss = dict.fromkeys(grid, 0.0)
   for name in scalings:
     scaling = fit_scaling(name, reference)

@@ -100,6 +100,7 @@ def fit_ridge(
   seed: int = 0,
   heldout: tuple[np.ndarray, np.ndarray] | None = None,
   versions: int = 1,
+  groups: np.ndarray | None = None,
   l2_grid: Sequence[float] = L2_GRID,
   scalings: Sequence[str] = SCALINGS,
 ) -> Ridge:
@@ -111,7 +112,7 @@ def fit_ridge(
   out: features are standardised, with the largest L2.
   """
   t, scales = y.astype(np.float64), {name: fit_scaling(name, reference) for name in scalings}
-  parts = choice_parts(features, t, 5, seed, heldout, versions)
+  parts = choice_parts(features, t, 5, seed, heldout, versions, groups)
   grid = [(name, l2) for name in scalings for l2 in l2_grid]
   error = np.zeros((len(grid), t.shape[1]))
   for fit_x, fit_t, valid_x, valid_t in parts:

@@ -164,6 +164,22 @@ def _in_proportion(counts: Sequence[int], length: int, rng: np.random.Generator)
   return np.concatenate([np.arange(len(counts)), np.delete(np.array(turns, np.int64), firsts)])[:length]
 
 
+def group_folds(groups: np.ndarray, k: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+  """Cross-validation folds of whole groups, i32 [N]: what is judged is of groups that nothing was fitted on.
+
+  Returns:
+    Up to k pairs (train, valid) of i32 indices, as many as there are groups where these are fewer than k; none where
+    all examples are of one group.
+  """
+  names, of = np.unique(groups, return_inverse=True)
+  if len(names) < 2:
+    return []
+  fold = np.empty(len(names), np.int64)
+  fold[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % min(k, len(names))
+  parts, fold = range(min(k, len(names))), fold[of]
+  return [(np.flatnonzero(fold != i).astype(np.int32), np.flatnonzero(fold == i).astype(np.int32)) for i in parts]
+
+
 def stratified_folds(labels: np.ndarray, k: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
   """Cross-validation folds in which every class is in every train part.
 

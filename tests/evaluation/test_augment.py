@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sslx import nn
+from sslx.data import load
 from sslx.data.types import Split, image_classes, sound_classes
 from sslx.evaluation import evaluate, features
 from sslx.evaluation.bench import Bench, Case, draw
@@ -13,6 +14,7 @@ from sslx.evaluation.recipe import Recipe
 from sslx.ops.sound import RAW_PAD
 from sslx.tasks import TASKS
 from sslx.tasks.linear import choice_parts, every_version
+from sslx.tasks.subsets import group_folds
 from sslx.types import UserError
 
 NAMES = ("low", "high")
@@ -131,3 +133,53 @@ def test_tasks_of_places_refuse_views():
 
   with pytest.raises(UserError, match="--augment=digits: views move what lies in the picture"):
     supervised(nn.build("conv"), TASKS["segmentation"](("background", "a")), "maps4", views="digits")
+
+
+def test_folds_of_groups_keep_them_apart():
+  groups = np.array([3, 3, 5, 5, 5, 9, 9, 3])
+  folds = group_folds(groups, 5, 0)
+  assert len(folds) == 3
+  for train, valid in folds:
+    assert not set(groups[train]) & set(groups[valid])
+    assert len(train) + len(valid) == 8
+  np.testing.assert_array_equal(np.sort(np.concatenate([valid for _, valid in folds])), np.arange(8))
+  assert len(group_folds(np.arange(20), 4, 0)) == 4
+  assert group_folds(np.zeros(6, int), 4, 0) == []
+
+
+@pytest.mark.parametrize("kind", ["logistic", "ridge"])
+def test_what_only_holds_inside_groups_is_not_chosen(kind):
+  """Features that tell the classes of known groups, each in its own way, and one that tells them everywhere, weakly:
+  folds of groups want a stronger penalty.
+  """
+  rng = np.random.default_rng(0)
+  groups, y = np.repeat(np.arange(4), 40), np.tile(np.arange(2), 80).astype(np.int32)
+  own = rng.normal(size=(4, 2, 30))[groups, y] * 3 + rng.normal(size=(160, 30))
+  shared = (2 * y - 1)[:, None] * 0.5 + rng.normal(size=(160, 1))
+  x = np.concatenate([own, shared], 1).astype(np.float32)
+  task = TASKS["classification"](NAMES)
+  how = {"kind": kind, "seed": 0}
+  apart = task.fit_head(x, y, x, **how, groups=groups).chosen["l2"]
+  mixed = task.fit_head(x, y, x, **how).chosen["l2"]
+  assert np.mean(apart) > np.mean(mixed)
+
+
+def test_a_ridge_head_is_least_squares_to_one_and_zero():
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(200, 3)).astype(np.float32)
+  y = (x[:, 0] > 0.2).astype(np.int32)
+  head = TASKS["classification"](NAMES).fit_head(x, y, x, "ridge", seed=0)
+  design = np.concatenate([x, np.ones((200, 1))], 1)
+  solution = np.linalg.lstsq(design, np.eye(2)[y], rcond=None)[0]
+  np.testing.assert_allclose(head.outputs(x), design @ solution, atol=0.02)
+  case = Case("frozen", 20, 0)
+  trained = evaluate.train(bench(head="ridge"), [case])
+  assert evaluate.test(trained, DATA.test, DATA.task)[case].scores["accuracy"] > 0.8
+
+
+def test_only_a_speaker_held_out_makes_groups():
+  held = load("spoken_digits:speaker=theo")
+  assert set(held.train.groups) == {0, 1, 2, 3, 5}
+  assert set(held.test.groups) == {4}
+  np.testing.assert_array_equal(held.train.part(np.array([0, 2400])).groups, held.train.groups[[0, 2400]])
+  assert load("spoken_digits").train.groups is None

@@ -224,9 +224,11 @@ class Task(NamedTuple):
   head: Callable[[], Any]
   """The flax module that a network ends in: features -> outputs."""
   fit_head: Callable[..., Head] | None = None
-  """(features f32 [N,D], y [N,...], reference f32 [M,D], *, seed, heldout=None) -> a linear head, its hyper-parameters
-  chosen inside (features, y) or on heldout = (features, y). reference: unlabelled features, for statistics. None: a
-  frozen encoder's head is trained by gradient, as in the other modes."""
+  """(features f32 [N,D], y [N,...], reference f32 [M,D], *, seed, heldout=None, versions=1, groups=None) -> a linear
+  head, its hyper-parameters chosen inside (features, y) or on heldout = (features, y). reference: unlabelled features,
+  for statistics. versions: how often each example stands there, one version of all behind the other; groups: i32, of
+  which whole ones are left out for the choice. None: a frozen encoder's head is trained by gradient, as in the other
+  modes."""
   probabilities: Callable[[np.ndarray], np.ndarray] | None = None
   """Answers -> how likely each is, [N,K], where they are of things of which one is so; else None."""
   reading: str = "flatten"

@@ -253,6 +253,16 @@ def config(method: str | None = None, hp: Sequence[str] | None = None, **changed
   return Config(**{**values, "method": name, "smoke": FLAGS.smoke, **changed})
 
 
+def _check_views(text: str) -> None:
+  """Raises UserError where --augment names no views."""
+  from sslx.modalities import views
+
+  try:
+    views.build(text)
+  except UserError as error:
+    raise UserError(str(error).replace("--hp=views", "--augment")) from None
+
+
 def recipe(task: "Task | None" = None) -> Recipe:
   """The recipe of training on labels that the flags describe, and where they were not given, what the task takes."""
   usual = {} if task is None else dict(task.recipe)
@@ -269,6 +279,8 @@ def recipe(task: "Task | None" = None) -> Recipe:
     given = ",".join(FLAGS.finetune_learning_rates)
     raise UserError(f"--finetune_learning_rates={given}: expected positive numbers.") from None
   made = Recipe(**{**values, "learning_rates": rates})  # checks them, with --smoke too
+  if made.augment:
+    _check_views(made.augment)
   if not FLAGS.smoke:
     return made
   return Recipe(**{**values, "learning_rates": rates, "steps": SMOKE_STEPS, "epochs": 1.0, "self_train_epochs": 0.1})

@@ -167,3 +167,10 @@ def test_the_default_command_on_mnist(mnist_dir, tmp_path):
   run = directory(tmp_path)
   assert run.name.startswith("denoise-mnist-conv-")
   assert {row["mode"] for row in rows_of(run)} == {"raw", "random", "frozen"}  # its classes are even
+
+
+def test_views_of_labels_that_are_none_are_told_before_anything_is_loaded(tmp_path, capsys):
+  assert call("low_label", "--smoke", "--augment=soud", f"--out={tmp_path}") != 0
+  error = capsys.readouterr().err
+  assert "error: --augment=soud: no views are called 'soud'" in error
+  assert "loading" not in error

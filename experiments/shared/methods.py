@@ -280,8 +280,8 @@ def run_variants(
 def measured(job: runs.Job) -> Row:
   """Of a finished run: the last loss and metrics of its training, and what its code and decoder do.
 
-  squared error: mean over pixels in [0, 1] of test images against their reconstruction; active: the fraction of the
-  last block's outputs above 1 % of the largest, over test images.
+  squared error: mean over pixels in [0, 1] of test images, or spectrograms, against their reconstruction; active: the
+  fraction of the last block's outputs above 1 % of the largest, over test images.
   """
   import jax
   import jax.numpy as jnp
@@ -306,7 +306,10 @@ def measured(job: runs.Job) -> Row:
     if pretext.decode is None:
       return jnp.zeros(()), jnp.abs(code)
     spoken = pretext.sparse(code) if pretext.sparse else code
-    return jnp.square(pretext.decode(params, state, spoken, x.shape[1:]) - x).mean(), jnp.abs(code)
+    target = encoder.spectrogram(x)
+    there = target >= 0  # padding of sound is below
+    error = jnp.where(there, jnp.square(pretext.decode(params, state, spoken, x.shape[1:]) - target), 0)
+    return error.sum() / there.sum(), jnp.abs(code)
 
   rows = np.arange(min(SAMPLE, len(test)))
   errors, codes = zip(*(look(test.x[part]) for part in np.array_split(rows, 5)), strict=True)

@@ -46,7 +46,7 @@ def last(outputs: dict[str, Array]) -> Array:
 
 
 def code(encoder: nn.Encoder, outputs: dict[str, Array], x: Array) -> Array:
-  """What a head reads of the last block: all of it, or of sound its mean over time, without padding."""
+  """What a head reads of the last block: all of it, or of sound its means over three parts of what was recorded."""
   return last(outputs) if encoder.share is None else encoder.read(outputs, "time3", x)
 
 

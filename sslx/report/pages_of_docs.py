@@ -87,6 +87,8 @@ def _title(run: Path, rows: Sequence[Row]) -> str:
     return f"from {made['dataset']} to {targets}, --encoder={made['encoder']}"
   if last["experiment"] == "downstream":
     return f"{last['task']} on {title}"
+  if last["experiment"] == "new_speakers":  # each of whom is a data set of its rows
+    return f"new speakers of {last['dataset'].partition(':')[0]}, --encoder={last['encoder']}"
   return f"{last['experiment']}: {title}" if last["experiment"] in NAMED else title
 
 
@@ -106,6 +108,8 @@ def _table(rows: Sequence[Row]) -> str:
   verdict = "\n".join(f"- {sentence}" for sentence in sentences.verdict(summary))
   table = tables.markdown(tables.results_cells(summary))
   network = "" if last["encoder"] == "conv" else f", --encoder={last['encoder']}"
+  targets = (last.get("flags") or {}).get("target") or ()
+  network += f", --target={','.join(targets)}" if targets else ""
   return f"### {last['method']} on {last['dataset']}{network}{reading}\n\n{table}\n\n{verdict}\n\n{made_by(rows)}"
 
 

@@ -16,7 +16,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("json", "", "File for the results.")
 flags.DEFINE_integer("batch_size", 256, "Images; twice as many views.", lower_bound=1)
 flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
-flags.DEFINE_float("seconds", 1.5, "Seconds of a framework in a round.", lower_bound=0.01)
+flags.DEFINE_float("round_seconds", 1.5, "Seconds of a framework in a round.", lower_bound=0.01)
 flags.DEFINE_string("worker", "", "Internal: be the worker of this name.")
 
 NAMES = ("sslx", "by hand", "kornia", "torchvision")
@@ -55,7 +55,7 @@ def main(_: list[str]) -> None:
     )
     for name in NAMES
   }
-  rows = common.compare(workers, FLAGS.repeats, FLAGS.seconds)
+  rows = common.compare(workers, FLAGS.repeats, FLAGS.round_seconds)
   machine = common.machine("torch", "torchvision", "kornia")
   common.write_json(FLAGS.json, "augment", [{"batch_size": FLAGS.batch_size, **r} for r in rows], machine=machine)
 

@@ -16,7 +16,7 @@ flags.DEFINE_string("json", "", "File for the results.")
 flags.DEFINE_list("models", [], "Narrows to these models, such as rotnet,conv_groupnorm:512.")
 flags.DEFINE_list("frameworks", [], "Narrows to these frameworks.")
 flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
-flags.DEFINE_float("seconds", 1.5, "Seconds of a framework in a round.", lower_bound=0.01)
+flags.DEFINE_float("round_seconds", 1.5, "Seconds of a framework in a round.", lower_bound=0.01)
 
 MODELS = (
   ("rotnet", 192),
@@ -61,7 +61,7 @@ def main(_: list[str]) -> None:
       name: ("benchmarks.train_worker", [kind, model, str(batch)], environment)
       for name, (kind, environment) in frameworks.items()
     }
-    measured = common.compare(workers, FLAGS.repeats, FLAGS.seconds)
+    measured = common.compare(workers, FLAGS.repeats, FLAGS.round_seconds)
     rows += [{"model": model, "batch_size": batch, **row} for row in measured]
   machine = common.machine("torch", "tensorflow-cpu", "keras")
   common.write_json(FLAGS.json, "train_step", rows, machine=machine, matmul_flops_per_second=rate)

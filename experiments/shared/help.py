@@ -109,7 +109,8 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   },
   "linear_eval": {"labels": "1%,10%,all", "modes": "by their number", "finetune_epochs": "20"},
   "new_speakers": {
-    "method": "", "methods": "cpc_audio", "labels": "all", "modes": "scratch,frozen,last:1,full", "seeds": "1",
+    "method": "", "methods": "cpc_audio", "steps": "800", "labels": "all", "modes": "scratch,frozen,last:1,full",
+    "seeds": "1", "encoder": "mel+gru:width=256,context=256",
   },
   "one_percent": {
     "method": "autoencode", "encoder": "mlp:code=10", "labels": "600", "modes": "scratch,frozen,full",

@@ -33,7 +33,7 @@ def cpc_audio(
   negatives: Literal["all", "same", "others"] = "all",
   candidates: int = 128,
 ) -> Pretext:
-  """Contrastive predictive coding of sound, for an encoder with a context: --encoder=wave or mel+gru.
+  """Contrastive predictive coding of sound, for an encoder with a context: --encoder=mel+gru or wave.
 
   What all candidates have in common does not help to tell them apart, and is not learnt for it. Frames of the same
   recording share the speaker, the room and the microphone, and differ in what is said; frames of others are told by

@@ -266,7 +266,8 @@ def test_pictures_of_sound_have_the_operations_that_the_encoder_hears():
     (mel, [*views.PARTS["sound"]]),
     (lambda x: x, ["crop", "speed", "shift", "gain", "noise"]),
   ):
-    rows = views.pictures("auto", jax.random.key(0), x, spectrogram)
+    everything = "sound:speed=0.2,shift=0.1,gain=6,frames=10,bands=6"
+    rows = views.pictures(everything, jax.random.key(0), x, spectrogram)
     assert list(rows) == ["original", *parts, "view 1", "view 2"]
     for name, row in rows.items():
       loudness = name == "gain" and spectrogram is mel  # which a spectrogram does not tell

@@ -263,7 +263,7 @@ def test_gliding_tones_are_told_better_than_by_chance(encoder):
 
 @pytest.mark.parametrize("encoder", ["conv", "mlp", "gru", "mel+conv", "mel+mlp"])
 def test_encoders_without_a_context_are_refused(encoder):
-  with pytest.raises(UserError, match=r"--method=cpc_audio: .*--encoder=wave or mel\+gru") as refused:
+  with pytest.raises(UserError, match=r"--method=cpc_audio: .*--encoder=mel\+gru or wave") as refused:
     build("cpc_audio", encoder)
   assert "\n" not in str(refused.value)
 

@@ -15,7 +15,7 @@ def check(method: str, encoder: nn.Encoder, waves: bool) -> None:
 
   waves: whether the frames may be made of the waveform; else they are those of a spectrogram.
   """
-  suitable = "wave or mel+gru" if waves else "mel+gru"
+  suitable = "mel+gru or wave" if waves else "mel+gru"
   if encoder.block_names[-1] != "context" or encoder.share is None or not (waves or encoder.front):
     raise Refusal(f"--method={method}: needs an encoder with a context of what was heard; use --encoder={suitable}.")
   if encoder.batch_norm:

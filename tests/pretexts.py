@@ -124,3 +124,11 @@ def assert_trees(a: Any, b: Any, **tolerance: float) -> None:
   """Leaf by leaf, in the order of their names."""
   for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
     np.testing.assert_allclose(x, y, **tolerance)
+
+
+def generic_point(pretext: Pretext, batch: dict[str, np.ndarray]) -> tuple[Any, Any]:
+  """(params, state) at a generic point: fresh layers may be zero, and zero hides mistakes."""
+  rng = np.random.default_rng(0)
+  params, state = pretext.init(KEY, batch)
+  moved = jax.tree.map(lambda p: np.asarray(p) + np.float32(0.3) * rng.standard_normal(p.shape, np.float32), params)
+  return moved, state

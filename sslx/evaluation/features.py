@@ -50,7 +50,7 @@ def _reader_of_views(encoder: nn.Encoder, reading: str, prepare: Callable[[Array
 
   def features(params: dict, stats: dict, key: Array, x: Array) -> Array:
     x = view(key, prepare(x))
-    return plain.read_body(nn.apply(body, params, stats, x)[0], reading, x)
+    return plain.read(nn.apply(body, params, stats, x)[0], reading, x)
 
   return jit(features)
 

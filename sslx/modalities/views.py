@@ -161,15 +161,15 @@ def build(spec: str, auto: tuple[str, str] = ("digits", "photos"), spectrogram: 
     return lambda key, x: (heard if x.ndim == 2 else colour if x.shape[-1] == 3 else grey)(key, x)
   kind, values = parse(spec)
   if kind == "sound":
-    return _only(VIEWS[kind](**values)(spectrogram), spec, (2,), "recordings")
-  return _only(VIEWS[kind](**values), spec, (4,), "images")
+    return _only(VIEWS[kind](**values)(spectrogram), spec, 2, "recordings")
+  return _only(VIEWS[kind](**values), spec, 4, "images")
 
 
-def _only(view: View, spec: str, axes: tuple[int, ...], what: str) -> View:
+def _only(view: View, spec: str, axes: int, what: str) -> View:
   """The view, which refuses what it is not for."""
 
   def checked(key: Array, x: Array) -> Array:
-    if x.ndim not in axes:
+    if x.ndim != axes:
       raise UserError(f"--hp=views={spec}: these views are of {what}; leave views out, or write views=auto.")
     return view(key, x)
 

@@ -69,15 +69,15 @@ class Encoder(nn.Module):
 
   @nn.nowrap
   def read(self, outputs: Mapping[str, Array], reading: str, x: Array) -> Array:
-    """The features that `reading` names, of the outputs for x: see `sslx.nn.features.read`."""
-    share = None if self.share is None else self.share(self.spectrogram(x))  # computed once with the outputs, if jitted
-    return read(outputs, reading, x.shape[1:-1], share)
+    """The features that `reading` names, of the outputs for x: see `sslx.nn.features.read`.
 
-  @nn.nowrap
-  def read_body(self, outputs: Mapping[str, Array], reading: str, x: Array) -> Array:
-    """`read`, of what its body made of x, a spectrogram where it has a front."""
-    first = {self.blocks[0][0]: x} if self.front else {}
-    return read({**first, **outputs}, reading, x.shape[1:-1], None if self.share is None else self.share(x))
+    Or of the outputs of its body alone, for the spectrogram x.
+    """
+    if self.front:
+      front = self.blocks[0][0]
+      outputs = {front: x, **outputs}
+      x = outputs[front]
+    return read(outputs, reading, x.shape[1:-1], None if self.share is None else self.share(x))
 
   if TYPE_CHECKING:
 

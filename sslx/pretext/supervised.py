@@ -46,7 +46,7 @@ def supervised(
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
     train = True if train_blocks is None else train_blocks
     blocks, stats = nn.apply(reader, params["encoder"], state["encoder"], view["x"], train=train)
-    read = (encoder.read_body if augment else encoder.read)(blocks, features, view["x"])
+    read = encoder.read(blocks, features, view["x"])
     outputs, _ = nn.apply(head, params["head"], {}, read)
     return task.loss(outputs, view["y"]).mean(), ({**state, "encoder": stats}, watched(outputs, view["y"]))
 

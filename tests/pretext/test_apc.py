@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from pretexts import KEY, apply, assert_trees, build, heard, jitted, recordings
+from pretexts import KEY, apply, assert_trees, build, generic_point, heard, jitted, recordings
 
 from sslx import nn
 from sslx.ops.sound import PAD
@@ -26,15 +26,6 @@ def make_batch(samples=SAMPLES):
   return {"x": heard(recordings(LENGTHS, samples))}
 
 
-def point(pretext, batch):
-  """(params, state) at a generic point."""
-  rng = np.random.default_rng(0)
-  params, state = pretext.init(KEY, batch)
-  return jax.tree.map(
-    lambda p: np.asarray(p) + np.float32(0.3) * rng.standard_normal(p.shape, np.float32), params
-  ), state
-
-
 def predictions(params, batch):
   """The spectrogram [B,t,bands], and a prediction from each of its frames."""
   outputs = apply(nn.build(MEL), params["encoder"], {}, batch["x"])[0]
@@ -45,7 +36,7 @@ def predictions(params, batch):
 @pytest.mark.parametrize("ahead", [1, 2, 7])
 def test_the_loss_is_its_equation(ahead):
   pretext, batch = make(ahead), make_batch()
-  params, state = point(pretext, batch)
+  params, state = generic_point(pretext, batch)
   spectrogram, predicted = predictions(params, batch)
   errors, copied = [], []
   for b, count in enumerate(COUNTS):
@@ -61,7 +52,7 @@ def test_copying_is_right_where_nothing_changes_and_wrong_by_what_does():
   """A click every 80 samples gives the same frame every time; only the last ones hear that they end."""
   x = np.zeros((1, 1600), np.float32)
   x[:, 40::80] = 0.5
-  loss = functools.partial(make(3).loss, *point(make(3), {"x": x}), KEY)
+  loss = functools.partial(make(3).loss, *generic_point(make(3), {"x": x}), KEY)
   assert loss({"x": x})[1][1]["copying"] < 0.02
   x[:, 800:] = 0  # silence from the tenth frame on: from 1 to 0, or nearly so, over three frames
   steady = loss({"x": x})[1][1]["copying"]
@@ -72,7 +63,7 @@ def test_copying_is_right_where_nothing_changes_and_wrong_by_what_does():
 
 def test_how_much_padding_there_is_changes_nothing():
   pretext, batch = make(), make_batch()
-  params, state = point(pretext, batch)
+  params, state = generic_point(pretext, batch)
   grad = jax.value_and_grad(pretext.loss, has_aux=True)
   (loss, (_, metrics)), gradient = grad(params, state, KEY, batch)
   for samples in (1653, 2400):
@@ -84,7 +75,7 @@ def test_how_much_padding_there_is_changes_nothing():
 
 def test_what_is_shown_is_aligned_in_time():
   pretext, batch = make(), make_batch()
-  params, state = point(pretext, batch)
+  params, state = generic_point(pretext, batch)
   shown = {title: np.asarray(rows)[..., 0] for title, rows in pretext.show(params, state, KEY, batch).items()}
   spectrogram, predicted = predictions(params, batch)
   assert list(shown) == ["original", "predicted 2 frames ahead"]

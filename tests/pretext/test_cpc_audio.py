@@ -6,7 +6,7 @@ import flax.linen as linen
 import jax
 import numpy as np
 import pytest
-from pretexts import KEY, apply, assert_trees, build, heard, jitted, recordings
+from pretexts import KEY, apply, assert_trees, build, generic_point, heard, jitted, recordings
 
 import sslx
 from sslx import nn
@@ -33,15 +33,6 @@ def make(encoder=WAVE, **hp):
 
 def make_batch(lengths=LENGTHS, samples=SAMPLES, seed=0):
   return {"x": heard(recordings(lengths, samples, seed))}
-
-
-def point(pretext, batch):
-  """(params, state) at a generic point: fresh predictions are zero, and zero hides mistakes."""
-  rng = np.random.default_rng(0)
-  params, state = pretext.init(KEY, batch)
-  return jax.tree.map(
-    lambda p: np.asarray(p) + np.float32(0.3) * rng.standard_normal(p.shape, np.float32), params
-  ), state
 
 
 def outputs(encoder, params, batch):
@@ -105,7 +96,7 @@ def test_recordings_without_others_or_without_a_next_frame(lengths):
   batch = make_batch(lengths)
   for kind in KINDS:
     pretext = make(negatives=kind)
-    params, state = point(pretext, batch)
+    params, state = generic_point(pretext, batch)
     (loss, (_, metrics)), gradient = jax.value_and_grad(pretext.loss, has_aux=True)(params, state, KEY, batch)
     assert np.isfinite(loss)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((gradient, metrics)))
@@ -132,7 +123,7 @@ def test_gradients_reach_the_negatives_that_are_meant_and_no_others(kind):
   encoder = nn.Encoder(blocks, any_size=True, axes=1, share=share)
   pretext = cpc_audio(encoder, ahead=2, negatives=kind, candidates=4)
   batch = make_batch((1600, 120))
-  params, state = point(pretext, batch)
+  params, state = generic_point(pretext, batch)
   gradient = jax.jit(jax.grad(lambda x: pretext.loss(params, state, KEY, {"x": x})[0]))(batch["x"])
   reached = (np.asarray(gradient).reshape(2, 20, 80) != 0).any(-1)
   assert reached[0, 1:].all()  # what is to be told
@@ -169,7 +160,7 @@ def naive(z, c, weights, counts, drawn, kind, ahead):
 @pytest.mark.parametrize("encoder", [WAVE, MEL])
 def test_the_loss_is_its_equation(kind, encoder):
   pretext, batch = make(encoder, negatives=kind), make_batch()
-  params, state = point(pretext, batch)
+  params, state = generic_point(pretext, batch)
   z, c = outputs(encoder, params, batch)
   (kernel,) = jax.tree.leaves(params["steps"])
   weights = np.asarray(kernel).reshape(c.shape[-1], 3, z.shape[-1])
@@ -224,7 +215,7 @@ def test_steps_that_no_recording_is_long_enough_for_are_left_out():
 def test_how_much_padding_there_is_changes_nothing(kind, encoder):
   """The same recordings with more of it: the same loss, metrics and gradient."""
   pretext, batch = make(encoder, negatives=kind), make_batch()
-  params, state = point(pretext, batch)
+  params, state = generic_point(pretext, batch)
   grad = jax.value_and_grad(pretext.loss, has_aux=True)
   (loss, (_, metrics)), gradient = grad(params, state, KEY, batch)
   for samples in (1653, 2400):
@@ -237,7 +228,7 @@ def test_how_much_padding_there_is_changes_nothing(kind, encoder):
 @pytest.mark.parametrize("encoder", [WAVE, MEL])
 def test_features_leave_padding_out(encoder):
   batch = make_batch()
-  params, _ = point(make(encoder), batch)
+  params, _ = generic_point(make(encoder), batch)
 
   def features(samples, reading):
     x = recordings(LENGTHS, samples)

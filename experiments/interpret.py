@@ -63,7 +63,7 @@ def main() -> None:
     decode = walks.decoder(run.pretext.decode, run.params, run.state, config.x_shape)
   seen = gallery.Seen(
     config.method, config.dataset, str(config.encoder), representation.encoder.block_names, run.params,
-    images=modality.draw(x, dataset.rate),
+    images=modality.draw(x, dataset.meaning),
     classes=dataset.train.y[rows] if dataset.task.name == "classification" and dataset.train.y is not None else None,
     class_names=dataset.task.names, shown=shown, codes=code, features=extract(representation, x), stats=stats,
     dims=interpret.check_dims(FLAGS.dims, len(stats.std)), decode=decode, seed=FLAGS.seed, say=cli.say,

@@ -52,7 +52,7 @@ def main() -> None:
     cli.default(dataset="spoken_digits")
     config = cli.config()
     dataset = runs.load_dataset(FLAGS.dataset, also=FLAGS.by)
-    reading = _reading(runs.encoder_of(config, dataset.rate))
+    reading = _reading(runs.encoder_of(config, dataset))
     job = runs.setup(config, without_classes(dataset))
     represent, folder, meta = runs.pretrain(job)[0]._replace(reading=reading), job.directory, job.plan.meta
   split = getattr(dataset, FLAGS.split)

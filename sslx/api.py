@@ -30,6 +30,7 @@ from sslx.data import Dataset
 from sslx.evaluation import knn
 from sslx.fitted import Fitted, accuracy, plot_confusion, plot_predictions, predict, scores
 from sslx.fitting import classify, fit
+from sslx.ops.text import NO_WORDS
 from sslx.pretext import check
 from sslx.report import figures
 from sslx.saved import load, load_encoder, save
@@ -163,8 +164,8 @@ def pretrain(
   hp = options.check(factory, hp, "--hp")
   config = Config(method=method, hp=hp, **fields)
   check_data(data, targets=check(method).labels)
-  encoder = nn.suited(config.encoder or check(method).encoder, data.rate)
-  nn.check_size(encoder, nn.build(encoder), data.x_shape, max_parameters)
+  encoder = nn.suited(config.encoder or check(method).encoder, data.modality.name, data.rate)
+  nn.check_size(encoder, nn.build(encoder, vocabulary=data.vocabulary or NO_WORDS), data.x_shape, max_parameters)
   plan = runs.plan(config, data, config.features)
   runs.check_size(runs.shapes(plan), method, max_parameters)
   history: list[dict[str, float]] = []
@@ -234,4 +235,4 @@ def plot_pictures(run: Run, data: Dataset, seed: int = 0) -> "Figure":
     raise UserError(f"{run.meta.config.method} has no pictures to show.")
   batch = {"x": np.asarray(data.train.x[np.arange(min(SHOWN_IMAGES, len(data.train)))])}
   rows = runs.shown(run.pretext, data.modality, run.params, run.state, jax.random.key(seed), batch)
-  return figures.picture_rows({title: data.modality.picture(row, data.rate) for title, row in rows.items()})
+  return figures.picture_rows({title: data.modality.picture(row, data.meaning) for title, row in rows.items()})

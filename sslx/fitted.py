@@ -30,8 +30,8 @@ class Fitted(NamedTuple):
   modality: Modality
   x_shape: tuple[int, ...]
   predictor: Predictor
-  rate: int = 0
-  """Samples a second, where x has a time."""
+  meaning: Any = 0
+  """As `Dataset.meaning`."""
 
   def __repr__(self) -> str:
     total, trainable = self.predictor.total, self.predictor.trainable
@@ -149,7 +149,7 @@ def plot_predictions(fitted: Fitted, split: Split, seed: int = 0) -> "Figure":
   shown = SHOWN_NUMBERS if task.name == "regression" else SHOWN_PREDICTIONS
   rows = np.random.default_rng(seed).permutation(len(split))[:shown]
   x, y = np.asarray(x[rows]), y[rows]
-  outputs, pictures = fitted.predictor.outputs(x), fitted.modality.draw(x[:SHOWN_PREDICTIONS], fitted.rate)
+  outputs, pictures = fitted.predictor.outputs(x), fitted.modality.draw(x[:SHOWN_PREDICTIONS], fitted.meaning)
   if task.probabilities is not None:
     return figures.predictions(pictures, y, task.decide(outputs), task.names, task.probabilities(outputs).max(1))
   (figure,) = figures.answers(task, pictures, y, outputs).values()

@@ -138,4 +138,4 @@ def _fit(
   case, recipe = Case(mode, n, seed), recipe or Recipe(**dict(task.recipe))
   bench = Bench(data, Labelled({seed: {n: rows}}, None, subset), represent, recipe, run.meta.config.seed)
   predictor = evaluate.train(bench, [case])[case].predictor
-  return Fitted(mode, rows, task, data.modality, data.x_shape, predictor, data.rate)
+  return Fitted(mode, rows, task, data.modality, data.x_shape, predictor, data.meaning)

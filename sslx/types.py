@@ -153,8 +153,8 @@ class Modality(NamedTuple):
   name: str
   prepare: Callable[[Array], Array]
   """Raw array [B,...] -> what networks read. Once: in the train step before `transform`, and in feature extraction."""
-  picture: Callable[[np.ndarray, int], np.ndarray]
-  """(prepared x [B,...], its samples a second, or 0 of what has none) -> images [B,H,W,C] in [0, 1]: how a report draws
+  picture: Callable[[np.ndarray, Any], np.ndarray]
+  """(prepared x [B,...], what tells what it means: `Dataset.meaning`) -> images [B,H,W,C] in [0, 1]: how a report draws
   it."""
   accept: Callable[[Any], Any] | None = None
   """Raw x [B,...] of numpy or jax, which someone gives a model -> what `prepare` reads as it is meant; UserError for
@@ -162,11 +162,11 @@ class Modality(NamedTuple):
 
   __repr__ = brief
 
-  def draw(self, raw: Any, rate: int) -> np.ndarray:
-    """(Raw x [B,...], its samples a second or 0) -> images [B,H,W,C] in [0, 1]."""
+  def draw(self, raw: Any, meaning: Any) -> np.ndarray:
+    """(Raw x [B,...], what tells what it means: `Dataset.meaning`) -> images [B,H,W,C] in [0, 1]."""
     import jax.numpy as jnp
 
-    return self.picture(np.asarray(self.prepare(jnp.asarray(raw))), rate)
+    return self.picture(np.asarray(self.prepare(jnp.asarray(raw))), meaning)
 
 
 class Score(NamedTuple):

@@ -78,7 +78,8 @@ def test_types_imports_no_sibling():
     ("tasks", {"types", "losses", "nn", "tasks"}),
     ("data", {"types", "options", "ops", "modalities", "tasks", "data"}),
     ("pretext", {"types", "options", "ops", "losses", "nn", "modalities", "pretext"}),
-    ("training", {"types", "disk", "options", "compile", "nn", "modalities", "tasks", "data", "pretext", "training"}),
+    ("training", {"types", "disk", "options", "compile", "nn", "ops", "modalities", "tasks", "data", "pretext",
+                  "training"}),
     ("evaluation", {"types", "options", "compile", "losses", "nn", "modalities", "tasks", "data", "pretext", "training",
                     "evaluation"}),
     ("report", {"types", "disk", "report"}),
@@ -88,7 +89,7 @@ def test_types_imports_no_sibling():
     ("fitted", {"types", "data", "evaluation", "report", "calls", "checks"}),
     ("fitting", {"types", "data", "training", "evaluation", "calls", "checks", "fitted"}),
     ("saved", {"types", "disk", "nn", "data", "training", "report", "calls"}),
-    ("api", {"types", "options", "nn", "data", "pretext", "training", "evaluation", "report", "calls", "checks",
+    ("api", {"types", "options", "ops", "nn", "data", "pretext", "training", "evaluation", "report", "calls", "checks",
              "fitted", "fitting", "saved"}),
   ],
 )  # fmt: skip

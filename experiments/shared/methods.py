@@ -113,7 +113,9 @@ def defaults(dataset: "Dataset") -> None:
   """Sets the flags that were not given to the defaults of a comparison of several methods."""
   from sslx.nn import suited
 
-  cli.default(encoder=suited(ENCODER, dataset.rate), modes=MODES, labels=fitting(LABELS, dataset))
+  cli.default(
+    encoder=suited(ENCODER, dataset.modality.name, dataset.rate), modes=MODES, labels=fitting(LABELS, dataset)
+  )
 
 
 def budget() -> Row:
@@ -196,7 +198,7 @@ def run_oracle(
   n = len(dataset.train)
   recipe = dataclasses.replace(cli.recipe(dataset.task), steps=min(steps, SMOKE_STEPS) if FLAGS.smoke else steps)
   recipe = dataclasses.replace(recipe, batch_size=batch_size, epochs=min(recipe.epochs, steps * batch_size / n))
-  encoder = nn.build(FLAGS.encoder)
+  encoder = runs.build_encoder(FLAGS.encoder, dataset)
   untrained = nn.Representation(encoder, runs.reading(dataset.task), {}, {}, dataset.modality.prepare)
   bench = table.bench(dataset, draw(dataset, [n], 1, 0), features.random(untrained, dataset)(FLAGS.seed), recipe)
   cli.say(f"oracle: all {n:,} labels, from scratch")
@@ -231,7 +233,7 @@ def run_variants(
   from sslx.evaluation.modes import controls, doable, mode
 
   cli.recipe()
-  encoder = nn.build(FLAGS.encoder)
+  encoder = runs.build_encoder(FLAGS.encoder, dataset)
   nn.check_size(FLAGS.encoder, encoder, dataset.x_shape, FLAGS.max_parameters)
   flag = cli.modes(dataset, encoder)
   asked = dict.fromkeys((*flag, *doable(["scratch"], dataset)))

@@ -129,7 +129,7 @@ def draw_predictions(dataset: "Dataset", folder: Path, answers: "Mapping[Case, A
   rows = sampled(len(dataset.test), PICTURED)
   if dataset.task.name != "classification":
     rows = np.arange(len(rows))  # of which alone masks and boxes are kept
-  pictures = dataset.modality.draw(dataset.test.x[rows], dataset.rate) if fewest else None
+  pictures = dataset.modality.draw(dataset.test.x[rows], dataset.meaning) if fewest else None
   for mode, case in fewest.items():
     for name, figure in _figures(dataset, rows, pictures, answers[case]).items():
       figures.save(figure, folder / f"{name}_{mode}.png")
@@ -186,7 +186,7 @@ def draw_pretraining(
 
 
 def _drawn(plan: "Plan", rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  return {title: plan.modality.picture(np.asarray(row), plan.config.rate) for title, row in rows.items()}
+  return {title: plan.modality.picture(np.asarray(row), plan.meta.meaning) for title, row in rows.items()}
 
 
 def _heard(plan: "Plan", rows: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:

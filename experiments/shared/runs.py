@@ -53,7 +53,7 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
 
   encoder_of(config)  # a mistyped setting is told before data are loaded
   dataset = dataset or load_dataset(config.dataset)
-  encoder = encoder_of(config, dataset.rate)
+  encoder = encoder_of(config, dataset)
   digest = _pretraining_digest(dataset, check(config.method).labels)
   nn.check_size(config.encoder or check(config.method).encoder, encoder, dataset.x_shape, FLAGS.max_parameters)
   planned = plan(config, dataset, config.features, pretext, digest)
@@ -62,9 +62,9 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   return Job(dataset, planned, open_directory(Path(FLAGS.out), made.to_json(), name, FLAGS.fresh))
 
 
-def encoder_of(config: Config, rate: int = 0) -> "nn.Encoder":
-  """The encoder of a configuration: its method's own where it names none, and with a front for sound of `rate` samples
-  a second.
+def encoder_of(config: Config, dataset: "Dataset | None" = None) -> "nn.Encoder":
+  """The encoder of a configuration: its method's own where it names none, and with a front for sound and text where the
+  data set is one.
 
   Raises:
     UserError: it is not known, or --features names a block or reading that it does not have.
@@ -72,10 +72,20 @@ def encoder_of(config: Config, rate: int = 0) -> "nn.Encoder":
   from sslx import nn
   from sslx.pretext import check
 
-  encoder = nn.build(nn.suited(config.encoder or check(config.method).encoder, rate))
+  spec = config.encoder or check(config.method).encoder
+  encoder = nn.build(spec) if dataset is None else build_encoder(spec, dataset)
   if config.features:
     nn.check_reading(config.features, encoder.block_names)
   return encoder
+
+
+def build_encoder(spec: str, dataset: "Dataset") -> "nn.Encoder":
+  """The encoder of this text for a data set: with a front where its signal needs one, and with its words."""
+  from sslx import nn
+  from sslx.ops.text import NO_WORDS
+
+  spec = nn.suited(spec, dataset.modality.name, dataset.rate)
+  return nn.build(spec, vocabulary=dataset.vocabulary or NO_WORDS)
 
 
 def reading(task: "Task", meta: "Meta | None" = None) -> str:
@@ -133,7 +143,7 @@ def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -
   if FLAGS["encoder"].value is not None:
     from sslx import nn
 
-    FLAGS["encoder"].value = nn.suited(FLAGS.encoder, dataset.rate)
+    FLAGS["encoder"].value = nn.suited(FLAGS.encoder, dataset.modality.name, dataset.rate)
   return small(dataset) if FLAGS.smoke else dataset
 
 

@@ -131,7 +131,8 @@ def run_modes(
     crc = zlib.crc32(np.ascontiguousarray(y).data, crc)  # of masks, a copy of all would be large
   features = bench.pretrained.reading
   drawn = {"validation": FLAGS.validation, "subset": labelled.how, "labels_crc32": crc}
-  settings = {"features": features, **drawn, "data": runs.fingerprint(dataset), **bench.recipe.to_json()}
+  origin = {"data_origin": dataset.origin} if dataset.origin else {}
+  settings = {"features": features, **drawn, "data": runs.fingerprint(dataset), **origin, **bench.recipe.to_json()}
   names = json.loads(json.dumps(line.names))  # as a row that is read back has them
   everything = len(dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
   first = next(iter(labelled.subsets))

@@ -12,6 +12,7 @@ from sslx.data.warn import warn
 from sslx.types import UserError
 
 Splits = Mapping[str, Split]
+NO_TASK = "none"  # of data without labels, which have nothing to be tested on
 _DARK = 64  # images of 4 or 5 bits, or in 0..16, are below; photographs by night are not
 
 
@@ -39,7 +40,7 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
   if dataset.modality.name in MODALITY_RULES:
     MODALITY_RULES[dataset.modality.name](dataset, everything, image_size)
   for part, split in everything.items():
-    if not len(split):
+    if not len(split) and (part != "test" or dataset.task.name != NO_TASK):
       raise UserError(f"{dataset.name}: the {part} split is empty; it needs at least one example")
     if image_size is None and tuple(split.x.shape[1:]) != dataset.x_shape:
       raise UserError(
@@ -47,7 +48,7 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
       )
     if isinstance(split.x, np.ndarray) and split.x.dtype.kind == "f" and not np.isfinite(split.x).all():
       raise UserError(f"{dataset.name}: {part} examples hold values that are not finite (NaN or infinity)")
-  for part, split in splits.items():
+  for part, split in splits.items() if dataset.task.name != NO_TASK else ():
     if split.y is None or len(split.y) != len(split):
       thing = THINGS.get(dataset.modality.name, "example")
       raise UserError(
@@ -158,7 +159,7 @@ def _tell_duplicates(dataset: Dataset) -> None:
 
 
 MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {"image": images, "sound": recordings}
-THINGS = {"image": "image", "sound": "recording"}  # what an example of a modality is called
+THINGS = {"image": "image", "sound": "recording", "text": "text"}  # what an example of a modality is called
 TASK_RULES: dict[str, Callable[[Dataset], None]] = {
   "classification": classes,
   "multilabel": target_rules.several_classes,

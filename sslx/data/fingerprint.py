@@ -20,8 +20,8 @@ _SAMPLE = 5000  # rows of a lazy array without files
 
 
 def fingerprint(dataset: Dataset) -> str:
-  """32 hexadecimal digits of the data: x and y of every split, modality, sample rate, task and class names; not of its
-  name.
+  """32 hexadecimal digits of the data: x and y of every split, modality, sample rate, vocabulary, task and class
+  names; not of its name.
 
   The same data in memory and lazy (--in_memory_limit) have two fingerprints.
 
@@ -30,6 +30,7 @@ def fingerprint(dataset: Dataset) -> str:
   """
   parts = [dataset.modality.name, dataset.task.name, str(dataset.task.outputs), *dataset.task.names]
   parts += [f"rate {dataset.rate}"] if dataset.rate else []
+  parts += [f"words {dataset.vocabulary.digest}"] if dataset.vocabulary else []
   for name, split in _splits(dataset):
     parts += [name, fingerprint_of(split.x), "" if split.y is None else fingerprint_of(split.y)]
   return digest_of([json.dumps(parts).encode()])

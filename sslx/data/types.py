@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sslx.modalities import MODALITIES
+from sslx.ops.text import Vocabulary
 from sslx.tasks import TASKS
 from sslx.types import Modality, Task, UserError, brief
 
@@ -153,6 +154,10 @@ class Dataset:
   """Further tasks that it has targets for, by name: `doing` makes one of them its own."""
   rate: int = 0
   """Samples a second of sound."""
+  vocabulary: Vocabulary | None = None
+  """The words of text, which tell what its ids mean: those of the training split and the unlabelled one."""
+  origin: str = ""
+  """What its values were made from, where that changes from machine to machine: packages and their versions."""
 
   __repr__ = brief
 
@@ -180,6 +185,11 @@ class Dataset:
   def x_shape(self) -> tuple[int, ...]:
     """Of one example: (H, W, C) of an image."""
     return tuple(self.train.x.shape[1:])
+
+  @property
+  def meaning(self) -> Any:
+    """What tells what a value of x means: samples a second of sound, the vocabulary of text, 0 of images."""
+    return self.vocabulary or self.rate
 
   @property
   def pretraining_x(self) -> Rows:
@@ -224,6 +234,28 @@ def sound_classes(
   return Dataset(name, MODALITIES["sound"], task, train, test, unlabeled, rate=rate)
 
 
+def text_classes(
+  name: str,
+  vocabulary: Vocabulary,
+  class_names: Sequence[str],
+  train: Split,
+  test: Split,
+  unlabeled: Split | None = None,
+  origin: str = "",
+) -> Dataset:
+  """A data set of texts i32 [N,T], ids of `vocabulary`, PAD behind their ends, whose y i32 [N] are places in
+  `class_names`.
+  """
+  task = TASKS["classification"](class_names)._replace(reading="pool")
+  return Dataset(name, MODALITIES["text"], task, train, test, unlabeled, vocabulary=vocabulary, origin=origin)
+
+
+def text_corpus(name: str, vocabulary: Vocabulary, x: Rows, origin: str = "") -> Dataset:
+  """A data set without labels: a stream of text in rows i32 [N,T], ids of `vocabulary`, PAD between two lines."""
+  train, test = Split(x, None), Split(np.zeros((0, *x.shape[1:]), x.dtype), None)
+  return Dataset(name, MODALITIES["text"], TASKS["none"](()), train, test, vocabulary=vocabulary, origin=origin)
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
   """What a loader is asked for: `spec` is `name` or `scheme:argument`."""
@@ -238,6 +270,9 @@ class Request:
   data_dir_is_given: bool = True  # by the user; where it is not, nothing may depend on its being writable
   sample_rate: int | None = None  # that sound is resampled to; None: as it is
   seconds: float | None = None  # that recordings are cut or padded to; None: the data's own choice
+  min_count: int = 5  # how often a word stands in a text at least that gets an id of its own
+  max_words: int | None = None  # of the most frequent ones at most; None: all
+  max_length: int | None = None  # words of a document at most, what is behind is cut; None: the data's own choice
   targets: tuple[str, ...] = ()  # which of the data's columns or numbers are asked for; () means the data's own choice
 
   @property

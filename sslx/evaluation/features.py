@@ -71,13 +71,16 @@ def check_maps(task: Task, encoder: nn.Encoder, x_shape: Sequence[int]) -> None:
 
 def raw(dataset: Dataset, task: Task, reading: str = "") -> nn.Representation:
   """The prepared signal itself; for a task of places every value of it, beside where it is; of sound a log-mel
-  spectrogram, of whose time 20 equal parts are read, however long a recording is, unless `reading` says otherwise.
+  spectrogram, of whose time 20 equal parts are read, however long a recording is, unless `reading` says otherwise; of
+  text a bag of words (tf-idf).
   """
   prepare = dataset.modality.prepare
   if task.is_dense:
     return nn.Representation(nn.PLACES, "maps1", {}, {}, prepare)
   if dataset.rate:
     return nn.Representation(nn.heard(dataset.rate), reading or "time20", {}, {}, prepare)
+  if dataset.vocabulary is not None:
+    return nn.Representation(nn.weighed(dataset.vocabulary), reading or "flatten", {}, {}, prepare)
   return nn.Representation(nn.RAW, reading or "flatten", {}, {}, prepare)
 
 

@@ -16,7 +16,7 @@ from sslx.evaluation.bench import Mode
 from sslx.tasks import TASKS
 from sslx.types import Task, UserError
 
-ALL = tuple(TASKS)  # by the task's own head
+ALL = tuple(name for name in TASKS if name != "none")  # by the task's own head
 SIGNAL = ("classification", "multilabel", "regression", "segmentation")  # that the signal itself can be asked
 CLASSES = ("classification",)
 LIBRARIES = {"detection": "faster_coco_eval"}  # extra -> what it brings that scores need

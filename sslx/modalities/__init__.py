@@ -2,6 +2,7 @@
 
 from sslx.modalities.image import IMAGE
 from sslx.modalities.sound import SOUND
+from sslx.modalities.text import TEXT
 from sslx.types import Modality
 
-MODALITIES: dict[str, Modality] = {modality.name: modality for modality in (IMAGE, SOUND)}
+MODALITIES: dict[str, Modality] = {modality.name: modality for modality in (IMAGE, SOUND, TEXT)}

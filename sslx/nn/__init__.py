@@ -5,11 +5,10 @@ from sslx.nn.context import ContextDecoder, Discriminator
 from sslx.nn.core import apply, init
 from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDecoder, TiedDecoder
 from sslx.nn.encoder import Encoder
-from sslx.nn.encoders import ENCODERS, MAX_PARAMETERS, build, check_count, check_input, check_size, suited
+from sslx.nn.encoders import ENCODERS, FRONTS, MAX_PARAMETERS, build, check_count, check_input, check_size, suited
 from sslx.nn.features import check_reading, read
-from sslx.nn.fixed import PLACES, RAW, heard
+from sslx.nn.fixed import PLACES, RAW, heard, weighed
 from sslx.nn.heads import ConvHead, Linear, PixelHead, PlaceHead, Projector, Shortcut
-from sslx.nn.hearing import FRONTS
 from sslx.nn.layers import only_layer
 from sslx.nn.representation import Representation
 from sslx.nn.vit import MaskedDecoder
@@ -50,4 +49,5 @@ __all__ = [
   "only_layer",
   "read",
   "suited",
+  "weighed",
 ]

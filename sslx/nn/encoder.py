@@ -23,7 +23,10 @@ class Encoder(nn.Module):
   batch_norm: bool = False
   """Whether what it makes of an image in training depends on the others of the batch: batch normalisation."""
   front: bool = False
-  """Whether its first block makes a spectrogram of a waveform, without any parameters."""
+  """Whether its first block makes something else of the signal, without any parameters: of a waveform a spectrogram, of
+  a text a bag of words."""
+  ids: bool = False
+  """Whether it reads ids of words, i32 [B,T]."""
   share: Callable[[Array], Array] | None = None
   """(x [B,...]) -> f32 [B]: how much of each example, along its first axis of places, is signal; the rest is padding.
   None: all of it."""
@@ -49,11 +52,12 @@ class Encoder(nn.Module):
   @property
   def body(self) -> "Encoder":
     """What comes behind its front: the same where it has none. Their parameters are the same."""
-    return self.clone(blocks=self.blocks[1:], front=False, axes=None) if self.front else self
+    return self.clone(blocks=self.blocks[1:], front=False, axes=None, ids=False) if self.front else self
 
   @nn.nowrap
   def spectrogram(self, x: Array) -> Array:
-    """What its body reads, of x that it reads itself: of a waveform [B,T] a spectrogram, else x as it is."""
+    """What its body reads, of x that it reads itself: of a waveform [B,T] a spectrogram, of a text a bag of words,
+    else x as it is."""
     if not self.front:
       return x
     front: Any = self.blocks[0][1](parent=None)

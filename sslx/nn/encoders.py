@@ -1,10 +1,12 @@
 """ENCODERS, every kind of encoder by name: `build("conv:widths=16-32-64")` makes one from its text.
 
 Sound goes through a front first: `build("mel:bands=64+conv")` reads waveforms, and gives log-mel spectrograms to any
-encoder of images.
+encoder of images. Encoders of text are built for a vocabulary: `build("bag+mlp", vocabulary=words)` reads ids of words,
+and gives bags of them to dense layers.
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -15,12 +17,14 @@ import jax.numpy as jnp
 
 from sslx import options
 from sslx.nn.encoder import Encoder
-from sslx.nn.hearing import FRONTS, conv1d, gru, wave
+from sslx.nn.hearing import Front, conv1d, gru, mel, wave
 from sslx.nn.layers import Conv, Dense, GroupNorm
 from sslx.nn.vit import PatchEmbed, TransformerBlock
+from sslx.nn.wording import bag, transformer, words
 from sslx.ops.color import rgb_to_lab
 from sslx.ops.pool import max_pool
 from sslx.ops.sound import share
+from sslx.ops.text import NO_WORDS, Vocabulary
 from sslx.types import Array, Precision, Refusal, UserError
 
 MAX_PARAMETERS = 200_000_000  # of an encoder, unless told otherwise: with their gradients and averages 3.2 GB
@@ -211,15 +215,19 @@ def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> E
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
   "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18, "vit": vit,
-  "wave": wave, "conv1d": conv1d, "gru": gru,
+  "wave": wave, "conv1d": conv1d, "gru": gru, "words": words, "transformer": transformer,
 }  # fmt: skip
+FRONTS: dict[str, Callable[..., Front]] = {"mel": mel, "bag": bag}
+"""What may stand in front of an encoder, and a plus: mel+conv."""
+OF_MODALITY = {"sound": "mel", "text": "bag"}  # which front an encoder gets that does not read such a signal itself
 
 
 @functools.lru_cache(maxsize=64)
-def build(spec: str, precision: Precision = "float32") -> Encoder:
+def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary = NO_WORDS) -> Encoder:
   """An encoder from its text: `conv`, `conv:widths=16-32-64,code=32` or, with a front, `mel:bands=64+conv`. The same
   text gives the same object, so that what was compiled for it is used again.
 
+  vocabulary: of the data, for encoders of text; the names of their blocks are the same without it.
   precision: bfloat16 multiplies and keeps activations in half the bits, forward and backward, see `apply`.
 
   Raises:
@@ -227,24 +235,34 @@ def build(spec: str, precision: Precision = "float32") -> Encoder:
   """
   front, plus, behind = spec.partition("+")
   if not plus:
-    return _made(ENCODERS, spec, spec).clone(precision=precision)
-  inner = _made(ENCODERS, behind, spec)
+    return _made(ENCODERS, spec, spec, vocabulary).clone(precision=precision)
+  first, inner = _made(FRONTS, front, spec, vocabulary), _made(ENCODERS, behind, spec, vocabulary)
   if inner.axes == 1:
-    raise UserError(f"--encoder={spec}: {behind} reads waveforms itself; leave {front}+ out.")
-  blocks = ((front.partition(":")[0], _made(FRONTS, front, spec)), *inner.blocks)
-  return inner.clone(blocks=blocks, front=True, axes=1, share=share, precision=precision)
+    raise UserError(f"--encoder={spec}: {behind} reads {_signal(inner)} itself; leave {front}+ out.")
+  kind = front.partition(":")[0]
+  blocks, is_text = ((kind, first), *inner.blocks), kind == OF_MODALITY["text"]
+  if is_text and inner.axes is not None:
+    raise UserError(f"--encoder={spec}: {behind} reads images, and a bag of words is none; try {front}+mlp.")
+  how = {"ids": True} if is_text else {"share": share}
+  return inner.clone(blocks=blocks, front=True, axes=1, precision=precision, **how)
 
 
-def suited(spec: str, rate: int) -> str:
-  """The encoder's text for data of `rate` samples a second: `conv` becomes `mel:rate=16000+conv`. As it is where the
-  rate is 0, that of data without one.
+def _signal(encoder: Encoder) -> str:
+  return "ids of words" if encoder.ids else "waveforms" if encoder.axes == 1 else "images"
+
+
+def suited(spec: str, modality: str, rate: int = 0) -> str:
+  """The encoder's text for data of a modality, and of sound of `rate` samples a second: `conv` becomes
+  `mel:rate=16000+conv`, and for text `mlp` becomes `bag+mlp`.
 
   Raises:
     UserError: it says another rate.
   """
+  if modality not in OF_MODALITY:
+    return spec
+  spec = spec if "+" in spec or build(spec).axes == 1 else f"{OF_MODALITY[modality]}+{spec}"
   if not rate:
     return spec
-  spec = spec if "+" in spec or build(spec).axes == 1 else f"mel+{spec}"
   first, plus, behind = spec.partition("+")
   kind, _, settings = first.partition(":")
   table = FRONTS if plus else ENCODERS
@@ -257,7 +275,7 @@ def suited(spec: str, rate: int) -> str:
   return f"{first}{plus}{behind}"
 
 
-def _made(table: Mapping[str, Callable[..., Any]], text: str, spec: str) -> Any:
+def _made(table: Mapping[str, Callable[..., Any]], text: str, spec: str, vocabulary: Vocabulary) -> Any:
   """The entry of a table that `text`, a part of `spec`, names, with its settings."""
   kind, _, settings = text.partition(":")
   if kind not in table:
@@ -271,15 +289,23 @@ def _made(table: Mapping[str, Callable[..., Any]], text: str, spec: str) -> Any:
       raise UserError(f"--encoder={spec}: {name} must be positive.")
     if len(sizes) > MAX_BLOCKS or (name == "depth" and table is ENCODERS and max(sizes) > MAX_BLOCKS):
       raise UserError(f"--encoder={spec}: {name}: more than {MAX_BLOCKS} blocks.")
-  return table[kind](**values)
+  given = (vocabulary,) if "vocabulary" in inspect.signature(table[kind]).parameters else ()
+  return table[kind](*given, **values)
 
 
 def _with_code(blocks: list, code: int) -> list:
   return [*blocks, ("code", functools.partial(DenseBlock, code, "linear"))] if code else blocks
 
 
-def check_input(spec: str, encoder: Encoder, shape: Sequence[int]) -> None:
-  """Raises Refusal where an encoder does not read examples of this shape, and says which do."""
+def check_input(spec: str, encoder: Encoder, shape: Sequence[int], modality: str = "image") -> None:
+  """Raises Refusal where an encoder does not read examples of this modality and shape, and says which do."""
+  if encoder.axes == 1 and encoder.ids != (modality == "text") and len(shape) == 1:
+    others = [kind for kind in ENCODERS if (made := build(kind)).axes == 1 and made.ids != encoder.ids]
+    front = OF_MODALITY.get(modality, "")
+    raise Refusal(
+      f"--encoder={spec}: reads {_signal(encoder)}, and the data is {modality}; encoders that read it: "
+      f"{', '.join([*others, f'{front}+mlp'])}."
+    )
   if encoder.axes is not None and len(shape) != encoder.axes:
     others = [kind for kind in ENCODERS if build(kind).axes in (None, len(shape))]
     raise Refusal(
@@ -295,7 +321,8 @@ def check_size(spec: str, encoder: Encoder, shape: Sequence[int], limit: int = M
   """
   if encoder.axes not in (None, len(shape)):
     return
-  key, x = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+  dtype = jnp.int32 if encoder.ids else jnp.float32
+  key, x = jax.eval_shape(jax.random.key, 0), jax.ShapeDtypeStruct((1, *shape), dtype)
   plain = encoder.clone(precision="float32")
   outputs, variables = jax.eval_shape(lambda key, x: plain.init_with_output(key, x), key, x)
   check_count(f"--encoder={spec}: has", "parameters", variables, limit)

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 
 from sslx.nn.encoder import Encoder
 from sslx.nn.hearing import mel
+from sslx.nn.wording import bag
 from sslx.ops.sound import share
+from sslx.ops.text import Vocabulary
 from sslx.types import Array
 
 
@@ -44,3 +46,12 @@ PLACES = Encoder((("x", Places),), any_size=True, axes=None)
 def heard(rate: int) -> Encoder:
   """What `RAW` is for sound of `rate` samples a second: the spectrogram that other encoders get."""
   return Encoder((("mel", mel(rate=rate)), ("x", Input)), any_size=True, axes=1, front=True, share=share)
+
+
+WORDS = 10_000  # of a bag that is read as it is
+
+
+@functools.lru_cache(maxsize=4)
+def weighed(vocabulary: Vocabulary) -> Encoder:
+  """What `RAW` is for text: a bag of its most frequent words, weighed by tf-idf."""
+  return Encoder((("bag", bag(vocabulary, words=WORDS)), ("x", Input)), any_size=True, axes=1, front=True, ids=True)

@@ -71,7 +71,3 @@ def mel(
   """
   size, every = max(2, round(rate * window / 1000)), max(1, round(rate * hop / 1000))
   return functools.partial(LogMel, rate, bands, size, every, depth)
-
-
-FRONTS: dict[str, Callable[..., Front]] = {"mel": mel}
-"""What may stand in front of an encoder, and a plus: mel+conv."""

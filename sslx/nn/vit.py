@@ -53,20 +53,24 @@ class TransformerBlock(nn.Module):
   heads: int
   ratio: int = 4
   final: bool = False  # a last layer norm, as after the last block of a ViT
+  padded: bool = False  # whether a place whose vector is 0 is padding: nothing attends to it, and it stays 0
 
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...,D] -> the same shape; every token attends to every other."""
     shape, width = x.shape, x.shape[-1]
+    there = (x != 0).any(-1, keepdims=True) if self.padded else None
+    seen = None if there is None else there.reshape(shape[0], 1, 1, -1)
     x = x.reshape(-1, width)  # a dense layer's gradient on [B,n,D] takes twice as long on the CPU
     qkv = Dense(3 * width, name="qkv")(nn.LayerNorm(name="norm1")(x)).astype(x.dtype)
     q, k, v = jnp.split(qkv.reshape(shape[0], -1, 3 * self.heads, width // self.heads), 3, axis=2)
-    attended = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
+    attended = jax.nn.dot_product_attention(q, k, v, mask=seen).reshape(x.shape)
     x = x + Dense(width, name="out")(attended)
     hidden = nn.gelu(Dense(self.ratio * width, name="mlp1")(nn.LayerNorm(name="norm2")(x)))
     x = x + Dense(width, name="mlp2")(hidden)
     x = nn.LayerNorm(name="norm")(x) if self.final else x
-    return x.reshape(shape)
+    x = x.reshape(shape)
+    return x if there is None else jnp.where(there, x, 0)
 
 
 class MaskedDecoder(nn.Module):

@@ -93,13 +93,19 @@ class Vocabulary:
     return cls(tuple(saved["words"].split(" ")) if saved["words"] else (), counts, texts, saved["total"])
 
 
+NO_WORDS = Vocabulary((), np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
+"""Where only names and shapes of other things are asked for."""
+
+
 def is_word(x: Array) -> Array:
   """Ids [...] -> where there is a word that the vocabulary holds."""
   return x >= FIRST
 
 
 def share(x: Array) -> Array:
-  """Ids [B,T] -> f32 [B]: how much of each row is text, up to its last id that is not PAD."""
+  """Ids [B,T] -> f32 [B]: how much of each row is text, up to its last id that is not PAD; of an empty one its first
+  place, so that there is something to take a mean of.
+  """
   t = x.shape[1]
   last = jnp.where(x != PAD, jnp.arange(1, t + 1), 0).max(1)
-  return last / t
+  return jnp.maximum(last, 1) / t

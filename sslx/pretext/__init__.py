@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sslx import nn, options
+from sslx.ops.text import NO_WORDS, Vocabulary
 from sslx.pretext.apc import apc
 from sslx.pretext.autoencode import autoencode
 from sslx.pretext.barlow_twins import barlow_twins
@@ -19,7 +20,7 @@ from sslx.pretext.cpc_v2 import cpc_v2
 from sslx.pretext.deep_infomax import deep_infomax
 from sslx.pretext.denoise import denoise
 from sslx.pretext.dino import dino
-from sslx.pretext.families.spectrogram import on_spectrograms
+from sslx.pretext.families.front import behind
 from sslx.pretext.inpaint import inpaint
 from sslx.pretext.jigsaw import jigsaw
 from sslx.pretext.mae import mae
@@ -43,8 +44,9 @@ from sslx.types import Modality, Optimizer, Pretext, Refusal, Task, UserError, b
 class Method(NamedTuple):
   """A factory (encoder, *, hyper-parameters) -> Pretext, and the training it wants by default.
 
-  Of sound, methods of images get the encoder's body, and spectrograms to learn from. Those with `views` get the whole
-  encoder, since it is the waveform that views change, and so do methods of sound alone.
+  Of sound and text, methods of images get the encoder's body, and spectrograms or bags of words to learn from. Those
+  with `views` get the whole encoder, since it is the waveform that views change, and so do methods of sound or text
+  alone.
   """
 
   factory: Callable[..., Pretext]
@@ -60,6 +62,8 @@ class Method(NamedTuple):
   """What it takes."""
   labels: bool = False
   """Whether it reads targets. Its factory is then (encoder, task, features, *, hyper-parameters)."""
+  words: bool = False
+  """Whether it needs the words of its data. Its factory is then (encoder, vocabulary, *, hyper-parameters)."""
   stops_gradients: bool = False
   """Whether its loss holds parts of itself constant, so that it is not what its gradient is of: finite differences then
   say nothing, and its own tests check where gradients stop."""
@@ -152,12 +156,25 @@ def check(name: str) -> Method:
   return METHODS[name]
 
 
-def build(name: str, encoder: nn.Encoder, hp: Mapping[str, Any], task: Task, features: str = "flatten") -> Pretext:
-  """METHODS[name] with the hyper-parameters `hp`. task, features: for a method that reads targets."""
+def build(
+  name: str,
+  encoder: nn.Encoder,
+  hp: Mapping[str, Any],
+  task: Task,
+  features: str = "flatten",
+  vocabulary: Vocabulary | None = None,
+) -> Pretext:
+  """METHODS[name] with the hyper-parameters `hp`. task, features: for a method that reads targets. vocabulary: for one
+  that reads words.
+  """
   method = check(name)
+  if method.words:
+    return method.factory(encoder, vocabulary or NO_WORDS, **hp)
   if method.labels:
     return method.factory(encoder, task, features, **hp)
   whole = "image" not in method.modalities or "views" in options.parameters(method.factory)
+  if encoder.ids and not encoder.front and not whole:
+    raise Refusal(f"--method={name}: of text it needs bags of words, such as --encoder=bag+mlp.")
   if whole or not encoder.front:
     return method.factory(encoder, **hp)
-  return on_spectrograms(encoder, method.factory(encoder.body, **hp))
+  return behind(encoder, method.factory(encoder.body, **hp))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from sslx.tasks.classification import classification
 from sslx.tasks.detection import detection
 from sslx.tasks.multilabel import multilabel
+from sslx.tasks.none import none
 from sslx.tasks.regression import regression
 from sslx.tasks.segmentation import segmentation
 from sslx.types import Task
@@ -15,5 +16,6 @@ TASKS: dict[str, Callable[[Sequence[str]], Task]] = {
   "regression": regression,
   "segmentation": segmentation,
   "detection": detection,
+  "none": none,
 }
 """Name -> (names of the classes, or of the numbers) -> the task."""

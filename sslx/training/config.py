@@ -151,7 +151,7 @@ class Config:
       self,
       hp=options.resolve(method.factory, options.check(method.factory, self.hp, "--hp")),
       dataset=dataset.name,
-      encoder=suited(self.encoder or method.encoder, dataset.rate),
+      encoder=suited(self.encoder or method.encoder, dataset.modality.name, dataset.rate),
       features=(self.features or dataset.task.reading) if method.labels else None,
       steps=steps,
       epochs=epochs,
@@ -234,7 +234,8 @@ def digest_of(dataset: "Dataset", targets: bool) -> str:
   else:
     parts = [train.x] if unlabeled is None else [train.x, unlabeled.x]
   rate = [f"rate {dataset.rate}".encode()] if dataset.rate else []  # the same samples at another rate sound otherwise
-  return fingerprint.digest_of([*rate, *(fingerprint.fingerprint_of(part).encode() for part in parts)])
+  words = [dataset.vocabulary.digest.encode()] if dataset.vocabulary else []
+  return fingerprint.digest_of([*rate, *words, *(fingerprint.fingerprint_of(part).encode() for part in parts)])
 
 
 def watched_rows(n: int, watch: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from sslx.compile import check_floats, jit
 from sslx.data import Dataset, located
 from sslx.data.types import take
 from sslx.modalities import MODALITIES
+from sslx.ops.text import NO_WORDS, Vocabulary
 from sslx.pretext import build, check
 from sslx.tasks import TASKS
 from sslx.training import hooks, loop, optim
@@ -44,13 +45,17 @@ class Meta(NamedTuple):
   """How many are planned; None in what sslx wrote before 0.2."""
   place: str = ""
   """Of the data set, `folder:/home/me/photos`, where its name says so from the folder of that time only."""
+  vocabulary: Vocabulary | None = None
+  """Of text."""
 
   __repr__ = brief
 
   def to_json(self) -> dict[str, Any]:
     """What a checkpoint keeps; `read` reads it."""
-    kept = {name: value for name, value in self._asdict().items() if name != "step" and (name, value) != ("place", "")}
-    return {**kept, "config": self.config.to_json(), "names": list(self.names)}
+    left_out = ("step", *(["place"] if not self.place else []), *(["vocabulary"] if self.vocabulary is None else []))
+    kept = {name: value for name, value in self._asdict().items() if name not in left_out}
+    words = {} if self.vocabulary is None else {"vocabulary": self.vocabulary.to_json()}
+    return {**kept, "config": self.config.to_json(), "names": list(self.names), **words}
 
   @classmethod
   def read(cls, saved: Mapping[str, Any]) -> "Meta":
@@ -58,7 +63,8 @@ class Meta(NamedTuple):
     names = saved.get("names", saved.get("class_names"))
     modality, task = saved.get("modality", "image"), saved.get("task", "classification")
     config = Config.read(saved["config"])
-    more = saved.get("step"), saved.get("steps"), saved.get("place", "")
+    vocabulary = Vocabulary.read(saved["vocabulary"]) if "vocabulary" in saved else None
+    more = saved.get("step"), saved.get("steps"), saved.get("place", ""), vocabulary
     return cls(config, saved["features"], modality, task, tuple(names or ()), *more)
 
   @property
@@ -69,7 +75,12 @@ class Meta(NamedTuple):
   def build_encoder(self, precision: str | None = None) -> nn.Encoder:
     """Its architecture, in the precision of pretraining unless another is given."""
     assert self.config.encoder
-    return nn.build(self.config.encoder, precision or self.config.precision)
+    return nn.build(self.config.encoder, precision or self.config.precision, self.vocabulary or NO_WORDS)
+
+  @property
+  def meaning(self) -> Any:
+    """As `Dataset.meaning`."""
+    return self.vocabulary or self.config.rate
 
   def build_modality(self) -> Modality:
     """Of the data set that it was made on."""
@@ -87,7 +98,7 @@ class Meta(NamedTuple):
     """
     config = self.config
     hp = options.check(check(config.method).factory, config.hp, "--hp")
-    return build(config.method, self.build_encoder(), hp, self.build_task(), self.features)
+    return build(config.method, self.build_encoder(), hp, self.build_task(), self.features, self.vocabulary)
 
 
 class Plan(NamedTuple):
@@ -203,10 +214,11 @@ def plan(
   if dataset.modality.name not in method.modalities:
     raise method.refuses(config.method, dataset.modality)
   place = "" if located(dataset.name) == dataset.name else located(dataset.name)
-  meta = Meta(config, features, dataset.modality.name, dataset.task.name, dataset.task.names, place=place)
+  names, words = dataset.task.names, dataset.vocabulary
+  meta = Meta(config, features, dataset.modality.name, dataset.task.name, names, place=place, vocabulary=words)
   encoder = meta.build_encoder()
   nn.check_reading(features, encoder.block_names)
-  nn.check_input(str(config.encoder), encoder, dataset.x_shape)
+  nn.check_input(str(config.encoder), encoder, dataset.x_shape, dataset.modality.name)
   pretext = pretext or meta.build_pretext()
   everything: dict[str, Any] = {"x": dataset.pretraining_x}
   if method.labels:

@@ -6,13 +6,16 @@ import pytest
 
 from sslx.data.types import LazyArray
 from sslx.modalities import MODALITIES
+from sslx.ops.text import Vocabulary
 
 RNG = np.random.default_rng(0)
 RAW = {  # modality -> raw x
   "image": RNG.integers(0, 256, (5, 8, 6, 3), dtype=np.uint8),
   "sound": RNG.integers(-32767, 32768, (5, 900), dtype=np.int16),
+  "text": RNG.integers(0, 7, (5, 40), dtype=np.int32),
 }
-RATES = {"sound": 8000}
+WORDS = Vocabulary(("the", "of", "naive", "row"), np.array([9, 7, 5, 5]), np.array([5, 4, 3, 2]), 5)
+MEANING = {"sound": 8000, "text": WORDS}
 
 
 @pytest.mark.parametrize("name", MODALITIES)
@@ -28,7 +31,7 @@ def test_a_modality_prepares_and_draws(name):
   np.testing.assert_array_equal(modality.prepare(jax.numpy.asarray(prepared)), prepared)
   lazy = LazyArray(x.shape, lambda rows: x[rows], x.dtype)
   for raw in (x, lazy[np.arange(5)]):
-    pictures = modality.draw(raw, RATES.get(name, 0))
+    pictures = modality.draw(raw, MEANING.get(name, 0))
     assert pictures.ndim == 4
     assert len(pictures) == len(x)
     assert pictures.shape[-1] in (1, 3)

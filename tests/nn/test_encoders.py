@@ -32,8 +32,8 @@ def test_every_encoder_keeps_its_contract(kind):
   encoder = nn.build(kind)
   assert encoder.axes in (None, 1, 2, 3, 4)
   shape = (32, 32, 3) if encoder.axes != 1 else (400,)
-  x = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
-  params, stats = jax.eval_shape(lambda: nn.init(encoder, KEY, jnp.zeros(x.shape)))
+  x = jax.ShapeDtypeStruct((2, *shape), jnp.int32 if encoder.ids else jnp.float32)
+  params, stats = jax.eval_shape(lambda: nn.init(encoder, KEY, jnp.zeros(x.shape, x.dtype)))
   names = []
 
   def blocks(params, stats, x):
@@ -49,12 +49,17 @@ def test_every_encoder_keeps_its_contract(kind):
   assert nn.build(kind) is encoder  # so that all who compile it share what was compiled
   if encoder.any_size:
     other = (40, 40, 3) if encoder.axes != 1 else (333,)
-    again, _ = jax.eval_shape(lambda: nn.init(encoder, KEY, jnp.zeros((2, *other))))
+    again, _ = jax.eval_shape(lambda: nn.init(encoder, KEY, jnp.zeros((2, *other), x.dtype)))
     assert jax.tree.map(lambda a: a.shape, again) == jax.tree.map(lambda a: a.shape, params)
-  nn.check_input(kind, encoder, shape)
+  modality = "text" if encoder.ids else "image" if encoder.axes != 1 else "sound"
+  nn.check_input(kind, encoder, shape, modality)
   if encoder.axes is not None:
     with pytest.raises(UserError, match=f"--encoder={kind}: reads examples of {encoder.axes} axes, .*mlp"):
-      nn.check_input(kind, encoder, (200,) if encoder.axes != 1 else (20, 20, 1))
+      nn.check_input(kind, encoder, (200,) if encoder.axes != 1 else (20, 20, 1), modality)
+  if encoder.axes == 1:
+    other = "sound" if encoder.ids else "text"
+    with pytest.raises(UserError, match=f"--encoder={kind}: reads .*, and the data is {other}"):
+      nn.check_input(kind, encoder, shape, other)
 
 
 def test_rotnet_has_the_published_counts():

@@ -98,15 +98,15 @@ def test_moments_of_time_are_of_the_recordings_own_length():
 
 
 def test_an_encoder_gets_the_front_that_its_data_need():
-  assert nn.suited("conv", 0) == "conv"
-  assert nn.suited("conv:widths=8-8", 8000) == "mel+conv:widths=8-8"
-  assert nn.suited("conv", 16000) == "mel:rate=16000+conv"
-  assert nn.suited("mel:bands=20+vit", 16000) == "mel:rate=16000,bands=20+vit"
-  assert nn.suited("mel:rate=16000+vit", 16000) == "mel:rate=16000+vit"
-  assert nn.suited("wave", 8000) == "wave"
-  assert nn.suited("wave:width=8", 16000) == "wave:rate=16000,width=8"
+  assert nn.suited("conv", "image") == "conv"
+  assert nn.suited("conv:widths=8-8", "sound", 8000) == "mel+conv:widths=8-8"
+  assert nn.suited("conv", "sound", 16000) == "mel:rate=16000+conv"
+  assert nn.suited("mel:bands=20+vit", "sound", 16000) == "mel:rate=16000,bands=20+vit"
+  assert nn.suited("mel:rate=16000+vit", "sound", 16000) == "mel:rate=16000+vit"
+  assert nn.suited("wave", "sound", 8000) == "wave"
+  assert nn.suited("wave:width=8", "sound", 16000) == "wave:rate=16000,width=8"
   with pytest.raises(UserError, match="is for 8000 samples a second, and the data has 16000; leave rate out"):
-    nn.suited("mel:rate=8000+conv", 16000)
+    nn.suited("mel:rate=8000+conv", "sound", 16000)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,15 @@ def kept_as_made(
   return _kept(request, folder, facts, None, make, size, how)
 
 
+def find(request: Request, folder: str, facts: Mapping[str, Any]) -> Arrays | None:
+  """What `kept_as_made` has kept; None where it is not there, or damaged."""
+  return _read(_place(request, folder, facts), None, request.in_memory_limit)
+
+
+def _place(request: Request, folder: str, facts: Mapping[str, Any]) -> Path:
+  return Path(request.data_dir) / folder / digest_of([json.dumps(facts, sort_keys=True).encode()])[:12]
+
+
 def _kept(
   request: Request,
   folder: str,
@@ -71,8 +80,7 @@ def _kept(
   size: int,
   how: str,
 ) -> Arrays:
-  text = json.dumps(facts, sort_keys=True)
-  place = Path(request.data_dir) / folder / digest_of([text.encode()])[:12]
+  place = _place(request, folder, facts)
   arrays = _read(place, layout, request.in_memory_limit)
   if arrays is not None:
     return arrays

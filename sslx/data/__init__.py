@@ -23,6 +23,7 @@ from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.limits import check_limits
 from sslx.data.npz import load_npz
+from sslx.data.python_docs import load_python_docs
 from sslx.data.render import Scenes
 from sslx.data.scenes import load_scenes
 from sslx.data.spoken import load_spoken_digits, spoken_digits
@@ -136,6 +137,12 @@ DATASETS: dict[str, Source] = {
     modalities=("sound",),
     targets="digit (default) or speaker",
     settings=spoken_digits,
+  ),
+  "python_docs": Source(
+    load_python_docs,
+    "paragraphs of docstrings: Python's and of all packages that sslx requires, read once, in seconds; documents (15 "
+    "words and more) of the eight largest packages, the rest is unlabeled; --min_count, --max_words, --max_length",
+    modalities=("text",),
   ),
   "idx": Source(_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
   "npz": Source(

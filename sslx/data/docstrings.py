@@ -9,7 +9,7 @@ import platform
 import re
 import sysconfig
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,19 +55,21 @@ def packages_beside(root: str = "sslx") -> list[Package]:
     name = _normalised(waiting.pop())
     if name in found:
       continue
-    try:
-      found[name] = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError as error:
-      if name == root:
-        raise UserError(f"python_docs: {root} is not installed, so that its packages are unknown: pip install .") from error
-      found[name] = None
-      continue
-    for text in found[name].requires or []:
+    found[name] = beside = _installed(name)
+    for text in (beside.requires if beside else None) or []:
       requirement = Requirement(text)
       if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
         waiting.append(requirement.name)
-  others = [_package(name, each) for name, each in found.items() if each is not None and name != root]
-  return sorted([standard_library(), *others])
+  if found.pop(_normalised(root)) is None:
+    raise UserError(f"python_docs: {root} is not installed, so that nothing tells its packages; pip install .")
+  return sorted([standard_library(), *(_package(name, beside) for name, beside in found.items() if beside)])
+
+
+def _installed(name: str) -> importlib.metadata.Distribution | None:
+  try:
+    return importlib.metadata.distribution(name)
+  except importlib.metadata.PackageNotFoundError:
+    return None
 
 
 def standard_library() -> Package:
@@ -76,7 +78,7 @@ def standard_library() -> Package:
   return Package(PYTHON, platform.python_version(), without_tests(_walked(folder, folder)))
 
 
-def without_tests(modules: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def without_tests(modules: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
   """Modules, sorted, but for tests: those called test, tests, testing, conftest, test_* or *_test, and all in folders
   that are called so."""
   return sorted(each for each in modules if not _TEST.search(each[0]))

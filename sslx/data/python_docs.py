@@ -114,32 +114,36 @@ def _parts(paragraphs: Paragraphs) -> tuple[Layout, Parts]:
 
 
 def _dataset(request: Request, packages: Sequence[Package], all_of: Paragraphs) -> Dataset:
-  lengths = np.diff(all_of.ends, prepend=0)
-  held_out, long = all_of.held_out.astype(bool), lengths >= SHORTEST
+  long, held_out = np.diff(all_of.ends, prepend=0) >= SHORTEST, all_of.held_out.astype(bool)
   classes = _largest(packages, all_of.packages, long & ~held_out, long & held_out)
   places = np.full(len(packages), -1, np.int32)
   places[classes] = np.arange(len(classes))
-  y = places[all_of.packages]  # -1 where the package is no class
-  train = np.flatnonzero(long & ~held_out & (y >= 0))
-  unlabeled = np.flatnonzero((y < 0) | (~long & ~held_out))
+  y = places[all_of.packages]
+  is_class = y >= 0
+  train, test = (np.flatnonzero(is_class & long & which) for which in (~held_out, held_out))
+  unlabeled = np.flatnonzero(~is_class | (~long & ~held_out))
+
   length = request.max_length or LONGEST
   words = all_of.words.tobytes().decode().split("\n")
-  counts = _counted(all_of, words, np.sort(np.concatenate([train, unlabeled])), length)
+  counts = _counted(all_of, words, np.concatenate([train, unlabeled]), length)
   vocabulary = checked_vocabulary("python_docs", counts, request)
-  known = vocabulary.encode(words)
+  ids = vocabulary.encode(words)[all_of.ids]
 
   def texts(rows: np.ndarray) -> Rows:
-    return within(_texts(all_of, known, vocabulary, rows, length), request.in_memory_limit)
+    return within(_texts(all_of.ends, ids, vocabulary, rows, length), request.in_memory_limit)
 
-  test = np.flatnonzero(long & held_out & (y >= 0))
-  test = _balanced(test[_new(texts(test), [texts(train), texts(unlabeled)])], y)
-  splits = [Split(texts(rows), y[rows]) for rows in (train, test)]
+  x, rest = texts(train), texts(unlabeled)
+  test = _balanced(test[_new(texts(test), [x, rest])], y)
+  names = [packages[i].name for i in classes]
+  splits = Split(x, y[train]), Split(texts(test), y[test]), Split(rest, None) if len(rest) else None
+  return text_classes(request.spec, vocabulary, names, *splits, origin=_origin(packages, classes, all_of))
+
+
+def _origin(packages: Sequence[Package], classes: Sequence[int], all_of: Paragraphs) -> str:
+  """The versions of the packages that are classes, and a digest of all that was read."""
   named = ", ".join(f"{packages[i].name} {packages[i].version}" for i in classes)
   more = f" and {len(packages) - len(classes)} more" if len(packages) > len(classes) else ""
-  digest = digest_of(np.ascontiguousarray(array).tobytes() for array in all_of)[:12]
-  rest = Split(texts(unlabeled), None) if len(unlabeled) else None
-  names = [packages[i].name for i in classes]
-  return text_classes(request.spec, vocabulary, names, *splits, rest, origin=f"{named}{more}; digest {digest}")
+  return f"{named}{more}; digest {digest_of(np.ascontiguousarray(array).tobytes() for array in all_of)[:12]}"
 
 
 def _largest(packages: Sequence[Package], of: np.ndarray, train: np.ndarray, test: np.ndarray) -> list[int]:
@@ -167,22 +171,20 @@ def _counted(all_of: Paragraphs, words: Sequence[str], rows: np.ndarray, length:
   pairs = np.sort(of * len(words) + ids)
   once = pairs[np.diff(pairs, prepend=-1) > 0] % len(words)
   numbers = (np.bincount(each, minlength=len(words)).tolist() for each in (ids, once))
-  return Counts(*(Counter(dict(zip(words, each, strict=True))) for each in numbers), total=len(rows))
+  often, holders = (Counter(dict(zip(words, each, strict=True))) for each in numbers)
+  return Counts(often, holders, len(rows))
 
 
-def _texts(
-  all_of: Paragraphs, known: np.ndarray, vocabulary: Vocabulary, rows: np.ndarray, length: int
-) -> LazyArray:
-  """Some paragraphs, i32 [N,length]; known: the id of each word."""
-  ends = all_of.ends
+def _texts(ends: np.ndarray, ids: np.ndarray, vocabulary: Vocabulary, rows: np.ndarray, length: int) -> LazyArray:
+  """Some paragraphs, i32 [N,length], of the ids of all of them."""
   starts = ends - np.diff(ends, prepend=0)
 
   def fetch(asked: np.ndarray) -> np.ndarray:
     place = starts[rows[asked]][:, None] + np.arange(length)
     inside = place < ends[rows[asked]][:, None]
-    return np.where(inside, known[all_of.ids[np.where(inside, place, 0)]], PAD).astype(np.int32)
+    return np.where(inside, ids[np.where(inside, place, 0)], PAD).astype(np.int32)
 
-  # Words and counts of a vocabulary that is made of the very same text tell of it, and `rows` of the split.
+  # A vocabulary with its counts tells of the text that it was made of, and `rows` of what is taken of it.
   return LazyArray((len(rows), length), fetch, np.dtype(np.int32), parents=(rows,), how=f"words {vocabulary.digest}")
 
 

@@ -49,8 +49,8 @@ def load_text(request: Request) -> Dataset:
   The ids of a large corpus are kept in data_dir, and stay there beyond `request.in_memory_limit`.
 
   Raises:
-    UserError: naming the file, folder or flag: missing, without texts, empty, binary, of another encoding, damaged, with
-      fewer than two different words, or fewer than two that are frequent enough; or a --max_length of a corpus.
+    UserError: naming the file, folder or flag: missing, without texts, empty, binary, of another encoding, damaged,
+      with fewer than two different words, or fewer than two that are frequent enough; or a --max_length of a corpus.
   """
   root = Path(request.argument).expanduser()
   if not root.exists():
@@ -59,8 +59,8 @@ def load_text(request: Request) -> Dataset:
     return _documents(root, request)
   if request.max_length is not None:
     raise UserError(
-      f"--max_length={request.max_length}: is for documents, and {request.spec} is a corpus, whose lines are kept whole; "
-      "leave it out"
+      f"--max_length={request.max_length}: is for documents, and {request.spec} is a corpus, whose lines are kept "
+      "whole; leave it out"
     )
   return _corpus(str(root), request, _files_of(root) if root.is_dir() else [str(root)])
 
@@ -140,7 +140,7 @@ def _texts(paths: Sequence[str], vocabulary: Vocabulary, length: int) -> LazyArr
   """Documents i32 [N,length] of files, read when they are asked for."""
 
   def fetch(rows: np.ndarray) -> np.ndarray:
-    return np.stack([padded(vocabulary.encode(document_of(paths[row])[:length]), length) for row in rows])
+    return np.stack([padded(vocabulary.encode(document_of(paths[int(row)])[:length]), length) for row in rows])
 
   files = tuple(map(os.path.abspath, paths))
   return LazyArray((len(paths), length), fetch, np.dtype(np.int32), files=files, how=f"words {vocabulary.digest}")

@@ -27,6 +27,7 @@ from sslx.ops.text import PAD, UNKNOWN, Vocabulary
 MIN_COUNT = 5
 """How often a word has to stand in the text to be in the vocabulary, unless --min_count says otherwise."""
 _PIECE = 1 << 20  # words that are turned into ids at a time
+APOSTROPHE = "\u2019"  # the typographic one
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
 
@@ -52,7 +53,7 @@ class Counts(NamedTuple):
 def words_of(text: str) -> list[str]:
   """The words of a text, in their order: see the rules above."""
   if not text.isascii():
-    text = _numerals().sub(" ", unicodedata.normalize("NFC", text)).replace("’", "'")
+    text = _numerals().sub(" ", unicodedata.normalize("NFC", text)).replace(APOSTROPHE, "'")
   return WORD.findall(text.lower())
 
 
@@ -87,8 +88,8 @@ def vocabulary_of(counts: Counts, min_count: int = MIN_COUNT, max_words: int | N
   frequent = [(word, count) for word, count in counts.words.items() if count >= min_count]
   frequent.sort(key=lambda each: (-each[1], each[0]))
   words = tuple(word for word, _ in frequent[:max_words])
-  numbers = (np.array([of[word] for word in words], np.int64) for of in (counts.words, counts.lines))
-  return Vocabulary(words, *numbers, counts.total)
+  often, holders = (np.array([of[word] for word in words], np.int64) for of in (counts.words, counts.lines))
+  return Vocabulary(words, often, holders, counts.total)
 
 
 def stream(lines: Iterable[Line], vocabulary: Vocabulary) -> Iterator[np.ndarray]:

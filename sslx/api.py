@@ -170,7 +170,7 @@ def pretrain(
   hp = options.check(factory, hp, "--hp")
   config = Config(method=method, hp=hp, **fields)
   check_data(data, targets=check(method).labels)
-  encoder = nn.suited(config.encoder or check(method).encoder, data.modality.name, data.rate)
+  encoder = nn.suited(config.encoder or check(method).encoder_for(data.modality.name), data.modality.name, data.rate)
   nn.check_size(encoder, nn.build(encoder, vocabulary=data.vocabulary or NO_WORDS), data.x_shape, max_parameters)
   plan = runs.plan(config, data, config.features)
   runs.check_size(runs.shapes(plan), method, max_parameters)

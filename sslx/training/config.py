@@ -130,7 +130,7 @@ class Config:
     from sslx.pretext import check
     from sslx.training import optim
 
-    method, x = check(self.method), dataset.pretraining_x
+    method, x, kind = check(self.method), dataset.pretraining_x, dataset.modality.name
     batch_size = self.batch_size or method.batch_size
     watch = len(watched_rows(len(dataset.train), self.watch))
     epoch = steps_of_epoch((len(dataset.train) if method.labels else len(x)) - watch, batch_size)
@@ -149,9 +149,11 @@ class Config:
     every = -(-len(x) // 5000)
     return dataclasses.replace(
       self,
-      hp=options.resolve(method.factory, options.check(method.factory, self.hp, "--hp")),
+      hp=options.resolve(
+        method.factory, {**method.settings_for(kind), **options.check(method.factory, self.hp, "--hp")}
+      ),
       dataset=dataset.name,
-      encoder=suited(self.encoder or method.encoder, dataset.modality.name, dataset.rate),
+      encoder=suited(self.encoder or method.encoder_for(kind), kind, dataset.rate),
       features=(self.features or dataset.task.reading) if method.labels else None,
       steps=steps,
       epochs=epochs,

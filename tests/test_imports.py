@@ -80,8 +80,8 @@ def test_types_imports_no_sibling():
     ("pretext", {"types", "options", "ops", "losses", "nn", "modalities", "pretext"}),
     ("training", {"types", "disk", "options", "compile", "nn", "ops", "modalities", "tasks", "data", "pretext",
                   "training"}),
-    ("evaluation", {"types", "options", "compile", "losses", "nn", "modalities", "tasks", "data", "pretext", "training",
-                    "evaluation"}),
+    ("evaluation", {"types", "options", "compile", "losses", "ops", "nn", "modalities", "tasks", "data", "pretext",
+                    "training", "evaluation"}),
     ("report", {"types", "disk", "report"}),
     ("interpret", {"types", "compile", "nn", "report", "interpret"}),
     ("calls", {"types", "options", "pretext", "training", "evaluation"}),
@@ -89,8 +89,9 @@ def test_types_imports_no_sibling():
     ("fitted", {"types", "data", "evaluation", "report", "calls", "checks"}),
     ("fitting", {"types", "data", "training", "evaluation", "calls", "checks", "fitted"}),
     ("saved", {"types", "disk", "nn", "data", "training", "report", "calls"}),
+    ("word_vectors", {"types", "ops", "training", "evaluation", "report", "calls"}),
     ("api", {"types", "options", "ops", "nn", "data", "pretext", "training", "evaluation", "report", "calls", "checks",
-             "fitted", "fitting", "saved"}),
+             "fitted", "fitting", "saved", "word_vectors"}),
   ],
 )  # fmt: skip
 def test_imports_point_one_way(part, allowed):

@@ -70,8 +70,11 @@ def load_data(
   targets: str | Sequence[str] = (),
   sample_rate: int | None = None,
   seconds: float | None = None,
+  min_count: int | None = None,
+  max_words: int | None = None,
+  max_length: int | None = None,
 ) -> Dataset:
-  """A data set: mnist, scenes, spoken_digits, folder:DIR, audio:DIR, csv:FILE, npz:FILE and others.
+  """A data set: mnist, scenes, spoken_digits, folder:DIR, audio:DIR, text:FILE, csv:FILE, npz:FILE and others.
 
   Example:
     >>> data = sslx.load_data("mnist")
@@ -88,6 +91,9 @@ def load_data(
     targets: which of its columns or numbers are asked for: a name, or several; default: its own choice.
     sample_rate: samples a second that sound is resampled to; default: as it is.
     seconds: recordings are cut at their end, or padded, to this length; default: the data's own choice.
+    min_count: how often a word has to stand in a text to be in the vocabulary; default: 5.
+    max_words: how many words the vocabulary has at most, the most frequent ones; default: all.
+    max_length: words of a document at most, what is behind is cut; default: the data's own choice.
 
   Returns:
     A Dataset with data.train, data.test and perhaps data.unlabeled, of x [N,...], such as images u8 [N,H,W,C], and y;
@@ -103,7 +109,7 @@ def load_data(
   targets = (targets,) if isinstance(targets, str) else tuple(targets)
   more: dict[str, Any] = {
     "background": background, "bits": bits, "task": task, "targets": targets, "sample_rate": sample_rate,
-    "seconds": seconds,
+    "seconds": seconds, "min_count": min_count, "max_words": max_words, "max_length": max_length,
   }  # fmt: skip
   return data.load(name, folder, image_size, in_memory_limit, **more)
 

@@ -126,7 +126,8 @@ def words(source: Run | str | os.PathLike[str]) -> WordVectors:
     >>> vectors.most_similar("row")
 
   Args:
-    source: a Run of text, such as one of the method skipgram, the directory of one, or a file of word2vec's text format.
+    source: a Run of text, such as one of the method skipgram, the directory of one, or a file of word2vec's text
+      format.
 
   Returns:
     WordVectors, with .most_similar(word), .analogy(a, b, c), .similarity(a, b), .words, .vectors f32 [n,d], and

@@ -11,6 +11,7 @@ import optax
 from sslx import nn, pretext
 from sslx.modalities import MODALITIES
 from sslx.ops.sound import RAW_PAD
+from sslx.ops.text import FIRST, PAD, UNKNOWN, Vocabulary
 from sslx.tasks import TASKS
 from sslx.training import loop, step
 from sslx.training.hooks import log_to
@@ -49,6 +50,27 @@ def recordings(lengths: Sequence[int], samples: int, seed: int = 0) -> np.ndarra
   return raw
 
 
+COUNTS = np.array([400 // (i + 2) for i in range(60)])
+WORDS = Vocabulary(tuple(f"word{chr(97 + i // 8)}{chr(97 + i % 8)}" for i in range(60)), COUNTS, 1 + COUNTS // 3, 90)
+"""Of the texts that tests make."""
+
+
+def texts(lengths: Sequence[int], most: int, seed: int = 0) -> np.ndarray:
+  """Random raw texts of these lengths, i32 [n,most]: words of WORDS as often as it says, a few unknown ones."""
+  rng = np.random.default_rng(seed)
+  raw = np.full((len(lengths), most), PAD, np.int32)
+  for row, length in zip(raw, lengths, strict=True):
+    length = min(length, most)
+    row[:length] = FIRST + rng.choice(len(WORDS), length, p=COUNTS / COUNTS.sum())
+    row[:length][rng.random(length) < 0.05] = UNKNOWN
+  return raw
+
+
+def network(encoder: str) -> nn.Encoder:
+  """The encoder of such a text, for the words of tests."""
+  return nn.build(encoder, vocabulary=WORDS)
+
+
 def heard(raw: Any) -> Any:
   """Raw recordings, of numpy or jax, as methods get them."""
   return raw.astype(np.float32) / np.float32(-RAW_PAD)
@@ -59,7 +81,7 @@ def build(
 ) -> Pretext:
   """The method on the encoder of such a text; with a task of `classes` classes and a reading where it reads targets."""
   task = TASKS["classification"]([str(i) for i in range(classes)])
-  return pretext.build(method, nn.build(encoder), hp or {}, task, reading)
+  return pretext.build(method, network(encoder), hp or {}, task, reading, WORDS)
 
 
 def jitted(method: Pretext) -> Pretext:
@@ -79,13 +101,19 @@ def make(method: str, encoder: str, **hp: Any) -> Pretext:
 
 def prepare_for(encoder: str) -> Callable[[Any], Any]:
   """Of the modality that the encoder of such a text reads."""
-  return MODALITIES["sound" if nn.build(encoder).axes == 1 else "image"].prepare
+  return MODALITIES[modality_of(encoder)].prepare
+
+
+def modality_of(encoder: str) -> str:
+  """What the encoder of such a text reads; images where it reads anything."""
+  made = network(encoder)
+  return "text" if made.ids else "sound" if made.axes == 1 else "image"
 
 
 def features(encoder: str, params: dict, state: dict, raw: Any, reading: str = "flatten") -> np.ndarray:
   """Of raw images, through the one door."""
   prepare = prepare_for(encoder)
-  return np.asarray(nn.Representation(nn.build(encoder), reading, params["encoder"], state["encoder"], prepare)(raw))
+  return np.asarray(nn.Representation(network(encoder), reading, params["encoder"], state["encoder"], prepare)(raw))
 
 
 def trained(

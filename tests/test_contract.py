@@ -9,25 +9,41 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from pretexts import assert_trees, build, features, pixels, prepare_for, prepared, recordings
+from pretexts import (
+  WORDS,
+  assert_trees,
+  build,
+  features,
+  modality_of,
+  network,
+  pixels,
+  prepare_for,
+  prepared,
+  recordings,
+  texts,
+)
 
 from sslx import nn
+from sslx.ops import text
 from sslx.ops.sound import PAD, is_sound
 from sslx.pretext import METHODS
 from sslx.training import step as training
 from sslx.types import Pretext, Refusal, TrainState
 
 ENCODERS = ("conv:widths=6,norm=batch", "mlp:widths=16,code=8")  # of images
-FRONT = "mel:bands=9+"  # in front of them, for sound
+FRONTS = {"sound": "mel:bands=9+", "text": "bag:words=50+"}  # in front of them, for other signals
 OF_ITS_KIND = {  # small ones, for methods that need a kind of encoder
   "conv": "conv:widths=6,norm=group",
   "split": "split:widths=8-8",
   "vit": "vit:width=8,depth=2,heads=2,patch=3",
   "wave": "wave:width=16,context=16",
   "mel+gru": "mel:bands=16+gru:width=16,context=16",
+  "words": "words:width=8",
+  "transformer": "transformer:width=16,depth=2,heads=2",
 }
 CLASSES, B = 4, 5
 LENGTHS, SAMPLES = (1600, 900, 1333, 1280, 401), 1600  # of B recordings
+TEXTS, LONGEST = (40, 23, 1, 33, 7), 40  # words of B texts
 RATE = 0.05
 
 
@@ -42,7 +58,8 @@ def suitable(method: str, encoder: str) -> str:
     build(method, encoder, classes=CLASSES)
   except Refusal as error:
     if f"--method={method}" in str(error) and f"--encoder={kind}" in str(error):
-      return f"{FRONT * (images_of(method) and encoder.startswith(FRONT))}{OF_ITS_KIND[kind]}"
+      front = next((front for front in FRONTS.values() if encoder.startswith(front)), "")
+      return f"{front * images_of(method)}{OF_ITS_KIND[kind]}"
     raise
   return encoder
 
@@ -61,6 +78,15 @@ def make_sounds(n: int, samples: int = SAMPLES, seed: int = 0) -> dict[str, np.n
   """Raw recordings of different lengths and classes."""
   y = np.random.default_rng(seed + 1).integers(0, CLASSES, n, dtype=np.int32)
   return {"x": recordings((LENGTHS * n)[:n], samples, seed), "y": y}
+
+
+def make_texts(n: int, words: int = LONGEST, seed: int = 0) -> dict[str, np.ndarray]:
+  """Raw texts of different lengths and classes."""
+  y = np.random.default_rng(seed + 1).integers(0, CLASSES, n, dtype=np.int32)
+  return {"x": texts((TEXTS * n)[:n], words, seed), "y": y}
+
+
+MAKE = {"sound": make_sounds, "text": make_texts}
 
 
 def shapes(tree):
@@ -104,9 +130,10 @@ class Case:
   def __init__(self, method: str, encoder: str):
     self.name, self.spec = method, suitable(method, encoder)
     self.pretext = make(method, encoder)
-    self.sound, self.prepare, self.key = nn.build(self.spec).axes == 1, prepare_for(self.spec), jax.random.key(7)
-    if self.sound:
-      raw = make_sounds(B)
+    self.modality, self.prepare, self.key = modality_of(self.spec), prepare_for(self.spec), jax.random.key(7)
+    self.sound = self.modality == "sound"
+    if self.modality in MAKE:
+      raw = MAKE[self.modality](B)
       self.batch = {**raw, "x": np.asarray(self.prepare(raw["x"]))}
     else:
       self.batch = make_batch(B, 9, 7, 3)
@@ -129,12 +156,14 @@ class Case:
 
   @functools.cached_property
   def view(self):
-    first = self if self.sound else get_case(self.name)  # images are seen alike, whatever the encoder
+    first = self if self.modality != "image" else get_case(self.name)  # images are seen alike, whatever the encoder
     return self.transform(self.key, self.batch) if first is self else first.view
 
   def raw(self, n: int, seed: int = 0) -> np.ndarray:
     """Other raw x in the shape of the batch's."""
-    return make_sounds(n, seed=seed)["x"] if self.sound else pixels(n, *self.batch["x"].shape[1:], seed=seed)
+    if self.modality in MAKE:
+      return MAKE[self.modality](n, seed=seed)["x"]
+    return pixels(n, *self.batch["x"].shape[1:], seed=seed)
 
   @functools.cached_property
   def graded(self):
@@ -163,18 +192,24 @@ get_case = functools.cache(lambda method, encoder=ENCODERS[0]: Case(method, enco
 
 OF_IMAGES = [name for name in METHODS if images_of(name)]
 SOUNDS = [
-  (name, FRONT + ENCODERS[0] if images_of(name) else OF_ITS_KIND[kind])
+  (name, FRONTS["sound"] + ENCODERS[0] if images_of(name) else OF_ITS_KIND[kind])
   for name, method in METHODS.items()
   if "sound" in method.modalities
   for kind in (("",) if images_of(name) else ("wave", "mel+gru"))
   if images_of(name) or suitable(name, OF_ITS_KIND[kind]) == OF_ITS_KIND[kind]
 ]
 """(method, encoder) of sound: methods of images behind a front, those of sound alone with all encoders they take."""
+BAGS = [
+  (name, FRONTS["text"] + ENCODERS[1] if images_of(name) else OF_ITS_KIND[METHODS[name].encoder.partition(":")[0]])
+  for name, method in METHODS.items()
+  if "text" in method.modalities
+]
+"""(method, encoder) of text, likewise."""
 each_method = pytest.mark.parametrize("method", METHODS)
 each_method_of_images = pytest.mark.parametrize("method", OF_IMAGES)
 each_sound = pytest.mark.parametrize(("method", "encoder"), SOUNDS)
 each_case = pytest.mark.parametrize(
-  ("method", "encoder"), [*((name, encoder) for name in OF_IMAGES for encoder in ENCODERS), *SOUNDS]
+  ("method", "encoder"), [*((name, encoder) for name in OF_IMAGES for encoder in ENCODERS), *SOUNDS, *BAGS]
 )
 
 
@@ -189,7 +224,7 @@ def test_init_shapes(case):
   assert isinstance(params, dict)
   assert isinstance(state, dict)
   assert shapes((params["encoder"], state["encoder"])) == shapes(
-    jax.eval_shape(functools.partial(nn.init, nn.build(case.spec)), case.key, case.batch["x"])
+    jax.eval_shape(functools.partial(nn.init, network(case.spec)), case.key, case.batch["x"])
   )
   assert bool(state["encoder"]) == ("batch" in case.spec)
   assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
@@ -271,7 +306,7 @@ def test_transform(method):
 
   # What happens to an image does not depend on the others in the batch.
   x = case.batch["x"].copy()
-  x[2] = 1 - x[2]
+  x[2] = x[3] if case.modality == "text" else 1 - x[2]
   changed = leaves(case.transform(case.key, {**case.batch, "x": x}))
   allowed = np.arange(B) == 2
   for name, leaf in view.items():
@@ -318,7 +353,7 @@ def test_init(case):
   params, _ = case.fresh
   assert all(np.isfinite(leaf).all() for leaf in leaves(case.fresh).values())
   kernels = {name: leaf for name, leaf in leaves(params["encoder"]).items() if "kernel" in name}
-  assert kernels
+  assert kernels or case.modality == "text"
   for kernel in kernels.values():
     assert kernel.std() == pytest.approx(np.prod(kernel.shape[:-1]) ** -0.5, rel=0.3)  # LeCun's
   other = leaves(case.init(jax.random.key(0), case.batch)[0]["encoder"])
@@ -370,19 +405,19 @@ def test_loss_falls(case):
   assert min(losses[-3:]) < losses[0] - 0.005, losses
 
 
-@pytest.mark.parametrize(("method", "encoder"), [*((name, ENCODERS[0]) for name in OF_IMAGES), *SOUNDS])
+@pytest.mark.parametrize(("method", "encoder"), [*((name, ENCODERS[0]) for name in OF_IMAGES), *SOUNDS, *BAGS])
 def test_show(case):
   """Of sound: spectrograms, PAD behind their ends."""
   if case.pretext.show is None:
     pytest.skip("shows nothing")
   pictures = jax.jit(case.pretext.show)(case.params, case.state, case.key, case.batch)
   assert pictures
-  x = nn.build(case.spec).spectrogram(case.batch["x"])
+  x = network(case.spec).spectrogram(case.batch["x"])
   for title, image in pictures.items():
     assert isinstance(title, str)
     assert image.shape == x.shape, title
     assert ((image >= 0) | (case.sound & (image == PAD))).all(), title
-    assert image.max() <= 1, title
+    assert image.max() <= (1 if x.dtype.kind == "f" else text.FIRST + len(WORDS) - 1), title
   originals = [image for image in pictures.values() if np.allclose(image, x, atol=1e-6)]
   assert originals  # what it is compared with
 

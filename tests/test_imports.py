@@ -80,7 +80,7 @@ def test_types_imports_no_sibling():
     ("pretext", {"types", "options", "ops", "losses", "nn", "modalities", "pretext"}),
     ("training", {"types", "disk", "options", "compile", "nn", "ops", "modalities", "tasks", "data", "pretext",
                   "training"}),
-    ("evaluation", {"types", "options", "compile", "losses", "ops", "nn", "modalities", "tasks", "data", "pretext",
+    ("evaluation", {"types", "options", "compile", "losses", "nn", "ops", "modalities", "tasks", "data", "pretext",
                     "training", "evaluation"}),
     ("report", {"types", "disk", "report"}),
     ("interpret", {"types", "compile", "nn", "report", "interpret"}),

@@ -136,6 +136,9 @@ def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -
     task=None if is_source else FLAGS.task,
     sample_rate=FLAGS.sample_rate,
     seconds=FLAGS.seconds,
+    min_count=FLAGS.min_count,
+    max_words=FLAGS.max_words,
+    max_length=FLAGS.max_length,
   )
   dataset = with_classes(load(targets=columns), also, load)
   if is_source and FLAGS.task in dataset.others:

@@ -21,13 +21,17 @@ from sslx.data.folder import load_folder
 from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
+from sslx.data.limits import check_limits
 from sslx.data.npz import load_npz
-from sslx.data.recordings import FRAME, LONGEST, RATES
+from sslx.data.python_docs import load_python_docs
 from sslx.data.render import Scenes
 from sslx.data.scenes import load_scenes
 from sslx.data.spoken import load_spoken_digits, spoken_digits
 from sslx.data.table import load_table
+from sslx.data.text import load_text
+from sslx.data.text_files import TEXTS
 from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
+from sslx.data.words import MIN_COUNT
 from sslx.types import UserError, brief
 
 __all__ = ["DATASETS", "Dataset", "LazyArray", "Source", "Split", "load"]
@@ -134,6 +138,12 @@ DATASETS: dict[str, Source] = {
     targets="digit (default) or speaker",
     settings=spoken_digits,
   ),
+  "python_docs": Source(
+    load_python_docs,
+    "paragraphs of docstrings: Python's and of all packages that sslx requires, read once, in seconds; documents (15 "
+    "words and more) of the eight largest packages, the rest is unlabeled; --min_count, --max_words, --max_length",
+    modalities=("text",),
+  ),
   "idx": Source(_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
   "npz": Source(
     load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
@@ -151,6 +161,14 @@ DATASETS: dict[str, Source] = {
     "DIR/testing_list.txt, as Speech Commands has them (its validation files stay in train); --sample_rate, --seconds",
     "DIR",
     modalities=("sound",),
+  ),
+  "text": Source(
+    load_text,
+    "plain text, UTF-8, .gz or not: FILE, or *.txt in DIR, a paragraph a line; or documents, DIR/train/CLASS/*.txt, "
+    "DIR/test/CLASS/*, [DIR/unlabeled/*]; --min_count, --max_words, and of documents --max_length",
+    "FILE|DIR",
+    modalities=("text",),
+    tasks=("none", "classification"),
   ),
   "csv": Source(
     load_table,
@@ -190,6 +208,9 @@ def load(
   targets: Sequence[str] = (),
   sample_rate: int | None = None,
   seconds: float | None = None,
+  min_count: int | None = None,
+  max_words: int | None = None,
+  max_length: int | None = None,
 ) -> Dataset:
   """Loads the dataset that --dataset names.
 
@@ -205,10 +226,14 @@ def load(
     targets: which of its columns or numbers are asked for; default: the data's own choice.
     sample_rate: samples a second that sound is resampled to, 4,000 to 192,000; default: as they are.
     seconds: recordings are cut at their end, or padded, to this length, up to 600; default: the data's own choice.
+    min_count: how often a word has to stand in a text to be in the vocabulary; default: 5.
+    max_words: how many words the vocabulary has at most, the most frequent ones; default: all.
+    max_length: words of a document at most, what is behind is cut; default: the data's own choice.
 
   Returns:
     A Dataset, whose entry in DATASETS says of which modality and task: of images, x is u8 [N,H,W,C], C 1 or 3; of
-    sound, i16 [N,T], with RAW_PAD of `sslx.ops.sound` behind the end of what is shorter; of classes, y is i32 [N].
+    sound, i16 [N,T], with RAW_PAD of `sslx.ops.sound` behind the end of what is shorter; of text, i32 [N,T],
+    ids of its vocabulary; of classes, y is i32 [N].
 
   Says on stderr what is probably wrong though it can be read: images that are nearly black, labels that are numbered
   anew (`labels.places`).
@@ -224,14 +249,11 @@ def load(
     raise UserError(f"--dataset={spec}: write {scheme}:{source.argument} ({source.help})")
   if not source.argument and colon:
     raise UserError(f"--dataset={spec}: {scheme} takes nothing after its name; write --dataset={scheme}")
-  if image_size is not None and not 1 <= image_size <= 4096:
-    raise UserError(f"--image_size={image_size}: must be between 1 and 4096")
-  _check_sound(sample_rate, seconds)
-  given = {"image_size": (image_size, "image"), "sample_rate": (sample_rate, "sound"), "seconds": (seconds, "sound")}
-  for flag, (value, modality) in given.items():
-    if value is not None and modality not in source.modalities:
-      of = "images" if modality == "image" else modality
-      raise UserError(f"--{flag}={value:g}: is for {of}, and {scheme} is {' or '.join(source.modalities)}")
+  limited = {
+    "image_size": image_size, "sample_rate": sample_rate, "seconds": seconds, "min_count": min_count,
+    "max_words": max_words, "max_length": max_length,
+  }  # fmt: skip
+  check_limits(limited, scheme, source.modalities)
   if targets and not source.targets:
     raise UserError(f"--target={','.join(targets)}: {scheme} has nothing to choose among; leave --target out")
   if not 8 <= bits <= 16:
@@ -242,9 +264,9 @@ def load(
   path = path_of(spec)
   made_of = argument if path is None else str(path.absolute())
   request: dict[str, Any] = {
-    "spec": spec, "argument": made_of, "data_dir": data_dir, "image_size": image_size,
-    "in_memory_limit": in_memory_limit, "background": behind, "bits": bits, "data_dir_is_given": bool(named),
-    "targets": tuple(targets), "sample_rate": sample_rate, "seconds": seconds,
+    **limited, "spec": spec, "argument": made_of, "data_dir": data_dir, "in_memory_limit": in_memory_limit,
+    "background": behind, "bits": bits, "data_dir_is_given": bool(named), "targets": tuple(targets),
+    "min_count": MIN_COUNT if min_count is None else min_count,
   }  # fmt: skip
   try:
     with without_size_warnings():
@@ -263,19 +285,11 @@ def load(
   return dataclasses.replace(dataset, **sized)
 
 
-def _check_sound(sample_rate: int | None, seconds: float | None) -> None:
-  low, high = RATES
-  if sample_rate is not None and not low <= sample_rate <= high:
-    raise UserError(f"--sample_rate={sample_rate}: must be between {low} and {high}")
-  if seconds is not None and not FRAME <= seconds <= LONGEST:
-    raise UserError(f"--seconds={seconds:g}: must be between {FRAME:g} and {LONGEST:g}")
-
-
 def path_of(spec: str) -> Path | None:
   """The folder or file that a data set's name holds: photos of `folder:photos`. None: none, as of mnist."""
   scheme, _, argument = spec.partition(":")
   source = DATASETS.get(scheme)
-  if source is None or source.argument not in ("DIR", "FILE") or not argument:
+  if source is None or source.argument not in ("DIR", "FILE", "FILE|DIR") or not argument:
     return None
   return Path(os.path.expanduser(argument))  # of an unknown ~user this is no error, but a folder that is not there
 
@@ -289,11 +303,14 @@ def located(spec: str) -> str:
 def _unknown(spec: str) -> str:
   names = [source.written(name) for name, source in DATASETS.items()]
   if spec and os.path.isdir(os.path.expanduser(spec)):
-    kinds = f"folder:{spec} (images), audio:{spec} (sound), idx:{spec} (IDX files), coco:{spec} or davis:{spec}"
+    kinds = f"folder:{spec} (images), audio:{spec} (sound), text:{spec}, idx:{spec} (IDX files)"
+    kinds = f"{kinds}, coco:{spec} or davis:{spec}"
     return f"--dataset={spec}: a folder needs its kind in front: {kinds}"
   close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
   if not close and spec.endswith((".npz", ".csv")):
     return f"--dataset={spec}: write {spec[-3:]}:{spec}"
+  if not close and spec.endswith(TEXTS.extensions):
+    return f"--dataset={spec}: write text:{spec}"
   if not close and spec.isidentifier() and len(spec) < 100:
     from sslx.data import catalogue
 

@@ -7,6 +7,7 @@ import numpy as np
 from sslx.data import target_rules
 from sslx.data.duplicates import duplicates
 from sslx.data.sound_rules import recordings, tell_silent
+from sslx.data.text_rules import texts
 from sslx.data.types import Dataset, LazyArray, Rows, Split
 from sslx.data.warn import warn
 from sslx.types import UserError
@@ -21,7 +22,7 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
 
   Raises:
     UserError: what is no Dataset of arrays, an empty split, counts of examples and targets that differ, or what is
-      against the rules of its modality (`images`, `recordings`) or task (`classes`, `target_rules`).
+      against the rules of its modality (`images`, `recordings`, `texts`) or task (`classes`, `target_rules`).
 
   Images that are nearly black, recordings that are silent, test examples that equal training examples, and classes of
   test masks or boxes that training never shows, are told on stderr, if `tell`.
@@ -158,7 +159,9 @@ def _tell_duplicates(dataset: Dataset) -> None:
     )
 
 
-MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {"image": images, "sound": recordings}
+MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {
+  "image": images, "sound": recordings, "text": texts,
+}  # fmt: skip
 THINGS = {"image": "image", "sound": "recording", "text": "text"}  # what an example of a modality is called
 TASK_RULES: dict[str, Callable[[Dataset], None]] = {
   "classification": classes,

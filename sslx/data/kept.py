@@ -23,12 +23,14 @@ Layout = Mapping[str, Mapping[str, tuple[str, tuple[int, ...]]]]
 """{split: {name of an array: its dtype, as NumPy writes it, and its shape}}"""
 Parts = Iterator[tuple[str, Iterator[NamedTuple]]]
 """(split, pieces of its arrays along the first axis, by name) ..., one split after the other."""
+Arrays = dict[str, dict[str, Rows]]
+"""{split: {name of an array: the array}}"""
 _FACTS = "facts.json"
 
 
 def kept(
   request: Request, folder: str, facts: Mapping[str, Any], layout: Layout, make: Callable[[], Parts], size: int
-) -> dict[str, dict[str, Rows]]:
+) -> Arrays:
   """The arrays of `layout`, read from data_dir; where they are not there, or are damaged, they are made.
 
   Args:
@@ -42,20 +44,55 @@ def kept(
   Raises:
     UserError: data_dir cannot be written, and the user named it, or the arrays are too large for memory.
   """
-  text = json.dumps(facts, sort_keys=True)
-  place = Path(request.data_dir) / folder / digest_of([text.encode()])[:12]
+  return _kept(request, folder, facts, layout, lambda: (layout, make()), size, "rendered")
+
+
+def kept_as_made(
+  request: Request,
+  folder: str,
+  facts: Mapping[str, Any],
+  make: Callable[[], tuple[Layout, Parts]],
+  size: int,
+  how: str,
+) -> Arrays:
+  """As `kept`, of arrays whose shapes are known only when they are made: their layout is kept with them.
+
+  how: what is said to be done to make them, such as "rendered".
+  """
+  return _kept(request, folder, facts, None, make, size, how)
+
+
+def find(request: Request, folder: str, facts: Mapping[str, Any]) -> Arrays | None:
+  """What `kept_as_made` has kept; None where it is not there, or damaged."""
+  return _read(_place(request, folder, facts), None, request.in_memory_limit)
+
+
+def _place(request: Request, folder: str, facts: Mapping[str, Any]) -> Path:
+  return Path(request.data_dir) / folder / digest_of([json.dumps(facts, sort_keys=True).encode()])[:12]
+
+
+def _kept(
+  request: Request,
+  folder: str,
+  facts: Mapping[str, Any],
+  layout: Layout | None,
+  make: Callable[[], tuple[Layout, Parts]],
+  size: int,
+  how: str,
+) -> Arrays:
+  place = _place(request, folder, facts)
   arrays = _read(place, layout, request.in_memory_limit)
   if arrays is not None:
     return arrays
   try:
-    _write(place, facts, layout, make, request)
+    _write(place, facts, make, request, how)
     arrays = _read(place, layout, request.in_memory_limit)
   except OSError as error:
     refused = f"cannot write {request.data_dir} ({error.strerror or error})"
     if request.data_dir_is_given or size > request.in_memory_limit:
       raise UserError(f"{refused}; name a writable folder with --data_dir") from error
     warn(request.spec, f"{refused}; made in memory instead")
-    return {part: _joined(pieces) for part, pieces in make()}
+    return {part: _joined(pieces) for part, pieces in make()[1]}
   if arrays is None:
     raise UserError(f"{place}: damaged as soon as it was written; name another --data_dir")
   return arrays
@@ -73,14 +110,17 @@ def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
   return header.getvalue()
 
 
-def _write(place: Path, facts: Mapping[str, Any], layout: Layout, make: Callable[[], Parts], request: Request) -> None:
+def _write(
+  place: Path, facts: Mapping[str, Any], make: Callable[[], tuple[Layout, Parts]], request: Request, how: str
+) -> None:
   """Writes into a folder of its own, which gets its name when it is whole: what is there under this name is whole."""
   unfinished = place.with_name(f"{place.name}.incomplete{uuid.uuid4().hex[:8]}")
   unfinished.mkdir(parents=True)
   try:
-    say(request.spec, f"rendered once, and kept in {place}; this takes a while")
+    say(request.spec, f"{how} once, and kept in {place}; this takes a while")
+    layout, parts = make()
     digests = {}
-    for part, pieces in make():
+    for part, pieces in parts:
       with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context(open(unfinished / f"{part}_{name}.npy", "wb")) for name in layout[part]}
         hashes = {name: hashlib.blake2b(digest_size=16) for name in files}
@@ -92,7 +132,7 @@ def _write(place: Path, facts: Mapping[str, Any], layout: Layout, make: Callable
             files[name].write(content)  # a full disk ends this with an error, and a memory map with the process
             hashes[name].update(content)
       digests |= {f"{part}_{name}": value.hexdigest() for name, value in hashes.items()}
-    (unfinished / _FACTS).write_text(json.dumps({"made_from": facts, "digests": digests}, indent=1))
+    (unfinished / _FACTS).write_text(json.dumps({"made_from": facts, "layout": layout, "digests": digests}, indent=1))
     _rename(unfinished, place, layout, request.in_memory_limit)
   finally:
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -108,10 +148,17 @@ def _rename(unfinished: Path, place: Path, layout: Layout, limit: int) -> None:
       raise
 
 
-def _read(place: Path, layout: Layout, in_memory_limit: int) -> dict[str, dict[str, Rows]] | None:
-  """The arrays; None where one is missing or damaged. Of those that stay on the disk, only the size is looked at."""
+def _read(place: Path, layout: Layout | None, in_memory_limit: int) -> Arrays | None:
+  """The arrays of `layout`, or where it is None of the one that is kept with them; None where one of them is missing or
+  damaged. Of those that stay on the disk, only the size is looked at."""
   try:
-    digests = json.loads((place / _FACTS).read_text())["digests"]
+    facts = json.loads((place / _FACTS).read_text())
+    digests = facts["digests"]
+    if layout is None:
+      layout = {
+        part: {name: (dtype, tuple(shape)) for name, (dtype, shape) in forms.items()}
+        for part, forms in facts["layout"].items()
+      }
     return {
       part: {
         name: _array(place / f"{part}_{name}.npy", *form, digests[f"{part}_{name}"], in_memory_limit, name == "x")
@@ -119,7 +166,7 @@ def _read(place: Path, layout: Layout, in_memory_limit: int) -> dict[str, dict[s
       }
       for part, forms in layout.items()
     }
-  except (OSError, ValueError, KeyError, TypeError):
+  except (OSError, ValueError, KeyError, TypeError, AttributeError):
     return None
 
 

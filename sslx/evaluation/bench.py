@@ -12,11 +12,12 @@ from sslx.data import Dataset
 from sslx.data.types import Rows
 from sslx.evaluation import features
 from sslx.evaluation.features import extract
+from sslx.evaluation.lsa import lsa
 from sslx.evaluation.recipe import Recipe
 from sslx.types import Head, Subset, Task, UserError, brief
 
 REFERENCE = 10_000  # unlabelled training examples that standardisation takes its statistics from
-Source = Literal["raw", "random", "pretrained"]
+Source = Literal["raw", "random", "pretrained", "lsa"]
 T = TypeVar("T")
 MAPS_AT_ONCE = 100  # examples
 
@@ -117,10 +118,12 @@ class Bench:
     return self.once("init", lambda: features.random(self.pretrained, self.dataset))(seed)
 
   def source(self, reads: str) -> nn.Representation:
-    """Whose features a mode reads: a `Source`, or `raw:READING` of the signal itself."""
+    """Whose features a mode reads: a `Source`, `raw:READING` of the signal itself, or `lsa:K` of K directions."""
     name, _, reading = reads.partition(":")
     if name == "raw":
       return self.once(reads, lambda: features.raw(self.dataset, self.task, reading))
+    if name == "lsa":
+      return self.once(reads, lambda: lsa(self.dataset, int(reading) if reading else None))
     return self.pretrained if reads == "pretrained" else self.once("random", lambda: self.fresh(self.seed))
 
   def rows(self, case: Case) -> np.ndarray:

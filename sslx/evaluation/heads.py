@@ -19,11 +19,11 @@ def fitted(reads: Source):
   """
 
   def fit(bench: Bench, case: Case) -> Predictor:
-    source = case.mode if reads == "raw" else reads
+    source = case.mode if reads in ("raw", "lsa") else reads
     represent, task = bench.source(source), bench.task
     if task.is_dense and reads == "raw":  # by its places one by one: what lies around them is what an encoder sees
       task = bench.once("pixels", lambda: task._replace(head=lambda: nn.PixelHead(task.outputs)))
-    if task.fit_head is None or (bench.recipe.head == "gradient" and reads != "raw"):
+    if task.fit_head is None or (bench.recipe.head == "gradient" and reads not in ("raw", "lsa")):
       return finetune.tune(bench, case, represent, (), task)
     if case.labels >= MANY:
       bench.say(f"{case.mode}, {case.labels:,} labels: fitting a head on this many takes minutes")

@@ -11,7 +11,7 @@ import numpy as np
 
 from sslx import options
 from sslx.data import Dataset
-from sslx.evaluation import features, finetune, heads, knn, propagation, self_train
+from sslx.evaluation import features, finetune, heads, knn, lsa, propagation, self_train
 from sslx.evaluation.bench import Mode
 from sslx.tasks import TASKS
 from sslx.types import Task, UserError
@@ -21,7 +21,7 @@ SIGNAL = ("classification", "multilabel", "regression", "segmentation")  # that 
 CLASSES = ("classification",)
 LIBRARIES = {"detection": "faster_coco_eval"}  # extra -> what it brings that scores need
 MAJORITY = "majority"
-CONTROLS = (MAJORITY, "raw", "random")  # in every table, the first where the classes are not even
+CONTROLS = (MAJORITY, "raw", "lsa", "random")  # in every table, the first where the classes are not even
 UNEVEN = 1.5  # how many times its even share the most frequent class of the test split has then, at least
 
 MODES: dict[str, Mode] = {
@@ -34,6 +34,11 @@ MODES: dict[str, Mode] = {
     "a linear head on the signal itself, read as it says (of sound a log-mel spectrogram), or one for each pixel by "
     "itself",
     "[READING]", features.check_raw, whole=False,
+  ),
+  "lsa": Mode(
+    "lsa", CLASSES, heads.fitted("lsa"),
+    "a linear head on the principal directions, K or 100, of the bags of words of all training texts",
+    "[K]", lsa.check, whole=False, modalities=("text",),
   ),
   "random": Mode("random", ALL, heads.fitted("random"), "a head on a frozen, untrained encoder"),
   "scratch": Mode(

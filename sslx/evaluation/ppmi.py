@@ -12,7 +12,7 @@ p = 1. None of them is chosen by our scores. A pair counts by how near its words
 which is how often the random windows of word2vec hold it.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def truncated_svd(matrix: Any, width: int, seed: int = 0) -> tuple[np.ndarray, n
     u, s, v = np.linalg.svd(matrix.toarray(), full_matrices=False)
     return u[:, :width], s[:width], v[:width]
   start = np.random.default_rng(seed).normal(size=min(matrix.shape)).astype(np.float32)
-  u, s, v = svds(matrix.astype(np.float32), width, v0=start, tol=TOLERANCE)  # type: ignore[arg-type]
+  u, s, v = cast("tuple[np.ndarray, ...]", svds(matrix.astype(np.float32), width, v0=start, tol=TOLERANCE))  # type: ignore[arg-type]
   return u[:, ::-1], s[::-1], v[::-1]
 
 

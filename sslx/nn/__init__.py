@@ -7,7 +7,7 @@ from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDe
 from sslx.nn.encoder import Encoder
 from sslx.nn.encoders import ENCODERS, FRONTS, MAX_PARAMETERS, build, check_count, check_input, check_size, suited
 from sslx.nn.features import check_reading, read
-from sslx.nn.fixed import PLACES, RAW, heard, weighed
+from sslx.nn.fixed import PLACES, RAW, WORDS, along, heard, weighed
 from sslx.nn.heads import ConvHead, Linear, PixelHead, PlaceHead, Projector, Shortcut
 from sslx.nn.layers import only_layer
 from sslx.nn.representation import Representation
@@ -19,6 +19,7 @@ __all__ = [
   "MAX_PARAMETERS",
   "PLACES",
   "RAW",
+  "WORDS",
   "ContextDecoder",
   "ConvContext",
   "ConvDecoder",
@@ -38,6 +39,7 @@ __all__ = [
   "RowPredictor",
   "Shortcut",
   "TiedDecoder",
+  "along",
   "apply",
   "build",
   "check_count",

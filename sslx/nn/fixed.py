@@ -48,6 +48,17 @@ def heard(rate: int) -> Encoder:
   return Encoder((("mel", mel(rate=rate)), ("x", Input)), any_size=True, axes=1, front=True, share=share)
 
 
+class Axes(nn.Module):
+  """What comes in, along directions that someone else found."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,n] -> [B,width]."""
+    return x @ jnp.asarray(self.param("directions", nn.initializers.zeros, (x.shape[-1], self.width)))
+
+
 WORDS = 10_000  # of a bag that is read as it is
 
 
@@ -55,3 +66,10 @@ WORDS = 10_000  # of a bag that is read as it is
 def weighed(vocabulary: Vocabulary) -> Encoder:
   """What `RAW` is for text: a bag of its most frequent words, weighed by tf-idf."""
   return Encoder((("bag", bag(vocabulary, words=WORDS)), ("x", Input)), any_size=True, axes=1, front=True, ids=True)
+
+
+@functools.lru_cache(maxsize=4)
+def along(vocabulary: Vocabulary, width: int) -> Encoder:
+  """The same along `width` directions, the parameters of its block axes."""
+  front = ("bag", bag(vocabulary, words=WORDS))
+  return Encoder((front, ("axes", functools.partial(Axes, width))), any_size=True, axes=1, front=True, ids=True)

@@ -24,6 +24,7 @@ from sslx.pretext.families.front import behind
 from sslx.pretext.inpaint import inpaint
 from sslx.pretext.jigsaw import jigsaw
 from sslx.pretext.mae import mae
+from sslx.pretext.masked_words import masked_words
 from sslx.pretext.moco import moco
 from sslx.pretext.rotation import rotation
 from sslx.pretext.simclr import simclr
@@ -83,9 +84,10 @@ class Method(NamedTuple):
 
 
 BOTH = ("image", "sound")
+ALL = ("image", "sound", "text")
 METHODS: dict[str, Method] = {
   "apc": Method(apc, steps=8_000, batch_size=32, learning_rate=2e-3, encoder="mel+gru", modalities=("sound",)),
-  "autoencode": Method(autoencode, modalities=BOTH),
+  "autoencode": Method(autoencode, modalities=ALL),
   "barlow_twins": Method(barlow_twins, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "byol": Method(byol, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "colorize": Method(colorize, steps=1_842, batch_size=64, learning_rate=2e-3),
@@ -117,11 +119,14 @@ METHODS: dict[str, Method] = {
   "deep_infomax": Method(
     deep_infomax, steps=920, batch_size=128, learning_rate=2e-3, stops_gradients=True, compares=True
   ),
-  "denoise": Method(denoise, steps=1_842, batch_size=64, learning_rate=3e-3, modalities=BOTH),
+  "denoise": Method(denoise, steps=1_842, batch_size=64, learning_rate=3e-3, modalities=ALL),
   "dino": Method(dino, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "inpaint": Method(inpaint, steps=1_842, batch_size=64, learning_rate=3e-3, modalities=BOTH),
   "jigsaw": Method(jigsaw, steps=1_842, batch_size=64, learning_rate=3e-3),
   "mae": Method(mae, steps=3_684, batch_size=64, learning_rate=2e-3, encoder="vit", modalities=BOTH),
+  "masked_words": Method(
+    masked_words, steps=4_000, batch_size=64, encoder="transformer", modalities=("text",), words=True
+  ),
   "moco": Method(moco, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "rotation": Method(rotation, steps=1_842, batch_size=64),
   "simclr": Method(simclr, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
@@ -132,7 +137,7 @@ METHODS: dict[str, Method] = {
   "split_brain": Method(split_brain, steps=1_842, batch_size=64, learning_rate=2e-3, encoder="split"),
   "stacked_denoise": Method(stacked_denoise, steps=1_842, batch_size=64, learning_rate=3e-3),
   "super_resolution": Method(super_resolution, steps=1_842, batch_size=64, learning_rate=3e-3),
-  "supervised": Method(supervised, labels=True, modalities=BOTH),
+  "supervised": Method(supervised, labels=True, modalities=ALL),
   "swav": Method(swav, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True, modalities=BOTH),
   "vader": Method(vader, steps=3_686, batch_size=32, learning_rate=2e-3, compares=True),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32", modalities=BOTH),
@@ -144,7 +149,7 @@ METHODS: dict[str, Method] = {
     learning_rate=3e-3,
     encoder="mlp:widths=2000,code=0",
     compares=True,
-    modalities=BOTH,
+    modalities=ALL,
   ),
 }
 

@@ -98,8 +98,8 @@ def test_defaults_are_what_they_were_on_mnist():
     "cpc_v2": (2, 32), "deep_infomax": (2, 128), "mae": (4, 64), "vader": (2, 32),
   }  # fmt: skip
   known = two_views | two_epochs | others
-  of_sound = {name: (m.steps, m.batch_size) for name, m in METHODS.items() if "image" not in m.modalities}
-  assert of_sound == {"apc": (8_000, 32), "cpc_audio": (800, 32)}
+  of_others = {name: (m.steps, m.batch_size) for name, m in METHODS.items() if "image" not in m.modalities}
+  assert of_others == {"apc": (8_000, 32), "cpc_audio": (800, 32), "masked_words": (4_000, 64)}
   for name, method in METHODS.items():
     if "image" not in method.modalities:
       continue

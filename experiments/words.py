@@ -55,7 +55,8 @@ def main() -> None:
   said = {"experiment": "words", "command": cli.command("words"), "flags": cli.given_flags()}
   records.write_rows(directory / "words.jsonl", [{**said, **row, **made} for row in rows])
   cli.say("drawing pairs of words")
-  tables = [*words.tables(rows), words.neighbours_table(shown, vectors, vocabulary)]
+  told = {name: table for name, table in vectors.items() if name != words.RANDOM}
+  tables = [*words.tables(rows), words.neighbours_table(shown, told, vocabulary)]
   figures = [
     words.picture(name, vectors[name], vocabulary, asked, directory / "figures" / f"pairs_{name}.png") for name in names
   ]

@@ -1,7 +1,5 @@
 """Vectors of words as a value: of a run that learnt some, or of a file in word2vec's text format, which others read."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import os

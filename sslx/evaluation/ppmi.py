@@ -71,7 +71,9 @@ def truncated_svd(matrix: Any, width: int, seed: int = 0) -> tuple[np.ndarray, n
     u, s, v = np.linalg.svd(matrix.toarray(), full_matrices=False)
     return u[:, :width], s[:width], v[:width]
   start = np.random.default_rng(seed).normal(size=min(matrix.shape)).astype(np.float32)
-  u, s, v = cast("tuple[np.ndarray, ...]", svds(matrix.astype(np.float32), width, v0=start, tol=TOLERANCE))  # type: ignore[arg-type]
+  tolerance: Any = TOLERANCE  # which scipy's types say is an integer
+  parts = svds(matrix.astype(np.float32), width, v0=start, tol=tolerance)
+  u, s, v = cast("tuple[np.ndarray, ...]", parts)
   return u[:, ::-1], s[::-1], v[::-1]
 
 

@@ -17,7 +17,7 @@ COLUMNS, CELL = 3, 3.1  # panels side by side, and inches of one
 FROM, TO = style.COLOURS[0], style.COLOURS[5]
 DOT, SPACE = 3.0, 2.5  # points: half of a dot's width, and from a dot to its word
 ANGLES = np.pi / 4 * np.array([0, 4, 2, 6, 1, 3, 7, 5])  # where a word may stand about its dot, what reads best first
-FURTHER = (1.0, 2.6)  # times SPACE: tried one after the other
+FURTHER = (1.0, 2.6, 4.2)  # times SPACE: tried one after the other
 
 
 class Pairs(NamedTuple):
@@ -83,7 +83,7 @@ def _names(ax: Axes, pairs: Pairs) -> None:
     size = np.array(text.get_window_extent().size)
     centres = [dot + _offset(angle, size, radius + far * SPACE * scale) for far in FURTHER for angle in ANGLES]
     boxes = [np.concatenate([centre - size / 2, centre + size / 2]) for centre in centres]
-    costs = [_cost(box, taken, lines, frame) + 0.02 * size.prod() * rank for rank, box in enumerate(boxes)]
+    costs = [_cost(box, taken, lines, frame) + 0.006 * size.prod() * rank for rank, box in enumerate(boxes)]
     best = int(np.argmin(costs))
     text.set_position(tuple(ax.transData.inverted().transform(centres[best])))
     text.xy = tuple(pairs.points.reshape(-1, 2)[place])

@@ -74,7 +74,7 @@ def load_data(
   max_words: int | None = None,
   max_length: int | None = None,
 ) -> Dataset:
-  """A data set: mnist, scenes, spoken_digits, folder:DIR, audio:DIR, text:FILE, csv:FILE, npz:FILE and others.
+  """A data set: mnist, spoken_digits, python_docs, folder:DIR, audio:DIR, text:FILE, csv:FILE and others.
 
   Example:
     >>> data = sslx.load_data("mnist")

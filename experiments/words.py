@@ -24,14 +24,14 @@ from sslx.types import UserError
 flags.DEFINE_string("questions", None, "Analogies, a file in Google's format. Default: own pairs.")
 flags.DEFINE_list("similarity", [], "Pairs that people have rated, in files. Such as WordSim-353.")
 flags.DEFINE_list("show", [], "Words whose neighbours are told. Default: well-known ones.")
-flags.DEFINE_integer("pretraining_seeds", 1, "Pretrainings of each method. Their mean and spread are told.")
+flags.DEFINE_integer("pretrainings", 1, "How often each method is pretrained. With other seeds.")
 
 
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx.report import pages, records, terminal
 
-  cli.positive("pretraining_seeds")
+  cli.positive("pretrainings")
   cli.default(dataset="python_docs", **({} if FLAGS.methods else {"method": "skipgram"}))
   names = list(dict.fromkeys(methods.named(FLAGS.methods or [FLAGS.method])))
   asked = words.asked(FLAGS.questions, FLAGS.similarity)
@@ -42,7 +42,7 @@ def main() -> None:
   shown = words.shown(FLAGS.show, vocabulary, asked)
   for name in names:
     words.check(name, runs.encoder_of(cli.config(name), dataset))
-  seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.pretraining_seeds)
+  seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.pretrainings)
   jobs = [runs.setup(cli.config(name, seed=seed), dataset) for name in names for seed in seeds]
   identity = {
     "experiment": "words", "compare": [job.config.to_json() for job in jobs], "dataset": dataset.name, "shown": shown,

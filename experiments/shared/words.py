@@ -25,7 +25,7 @@ RANDOM, PPMI = "random", "ppmi_svd"
 WINDOW = 5  # of ppmi_svd, where the method has none
 WELL_KNOWN = ("row", "maximum", "red", "sine", "array", "thread", "king", "river", "money", "day", "daughter", "seven")
 """Words whose neighbours anyone can judge: some of programs, some of life."""
-FREQUENT = 100  # times that a word stands in the text, from which on its neighbours say something
+FREQUENT = 50  # times that a word stands in the text, from which on its neighbours say something
 SHOWN, NEAR = 8, 5  # words, and neighbours of each
 PANELS, PAIRS, FEWEST = 12, 8, 4  # of the picture: kinds of pairs, pairs of a kind, and how many a kind needs
 NOTE = (

@@ -76,7 +76,11 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
     COMPARED: ("features",),
   },
   "transfer": {PRETRAINING: SEVERAL[PRETRAINING]},
-  "words": {DATA: ("dataset",), PRETRAINING: ("method", "methods", "hp", *BUDGET, "seed"), COMPARED: ()},
+  "words": {
+    DATA: ("dataset", "min_count", "max_words"),
+    PRETRAINING: ("method", "methods", "hp", *BUDGET, "seed"),
+    COMPARED: (),
+  },
 }
 IMAGES = "118,000 images"
 OF_RUN = {"dataset": "the run's", "features": "the run's"}

@@ -120,6 +120,7 @@ def test_vectors_are_the_left_factors_times_the_power_of_the_singular_values(tex
   for power in (0.0, 0.5, 1.0):
     made = ppmi.vectors(text, known, 3, 2, power)
     np.testing.assert_allclose(made[FIRST:], (u * s**power)[FIRST:], atol=1e-6)
+  assert not ppmi.vectors(text, known, SIZE, 2, 0.0)[:FIRST].any()  # where the singular values are 0, too
 
 
 def test_text_in_which_no_word_stands_beside_another_has_vectors_of_zero():

@@ -40,6 +40,17 @@ def test_names_hardly_cover_each_other_and_stay_in_their_panels(seed):
     assert all(overlap(box, frame) > 0.97 * box.width * box.height for box in boxes)
 
 
+def test_a_long_name_stands_where_there_is_room_for_it():
+  start = np.array([[0, 0], [0, 1], [0, 2], [0, 3.0]])
+  words = [(f"representations{i}", f"parametrization{i}") for i in range(4)]
+  fig = word_pairs({str(i): Pairs(words, np.stack([start, start + np.array([0.4, 0])], 1)) for i in range(3)}, "long")
+  fig.draw_without_rendering()
+  for ax in fig.axes:
+    frame = ax.get_window_extent()
+    boxes = [text.get_window_extent() for text in named(ax).values()]
+    assert all(overlap(box, frame) > 0.97 * box.width * box.height for box in boxes)
+
+
 def test_a_name_stands_beside_its_own_dot():
   pairs = panel(3)
   fig = word_pairs({"a": pairs}, "pairs")

@@ -40,6 +40,7 @@ from sslx.training.config import Config
 from sslx.training.progress import progress as shown
 from sslx.training.run import Run
 from sslx.types import TrainState, UserError
+from sslx.word_vectors import words
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ R = TypeVar("R")
 
 __all__ = [
   "Fitted", "accuracy", "classify", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses",
-  "plot_pictures", "plot_predictions", "predict", "pretrain", "save", "scores",
+  "plot_pictures", "plot_predictions", "predict", "pretrain", "save", "scores", "words",
 ]  # fmt: skip
 
 

@@ -8,7 +8,12 @@ import optax
 
 from sslx.types import Optimizer, Schedule
 
-RATES = {"adamw": 1e-3, "sgd": 0.03, "lars": 0.3, "descent": 0.3}  # peak learning rates for a batch of 256, where none is given
+RATES = {
+  "adamw": 1e-3,
+  "sgd": 0.03,
+  "lars": 0.3,
+  "descent": 0.3,
+}  # peak learning rates for a batch of 256, where none is given
 
 
 def default_rate(kind: str, batch_size: int) -> float:
@@ -57,6 +62,11 @@ def optimizer(
   return optax.chain(
     optax.add_decayed_weights(weight_decay, mask=matrices), optax.sgd(learning_rate, momentum=momentum)
   )
+
+
+def by_rows(kind: Optimizer) -> bool:
+  """Whether it moves each number by its own gradient alone, and leaves one without a gradient where it is."""
+  return kind == "descent"
 
 
 def by_role(tx: optax.GradientTransformation, rates: Mapping[str, float]) -> optax.GradientTransformation:

@@ -275,7 +275,8 @@ def run(
   if plan.pretext.rows:  # its steps are so short that calling one takes as long
     how = {"steps_per_call": plan.steps, **how}
   looped = loop.Loop(plan.steps, plan.batch_size, config.seed, config.shuffle, **how)
-  step = make_train_step(plan.pretext, plan.tx, prepare, config.accumulate, by_rows=config.optimizer == "descent")
+  assert config.optimizer
+  step = make_train_step(plan.pretext, plan.tx, prepare, config.accumulate, optim.by_rows(config.optimizer))
   watching = []
   if plan.watched:
     watch = make_watch(plan.pretext, prepare, plan.watched, part_size(plan.batch_size, config.accumulate))

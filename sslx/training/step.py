@@ -10,7 +10,20 @@ import jax.numpy as jnp
 import optax
 
 from sslx.compile import jit, jit_once
-from sslx.types import ENCODER, Array, Batch, Metrics, Params, Pretext, State, TrainState, UserError, View, gathered, replaced
+from sslx.types import (
+  ENCODER,
+  Array,
+  Batch,
+  Metrics,
+  Params,
+  Pretext,
+  State,
+  TrainState,
+  UserError,
+  View,
+  gathered,
+  replaced,
+)
 
 Prepare = Callable[[Array], Array]  # of a Modality
 TrainStep = Callable[[TrainState, Mapping[str, Any], Any], tuple[TrainState, Metrics]]

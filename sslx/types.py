@@ -25,7 +25,7 @@ Batch = Mapping[str, Any]  # x: the signal [B,...], prepared (see Modality); y: 
 Metrics = dict[str, "Array"]  # scalars
 View = Any  # what `transform` makes of a batch and `loss` reads
 
-Optimizer = Literal["adamw", "sgd", "lars"]
+Optimizer = Literal["adamw", "sgd", "lars", "descent"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["float32", "bfloat16"]
 Subset = Literal["balanced", "stratified"]  # every class alike, or in proportion to its frequency
@@ -143,8 +143,26 @@ class Pretext(NamedTuple):
   """{metric: what guesses reach}, of metrics that are shares of right answers to the method's own task."""
   views: str | None = None
   """The text of the random views that it trains on (`sslx.modalities.views`): a report draws each operation alone."""
+  rows: Callable[[View], dict[tuple[str, ...], Array]] | None = None
+  """view -> {path of a table [V,d] in params, such as ("encoder", "vectors", "table"): ids i32 [...] of the rows that
+  `loss` reads}, where a step reads few rows of a large table. `loss` then gets params with table[ids] [...,d] in place
+  of each such table (`gathered`); an id may stand in `ids` several times."""
 
   __repr__ = brief
+
+
+def gathered(pretext: Pretext, params: Params, view: View) -> Params:
+  """The params that `pretext.loss` gets: `params`, with the rows that the view needs in place of their tables."""
+  for path, ids in (pretext.rows(view) if pretext.rows else {}).items():
+    table: Any = functools.reduce(lambda tree, name: tree[name], path, params)
+    params = replaced(params, path, table[ids])
+  return params
+
+
+def replaced(tree: Params, path: Sequence[str], value: Any) -> Params:
+  """The tree with `value` in place of what stands at `path`."""
+  first, *rest = path
+  return {**tree, first: replaced(tree[first], rest, value) if rest else value}
 
 
 class Modality(NamedTuple):

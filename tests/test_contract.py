@@ -28,7 +28,7 @@ from sslx.ops import text
 from sslx.ops.sound import PAD, is_sound
 from sslx.pretext import METHODS
 from sslx.training import step as training
-from sslx.types import Pretext, Refusal, TrainState
+from sslx.types import Pretext, Refusal, TrainState, gathered
 
 ENCODERS = ("conv:widths=6,norm=batch", "mlp:widths=16,code=8")  # of images
 FRONTS = {"sound": "mel:bands=9+", "text": "bag:words=50+"}  # in front of them, for other signals
@@ -145,8 +145,12 @@ class Case:
     self.params = numbers(self.shapes[0], 3)
     self.init = jax.jit(self.pretext.init)
     self.transform = jax.jit(self.pretext.transform)
-    self.grad = jax.jit(jax.value_and_grad(self.pretext.loss, has_aux=True))
+    self.grad = jax.jit(jax.value_and_grad(self.loss, has_aux=True))
     self.update = jax.jit(self.pretext.update)
+
+  def loss(self, params, state, key, view):
+    """As a function of all params, also where the method's reads rows of them."""
+    return self.pretext.loss(gathered(self.pretext, params, view), state, key, view)
 
   @functools.cached_property
   def fresh(self):
@@ -285,7 +289,7 @@ def slope_in_float64(case: Case, direction: dict, h: float) -> float:
       jax.tree.map, lambda x: np.asarray(x, np.float64) if np.issubdtype(x.dtype, np.floating) else x
     )
     params, state, view = wide(case.params), wide(case.state), wide(case.view)
-    loss = jax.jit(lambda params: case.pretext.loss(params, state, case.key, view)[0])
+    loss = jax.jit(lambda params: case.loss(params, state, case.key, view)[0])
     up, down = (jax.tree.map(lambda p, d, t=t: p + t * d, params, direction) for t in (h, -h))
     return float(loss(up) - loss(down)) / (2 * h)
 

@@ -9,6 +9,7 @@ from sslx.pretext.apc import apc
 from sslx.pretext.autoencode import autoencode
 from sslx.pretext.barlow_twins import barlow_twins
 from sslx.pretext.byol import byol
+from sslx.pretext.cbow import cbow
 from sslx.pretext.colorize import colorize
 from sslx.pretext.context_encoder import context_encoder
 from sslx.pretext.context_prediction import context_prediction
@@ -29,6 +30,7 @@ from sslx.pretext.moco import moco
 from sslx.pretext.rotation import rotation
 from sslx.pretext.simclr import simclr
 from sslx.pretext.simsiam import simsiam
+from sslx.pretext.skipgram import skipgram
 from sslx.pretext.sparse import sparse
 from sslx.pretext.split_brain import split_brain
 from sslx.pretext.stacked_denoise import stacked_denoise
@@ -103,6 +105,16 @@ METHODS: dict[str, Method] = {
   "autoencode": Method(autoencode, modalities=ALL, bags=SHARES),
   "barlow_twins": Method(barlow_twins, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "byol": Method(byol, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
+  "cbow": Method(
+    cbow,
+    steps=7_500,
+    batch_size=8,
+    learning_rate=0.1,
+    encoder="words",
+    optimizer="descent",
+    modalities=("text",),
+    words=True,
+  ),
   "colorize": Method(colorize, steps=1_842, batch_size=64, learning_rate=2e-3),
   "context_encoder": Method(context_encoder, steps=1_842, batch_size=64, learning_rate=3e-3, stops_gradients=True),
   "context_prediction": Method(context_prediction, steps=1_842, batch_size=64, learning_rate=3e-3),
@@ -146,6 +158,16 @@ METHODS: dict[str, Method] = {
   "rotation": Method(rotation, steps=1_842, batch_size=64),
   "simclr": Method(simclr, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "simsiam": Method(simsiam, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True, modalities=BOTH),
+  "skipgram": Method(
+    skipgram,
+    steps=30_000,
+    batch_size=2,
+    learning_rate=0.05,
+    encoder="words",
+    optimizer="descent",
+    modalities=("text",),
+    words=True,
+  ),
   "sparse": Method(
     sparse, steps=4_600, learning_rate=3e-3, encoder="mlp:widths=196,code=0,activation=sigmoid", modalities=BOTH
   ),

@@ -54,12 +54,14 @@ class Config:
   """Once resolved, those that the steps come to."""
   batch_size: int | None = setting(None, "Images a step of pretraining. Default: the method's own.", above=0)
   optimizer: Optimizer | None = setting(
-    None, "Optimiser of pretraining: adamw, sgd (momentum 0.9) or lars. Default: the method's own."
+    None,
+    "Optimiser of pretraining: adamw, sgd (momentum 0.9), lars, or descent (no momentum, no weight decay). Default: the "
+    "method's own.",
   )
   learning_rate: float | None = setting(
     None,
     "Peak learning rate of pretraining. It falls by a cosine. Default: the method's; with another --optimizer "
-    "than its own, for a batch of 256, in proportion for others: adamw 0.001, sgd 0.03, lars 0.3.",
+    "than its own, for a batch of 256, in proportion for others: adamw 0.001, sgd 0.03, lars and descent 0.3.",
     above=0,
   )
   warmup_epochs: float | None = setting(

@@ -8,13 +8,19 @@ import optax
 
 from sslx.types import Optimizer, Schedule
 
-RATES = {"adamw": 1e-3, "sgd": 0.03, "lars": 0.3}  # peak learning rates for a batch of 256, where none is given
+RATES = {
+  "adamw": 1e-3,
+  "sgd": 0.03,
+  "lars": 0.3,
+  "descent": 0.3,
+}  # peak learning rates for a batch of 256, where none is given
 
 
 def default_rate(kind: str, batch_size: int) -> float:
   """RATES[kind] * batch_size / 256: the linear rule (Goyal et al. 2017, arXiv 1706.02677).
 
-  SGD's is MoCo's (arXiv 1911.05722), LARS' is SimCLR's (arXiv 2002.05709).
+  SGD's is MoCo's (arXiv 1911.05722), LARS' is SimCLR's (arXiv 2002.05709), that of descent goes as far as SGD's with its
+  momentum of 0.9.
   """
   return RATES[kind] * batch_size / 256
 
@@ -35,7 +41,7 @@ def schedule(kind: Schedule, peak: float, steps: int, warmup: int = 0) -> optax.
 def optimizer(
   learning_rate: float | optax.Schedule, kind: Optimizer = "adamw", weight_decay: float = 1e-4, momentum: float = 0.9
 ) -> optax.GradientTransformation:
-  """AdamW; SGD with momentum and L2 decay; or LARS, which gives every kernel a learning rate of its own:
+  """AdamW; SGD with momentum and L2 decay; plain descent, w <- w - learning_rate g, without either; or LARS, which gives every kernel a learning rate of its own:
 
       v <- momentum v + learning_rate r (g + weight_decay w),  w <- w - v,  r = 0.001 |w| / |g + weight_decay w|
 
@@ -49,11 +55,18 @@ def optimizer(
 
   if kind == "adamw":
     return optax.adamw(learning_rate, weight_decay=weight_decay, mask=matrices)
+  if kind == "descent":
+    return optax.sgd(learning_rate)
   if kind == "lars":
     return optax.lars(learning_rate, weight_decay, matrices, trust_ratio_mask=matrices, momentum=momentum)
   return optax.chain(
     optax.add_decayed_weights(weight_decay, mask=matrices), optax.sgd(learning_rate, momentum=momentum)
   )
+
+
+def by_rows(kind: Optimizer) -> bool:
+  """Whether it moves each number by its own gradient alone, and leaves one without a gradient where it is."""
+  return kind == "descent"
 
 
 def by_role(tx: optax.GradientTransformation, rates: Mapping[str, float]) -> optax.GradientTransformation:

@@ -257,8 +257,8 @@ def _check_alone(config: Config, pretext: Pretext, batch: dict[str, Any], modali
 
 
 def log_every(steps: int) -> int:
-  """After how many steps a run writes a row: 50, fewer where there would be less than ten rows."""
-  return max(10, min(50, steps // 10))
+  """After how many steps a run writes a row: 50, fewer where there would be less than ten rows, more in long runs."""
+  return max(10, min(50, steps // 10), steps // 200)
 
 
 def run(
@@ -272,8 +272,11 @@ def run(
     how: see `sslx.training.loop.Loop`.
   """
   config, prepare = plan.config, plan.modality.prepare
+  if plan.pretext.rows:  # its steps are so short that calling one takes as long
+    how = {"steps_per_call": plan.steps, **how}
   looped = loop.Loop(plan.steps, plan.batch_size, config.seed, config.shuffle, **how)
-  step = make_train_step(plan.pretext, plan.tx, prepare, config.accumulate)
+  assert config.optimizer
+  step = make_train_step(plan.pretext, plan.tx, prepare, config.accumulate, optim.by_rows(config.optimizer))
   watching = []
   if plan.watched:
     watch = make_watch(plan.pretext, prepare, plan.watched, part_size(plan.batch_size, config.accumulate))

@@ -1,5 +1,7 @@
 """The one train step, for every method and for the supervised baseline."""
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +10,20 @@ import jax.numpy as jnp
 import optax
 
 from sslx.compile import jit, jit_once
-from sslx.types import ENCODER, Array, Batch, Metrics, Params, Pretext, State, TrainState, UserError
+from sslx.types import (
+  ENCODER,
+  Array,
+  Batch,
+  Metrics,
+  Params,
+  Pretext,
+  State,
+  TrainState,
+  UserError,
+  View,
+  gathered,
+  replaced,
+)
 
 Prepare = Callable[[Array], Array]  # of a Modality
 TrainStep = Callable[[TrainState, Mapping[str, Any], Any], tuple[TrainState, Metrics]]
@@ -54,7 +69,7 @@ def part_size(batch_size: int, accumulate: int) -> int:
 
 
 def make_train_step(
-  pretext: Pretext, tx: optax.GradientTransformation, prepare: Prepare, accumulate: int = 1
+  pretext: Pretext, tx: optax.GradientTransformation, prepare: Prepare, accumulate: int = 1, by_rows: bool = False
 ) -> TrainStep:
   """The jitted (train_state, data, indices) -> (train_state, metrics). The old train_state is donated.
 
@@ -65,21 +80,41 @@ def make_train_step(
   in a fraction of the memory; one optimiser step with the mean of their gradients, one `update`. The state passes
   through all of them: batch statistics move with every part, a queue takes in every key. The loss of a part knows this
   part only: a contrastive one has fewer negatives, and batch normalisation normalises within it.
+  by_rows: whether `tx` moves each number by its own gradient alone, as plain descent does. Where a method names the rows
+  of a table that it reads (`Pretext.rows`), only these are then differentiated and moved, and a step costs the same
+  whatever the size of the table; otherwise, and with parts, gradients and updates are as large as the table.
   """
-  grad = jax.value_and_grad(pretext.loss, has_aux=True)
+  by_rows = by_rows and pretext.rows is not None and accumulate == 1
 
-  def gradients(params: Params, state: State, key: Array, batch: Batch) -> tuple[Params, State, Metrics]:
+  def gradients(params: Params, state: State, key: Array, batch: Batch) -> tuple[Params, State, Metrics, View]:
+    """With regard to all params or, by rows, to what the loss reads of them."""
     transform_key, loss_key = jax.random.split(key)
     view = pretext.transform(transform_key, prepared(batch, prepare))
-    (loss, (state, metrics)), grads = grad(params, state, loss_key, view)
-    return grads, state, {"loss": loss, **metrics}
+
+    def loss(params: Params):
+      return pretext.loss(params if by_rows else gathered(pretext, params, view), state, loss_key, view)
+
+    seen = gathered(pretext, params, view) if by_rows else params
+    (value, (state, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(seen)
+    return grads, state, {"loss": value, **metrics}, view
+
+  def moved(params: Params, updates: Params, view: View) -> Params:
+    """Params after the updates, of which those of rows join their tables: an id that stands twice gets both."""
+    if not by_rows:
+      return optax.apply_updates(params, updates)  # type: ignore[return-value]
+    assert pretext.rows
+    after: Any = optax.apply_updates(gathered(pretext, params, view), updates)
+    for path, ids in pretext.rows(view).items():
+      table, update = (functools.reduce(operator.getitem, path, tree) for tree in (params, updates))
+      after = replaced(after, path, table.at[ids].add(update))
+    return after
 
   def accumulated(params: Params, state: State, key: Array, parts: Array, pick: Callable[[Array], Batch]):
     """`gradients` of the batches pick(parts[0]), pick(parts[1]), ... on average; the state after the last."""
 
     def part(carry: tuple[State, Params], this: tuple[Array, Array]):
       state, total = carry
-      grads, state, metrics = gradients(params, state, this[0], pick(this[1]))
+      grads, state, metrics, _ = gradients(params, state, this[0], pick(this[1]))
       return (state, jax.tree.map(jnp.add, total, grads)), metrics
 
     start = state, jax.tree.map(jnp.zeros_like, params)
@@ -92,13 +127,14 @@ def make_train_step(
     def pick(rows: Array) -> Batch:
       return {name: array[rows] for name, array in data.items()}
 
+    view = None
     if accumulate == 1:
-      grads, state, metrics = gradients(ts.params, ts.state, key, pick(indices))
+      grads, state, metrics, view = gradients(ts.params, ts.state, key, pick(indices))
     else:
       parts = indices.reshape(accumulate, part_size(len(indices), accumulate))
       grads, state, metrics = accumulated(ts.params, ts.state, key, parts, pick)
     updates, opt_state = tx.update(grads, ts.opt_state, ts.params)
-    params: Any = optax.apply_updates(ts.params, updates)
+    params = moved(ts.params, updates, view)
     state = pretext.update(params, state, ts.step)
     return TrainState(ts.step + 1, ts.key, params, state, opt_state), metrics
 

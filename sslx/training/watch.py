@@ -8,7 +8,7 @@ import numpy as np
 
 from sslx.compile import jit
 from sslx.training.step import Prepare, prepared
-from sslx.types import Array, Batch, Metrics, Params, Pretext, State, TrainState
+from sslx.types import Array, Batch, Metrics, Params, Pretext, State, TrainState, gathered
 
 Watch = Callable[[TrainState], Metrics]
 
@@ -28,7 +28,7 @@ def make_watch(pretext: Pretext, prepare: Prepare, data: Mapping[str, np.ndarray
   def of_batch(params: Params, state: State, key: Array, batch: Batch) -> Metrics:
     transform_key, loss_key = jax.random.split(key)
     view = pretext.transform(transform_key, prepared(batch, prepare))
-    loss, (_, metrics) = pretext.loss(params, state, loss_key, view)
+    loss, (_, metrics) = pretext.loss(gathered(pretext, params, view), state, loss_key, view)
     return {"loss": loss, **metrics}
 
   def watch(ts: TrainState) -> Metrics:

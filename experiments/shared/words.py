@@ -27,12 +27,15 @@ WELL_KNOWN = ("row", "maximum", "red", "sine", "array", "thread", "king", "river
 """Words whose neighbours anyone can judge: some of programs, some of life."""
 FREQUENT = 50  # times that a word stands in the text, from which on its neighbours say something
 SHOWN, NEAR = 8, 5  # words, and neighbours of each
-PANELS, PAIRS, FEWEST = 12, 8, 4  # of the picture: kinds of pairs, pairs of a kind, and how many a kind needs
+PANELS, PAIRS, FEWEST = 9, 8, 4  # of the picture: kinds of pairs, pairs of a kind, and how many a kind needs
 NOTE = (
-  "Analogies: percent right, of the questions whose four words the vocabulary holds; 3CosAdd, and where it says so "
-  "3CosMul. The last columns: Spearman's correlation with what people say of pairs of words, with its 95% interval, or "
-  "of several pretrainings mean ± standard deviation. random: the vectors before training. ppmi_svd: no network, a "
-  "truncated SVD of the matrix of positive pointwise mutual information, of the same windows."
+  "Percent of the analogies that are answered right, of those whose four words the vocabulary holds, by 3CosAdd, and "
+  "where it says so by 3CosMul. random: the vectors before training. ppmi_svd: no network, a truncated SVD of the matrix "
+  "of positive pointwise mutual information, of the same windows."
+)
+LIKENESS = (
+  " {}: Spearman's correlation with what people say of pairs of words, with its 95% interval, or of several pretrainings "
+  "mean ± standard deviation."
 )
 
 
@@ -181,11 +184,12 @@ def tables(rows: Sequence[Row]) -> "list[report.Table]":
     totals = [{section.name: section for section in _totals(row)} for row in group]
     scores = [[_percent(each[part], "add") for each in totals] for part in counts]
     scores.append([_percent(each["all"], "mul") for each in totals])
-    likeness = [_likeness([row["likeness"][file] for row in group]) for file in rows[0]["likeness"]]
-    lines.append([name, str(group[0]["dimensions"]), *map(_spread, scores), *likeness])
+    told = [_likeness([row["likeness"][file] for row in group]) for file in rows[0]["likeness"]]
+    lines.append([name, str(group[0]["dimensions"]), *map(_spread, scores), *told])
   covered = [f"{name} {each.inside:,} of {each.questions:,}" for name, each in counts.items()]
   covered += [f"{name} {each['inside']} of {each['pairs']}" for name, each in rows[0]["likeness"].items()]
-  note = f"{NOTE} Inside the vocabulary: {', '.join(covered)}."
+  likeness = LIKENESS.format(", ".join(rows[0]["likeness"])) if rows[0]["likeness"] else ""
+  note = f"{NOTE}{likeness} Inside the vocabulary: {', '.join(covered)}."
   first = report.Table("Vectors of words", report.Cells(headers, lines), note)
   return [first, _by_section(groups)]
 

@@ -65,7 +65,7 @@ def main() -> None:
   facts |= {name: str(jobs[place * len(seeds)].directory) for place, name in enumerate(names)}
   page = pages.write_gallery(
     directory / "report.html", f"What do vectors of words know? {', '.join(names)} on {dataset.name}",
-    f"{rows[0]['dimensions']} dimensions · seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))} · device {made['device']}",
+    f"{rows[0]['dimensions']} dimensions · seed {', '.join(map(str, seeds))} · {made['device']}",
     cli.command("words"), facts, [], figures, [], FLAGS.smoke, first=tables,
   )  # fmt: skip
   terminal.show([words.headline(rows)], style="bold")

@@ -30,12 +30,12 @@ SHOWN, NEAR = 8, 5  # words, and neighbours of each
 PANELS, PAIRS, FEWEST = 9, 8, 4  # of the picture: kinds of pairs, pairs of a kind, and how many a kind needs
 NOTE = (
   "Percent of the analogies that are answered right, of those whose four words the vocabulary holds, by 3CosAdd, and "
-  "where it says so by 3CosMul. random: the vectors before training. ppmi_svd: no network, a truncated SVD of the matrix "
-  "of positive pointwise mutual information, of the same windows."
+  "where it says so by 3CosMul. random: the vectors before training. ppmi_svd: no network, a truncated SVD of the "
+  "matrix of positive pointwise mutual information, of the same windows."
 )
 LIKENESS = (
-  " {}: Spearman's correlation with what people say of pairs of words, with its 95% interval, or of several pretrainings "
-  "mean ± standard deviation."
+  " {}: Spearman's correlation with what people say of pairs of words, with its 95% interval, or of several "
+  "pretrainings mean ± standard deviation."
 )
 
 

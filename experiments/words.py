@@ -45,12 +45,12 @@ def main() -> None:
   seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.pretrainings)
   jobs = [runs.setup(cli.config(name, seed=seed), dataset) for name in names for seed in seeds]
   identity = {
-    "experiment": "words", "compare": [job.config.to_json() for job in jobs], "dataset": dataset.name, "shown": shown,
+    "experiment": "words", "compare": [job.config.to_json() for job in jobs], "dataset": dataset.name,
     "asked": asked.digest, "smoke": FLAGS.smoke,
   }  # fmt: skip
   name = f"words-{'-'.join(names)}-{dataset.name}"
   directory = directories.open_directory(Path(FLAGS.out), identity, name, FLAGS.fresh)
-  rows, vectors = words.measure(jobs, vocabulary, asked, directory)
+  rows, vectors = words.measure(jobs, vocabulary, asked)
   made = {"dataset": dataset.name, "origin": dataset.origin, "data": runs.fingerprint(dataset), **records.provenance()}
   said = {"experiment": "words", "command": cli.command("words"), "flags": cli.given_flags()}
   records.write_rows(directory / "words.jsonl", [{**said, **row, **made} for row in rows])

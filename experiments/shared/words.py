@@ -76,7 +76,7 @@ def check(method: str, encoder: "nn.Encoder") -> None:
 
 
 def measure(
-  jobs: "Sequence[runs.Job]", vocabulary: "Vocabulary", asked: Asked, directory: Path
+  jobs: "Sequence[runs.Job]", vocabulary: "Vocabulary", asked: Asked
 ) -> tuple[list[Row], dict[str, np.ndarray]]:
   """(a row for each of the jobs and of the references, the first vectors f32 [V,d] of each by name); pretrains what is
   not there yet.
@@ -105,17 +105,19 @@ def measure(
   for reference in references:
     add(*reference)
   begin = time.monotonic()
-  add(PPMI, factorised(jobs[0], vocabulary, rows[0]["dimensions"], directory), time.monotonic() - begin, None, None)
+  add(PPMI, factorised(jobs[0], vocabulary, rows[0]["dimensions"]), time.monotonic() - begin, None, None)
   return rows, first
 
 
-def factorised(job: "runs.Job", vocabulary: "Vocabulary", width: int, directory: Path) -> np.ndarray:
-  """f32 [V,width]: the SVD of the matrix of mutual information of a job's text, in its windows; kept in directory."""
+def factorised(job: "runs.Job", vocabulary: "Vocabulary", width: int) -> np.ndarray:
+  """f32 [V,width]: the SVD of the matrix of mutual information of a job's text, in its windows; kept in its directory,
+  where other questions find it.
+  """
   from sslx.evaluation import ppmi
   from sslx.report import records
 
   window = int(job.config.hp.get("window", WINDOW))
-  path = directory / f"{PPMI}_{width}_{window}.npy"
+  path = job.directory / f"{PPMI}_{width}_{window}.npy"
   if not path.exists():
     cli.say(f"an SVD of {width} dimensions of which words stand within {window} of each other")
     file = io.BytesIO()

@@ -124,6 +124,31 @@ def test_started_again_it_trains_and_factorises_nothing(made, given, monkeypatch
   assert out.splitlines()[-1].startswith("Report: ")
 
 
+def test_other_questions_find_the_vectors_that_are_there(made, given, monkeypatch):
+  from sslx.evaluation import ppmi
+
+  monkeypatch.setattr(ppmi, "vectors", lambda *_: pytest.fail("they were made already"))
+  others = [flag for flag in given if not flag.startswith("--questions")]
+  assert call("words", *others) == 0
+  (run,) = [path for path in made[1].glob("words-*") if path != made[0]]
+  rows = records.read_rows(run / "words.jsonl")
+  assert [row["vectors"] for row in rows] == [METHOD, "random", "ppmi_svd"]
+  assert len(rows[0]["analogies"]) == 10  # of the pairs that come with sslx
+
+
+def test_word2vec_stands_beside_the_references(corpus, files, tmp_path):
+  given = [f"--dataset={corpus}", "--methods=skipgram,cbow", "--encoder=words:width=7", f"--out={tmp_path}", "--smoke"]
+  assert call("words", *given, f"--questions={files['questions']}") == 0
+  run = directory(tmp_path, "words-skipgram-cbow")
+  rows = records.read_rows(run / "words.jsonl")
+  assert [(row["vectors"], row["dimensions"]) for row in rows] == [
+    ("skipgram", 7), ("cbow", 7), ("random", 7), ("ppmi_svd", 7),
+  ]  # fmt: skip
+  assert {path.name for path in (run / "figures").iterdir()} == {"pairs_skipgram.png", "pairs_cbow.png"}
+  (kept,) = tmp_path.glob("skipgram-*/ppmi_svd_7_5.npy")
+  assert not np.load(kept)[:FIRST].any()
+
+
 @pytest.mark.parametrize(
   ("flags", "says"),
   [

@@ -31,8 +31,8 @@ MODES: dict[str, Mode] = {
   ),
   "raw": Mode(
     "raw", SIGNAL, heads.fitted("raw"),
-    "a linear head on the signal itself, read as it says (of sound a log-mel spectrogram), or one for each pixel by "
-    "itself",
+    "a linear head on the signal itself (of sound a log-mel spectrogram, of text its words by tf-idf), or one for each "
+    "pixel by itself",
     "[READING]", features.check_raw, whole=False,
   ),
   "lsa": Mode(

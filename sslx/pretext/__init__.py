@@ -67,6 +67,8 @@ class Method(NamedTuple):
   """Whether it reads targets. Its factory is then (encoder, task, features, *, hyper-parameters)."""
   words: bool = False
   """Whether it needs the words of its data. Its factory is then (encoder, vocabulary, *, hyper-parameters)."""
+  stream: bool = False
+  """Whether rows of text are as well one after another as each for itself, so that short ones are laid end to end."""
   stops_gradients: bool = False
   """Whether its loss holds parts of itself constant, so that it is not what its gradient is of: finite differences then
   say nothing, and its own tests check where gradients stop."""
@@ -96,7 +98,7 @@ class Method(NamedTuple):
     )
 
 
-BAG_ENCODER = "bag+mlp:widths=256,code=64"
+BAG_ENCODER = "bag+mlp:widths=512,code=0"
 SHARES = {"output": "softmax", "loss": "multinomial"}  # of what an autoencoder makes: most values of a bag are 0
 BOTH = ("image", "sound")
 ALL = ("image", "sound", "text")
@@ -114,6 +116,7 @@ METHODS: dict[str, Method] = {
     optimizer="descent",
     modalities=("text",),
     words=True,
+    stream=True,
   ),
   "colorize": Method(colorize, steps=1_842, batch_size=64, learning_rate=2e-3),
   "context_encoder": Method(context_encoder, steps=1_842, batch_size=64, learning_rate=3e-3, stops_gradients=True),
@@ -167,6 +170,7 @@ METHODS: dict[str, Method] = {
     optimizer="descent",
     modalities=("text",),
     words=True,
+    stream=True,
   ),
   "sparse": Method(
     sparse, steps=4_600, learning_rate=3e-3, encoder="mlp:widths=196,code=0,activation=sigmoid", modalities=BOTH

@@ -8,6 +8,8 @@ import unicodedata
 import numpy as np
 import pytest
 
+from sslx.data import words
+from sslx.data.types import LazyArray
 from sslx.data.words import Line, blocks, counted, padded, stream, vocabulary_of, words_of
 from sslx.ops.text import FIRST, PAD, UNKNOWN
 
@@ -125,3 +127,20 @@ def test_padded_cuts_at_the_end_or_pads():
   assert padded(ids, 2).tolist() == [FIRST, FIRST + 1]
   assert padded(ids, 5).tolist() == [FIRST, FIRST + 1, FIRST + 2, PAD, PAD]
   assert padded(ids, 5).dtype == np.int32
+
+
+def test_texts_are_laid_end_to_end():
+  """One PAD between two, none for an empty text, what is lost or added of no word; a lazy array stays as it is."""
+  x = np.array([[3, 4, 0, 0], [0, 0, 0, 0], [5, 0, 6, 0], [7, 8, 9, 10]], np.int32)
+  rows = words.end_to_end(x)
+  assert rows.shape == (1, words.BLOCK)
+  np.testing.assert_array_equal(rows[0, :12], [3, 4, 0, 5, 0, 6, 0, 7, 8, 9, 10, 0])
+  many = np.random.default_rng(0).integers(1, 9, (300, 7)).astype(np.int32)
+  rows = words.end_to_end(many)
+  stream = np.concatenate([np.append(row, 0) for row in many])
+  np.testing.assert_array_equal(rows.ravel()[: len(stream)], stream)
+  assert not rows.ravel()[len(stream) :].any()
+  assert rows.shape == (-(-len(stream) // words.BLOCK), words.BLOCK)
+  lazy = LazyArray(x.shape, lambda i: x[i], x.dtype)
+  assert words.end_to_end(lazy) is lazy
+  assert words.end_to_end(x[1:2]).shape == (0, words.BLOCK)

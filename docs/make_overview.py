@@ -77,8 +77,10 @@ GROUPS = (
     "the image itself", ("autoencode", "contractive", "conv_wta", "deep_infomax", "sparse", "vae", "wta"), ("original",)
   ),
 )
-# For sound, colours, transformers, labels or places.
-ELSEWHERE = ("apc", "colorize", "cpc_audio", "mae", "split_brain", "supervised", "vader")
+# For sound, text, colours, transformers, labels or places.
+ELSEWHERE = (
+  "apc", "cbow", "colorize", "cpc_audio", "mae", "masked_words", "skipgram", "split_brain", "supervised", "vader",
+)  # fmt: skip
 
 
 def entries_of(run: Path) -> list[Entry]:

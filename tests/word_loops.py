@@ -17,7 +17,8 @@ def made_view(seed: int = 0) -> dict[str, np.ndarray]:
   line = np.sort(rng.integers(0, 5, (2, M)), 1).astype(np.int32)
   words[1, 20:], line[1, 20:] = PAD, -1
   negatives = rng.integers(FIRST, FIRST + 9, (2, S), dtype=np.int32)
-  return {"words": words, "line": line, "window": rng.integers(1, 6, (2, M), dtype=np.int32), "negatives": negatives}
+  window, weight = rng.integers(1, 6, (2, M), dtype=np.int32), rng.uniform(0.3, 1, (2, M)).astype(np.float32)
+  return {"words": words, "line": line, "window": window, "negatives": negatives, "weight": weight}
 
 
 def tables(seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ def cbow(
     h = words.weighted(pairs / jnp.maximum(around, 1)[..., None], v)
     near = words.nats((h * c).sum(2))
     far = words.nats(-(h @ drawn.swapaxes(1, 2))).sum(2)
-    some = around > 0
-    return (some * (near + negatives / shared * far)).sum(), some.sum()
+    counts = (pairs * words.weights(view, window)).sum(2) / jnp.maximum(around, 1)  # 0 of a word alone in its line
+    return (counts * (near + negatives / shared * far)).sum(), counts.sum()
 
   return words.method(encoder, vocabulary, settings, losses)

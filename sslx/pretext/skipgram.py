@@ -37,7 +37,7 @@ def skipgram(
   words.check("skipgram", encoder, settings)
 
   def losses(v: Array, c: Array, drawn: Array, view: Mapping[str, Array]) -> tuple[Array, Array]:
-    pairs = words.pairs(view, window)
+    pairs = words.pairs(view, window) * words.weights(view, window)
     near = pairs * words.nats(words.products(v, c, pairs))
     far = words.nats(-(v @ drawn.swapaxes(1, 2))).sum(2) * pairs.sum(2)
     return near.sum() + negatives / shared * far.sum(), pairs.sum()

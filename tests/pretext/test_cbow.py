@@ -18,10 +18,12 @@ def test_loss_and_gradients_are_those_of_a_loop_over_places(window, negatives):
       around = [words[j] for j in context_of(view, row, i)]
       if not around:
         continue
-      places += 1
+      counts = np.mean([min(view["weight"][row, i], view["weight"][row, j]) for j in context_of(view, row, i)])
+      places += counts
       h = np.mean([v[w].astype(float) for w in around], 0)
       for other, told, weight in [(word, 1, 1.0), *((n, 0, negatives / S) for n in view["negatives"][row])]:
         z = float(h @ c[other])
+        weight *= counts
         total -= weight * np.log(sigmoid(z) if told else sigmoid(-z))
         slope = weight * (sigmoid(z) - told)
         dc[other] += slope * h

@@ -4,10 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pretexts import COUNTS, WORDS, assert_trees, texts
+from pretexts import COUNTS, KEY, WORDS, assert_trees, build, texts
 
+from sslx.modalities import MODALITIES
 from sslx.ops.text import FIRST, NO_WORDS, PAD, UNKNOWN
+from sslx.pretext import METHODS
 from sslx.pretext.families import words
+from sslx.training import optim
+from sslx.training.step import make_init, make_train_step
 
 SETTINGS = words.Settings(window=5, negatives=5, shared=16, sample=0.0)
 view_of = jax.jit(words.viewed, static_argnums=(2, 3))
@@ -147,3 +151,31 @@ def test_nats_are_minus_the_logarithm_of_the_sigmoid():
   np.testing.assert_allclose(words.nats(s), np.logaddexp(0, -s.astype(float)), rtol=1e-5, atol=1e-6)
   slope = jax.vmap(jax.grad(words.nats))(s)
   np.testing.assert_allclose(slope, -1 / (1 + np.exp(s.astype(float))), rtol=1e-4, atol=1e-7)  # -1/2 at 0
+
+
+def test_a_word_counts_a_few_times_in_a_step_at_most():
+  """OFTEN of it are as they are, and of more the weights add up to OFTEN, in all rows together."""
+  x = np.full((2, 32), FIRST + 1, np.int32)
+  x[0, : words.OFTEN] = FIRST
+  x[1] = FIRST + 2 + np.arange(32) % 16
+  x[1, :3] = FIRST + 1
+  view = words.viewed(KEY, x, WORDS, words.Settings(5, 5, 6, 0.0))
+  weight, kept = np.asarray(view["weight"]), np.asarray(view["words"])
+  np.testing.assert_array_equal(kept, x)
+  assert (weight[kept == FIRST] == 1).all()
+  assert weight[kept == FIRST + 1].sum() == pytest.approx(words.OFTEN)
+  assert (weight[kept > FIRST + 1] == 1).all()
+
+
+@pytest.mark.parametrize("method", ["skipgram", "cbow"])
+def test_text_that_repeats_a_word_stays_finite(method):
+  rng = np.random.default_rng(0)
+  raw = texts([256] * 200, 256)
+  raw[rng.random(raw.shape) < 0.3] = FIRST + 30  # `tensor tensor ...`, a word that is seldom else
+  made = METHODS[method]
+  pretext, tx = build(method, "words:width=16"), optim.optimizer(made.learning_rate, "descent")
+  ts = make_init(pretext, tx, MODALITIES["text"].prepare)(KEY, {"x": raw[:1]})
+  rows = rng.integers(0, len(raw), (300, made.batch_size), dtype=np.int32)
+  ts, metrics = make_train_step(pretext, tx, MODALITIES["text"].prepare, by_rows=True)(ts, {"x": raw}, rows)
+  assert np.isfinite(metrics["loss"]).all()
+  assert np.abs(np.asarray(ts.params["encoder"]["vectors"]["table"])).max() < 20

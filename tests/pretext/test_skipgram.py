@@ -19,9 +19,11 @@ def test_loss_and_gradients_are_those_of_a_loop_over_pairs(window, negatives):
   for row, words in enumerate(view["words"]):
     for i, word in enumerate(words):
       for j in context_of(view, row, i):
-        pairs += 1
+        counts = min(view["weight"][row, i], view["weight"][row, j])
+        pairs += counts
         for other, told, weight in [(words[j], 1, 1.0), *((n, 0, negatives / S) for n in view["negatives"][row])]:
           z = float(v[word].astype(float) @ c[other])
+          weight *= counts
           total -= weight * np.log(sigmoid(z) if told else sigmoid(-z))
           slope = weight * (sigmoid(z) - told)
           dv[word] += slope * c[other]

@@ -12,6 +12,7 @@ from experiments.shared import cli, command, interrupt, pictures
 from experiments.shared.classes import with_classes
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import open_directory
+from experiments.shared.fits import check_fits
 from experiments.shared.terminal import announce, notify
 from sslx.training.config import Config
 from sslx.types import UserError
@@ -319,36 +320,8 @@ def checkpoint_dataset(meta: "Meta", is_source: bool = False, also: Sequence[str
       raise UserError(f"{made}, which is not there any more: name it with --dataset.")
     dataset = dataclasses.replace(load_dataset(place, is_source, also), name=meta.config.dataset)
     dataset = dataset.doing(meta.task) if FLAGS.task is None and meta.task in dataset.others else dataset
-  _check_fits(dataset, meta)
+  check_fits(dataset, meta)
   return dataset
-
-
-def _check_fits(dataset: "Dataset", meta: "Meta") -> None:
-  """Raises UserError for data of another modality, sample rate or shape than the encoder of `meta` was made for."""
-  made, name = meta.config, f"--dataset={dataset.name}"
-  if dataset.modality.name != meta.modality:
-    raise UserError(
-      f"{name}: is {dataset.modality.name}, this encoder was made for {meta.modality}; try another --checkpoint."
-    )
-  if dataset.rate != made.rate:
-    raise UserError(
-      f"{name}: its recordings have {dataset.rate} samples a second, this encoder was made for {made.rate}; give "
-      f"--sample_rate={made.rate}, or another --checkpoint."
-    )
-  if dataset.vocabulary != meta.vocabulary:
-    raise UserError(
-      f"{name}: its words are not those that this encoder was made for, so that its ids mean others; pretrain on this "
-      "data set (texts without labels may stand in DIR/unlabeled), or give the same --min_count and --max_words."
-    )
-  if dataset.x_shape != made.x_shape:
-    size = made.x_shape[0]
-    things, cure = {
-      "sound": ("recordings", f"--seconds={size / max(made.rate, 1):g}"), "text": ("texts", f"--max_length={size}"),
-    }.get(meta.modality, ("images", f"--image_size={size}"))  # fmt: skip
-    raise UserError(
-      f"{name}: its {things} are {dataset.x_shape}, this encoder was made for {made.x_shape}; try {cure} or another "
-      "--checkpoint."
-    )
 
 
 def config_of(meta: "Meta") -> dict[str, Any]:

@@ -27,8 +27,9 @@ def main() -> None:
   """Runs the experiment on the parsed flags."""
   cli.recipe()  # a mistyped flag is told before anything is loaded, opened or trained
   config = cli.config()
-  encoder, dataset = runs.encoder_of(config), runs.load_dataset(FLAGS.dataset)
-  modes = cli.modes(dataset, encoder)
+  runs.encoder_of(config)
+  dataset = runs.load_dataset(FLAGS.dataset)
+  modes = cli.modes(dataset, runs.encoder_of(config, dataset))
   labelled = table.draw(dataset, modes)
   job = runs.setup(config, dataset)
   timings = {"start-up": time.monotonic() - START}

@@ -7,7 +7,7 @@
 
 The functions, which `help(sslx.pretrain)` and so on tell more of:
 
-load_data        A data set: mnist, scenes, spoken_digits, folder:DIR, audio:DIR, csv:FILE, npz:FILE and others.
+load_data        A data set: mnist, spoken_digits, python_docs, folder:DIR, audio:DIR, text:FILE, csv:FILE and others.
 pretrain         Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
 plot_losses      The loss against the step, and the method's other metrics below.
 plot_pictures    What the method sees and makes of ten training examples: corruptions and reconstructions, or views.
@@ -21,6 +21,7 @@ scores           All scores of the task on a split, by name; the first is the on
 accuracy         The task's score on a split: of classes, the fraction that is classified right.
 plot_predictions Random examples of a split, with what is predicted for them and what is true.
 plot_confusion   How often each class of a split was taken for each.
+words            The vectors of words that a run has learnt, or that a file holds, with their neighbours and analogies.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -41,13 +42,14 @@ if TYPE_CHECKING:
     pretrain,
     save,
     scores,
+    words,
   )
 
   __version__: str
 
 __all__ = [
   "accuracy", "classify", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses", "plot_pictures",
-  "plot_predictions", "predict", "pretrain", "save", "scores",
+  "plot_predictions", "predict", "pretrain", "save", "scores", "words",
 ]  # fmt: skip
 
 

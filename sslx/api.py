@@ -40,6 +40,7 @@ from sslx.training.config import Config
 from sslx.training.progress import progress as shown
 from sslx.training.run import Run
 from sslx.types import TrainState, UserError
+from sslx.word_vectors import words
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ R = TypeVar("R")
 
 __all__ = [
   "Fitted", "accuracy", "classify", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses",
-  "plot_pictures", "plot_predictions", "predict", "pretrain", "save", "scores",
+  "plot_pictures", "plot_predictions", "predict", "pretrain", "save", "scores", "words",
 ]  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def load_data(
   max_words: int | None = None,
   max_length: int | None = None,
 ) -> Dataset:
-  """A data set: mnist, scenes, spoken_digits, folder:DIR, audio:DIR, text:FILE, csv:FILE, npz:FILE and others.
+  """A data set: mnist, spoken_digits, python_docs, folder:DIR, audio:DIR, text:FILE, csv:FILE and others.
 
   Example:
     >>> data = sslx.load_data("mnist")
@@ -170,7 +171,7 @@ def pretrain(
   hp = options.check(factory, hp, "--hp")
   config = Config(method=method, hp=hp, **fields)
   check_data(data, targets=check(method).labels)
-  encoder = nn.suited(config.encoder or check(method).encoder, data.modality.name, data.rate)
+  encoder = nn.suited(config.encoder or check(method).encoder_for(data.modality.name), data.modality.name, data.rate)
   nn.check_size(encoder, nn.build(encoder, vocabulary=data.vocabulary or NO_WORDS), data.x_shape, max_parameters)
   plan = runs.plan(config, data, config.features)
   runs.check_size(runs.shapes(plan), method, max_parameters)

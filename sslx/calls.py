@@ -28,6 +28,7 @@ ARGUMENTS = {  # what they are, by name
   "directory": "the path of a folder",
   "data_dir": "the path of a folder",
   "targets": "a name of a column or number, or several",
+  "source": "a Run, the directory of one, or a file of word vectors",
 }
 TYPES = {  # what others are, by type
   "Dataset": "a Dataset, such as that of sslx.load_data",

@@ -8,13 +8,15 @@ import optax
 
 from sslx.types import Array, UserError
 
-OUTPUTS = {"sigmoid": jax.nn.sigmoid, "linear": lambda x: x}
+OUTPUTS = {"sigmoid": jax.nn.sigmoid, "linear": lambda x: x, "softmax": jax.nn.softmax}
 
 
 def pixel_loss(output: str, loss: str) -> Callable[[Array, Array], Array]:
   """(raw outputs, targets in [0, 1]) -> loss of each pixel, same shape. Output activation and loss are a checked pair.
 
-  sigmoid + bce is cross-entropy on logits; linear + mse and sigmoid + mse are squared errors.
+  sigmoid + bce is cross-entropy on logits; linear + mse and sigmoid + mse are squared errors. softmax + multinomial is
+  of targets that are shares of a whole, such as bags of words: n times -p log q, where q is the softmax over the last
+  axis of n outputs and p the targets divided by their sum, so that the mean is the cross-entropy.
 
   Raises:
     UserError: relu outputs (a pixel whose pre-activation is negative for every image gets no gradient and stays
@@ -27,13 +29,23 @@ def pixel_loss(output: str, loss: str) -> Callable[[Array, Array], Array]:
     )
   if output not in OUTPUTS:
     raise UserError(f"--hp=output={output}: unknown output activation. Known: {', '.join(sorted(OUTPUTS))}.")
+  if output == "softmax" or loss == "multinomial":
+    if (output, loss) != ("softmax", "multinomial"):
+      raise UserError(f"--hp=output={output}, --hp=loss={loss}: softmax and multinomial go together.")
+    return multinomial
   if loss == "bce" and output == "sigmoid":
     return sigmoid_cross_entropy
   if loss == "bce":
     raise UserError("--hp=loss=bce: cross-entropy needs outputs in (0, 1); use output=sigmoid, or loss=mse.")
   if loss != "mse":
-    raise UserError(f"--hp=loss={loss}: unknown loss. Known: bce, mse.")
+    raise UserError(f"--hp=loss={loss}: unknown loss. Known: bce, mse, multinomial.")
   return lambda raw, target: jnp.square(OUTPUTS[output](raw) - target)
+
+
+def multinomial(logits: Array, targets: Array) -> Array:
+  """[...,n] -> n times -p log softmax(logits), p the targets' shares of their sum; 0 where that is 0."""
+  shares = targets / jnp.maximum(targets.sum(-1, keepdims=True), 1e-6)
+  return -shares * jax.nn.log_softmax(logits) * logits.shape[-1]
 
 
 def sigmoid_cross_entropy(logits: Array, targets: Array) -> Array:

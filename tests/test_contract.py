@@ -65,7 +65,9 @@ def suitable(method: str, encoder: str) -> str:
 
 
 def make(method: str, encoder: str, reading: str = "flatten") -> Pretext:
-  return build(method, suitable(method, encoder), classes=CLASSES, reading=reading)
+  spec = suitable(method, encoder)
+  hp = dict(METHODS[method].settings_for(modality_of(spec)))
+  return build(method, spec, hp, classes=CLASSES, reading=reading)
 
 
 def make_batch(n: int, height: int, width: int, channels: int, seed: int = 0) -> dict[str, np.ndarray]:

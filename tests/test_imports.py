@@ -89,8 +89,9 @@ def test_types_imports_no_sibling():
     ("fitted", {"types", "data", "evaluation", "report", "calls", "checks"}),
     ("fitting", {"types", "data", "training", "evaluation", "calls", "checks", "fitted"}),
     ("saved", {"types", "disk", "nn", "data", "training", "report", "calls"}),
+    ("word_vectors", {"types", "ops", "training", "evaluation", "report", "calls"}),
     ("api", {"types", "options", "ops", "nn", "data", "pretext", "training", "evaluation", "report", "calls", "checks",
-             "fitted", "fitting", "saved"}),
+             "fitted", "fitting", "saved", "word_vectors"}),
   ],
 )  # fmt: skip
 def test_imports_point_one_way(part, allowed):

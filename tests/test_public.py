@@ -84,6 +84,7 @@ def test_a_docstring_tells_arguments_results_and_errors_and_has_an_example(name)
 
 def test_the_examples_run_one_after_the_other(toy_npz, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
+  (tmp_path / "vectors.txt").write_text("2 2\nrow 1 2\ncolumn 3 4\n")
   names, values = {"sslx": sslx}, {}
   order = re.findall(r"^(\w+)  ", (sslx.__doc__ or "").partition("tell more of:")[2], re.MULTILINE)
   assert set(order) | {"plot_predictions"} == set(sslx.__all__)

@@ -82,7 +82,7 @@ flags.DEFINE_integer("image_size", None, "Resize images to so many pixels a side
 flags.DEFINE_integer("sample_rate", None, "Resample sound to so many Hz. Default: the data's own.")
 flags.DEFINE_float("seconds", None, "Cut or pad sound to so many seconds. At its end. Default: the data's own.")
 flags.DEFINE_integer("min_count", None, "Leave out words of a text that are rarer than this. Default: 5.")
-flags.DEFINE_integer("max_words", None, "Keep only so many words of a text, the most frequent ones. Default: all.")
+flags.DEFINE_integer("max_words", None, "Keep at most so many words of a text, the most frequent. Default: all.")
 flags.DEFINE_integer("max_length", None, "Cut documents at so many words. Default: the data's own.")
 flags.DEFINE_string("background", "white", "Colour behind transparent pictures in files: a name, or #rrggbb.")
 flags.DEFINE_integer(

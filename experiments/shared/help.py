@@ -76,6 +76,11 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
     COMPARED: ("features",),
   },
   "transfer": {PRETRAINING: SEVERAL[PRETRAINING]},
+  "words": {
+    DATA: ("dataset", "min_count", "max_words"),
+    PRETRAINING: ("method", "methods", "hp", *BUDGET, "seed"),
+    COMPARED: (),
+  },
 }
 IMAGES = "118,000 images"
 OF_RUN = {"dataset": "the run's", "features": "the run's"}
@@ -119,6 +124,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "rotnet_mnist": {"epochs": "50", "batch_size": "48", "learning_rate": "0.001", "labels": "1000"},
   "speakers": {"dataset": "spoken_digits"},
   "transfer": {"labels": "100,1000", "modes": "frozen,full"},
+  "words": {"dataset": "python_docs", "method": "skipgram"},
 }  # fmt: skip
 
 

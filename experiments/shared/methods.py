@@ -83,6 +83,7 @@ def given(
   Raises:
     UserError: an unknown method, or a flag that contradicts the checkpoint.
   """
+  from sslx.nn import suited
   from sslx.pretext import check
 
   if methods and not any(FLAGS[name].present for name in ("method", "methods", "checkpoint")):
@@ -97,11 +98,22 @@ def given(
     return [variant], runs.checkpoint_dataset(meta, is_source=not elsewhere)
   names = named([FLAGS.method] if FLAGS.methods is None else FLAGS.methods)
   method, images = check(names[0]), IMAGES if len(names) > 1 else None
-  cli.default(encoder=encoder or (ENCODER if images else method.encoder))
   if not images and FLAGS.epochs is None:
     cli.default(steps=method.steps)
   variants = [Variant(name, name, tuple(FLAGS.hp), images=images) for name in names]
-  return variants, runs.load_dataset(FLAGS.dataset, is_source=not elsewhere)
+  dataset = runs.load_dataset(FLAGS.dataset, is_source=not elsewhere)
+  kind = dataset.modality.name
+  cli.default(
+    encoder=suited(encoder or (common_encoder(kind) if images else method.encoder_for(kind)), kind, dataset.rate)
+  )
+  return variants, dataset
+
+
+def common_encoder(modality: str) -> str:
+  """What a comparison of several methods is of, for data of a modality: ENCODER, or dense layers on bags of words."""
+  from sslx.pretext import BAG_ENCODER
+
+  return BAG_ENCODER if modality == "text" else ENCODER
 
 
 def fitting(counts: Sequence[int], dataset: "Dataset") -> list[str]:
@@ -114,7 +126,9 @@ def defaults(dataset: "Dataset") -> None:
   from sslx.nn import suited
 
   cli.default(
-    encoder=suited(ENCODER, dataset.modality.name, dataset.rate), modes=MODES, labels=fitting(LABELS, dataset)
+    encoder=suited(common_encoder(dataset.modality.name), dataset.modality.name, dataset.rate),
+    modes=MODES,
+    labels=fitting(LABELS, dataset),
   )
 
 

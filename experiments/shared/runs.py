@@ -55,7 +55,8 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   dataset = dataset or load_dataset(config.dataset)
   encoder = encoder_of(config, dataset)
   digest = _pretraining_digest(dataset, check(config.method).labels)
-  nn.check_size(config.encoder or check(config.method).encoder, encoder, dataset.x_shape, FLAGS.max_parameters)
+  spec = config.encoder or check(config.method).encoder_for(dataset.modality.name)
+  nn.check_size(spec, encoder, dataset.x_shape, FLAGS.max_parameters)
   planned = plan(config, dataset, config.features, pretext, digest)
   made = planned.config
   name = f"{made.method}-{made.dataset}-{made.encoder}"
@@ -72,7 +73,8 @@ def encoder_of(config: Config, dataset: "Dataset | None" = None) -> "nn.Encoder"
   from sslx import nn
   from sslx.pretext import check
 
-  spec = config.encoder or check(config.method).encoder
+  method = check(config.method)
+  spec = config.encoder or (method.encoder if dataset is None else method.encoder_for(dataset.modality.name))
   encoder = nn.build(spec) if dataset is None else build_encoder(spec, dataset)
   if config.features:
     nn.check_reading(config.features, encoder.block_names)
@@ -333,10 +335,16 @@ def _check_fits(dataset: "Dataset", meta: "Meta") -> None:
       f"{name}: its recordings have {dataset.rate} samples a second, this encoder was made for {made.rate}; give "
       f"--sample_rate={made.rate}, or another --checkpoint."
     )
+  if dataset.vocabulary != meta.vocabulary:
+    raise UserError(
+      f"{name}: its words are not those that this encoder was made for, so that its ids mean others; pretrain on this "
+      "data set (texts without labels may stand in DIR/unlabeled), or give the same --min_count and --max_words."
+    )
   if dataset.x_shape != made.x_shape:
-    things, cure = ("recordings", f"--seconds={made.x_shape[0] / made.rate:g}") if made.rate else (
-      "images", f"--image_size={made.x_shape[0]}"
-    )  # fmt: skip
+    size = made.x_shape[0]
+    things, cure = {
+      "sound": ("recordings", f"--seconds={size / max(made.rate, 1):g}"), "text": ("texts", f"--max_length={size}"),
+    }.get(meta.modality, ("images", f"--image_size={size}"))  # fmt: skip
     raise UserError(
       f"{name}: its {things} are {dataset.x_shape}, this encoder was made for {made.x_shape}; try {cure} or another "
       "--checkpoint."

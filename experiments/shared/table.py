@@ -173,7 +173,7 @@ def run_modes(
     kind = mode(case.mode)
     row = {
       "experiment": line.experiment, **line.names, "dataset": dataset.name, "features": features, **case._asdict(),
-      "reads": kind.reads, "trains_encoder": kind.trains_encoder,
+      "modality": dataset.modality.name, "reads": kind.reads, "trains_encoder": kind.trains_encoder,
       "task": bench.task.name, "score": score._asdict(), **{f"test_{name}": value for name, value in scores.items()},
       "parameters_total": predictor.total, "parameters_trainable": predictor.trainable, "seconds": seconds,
       "chosen": predictor.head.chosen, "test_examples": len(dataset.test), "seed": bench.seed,

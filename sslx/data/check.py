@@ -10,10 +10,10 @@ from sslx.data.sound_rules import recordings, tell_silent
 from sslx.data.text_rules import texts
 from sslx.data.types import Dataset, LazyArray, Rows, Split
 from sslx.data.warn import warn
+from sslx.tasks import NO_TASK
 from sslx.types import UserError
 
 Splits = Mapping[str, Split]
-NO_TASK = "none"  # of data without labels, which have nothing to be tested on
 _DARK = 64  # images of 4 or 5 bits, or in 0..16, are below; photographs by night are not
 
 

@@ -20,12 +20,10 @@ from sslx.data.text_files import TEXTS, document_of, lines_of
 from sslx.data.tree import class_folders, is_kind, listed
 from sslx.data.types import Dataset, LazyArray, Request, Split, text_classes, text_corpus
 from sslx.data.warn import warn
-from sslx.data.words import Counts, Line, blocks, counted, padded, stream, vocabulary_of
+from sslx.data.words import BLOCK, Counts, Line, blocks, counted, padded, stream, vocabulary_of
 from sslx.ops.text import Vocabulary
 from sslx.types import UserError
 
-BLOCK = 256
-"""Ids in a row of a corpus."""
 LONGEST = 256
 """Words of a document that are kept at most, unless --max_length says otherwise."""
 READER = 1

@@ -103,7 +103,7 @@ def _refuse_wide(path: str, start: bytes) -> None:
       raise UserError(f"{path}: is {encoding}, as its first bytes say; {_conversion(path, encoding)}")
   start = start[: min(len(start), _FIRST) // 2 * 2]
   even, odd = start[::2].count(0), start[1::2].count(0)
-  if max(even, odd) > 0.8 * len(start) / 2 > 0 == min(even, odd):
+  if len(start) > 8 and max(even, odd) > 0.8 * len(start) / 2 and not min(even, odd):
     encoding = "UTF-16LE" if odd else "UTF-16BE"
     raise UserError(f"{path}: looks like {encoding}, as every second byte is 0; {_conversion(path, encoding)}")
 

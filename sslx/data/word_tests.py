@@ -87,9 +87,9 @@ def read_similarity(path: str) -> list[Rated]:
       continue
     if column is None:
       numeric = [i for i, cell in enumerate(cells) if i > 1 and _score(cell) is not None]
-      titles = [cell.lower() for cell in cells]
-      if not numeric and len(cells) > 2:  # titles of the columns
-        column = next((titles.index(title) for title in _SCORES if title in titles), 2)
+      titled = [i for i, cell in enumerate(cells) if cell.lower() in _SCORES]
+      if titled or (not numeric and len(cells) > 2):  # titles of the columns
+        column = titled[0] if titled else 2
         continue
       column = numeric[0] if numeric else 2
     score = _score(cells[column]) if column < len(cells) else None

@@ -22,8 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sslx.data.types import Rows
 from sslx.ops.text import PAD, UNKNOWN, Vocabulary
 
+BLOCK = 256
+"""Ids in a row of a corpus."""
 MIN_COUNT = 5
 """How often a word has to stand in the text to be in the vocabulary, unless --min_count says otherwise."""
 _PIECE = 1 << 20  # words that are turned into ids at a time
@@ -121,6 +124,16 @@ def blocks(pieces: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
       rest = rest[full:]
   if len(rest):
     yield np.pad(rest, (0, length - len(rest)), constant_values=PAD)[None]
+
+
+def end_to_end(x: Rows) -> Rows:
+  """Texts i32 [N,T] one after another, one PAD between two, in rows of BLOCK. What is lazy stays as it is."""
+  if not isinstance(x, np.ndarray):
+    return x
+  ends = np.where(x != PAD, np.arange(1, x.shape[1] + 1), 0).max(1)
+  joined = np.concatenate([x, np.zeros((len(x), 1), x.dtype)], 1)
+  ids = joined[(np.arange(joined.shape[1]) <= ends[:, None]) & (ends > 0)[:, None]]
+  return np.concatenate(list(blocks([ids], BLOCK)) or [np.zeros((0, BLOCK), x.dtype)])
 
 
 def padded(ids: np.ndarray, length: int) -> np.ndarray:

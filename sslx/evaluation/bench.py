@@ -17,7 +17,7 @@ from sslx.evaluation.recipe import Recipe
 from sslx.types import Head, Subset, Task, UserError, brief
 
 REFERENCE = 10_000  # unlabelled training examples that standardisation takes its statistics from
-Source = Literal["raw", "random", "pretrained", "lsa"]
+Source = Literal["raw", "random", "pretrained"]
 T = TypeVar("T")
 MAPS_AT_ONCE = 100  # examples
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ def evaluate(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Scored
 
   No case learns from what another one's test says: nothing is chosen between them.
   """
-  memory: dict[str, np.ndarray] = {}
+  memory: dict[Hashable, np.ndarray] = {}
   for case, trained in training(bench, cases):
     yield case, test_one(case, trained, bench.dataset.test, bench.task, memory)
 
@@ -78,11 +78,11 @@ def training(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Traine
 
 def test(trained: Mapping[Case, Trained], split: Split, task: Task) -> dict[Case, Scored]:
   """`test_one` of all of them."""
-  memory: dict[str, np.ndarray] = {}
+  memory: dict[Hashable, np.ndarray] = {}
   return {case: test_one(case, each, split, task, memory) for case, each in trained.items()}
 
 
-def test_one(case: Case, trained: Trained, split: Split, task: Task, memory: dict[str, np.ndarray]) -> Scored:
+def test_one(case: Case, trained: Trained, split: Split, task: Task, memory: dict[Hashable, np.ndarray]) -> Scored:
   """The only function that reads the test split. memory: its features [N,D] by an encoder that no mode trains, which
   are computed once for all cases that share it.
   """
@@ -95,7 +95,7 @@ def test_one(case: Case, trained: Trained, split: Split, task: Task, memory: dic
     if kind.trains_encoder:
       features = extract(represent, split.x)
     else:
-      key = f"{kind.reads} {represent.reading}"
+      key = kind.reads, represent.encoder, represent.reading
       if key not in memory:
         memory[key] = extract(represent, split.x)
       features = memory[key]

@@ -13,17 +13,18 @@ from sslx.types import brief
 
 def fitted(reads: Source):
   """The `fit` of a mode that reads these features: the task's own head, its hyper-parameters chosen inside the labels.
+  Of the raw signal, the mode itself says how it is read: raw, raw:READING or lsa:K.
 
   With the recipe's head="gradient", or of a task without such a head, it is trained as in the modes that train the
   encoder.
   """
 
   def fit(bench: Bench, case: Case) -> Predictor:
-    source = case.mode if reads in ("raw", "lsa") else reads
+    source = case.mode if reads == "raw" else reads
     represent, task = bench.source(source), bench.task
     if task.is_dense and reads == "raw":  # by its places one by one: what lies around them is what an encoder sees
       task = bench.once("pixels", lambda: task._replace(head=lambda: nn.PixelHead(task.outputs)))
-    if task.fit_head is None or (bench.recipe.head == "gradient" and reads not in ("raw", "lsa")):
+    if task.fit_head is None or (bench.recipe.head == "gradient" and reads != "raw"):
       return finetune.tune(bench, case, represent, (), task)
     if case.labels >= MANY:
       bench.say(f"{case.mode}, {case.labels:,} labels: fitting a head on this many takes minutes")

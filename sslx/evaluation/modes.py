@@ -13,10 +13,10 @@ from sslx import options
 from sslx.data import Dataset
 from sslx.evaluation import features, finetune, heads, knn, lsa, propagation, self_train
 from sslx.evaluation.bench import Mode
-from sslx.tasks import TASKS
+from sslx.tasks import ASKED
 from sslx.types import Task, UserError
 
-ALL = tuple(name for name in TASKS if name != "none")  # by the task's own head
+ALL = ASKED  # by the task's own head
 SIGNAL = ("classification", "multilabel", "regression", "segmentation")  # that the signal itself can be asked
 CLASSES = ("classification",)
 LIBRARIES = {"detection": "faster_coco_eval"}  # extra -> what it brings that scores need
@@ -31,12 +31,12 @@ MODES: dict[str, Mode] = {
   ),
   "raw": Mode(
     "raw", SIGNAL, heads.fitted("raw"),
-    "a linear head on the signal itself, read as it says (of sound a log-mel spectrogram), or one for each pixel by "
-    "itself",
+    "a linear head on the signal itself (of sound a log-mel spectrogram, of text its words by tf-idf), or one for each "
+    "pixel by itself",
     "[READING]", features.check_raw, whole=False,
   ),
   "lsa": Mode(
-    "lsa", CLASSES, heads.fitted("lsa"),
+    "raw", CLASSES, heads.fitted("raw"),
     "a linear head on the principal directions, K or 100, of the bags of words of all training texts",
     "[K]", lsa.check, whole=False, modalities=("text",),
   ),

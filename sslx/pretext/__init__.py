@@ -41,7 +41,7 @@ from sslx.pretext.vader import vader
 from sslx.pretext.vae import vae
 from sslx.pretext.vicreg import vicreg
 from sslx.pretext.wta import wta
-from sslx.types import Modality, Optimizer, Pretext, Refusal, Task, UserError, brief
+from sslx.types import ENCODER, Modality, Optimizer, Pretext, Refusal, Task, UserError, brief
 
 
 class Method(NamedTuple):
@@ -67,14 +67,27 @@ class Method(NamedTuple):
   """Whether it reads targets. Its factory is then (encoder, task, features, *, hyper-parameters)."""
   words: bool = False
   """Whether it needs the words of its data. Its factory is then (encoder, vocabulary, *, hyper-parameters)."""
+  stream: bool = False
+  """Whether rows of text are as well one after another as each for itself, so that short ones are laid end to end."""
   stops_gradients: bool = False
   """Whether its loss holds parts of itself constant, so that it is not what its gradient is of: finite differences then
   say nothing, and its own tests check where gradients stop."""
 
+  bags: Mapping[str, Any] | None = None
+  """Of a method of images that takes text: hyper-parameters that have another default for bags of words, and its
+  encoder, if that is not BAG_ENCODER."""
   compares: bool = False
   """Whether its loss holds the examples of a batch against each other: of one alone there is nothing to learn."""
 
   __repr__ = brief
+
+  def encoder_for(self, modality: str) -> str:
+    """The encoder that it wants for data of a modality: of text, those of images get dense layers on bags of words."""
+    return self.encoder if self.bags is None or modality != "text" else self.bags.get(ENCODER, BAG_ENCODER)
+
+  def settings_for(self, modality: str) -> Mapping[str, Any]:
+    """Hyper-parameters that have another default for data of a modality."""
+    return {} if self.bags is None or modality != "text" else {k: v for k, v in self.bags.items() if k != ENCODER}
 
   def refuses(self, name: str, modality: Modality) -> Refusal:
     """That it does not take such data, and which methods do."""
@@ -85,11 +98,13 @@ class Method(NamedTuple):
     )
 
 
+BAG_ENCODER = "bag+mlp:widths=512,code=0"
+SHARES = {"output": "softmax", "loss": "multinomial"}  # of what an autoencoder makes: most values of a bag are 0
 BOTH = ("image", "sound")
 ALL = ("image", "sound", "text")
 METHODS: dict[str, Method] = {
   "apc": Method(apc, steps=8_000, batch_size=32, learning_rate=2e-3, encoder="mel+gru", modalities=("sound",)),
-  "autoencode": Method(autoencode, modalities=ALL),
+  "autoencode": Method(autoencode, modalities=ALL, bags=SHARES),
   "barlow_twins": Method(barlow_twins, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "byol": Method(byol, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "cbow": Method(
@@ -101,6 +116,7 @@ METHODS: dict[str, Method] = {
     optimizer="descent",
     modalities=("text",),
     words=True,
+    stream=True,
   ),
   "colorize": Method(colorize, steps=1_842, batch_size=64, learning_rate=2e-3),
   "context_encoder": Method(context_encoder, steps=1_842, batch_size=64, learning_rate=3e-3, stops_gradients=True),
@@ -131,7 +147,9 @@ METHODS: dict[str, Method] = {
   "deep_infomax": Method(
     deep_infomax, steps=920, batch_size=128, learning_rate=2e-3, stops_gradients=True, compares=True
   ),
-  "denoise": Method(denoise, steps=1_842, batch_size=64, learning_rate=3e-3, modalities=ALL),
+  "denoise": Method(
+    denoise, steps=1_842, batch_size=64, learning_rate=3e-3, modalities=ALL, bags={"noise": "masking", **SHARES}
+  ),
   "dino": Method(dino, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "inpaint": Method(inpaint, steps=1_842, batch_size=64, learning_rate=3e-3, modalities=BOTH),
   "jigsaw": Method(jigsaw, steps=1_842, batch_size=64, learning_rate=3e-3),
@@ -152,6 +170,7 @@ METHODS: dict[str, Method] = {
     optimizer="descent",
     modalities=("text",),
     words=True,
+    stream=True,
   ),
   "sparse": Method(
     sparse, steps=4_600, learning_rate=3e-3, encoder="mlp:widths=196,code=0,activation=sigmoid", modalities=BOTH
@@ -159,7 +178,7 @@ METHODS: dict[str, Method] = {
   "split_brain": Method(split_brain, steps=1_842, batch_size=64, learning_rate=2e-3, encoder="split"),
   "stacked_denoise": Method(stacked_denoise, steps=1_842, batch_size=64, learning_rate=3e-3),
   "super_resolution": Method(super_resolution, steps=1_842, batch_size=64, learning_rate=3e-3),
-  "supervised": Method(supervised, labels=True, modalities=ALL),
+  "supervised": Method(supervised, labels=True, modalities=ALL, bags={}),
   "swav": Method(swav, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True, modalities=BOTH),
   "vader": Method(vader, steps=3_686, batch_size=32, learning_rate=2e-3, compares=True),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32", modalities=BOTH),
@@ -172,6 +191,7 @@ METHODS: dict[str, Method] = {
     encoder="mlp:widths=2000,code=0",
     compares=True,
     modalities=ALL,
+    bags={ENCODER: "bag+mlp:widths=2000,code=0", **SHARES},
   ),
 }
 

@@ -22,7 +22,7 @@ from sslx.types import Array, Batch, Params, Pretext, State, UserError
 def denoise(
   encoder: nn.Encoder,
   *,
-  noise: Literal["auto", "gaussian", "masking", "salt_pepper"] = "auto",
+  noise: Literal["gaussian", "masking", "salt_pepper"] = "salt_pepper",
   level: float = 0.5,
   alpha: float = 1.0,
   beta: float = 1.0,
@@ -38,7 +38,6 @@ def denoise(
 
   decoder_widths: widths of the decoder's layers from the code to the image; auto: 64-512 for mlp, else the mirrored
     encoder; none: a single linear layer.
-  noise: auto: salt_pepper, and masking of bags of words, of which most values are 0.
   level: standard deviation of gaussian noise; fraction of pixels for masking and salt_pepper.
   alpha, beta: weights of the selected and of the other pixels in the loss.
   """
@@ -51,8 +50,7 @@ def denoise(
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
     clean = batch["x"]
-    kind = ("masking" if clean.ndim == 2 else "salt_pepper") if noise == "auto" else noise
-    noisy, selected = NOISES[kind](key, clean, level)
+    noisy, selected = NOISES[noise](key, clean, level)
     return {"x": noisy, "target": clean, "weight": jnp.where(selected, alpha, beta)}
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:

@@ -77,7 +77,8 @@ KINDS: dict[str, Callable[[Any], bool]] = {
   "experiment": _text, "features": _of((str, int)), "command": _text, "git": _text, "device": _text,
   "versions": _of(Mapping), "chosen": _of(Mapping),
   "pretraining": _having(method=_text, dataset=_text, seed=_or_none(_whole)),
-  "reads": lambda value: value in ("raw", "random", "pretrained"), "trains_encoder": _of(bool), "seed": _whole,
+  "reads": lambda value: value in ("raw", "random", "pretrained"), "trains_encoder": _of(bool), "modality": _text,
+  "seed": _whole,
   "parameters_total": _count, "parameters_trainable": _count, "parameters_frozen": _whole, "seconds": _number,
   "test_examples": _positive, "constant_features": _share, "collapsed": _count,
   # of summary.jsonl

@@ -23,6 +23,7 @@ BEGIN, END = markers("results")
 # What a ranking shows beside pretrained encoders, by the names of its lines.
 UNPRETRAINED = {
   "raw": "*raw pixels*",
+  "lsa": "*latent semantic analysis*",
   "random": "*untrained encoder*",
   "scratch": "*training from scratch*",
   "raw+propagate": "*label propagation, pixels*",

@@ -19,11 +19,12 @@ from sslx.types import Score, UserError
 KEYS = ("method", "dataset", "encoder", "labels", "mode")
 REFERENCES = {
   "majority": "always the most frequent class",
-  "raw": "a probe on the raw pixels",
+  "raw": "a probe on the signal itself",
+  "lsa": "a probe on the principal directions of bags of words",
   "random": "a frozen untrained encoder",
-  "raw+propagate": "label propagation over raw pixels",
+  "raw+propagate": "label propagation over raw signals",
   "raw+propagate:cmn": "the same with class-mass normalisation",
-  "raw+self_train": "self-training from random weights and labels propagated over raw pixels",
+  "raw+self_train": "self-training from random weights and labels propagated over raw signals",
 }  # what they are, in words
 
 
@@ -72,6 +73,8 @@ class Entry(NamedTuple):
   constant_features: float | None = None
   """Mean share of the encoder's features that are the same for all test examples; None where the rows do not say it, or
   read no encoder."""
+  modality: str = "image"
+  """Of the data set."""
   collapsed: int = 0
   """On how many of the subsets all of them are."""
 
@@ -260,6 +263,7 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
     runs=len({row.get("seed") for row in rows.values()}),
     score=score,
     reads=reads_of(last),
+    modality=last.get("modality", "image"),
     trains_encoder=trains_encoder(last),
     test_examples=tested,
     constant_features=float(np.mean(constant)) if constant else None,

@@ -32,6 +32,8 @@ class Table(NamedTuple):
 
 
 LONGEST = 120  # letters of a name
+RAW = {"image": "raw pixels", "sound": "spectrograms", "text": "bags of words"}  # what is read without an encoder
+UNREAD = {"majority": "most frequent class", "lsa": "latent semantic analysis"}  # modes that say more
 PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
 
 
@@ -164,8 +166,8 @@ def methods_cells(summary: Sequence[Entry], labels: int) -> Cells:
   for entry in entries:
     name, mode = entry.method, entry.mode
     if name == "none":
-      name = "raw pixels" if entry.reads == "raw" else "no pretraining"
-      name = "most frequent class" if mode == "majority" else name
+      name = RAW.get(entry.modality, f"raw {entry.modality}") if entry.reads == "raw" else "no pretraining"
+      name = UNREAD.get(mode.partition(":")[0], name)
       mode = "full" if mode == entry.baseline else mode.partition("+")[2] or "frozen"
     lines.setdefault(name, {})[column(entry, mode)] = marked(entry)
   cells = [[shortened(name), *(line.get(mode, "") for mode in modes)] for name, line in lines.items()]

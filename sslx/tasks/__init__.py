@@ -19,3 +19,6 @@ TASKS: dict[str, Callable[[Sequence[str]], Task]] = {
   "none": none,
 }
 """Name -> (names of the classes, or of the numbers) -> the task."""
+NO_TASK = "none"
+ASKED = tuple(name for name in TASKS if name != NO_TASK)
+"""Those that ask something."""

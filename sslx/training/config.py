@@ -19,6 +19,7 @@ from sslx.types import Optimizer, Precision, Schedule, UserError, brief
 # Flags and --help are made of this file alone: what is slow to import is imported where it is used.
 if TYPE_CHECKING:
   from sslx.data import Dataset
+  from sslx.pretext import Method
 
 VERSION = 3
 SMOKE_STEPS = 6  # of a run with `smoke`, whatever else it says
@@ -128,14 +129,16 @@ class Config:
       UserError: an unknown method or hyper-parameter, steps and epochs that contradict each other, or a warm-up that is
         longer than the run.
     """
+    from sslx.data.words import end_to_end
     from sslx.nn import suited
     from sslx.pretext import check
     from sslx.training import optim
 
-    method, x = check(self.method), dataset.pretraining_x
+    method, x, kind = check(self.method), dataset.pretraining_x, dataset.modality.name
     batch_size = self.batch_size or method.batch_size
     watch = len(watched_rows(len(dataset.train), self.watch))
-    epoch = steps_of_epoch((len(dataset.train) if method.labels else len(x)) - watch, batch_size)
+    count = (len(dataset.train) if method.labels else len(x)) - watch
+    epoch = steps_of_epoch(len(end_to_end(x)) if lays_end_to_end(method, dataset) else count, batch_size)
     steps = self.steps or (max(1, round(self.epochs * epoch)) if self.epochs else method.steps)
     if self.epochs and steps != max(1, round(self.epochs * epoch)):
       raise UserError(f"--steps={steps}: contradicts --epochs={self.epochs:g}; give one of the two.")
@@ -151,9 +154,11 @@ class Config:
     every = -(-len(x) // 5000)
     return dataclasses.replace(
       self,
-      hp=options.resolve(method.factory, options.check(method.factory, self.hp, "--hp")),
+      hp=options.resolve(
+        method.factory, {**method.settings_for(kind), **options.check(method.factory, self.hp, "--hp")}
+      ),
       dataset=dataset.name,
-      encoder=suited(self.encoder or method.encoder, dataset.modality.name, dataset.rate),
+      encoder=suited(self.encoder or method.encoder_for(kind), kind, dataset.rate),
       features=(self.features or dataset.task.reading) if method.labels else None,
       steps=steps,
       epochs=epochs,
@@ -238,6 +243,11 @@ def digest_of(dataset: "Dataset", targets: bool) -> str:
   rate = [f"rate {dataset.rate}".encode()] if dataset.rate else []  # the same samples at another rate sound otherwise
   words = [dataset.vocabulary.digest.encode()] if dataset.vocabulary else []
   return fingerprint.digest_of([*rate, *words, *(fingerprint.fingerprint_of(part).encode() for part in parts)])
+
+
+def lays_end_to_end(method: "Method", dataset: "Dataset") -> bool:
+  """Whether texts of their own become a stream for a method. A corpus without labels is one already."""
+  return method.stream and dataset.task.name != "none"
 
 
 def watched_rows(n: int, watch: int) -> np.ndarray:

@@ -17,12 +17,13 @@ from sslx import nn, options
 from sslx.compile import check_floats, jit
 from sslx.data import Dataset, located
 from sslx.data.types import take
+from sslx.data.words import end_to_end
 from sslx.modalities import MODALITIES
 from sslx.ops.text import NO_WORDS, Vocabulary
 from sslx.pretext import build, check
 from sslx.tasks import TASKS
 from sslx.training import hooks, loop, optim
-from sslx.training.config import SMOKE_STEPS, Config, steps_of_epoch, watched_rows
+from sslx.training.config import SMOKE_STEPS, Config, lays_end_to_end, steps_of_epoch, watched_rows
 from sslx.training.hooks import Hook, Row
 from sslx.training.masks import path_of
 from sslx.training.step import make_init, make_train_step, part_size, prepared
@@ -228,6 +229,8 @@ def plan(
   held = watched_rows(len(dataset.train), config.watch)
   rows = np.setdiff1d(np.arange(len(everything["x"])), held)
   data = {name: take(array, rows) for name, array in everything.items()} if len(held) else everything
+  if lays_end_to_end(method, dataset):
+    data = {**data, "x": end_to_end(data["x"])}
   watched = {name: np.asarray(array[held]) for name, array in everything.items()} if len(held) else {}
   y = dataset.train.y
   assert config.batch_size

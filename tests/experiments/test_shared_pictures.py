@@ -12,7 +12,7 @@ from sslx.data.types import Split
 from sslx.evaluation.bench import Case
 from sslx.modalities import MODALITIES
 from sslx.report import figures
-from sslx.tasks import TASKS
+from sslx.tasks import ASKED, TASKS
 from sslx.tasks.classification import ACCURACY
 
 N = 25  # test images
@@ -78,7 +78,7 @@ def test_damaged_answers_are_left_out(tmp_path):
   assert pictures.kept(tmp_path, MADE, [FROZEN]) == {}
 
 
-@pytest.mark.parametrize("name", list(TASKS))
+@pytest.mark.parametrize("name", ASKED)
 def test_figures_of_each_task(name, tmp_path):
   dataset, _ = data_of(name)
   both = keep_and_read(tmp_path, name) | keep_and_read(tmp_path, name, SCRATCH)

@@ -78,9 +78,9 @@ def test_sentences_turn_round(summary):
   assert report.verdict(summary) == [
     "frozen: -0.933 dB against scratch at 100 labels, 95% CI [-1.077, -0.790]: better.",
     "full: +1.067 dB against scratch at 100 labels, 95% CI [+0.923, +1.210]: worse.",
-    "scratch does not beat raw (a probe on the raw pixels) at 100 labels: mean 5.100 dB against 4.033 dB.",
-    "frozen does not beat raw (a probe on the raw pixels) at 100 labels: mean 4.167 dB against 4.033 dB.",
-    "full does not beat raw (a probe on the raw pixels) at 100 labels: mean 6.167 dB against 4.033 dB.",
+    "scratch does not beat raw (a probe on the signal itself) at 100 labels: mean 5.100 dB against 4.033 dB.",
+    "frozen does not beat raw (a probe on the signal itself) at 100 labels: mean 4.167 dB against 4.033 dB.",
+    "full does not beat raw (a probe on the signal itself) at 100 labels: mean 6.167 dB against 4.033 dB.",
     *report.caveats(summary),
   ]
   (best,) = report.best(summary)

@@ -23,7 +23,7 @@ def test_verdicts():
     "last:1: -3.1 points against scratch at 100 labels, 95% CI [-3.2, -3.0]: worse.",
   ]
   assert sentences[3] == (
-    "last:1 does not beat raw (a probe on the raw pixels) at 100 labels: mean 77.7% against 79.0%."
+    "last:1 does not beat raw (a probe on the signal itself) at 100 labels: mean 77.7% against 79.0%."
   )
   assert len(sentences) == 5
   assert "share one pretraining run" in sentences[4]

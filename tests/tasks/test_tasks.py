@@ -10,7 +10,7 @@ import pytest
 from pretexts import KEY, init
 
 from sslx import nn
-from sslx.tasks import TASKS
+from sslx.tasks import ASKED, TASKS
 from sslx.types import Score, Subset, Task, UserError
 
 RNG = np.random.default_rng(0)
@@ -24,10 +24,10 @@ TARGETS = {  # task -> y [N,...]
   "segmentation": RNG.choice(np.uint8([0, 1, 2, 255]), (N, 7, 6)),
   "detection": np.stack([BOX, np.tile(np.float32([-1, 0, 0, 0, 0]), (N, 1))], 1),
 }
-LINEAR = [name for name, make in TASKS.items() if make(NAMES).fit_head]  # whose head has a solver of its own
+LINEAR = [name for name in ASKED if TASKS[name](NAMES).fit_head]  # whose head has a solver of its own
 
 
-@pytest.fixture(params=TASKS)
+@pytest.fixture(params=ASKED)
 def task(request):
   return TASKS[request.param](NAMES)
 
@@ -177,3 +177,10 @@ def test_folds_are_a_partition(task):
   parts = task.folds(y, 3, 0)
   np.testing.assert_array_equal(np.sort(np.concatenate([valid for _, valid in parts])), np.arange(N))
   assert all(not np.intersect1d(train, valid).size for train, valid in parts)
+
+
+def test_of_data_without_labels_nothing_is_asked():
+  task = TASKS["none"](())
+  assert task.outputs == 0
+  with pytest.raises(UserError, match="has no labels: nothing can be asked"):
+    task.subset(np.zeros(3), [1], 0, "balanced")

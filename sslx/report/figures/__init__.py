@@ -12,6 +12,7 @@ from sslx.report.figures.masks import masks
 from sslx.report.figures.pictures import confusion, confusion_counts, picture_rows, predictions
 from sslx.report.figures.scores import score_dots
 from sslx.report.figures.style import save
+from sslx.report.figures.words import word_pairs
 
 __all__ = [
   "DRAWN",
@@ -30,4 +31,5 @@ __all__ = [
   "scatter",
   "score_dots",
   "trained_blocks",
+  "word_pairs",
 ]

@@ -57,7 +57,7 @@ esac
 case $module in
   test) extras=${extras:+$extras,}test ;;
   docs) extras=${extras:+$extras,}docs ;;
-  benchmarks.train_step) extras=${extras:+$extras,}bench ;;
+  benchmarks.train_step | benchmarks.words) extras=${extras:+$extras,}bench ;;
   benchmarks.simclr | benchmarks.augment)  # peers that bring a PyTorch of their own
     extras=${extras:+$extras,}lightly
     venv=${SSLX_VENV:-$here/.venv-lightly} ;;

@@ -6,6 +6,7 @@ Replaces what stands between the lines `<!-- results -->` and `<!-- /results -->
 """
 
 import json
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,12 +69,57 @@ def memory(result: dict[str, Any]) -> list[str]:
   return [report.markdown(Cells(["images", "labels", "seconds", "peak memory (MiB)"], lines))]
 
 
+def words(result: dict[str, Any]) -> list[str]:
+  """Speed and scores of vectors of words, medians over the seeds, and ratios of the same seed."""
+  rows = result["rows"]
+  scores = list(rows[0]["scores"])
+  headers = ["method", "framework", "words a second", "[lowest, highest]", "seconds in all", *scores]
+  lines, sentences = [], []
+  for method in dict.fromkeys(row["method"] for row in rows):
+    by_framework = [[r for r in rows if (r["method"], r["framework"]) == (method, f)] for f in ("sslx", "gensim")]
+    for of_framework in by_framework:
+      speeds = [row["words_per_second"] for row in of_framework]
+      total = f"{statistics.median(row['total'] for row in of_framework):.1f}"
+      spread = f"[{min(speeds):,.0f}, {max(speeds):,.0f}]"
+      values = [_middle([row["scores"][name] for row in of_framework]) for name in scores]
+      lines.append([method, of_framework[0]["framework"], f"{statistics.median(speeds):,.0f}", spread, total, *values])
+    pairs = [*zip(*by_framework, strict=True)]
+    speed = _middle([ours["words_per_second"] / theirs["words_per_second"] for ours, theirs in pairs])
+    total = _middle([theirs["total"] / ours["total"] for ours, theirs in pairs])
+    better = [
+      f"{name} {statistics.mean(ours['scores'][name] - theirs['scores'][name] for ours, theirs in pairs):+.3g}"
+      for name in scores
+    ]
+    sentences.append(
+      f"- {method}, of the same seed: {speed} times gensim's words a second, {total} times with reading and compiling; "
+      f"on average {', '.join(better)}."
+    )
+  return [report.markdown(Cells(headers, lines)), "", *sentences]
+
+
+def vocabulary_cost(result: dict[str, Any]) -> list[str]:
+  """Milliseconds of a step, for each size of the vocabulary."""
+  lines = []
+  for method, size in dict.fromkeys((row["method"], row["words"]) for row in result["rows"]):
+    steps = [1e3 * r["step"] for r in result["rows"] if (r["method"], r["words"]) == (method, size)]
+    lines.append([method, f"{size:,}", _middle(steps)])
+  return [report.markdown(Cells(["method", "words", "milliseconds a step"], lines))]
+
+
+def _middle(values: Sequence[float]) -> str:
+  """`0.412 [0.4, 0.42]`: the median, the lowest and the highest."""
+  middle, low, high = (f"{value:.3g}" for value in (statistics.median(values), min(values), max(values)))
+  return f"{middle} [{low}, {high}]"
+
+
 SECTIONS = {
   "train_step": ("Training step", lambda result: rates(result, "images")),
   "simclr": ("SimCLR, views included", lambda result: rates(result, "images")),
   "augment": ("Views of SimCLR", lambda result: rates(result, "views")),
   "low_label": ("The main job, seconds", low_label),
   "memory": ("Memory and time against size", memory),
+  "words": ("Vectors of words", words),
+  "vocabulary_cost": ("Steps of a small and a large vocabulary", vocabulary_cost),
 }
 
 

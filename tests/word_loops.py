@@ -1,4 +1,4 @@
-"""What the tests of skip-gram and CBOW compare with: views made by hand, and losses and gradients as loops over pairs."""
+"""What tests of skip-gram and CBOW share: a view made by hand, its windows by a loop, a method's loss and slopes."""
 
 import jax
 import numpy as np

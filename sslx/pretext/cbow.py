@@ -1,12 +1,12 @@
 """Continuous bag of words: from the mean of the words around a place, tell its word from words drawn at random.
 
-    L = sum over places i of -log s(c_i . h_i) + k mean over negatives n of -log s(-c_n . h_i),  h_i = mean over j of v_j
+    L = sum over places i of -log s(c_i . h_i) + k mean over negatives n of -log s(-c_n . h_i),  h_i = mean of v_j
 
-Mikolov, Chen, Corrado, Dean: Efficient Estimation of Word Representations in Vector Space, 2013, arXiv 1301.3781, section
-3.1, with the negative sampling of arXiv 1310.4546. Windows, dropped words, negatives and deviations are those of
-`skipgram`; each place has its k negatives. The gradient is that of L: each v_j gets its share of it, where word2vec.c and
-gensim give the whole of it to each (Irsoy, Benton, Stratos: Corrected CBOW Performs as well as Skip-gram, 2021, arXiv
-2012.15332), hence the higher learning rate. The metric `nats` is L for one place.
+Mikolov, Chen, Corrado, Dean: Efficient Estimation of Word Representations in Vector Space, 2013, arXiv 1301.3781,
+section 3.1, with the negative sampling of arXiv 1310.4546. The j are the window of i; windows, dropped words, negatives
+and deviations are those of `skipgram`, but each place has its k negatives. The gradient is that of L: each v_j gets its
+share of it, where word2vec.c and gensim give the whole of it to each (Irsoy, Benton, Stratos: Corrected CBOW Performs
+as well as Skip-gram, 2021, arXiv 2012.15332), hence the higher learning rate. The metric `nats` is L for one place.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def cbow(
 ) -> Pretext:
   """Continuous bag of words, for --encoder=words.
 
-  window: words to the left and to the right that may be a word's context; negatives: k, the weight of a place's negatives;
+  window: words to the left and right that may be a place's context; negatives: k, what a place's negatives weigh;
   shared: how many are drawn for each row of text; sample: t, words more frequent than it are dropped at times; 0: none.
   """
   settings = words.Settings(window, negatives, shared, sample)

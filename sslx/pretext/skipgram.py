@@ -1,14 +1,14 @@
 """Skip-gram with negative sampling: from a word, tell the words around it from words drawn at random.
 
-    L = sum over pairs (i, j) of -log s(c_j . v_i) + k mean over negatives n of -log s(-c_n . v_i),  s(z) = 1 / (1 + exp -z)
+    L = sum over pairs (i, j) of -log s(c_j . v_i) + k mean over negatives n of -log s(-c_n . v_i),  s the sigmoid
 
-Mikolov, Sutskever, Chen, Corrado, Dean: Distributed Representations of Words and Phrases and their Compositionality, 2013,
-arXiv 1310.4546, equations 4 and 5; Mikolov, Chen, Corrado, Dean 2013, arXiv 1301.3781. v is the encoder's table and c a
-second one; j is at most b words from i in the same line, b drawn from 1 to `window` for each i; frequent words are dropped
-before. Deviations: k negatives for each pair are the mean over `shared` ones, which all words of a row share, times k (Ji,
-Satish, Li, Dubey: Parallelizing Word2Vec in Shared and Distributed Memory, 2016, arXiv 1604.04661), and may be words of the
-window; a step moves the vectors of a few hundred words at once, by their gradients' sum; windows end with the rows of a
-corpus; and the rate falls by a cosine. The metric `nats` is L for one pair.
+Mikolov, Sutskever, Chen, Corrado, Dean: Distributed Representations of Words and Phrases and their Compositionality,
+2013, arXiv 1310.4546, equations 4 and 5; Mikolov, Chen, Corrado, Dean 2013, arXiv 1301.3781. v is the encoder's table
+and c a second one; j is at most b words from i in the same line, b drawn from 1 to `window` for each i; frequent words
+are dropped before. Deviations: the k negatives of a pair are k times the mean over `shared` ones, which all words of a
+row share (Ji, Satish, Li, Dubey: Parallelizing Word2Vec in Shared and Distributed Memory, 2016, arXiv 1604.04661), and
+may be words of the window; a step moves the vectors of a few hundred words at once, by the sum of their gradients;
+windows end with the rows of a corpus; and the rate falls by a cosine. The metric `nats` is L for one pair.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def skipgram(
 ) -> Pretext:
   """Skip-gram, for --encoder=words.
 
-  window: words to the left and to the right that may be a word's context; negatives: k, the weight of a pair's negatives;
+  window: words to the left and to the right that may be a word's context; negatives: k, what a pair's negatives weigh;
   shared: how many are drawn for each row of text; sample: t, words more frequent than it are dropped at times; 0: none.
   """
   settings = words.Settings(window, negatives, shared, sample)

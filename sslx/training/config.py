@@ -56,8 +56,8 @@ class Config:
   batch_size: int | None = setting(None, "Images a step of pretraining. Default: the method's own.", above=0)
   optimizer: Optimizer | None = setting(
     None,
-    "Optimiser of pretraining: adamw, sgd (momentum 0.9), lars, or descent (no momentum, no weight decay). Default: the "
-    "method's own.",
+    "Optimiser of pretraining: adamw, sgd (momentum 0.9), lars, or descent (no momentum, no weight decay). Default: "
+    "the method's own.",
   )
   learning_rate: float | None = setting(
     None,

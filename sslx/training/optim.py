@@ -8,19 +8,15 @@ import optax
 
 from sslx.types import Optimizer, Schedule
 
-RATES = {
-  "adamw": 1e-3,
-  "sgd": 0.03,
-  "lars": 0.3,
-  "descent": 0.3,
-}  # peak learning rates for a batch of 256, where none is given
+# Peak learning rates for a batch of 256, where none is given.
+RATES = {"adamw": 1e-3, "sgd": 0.03, "lars": 0.3, "descent": 0.3}
 
 
 def default_rate(kind: str, batch_size: int) -> float:
   """RATES[kind] * batch_size / 256: the linear rule (Goyal et al. 2017, arXiv 1706.02677).
 
-  SGD's is MoCo's (arXiv 1911.05722), LARS' is SimCLR's (arXiv 2002.05709), that of descent goes as far as SGD's with its
-  momentum of 0.9.
+  SGD's is MoCo's (arXiv 1911.05722), LARS' is SimCLR's (arXiv 2002.05709); that of descent goes as far as SGD's does
+  with its momentum of 0.9.
   """
   return RATES[kind] * batch_size / 256
 
@@ -41,7 +37,8 @@ def schedule(kind: Schedule, peak: float, steps: int, warmup: int = 0) -> optax.
 def optimizer(
   learning_rate: float | optax.Schedule, kind: Optimizer = "adamw", weight_decay: float = 1e-4, momentum: float = 0.9
 ) -> optax.GradientTransformation:
-  """AdamW; SGD with momentum and L2 decay; plain descent, w <- w - learning_rate g, without either; or LARS, which gives every kernel a learning rate of its own:
+  """AdamW; SGD with momentum and L2 decay; descent, w <- w - learning_rate g, without both; or LARS, which gives every
+  kernel a learning rate of its own:
 
       v <- momentum v + learning_rate r (g + weight_decay w),  w <- w - v,  r = 0.001 |w| / |g + weight_decay w|
 

@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -80,9 +80,9 @@ def make_train_step(
   in a fraction of the memory; one optimiser step with the mean of their gradients, one `update`. The state passes
   through all of them: batch statistics move with every part, a queue takes in every key. The loss of a part knows this
   part only: a contrastive one has fewer negatives, and batch normalisation normalises within it.
-  by_rows: whether `tx` moves each number by its own gradient alone, as plain descent does. Where a method names the rows
-  of a table that it reads (`Pretext.rows`), only these are then differentiated and moved, and a step costs the same
-  whatever the size of the table; otherwise, and with parts, gradients and updates are as large as the table.
+  by_rows: whether `tx` moves each number by its own gradient alone, as plain descent does. Where a method names the
+  rows of a table that it reads (`Pretext.rows`), only these are then differentiated and moved, and a step costs the
+  same whatever the size of the table; otherwise, and with parts, gradients and updates are as large as the table.
   """
   by_rows = by_rows and pretext.rows is not None and accumulate == 1
 
@@ -98,14 +98,15 @@ def make_train_step(
     (value, (state, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(seen)
     return grads, state, {"loss": value, **metrics}, view
 
-  def moved(params: Params, updates: Params, view: View) -> Params:
+  def moved(params: Params, updates: Any, view: View) -> Params:
     """Params after the updates, of which those of rows join their tables: an id that stands twice gets both."""
     if not by_rows:
-      return optax.apply_updates(params, updates)  # type: ignore[return-value]
+      return cast(Params, optax.apply_updates(params, updates))
     assert pretext.rows
-    after: Any = optax.apply_updates(gathered(pretext, params, view), updates)
+    after = cast(Params, optax.apply_updates(gathered(pretext, params, view), updates))
     for path, ids in pretext.rows(view).items():
-      table, update = (functools.reduce(operator.getitem, path, tree) for tree in (params, updates))
+      table: Any = functools.reduce(operator.getitem, path, params)
+      update = functools.reduce(operator.getitem, path, updates)
       after = replaced(after, path, table.at[ids].add(update))
     return after
 

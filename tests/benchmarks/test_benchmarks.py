@@ -77,7 +77,7 @@ def test_peers_have_as_many_parameters(model):
   assert ours == sum(p.numel() for p in torch_models.MODELS[model]().parameters())
 
 
-@pytest.mark.parametrize("name", ["augment", "low_label", "memory", "simclr", "train_step"])
+@pytest.mark.parametrize("name", ["augment", "low_label", "memory", "simclr", "train_step", "words"])
 def test_help_tells_what_is_measured(name):
   command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
   environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
@@ -105,3 +105,42 @@ def test_the_main_job_is_timed_by_phase(toy_npz, tmp_path):
   assert row["phases"].keys() == {"start-up", "pretraining", "training on labels", "testing", "report"}
   assert row["whole command"] > 0
   assert row["peak_mib"] > 50
+
+
+def test_words_are_compared_within_a_seed():
+  def row(framework, seed, speed, score):
+    total = 100 / speed
+    return {
+      "method": "cbow", "framework": framework, "seed": seed, "words_per_second": speed, "total": total,
+      "scores": {"wordsim": score},
+    }  # fmt: skip
+
+  rows = [
+    row("gensim", 0, 100.0, 0.3),
+    row("sslx", 0, 150.0, 0.4),
+    row("sslx", 1, 80.0, 0.5),
+    row("gensim", 1, 40.0, 0.2),
+  ]
+  text = "\n".join(tables.words({"rows": rows}))
+  assert ["cbow", "sslx", "115", "[80, 150]"] in [
+    [cell.strip() for cell in line.split("|")][1:5] for line in text.splitlines()
+  ]
+  assert "1.75 [1.5, 2] times gensim's words a second, 1.75 [1.5, 2] times with" in text
+  assert "on average wordsim +0.2." in text
+
+
+def test_sslx_trains_vectors_that_gensim_reads(tmp_path):
+  """In word2vec's text format: a line of sizes, then a line for each word."""
+  (tmp_path / "text.txt").write_text("one two three four\n" * 40)
+  job = {
+    "work": "train", "text": f"{tmp_path / 'text.txt'}", "vectors": f"{tmp_path / 'vectors.txt'}", "method": "cbow",
+    "seed": 0, "passes": 1, "dimensions": 4,
+  }  # fmt: skip
+  command = [sys.executable, "-m", "benchmarks.words", f"--worker={json.dumps(job)}"]
+  environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+  done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+  assert json.loads(done.stdout.splitlines()[-1])["training"] > 0
+  sizes, *lines = (tmp_path / "vectors.txt").read_text().splitlines()
+  assert sizes == "4 4"
+  assert sorted(line.split()[0] for line in lines) == ["four", "one", "three", "two"]
+  assert all(len(line.split()) == 5 for line in lines)

@@ -50,8 +50,8 @@ class Settings(NamedTuple):
 def kept_share(vocabulary: Vocabulary, sample: float) -> np.ndarray:
   """f32 [V]: how probably a word of each id is kept: min(1, sqrt(t / f) + t / f) for a word of frequency f.
 
-  Equation 5 of Mikolov et al. 2013, arXiv 1310.4546, says sqrt(t / f); word2vec.c and gensim add the second term. What is
-  no word is never kept.
+  Equation 5 of Mikolov et al. 2013, arXiv 1310.4546, says sqrt(t / f); word2vec.c and gensim add the second term. What
+  is no word is never kept.
   """
   f = vocabulary.counts / max(vocabulary.counts.sum(), 1)
   share = np.minimum(np.sqrt(sample / f) + sample / f, 1) if sample else np.ones(len(f))
@@ -96,8 +96,8 @@ def viewed(key: Array, x: Array, vocabulary: Vocabulary, settings: Settings) -> 
 
 
 def pairs(view: Mapping[str, Array], most: int) -> Array:
-  """f32 [R,m,K]: 1 where the word at a distance of -most ... most belongs to a word's window: it is of the same line, and
-  no further than the window reaches.
+  """f32 [R,m,K]: 1 where the word at a distance of -most ... most belongs to a word's window: it is of the same line,
+  and no further than the window reaches.
   """
   line, m = view["line"], view["line"].shape[1]
   around = jnp.pad(line, ((0, 0), (most, most)), constant_values=-2)

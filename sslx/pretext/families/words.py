@@ -26,9 +26,9 @@ from sslx.types import Array, Batch, Params, Pretext, Refusal, State
 BLOCK = 32
 """Places whose products with their surroundings are one matrix product; m is a multiple of it."""
 OFTEN = 4
-"""How often a word counts in a step at most. A step moves vectors by the sum of their gradients, each of which knows of no
-other: without a bound, rows such as `tensor tensor tensor ...` (tables in docstrings) drove them to infinity, where one
-word after another would have been told once and for all.
+"""How often a word counts in a step at most. A step moves vectors by the sum of their gradients, each of which knows of
+no other: without a bound, rows such as `tensor tensor tensor ...` (tables in docstrings) drove them to infinity, where
+one word after another would have been told once and for all.
 """
 POWER = 0.75  # of the frequencies that negatives are drawn by
 ENCODER_TABLE = ("encoder", "vectors", "table")

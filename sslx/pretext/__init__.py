@@ -203,6 +203,14 @@ def check(name: str) -> Method:
   return METHODS[name]
 
 
+def taking(name: str, modality: Modality) -> Method:
+  """The method called `name`, for data of a modality. Raises UserError, or Refusal where it does not take such data."""
+  method = check(name)
+  if modality.name not in method.modalities:
+    raise method.refuses(name, modality)
+  return method
+
+
 def build(
   name: str,
   encoder: nn.Encoder,

@@ -25,7 +25,7 @@ def cbow(
   *,
   window: int = 5,
   negatives: int = 5,
-  shared: int = 64,
+  shared: int = 32,
   sample: float = 1e-3,
 ) -> Pretext:
   """Continuous bag of words, for --encoder=words.

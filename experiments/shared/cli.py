@@ -298,7 +298,10 @@ def modes(dataset: "Dataset", encoder: "nn.Encoder", names: Sequence[str] | None
   """
   from sslx.evaluation.features import check_maps
   from sslx.evaluation.modes import check_extra, check_modes, doable
+  from sslx.tasks import NO_TASK
 
+  if dataset.task.name == NO_TASK:
+    raise UserError(f"--dataset={dataset.name}: has no labels to be used; pretrain on it with experiments.pretrain.")
   check_extra(dataset.task)
   check_maps(dataset.task, encoder, dataset.x_shape)
   asked: Sequence[str] = FLAGS.modes if names is None else names

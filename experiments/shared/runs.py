@@ -72,9 +72,9 @@ def encoder_of(config: Config, dataset: "Dataset | None" = None) -> "nn.Encoder"
     UserError: it is not known, or --features names a block or reading that it does not have.
   """
   from sslx import nn
-  from sslx.pretext import check
+  from sslx.pretext import check, taking
 
-  method = check(config.method)
+  method = check(config.method) if dataset is None else taking(config.method, dataset.modality)
   spec = config.encoder or (method.encoder if dataset is None else method.encoder_for(dataset.modality.name))
   encoder = nn.build(spec) if dataset is None else build_encoder(spec, dataset)
   if config.features:

@@ -73,6 +73,7 @@ class Tokens(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """Ids i32 [B,T] -> [B,T,width]."""
-    table = jnp.asarray(self.param("table", nn.initializers.normal(0.02), (self.vocabulary.size, self.width)))
+    fresh = nn.initializers.normal(self.width**-0.5)  # a word says as much as its position
+    table = jnp.asarray(self.param("table", fresh, (self.vocabulary.size, self.width)))
     place = jnp.asarray(positions(1, x.shape[1], self.width)[0])
     return jnp.where((x != PAD)[..., None], table[x] * np.sqrt(self.width) + place, 0)

@@ -155,7 +155,14 @@ METHODS: dict[str, Method] = {
   "jigsaw": Method(jigsaw, steps=1_842, batch_size=64, learning_rate=3e-3),
   "mae": Method(mae, steps=3_684, batch_size=64, learning_rate=2e-3, encoder="vit", modalities=BOTH),
   "masked_words": Method(
-    masked_words, steps=4_000, batch_size=64, encoder="transformer", modalities=("text",), words=True
+    masked_words,
+    steps=2_000,
+    batch_size=8,
+    learning_rate=3e-3,
+    encoder="transformer",
+    modalities=("text",),
+    words=True,
+    stream=True,
   ),
   "moco": Method(moco, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),
   "rotation": Method(rotation, steps=1_842, batch_size=64),
@@ -201,6 +208,14 @@ def check(name: str) -> Method:
   if name not in METHODS:
     raise UserError(f"--method={name}: no such method.{options.nearest(name, METHODS)}")
   return METHODS[name]
+
+
+def taking(name: str, modality: Modality) -> Method:
+  """The method called `name`, for data of a modality. Raises UserError, or Refusal where it does not take such data."""
+  method = check(name)
+  if modality.name not in method.modalities:
+    raise method.refuses(name, modality)
+  return method
 
 
 def build(

@@ -20,7 +20,7 @@ from sslx.data.types import take
 from sslx.data.words import end_to_end
 from sslx.modalities import MODALITIES
 from sslx.ops.text import NO_WORDS, Vocabulary
-from sslx.pretext import build, check
+from sslx.pretext import build, check, taking
 from sslx.tasks import TASKS
 from sslx.training import hooks, loop, optim
 from sslx.training.config import SMOKE_STEPS, Config, lays_end_to_end, steps_of_epoch, watched_rows
@@ -211,9 +211,7 @@ def plan(
   features = features or dataset.task.reading
   dataset.task.check_reading(features)
   config = config.resolved(dataset, digest)
-  method = check(config.method)
-  if dataset.modality.name not in method.modalities:
-    raise method.refuses(config.method, dataset.modality)
+  method = taking(config.method, dataset.modality)
   place = "" if located(dataset.name) == dataset.name else located(dataset.name)
   names, words = dataset.task.names, dataset.vocabulary
   meta = Meta(config, features, dataset.modality.name, dataset.task.name, names, place=place, vocabulary=words)

@@ -47,7 +47,7 @@ CALLS = {
   "pretrain('denoise', 'mnist')": "data='mnist': expected a Dataset, such as that of sslx.load_data.",
   "pretrain(data.test, data)": "method: expected the name of a method, such as 'denoise', not a value of type Split.",
   "pretrain(*p, encoder=3)": "encoder=3: expected a text.",
-  "pretrain(*p, optimizer=3)": "optimizer=3: expected adamw or sgd or lars.",
+  "pretrain(*p, optimizer=3)": "optimizer=3: expected adamw or sgd or lars or descent.",
   "pretrain(*p, shuffle='no')": "shuffle='no': expected True or False.",
   "pretrain(*p, seed=True)": "seed=True: expected an integer.",
   "classify(run, data, 'ten')": "labels='ten': expected a number of labels, such as 600, or a fraction, such as 0.01.",

@@ -13,12 +13,11 @@ M, S, D = 32, 6, 8
 def made_view(seed: int = 0) -> dict[str, np.ndarray]:
   """Two rows of few words, which stand there several times, in lines; the second one ends early."""
   rng = np.random.default_rng(seed)
-  words = rng.integers(FIRST, FIRST + 9, (2, M), dtype=np.int32)
+  words = rng.choice(np.arange(FIRST, FIRST + 9, dtype=np.int32), (2, M), p=[0.4, *[0.075] * 8])
   line = np.sort(rng.integers(0, 5, (2, M)), 1).astype(np.int32)
   words[1, 20:], line[1, 20:] = PAD, -1
   negatives = rng.integers(FIRST, FIRST + 9, (2, S), dtype=np.int32)
-  window, weight = rng.integers(1, 6, (2, M), dtype=np.int32), rng.uniform(0.3, 1, (2, M)).astype(np.float32)
-  return {"words": words, "line": line, "window": window, "negatives": negatives, "weight": weight}
+  return {"words": words, "line": line, "window": rng.integers(1, 6, (2, M), dtype=np.int32), "negatives": negatives}
 
 
 def tables(seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -31,6 +30,11 @@ def context_of(view: dict[str, np.ndarray], row: int, i: int) -> list[int]:
   """The places in a row that belong to the window of place i."""
   line, reach = view["line"][row], view["window"][row, i]
   return [j for j in range(M) if j != i and abs(j - i) <= reach and line[j] == line[i] >= 0]
+
+
+def weight_of(view: dict[str, np.ndarray], often: int, *words: int) -> float:
+  """What a pair of words counts: less where one of them stands more than `often` times in the view."""
+  return min(1.0, *(often / np.count_nonzero(view["words"] == word) for word in words))
 
 
 def sigmoid(z: float) -> float:

@@ -18,6 +18,8 @@ from sslx.ops.text import Vocabulary
 from sslx.pretext.families import words
 from sslx.types import Array, Pretext
 
+OFTEN = 8  # a word counts in a step at most, see `words.bounded`; more than in skip-gram, where it is in more pairs
+
 
 def cbow(
   encoder: nn.Encoder,
@@ -25,7 +27,7 @@ def cbow(
   *,
   window: int = 5,
   negatives: int = 5,
-  shared: int = 64,
+  shared: int = 32,
   sample: float = 1e-3,
 ) -> Pretext:
   """Continuous bag of words, for --encoder=words.
@@ -42,7 +44,9 @@ def cbow(
     h = words.weighted(pairs / jnp.maximum(around, 1)[..., None], v)
     near = words.nats((h * c).sum(2))
     far = words.nats(-(h @ drawn.swapaxes(1, 2))).sum(2)
-    counts = (pairs * words.weights(view, window)).sum(2) / jnp.maximum(around, 1)  # 0 of a word alone in its line
+    counts = (pairs * words.weights(view, window, OFTEN)).sum(2) / jnp.maximum(
+      around, 1
+    )  # 0 of a word alone in its line
     return (counts * (near + negatives / shared * far)).sum(), counts.sum()
 
   return words.method(encoder, vocabulary, settings, losses)

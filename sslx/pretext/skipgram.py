@@ -18,6 +18,8 @@ from sslx.ops.text import Vocabulary
 from sslx.pretext.families import words
 from sslx.types import Array, Pretext
 
+OFTEN = 4  # a word counts in a step at most, see `words.bounded`
+
 
 def skipgram(
   encoder: nn.Encoder,
@@ -37,7 +39,7 @@ def skipgram(
   words.check("skipgram", encoder, settings)
 
   def losses(v: Array, c: Array, drawn: Array, view: Mapping[str, Array]) -> tuple[Array, Array]:
-    pairs = words.pairs(view, window) * words.weights(view, window)
+    pairs = words.pairs(view, window) * words.weights(view, window, OFTEN)
     near = pairs * words.nats(words.products(v, c, pairs))
     far = words.nats(-(v @ drawn.swapaxes(1, 2))).sum(2) * pairs.sum(2)
     return near.sum() + negatives / shared * far.sum(), pairs.sum()

@@ -61,7 +61,7 @@ def optimizer(
   )
 
 
-def by_rows(kind: Optimizer) -> bool:
+def by_rows(kind: Optimizer | None) -> bool:
   """Whether it moves each number by its own gradient alone, and leaves one without a gradient where it is."""
   return kind == "descent"
 

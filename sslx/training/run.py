@@ -273,10 +273,8 @@ def run(
     how: see `sslx.training.loop.Loop`.
   """
   config, prepare = plan.config, plan.modality.prepare
-  if plan.pretext.rows:  # its steps are so short that calling one takes as long
-    how = {"steps_per_call": plan.steps, **how}
+  how = {"steps_per_call": plan.steps, **how} if plan.pretext.rows else how  # of steps as short as a call
   looped = loop.Loop(plan.steps, plan.batch_size, config.seed, config.shuffle, **how)
-  assert config.optimizer
   step = make_train_step(plan.pretext, plan.tx, prepare, config.accumulate, optim.by_rows(config.optimizer))
   watching = []
   if plan.watched:

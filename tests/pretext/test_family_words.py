@@ -154,24 +154,34 @@ def test_nats_are_minus_the_logarithm_of_the_sigmoid():
 
 
 def test_a_word_counts_a_few_times_in_a_step_at_most():
-  """OFTEN of it are as they are, and of more the weights add up to OFTEN, in all rows together."""
+  """Four of it are as they are, and of more the weights add up to four, in all rows together."""
   x = np.full((2, 32), FIRST + 1, np.int32)
-  x[0, : words.OFTEN] = FIRST
+  x[0, :4] = FIRST
   x[1] = FIRST + 2 + np.arange(32) % 16
   x[1, :3] = FIRST + 1
-  view = words.viewed(KEY, x, WORDS, words.Settings(5, 5, 6, 0.0))
-  weight, kept = np.asarray(view["weight"]), np.asarray(view["words"])
-  np.testing.assert_array_equal(kept, x)
-  assert (weight[kept == FIRST] == 1).all()
-  assert weight[kept == FIRST + 1].sum() == pytest.approx(words.OFTEN)
-  assert (weight[kept > FIRST + 1] == 1).all()
+  weight = np.asarray(words.bounded(jnp.asarray(x), 4))
+  assert (weight[x == FIRST] == 1).all()
+  assert weight[x == FIRST + 1].sum() == pytest.approx(4)
+  assert (weight[x > FIRST + 1] == 1).all()
+  np.testing.assert_array_equal(words.bounded(jnp.asarray(x + 2 * words.COUNTERS), 4), weight)
 
 
+def test_a_pair_counts_as_its_word_that_counts_less():
+  x = np.full((1, 32), FIRST, np.int32)
+  x[0, :4] = FIRST + 1
+  got = words.weights({"words": jnp.asarray(x)}, 2, 4)
+  for i in range(32):
+    for k in range(-2, 3):
+      there = [4 / 28 if x[0, j] == FIRST else 1 for j in (i, i + k) if 0 <= j < 32]
+      assert got[0, i, k + 2] == pytest.approx(min(there) if len(there) == 2 else 0)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
 @pytest.mark.parametrize("method", ["skipgram", "cbow"])
-def test_text_that_repeats_a_word_stays_finite(method):
+def test_text_that_repeats_a_word_stays_finite(method, share):
   rng = np.random.default_rng(0)
   raw = texts([256] * 200, 256)
-  raw[rng.random(raw.shape) < 0.3] = FIRST + 30  # `tensor tensor ...`, a word that is seldom else
+  raw[rng.random(raw.shape) < share] = FIRST + 30  # `tensor tensor ...`, a word that is seldom else
   made = METHODS[method]
   pretext, tx = build(method, "words:width=16"), optim.optimizer(made.learning_rate, "descent")
   ts = make_init(pretext, tx, MODALITIES["text"].prepare)(KEY, {"x": raw[:1]})

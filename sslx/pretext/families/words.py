@@ -6,7 +6,6 @@ A text is i32 [R,L], rows of ids with PAD between lines, see `sslx.ops.text`. Wh
   line      i32 [R,m]  which line of its row each is of, -1 behind them
   window    i32 [R,m]  how many words to its left and right are its context
   negatives i32 [R,S]  words drawn at random, which all words of the row share
-  weight    f32 [R,m]  1, and OFTEN / n of a word that stands n > OFTEN times among the kept ones of all rows
 
 Sums over windows are sums over the 2 w + 1 distances -w ... w, an axis K of what they need.
 """
@@ -25,11 +24,8 @@ from sslx.types import Array, Batch, Params, Pretext, Refusal, State
 
 BLOCK = 32
 """Places whose products with their surroundings are one matrix product; m is a multiple of it."""
-OFTEN = 4
-"""How often a word counts in a step at most. A step moves vectors by the sum of their gradients, each of which knows of
-no other: without a bound, rows such as `tensor tensor tensor ...` (tables in docstrings) drove them to infinity, where
-one word after another would have been told once and for all.
-"""
+COUNTERS = 65_536
+"""Of words in a step: those whose ids are a multiple of it apart share one, of which one at least is very rare."""
 POWER = 0.75  # of the frequencies that negatives are drawn by
 ENCODER_TABLE = ("encoder", "vectors", "table")
 CONTEXT_TABLE = ("context", "table")
@@ -89,10 +85,7 @@ def viewed(key: Array, x: Array, vocabulary: Vocabulary, settings: Settings) -> 
   window = 1 + jnp.floor(jax.random.uniform(window_key, (n, m)) * settings.window).astype(jnp.int32)
   bits = jax.random.bits(negative_key, (n, settings.shared))
   negatives = FIRST + jnp.searchsorted(jnp.asarray(bounds(vocabulary)), bits, side="right").astype(x.dtype)
-  ordered = jnp.sort(words.ravel())
-  first, last = (jnp.searchsorted(ordered, words.ravel(), side=side) for side in ("left", "right"))
-  weight = (OFTEN / jnp.maximum(last - first, OFTEN)).reshape(words.shape)
-  return {"words": words, "line": line, "window": window, "negatives": negatives, "weight": weight}
+  return {"words": words, "line": line, "window": window, "negatives": negatives}
 
 
 def pairs(view: Mapping[str, Array], most: int) -> Array:
@@ -107,9 +100,21 @@ def pairs(view: Mapping[str, Array], most: int) -> Array:
   return (same & near & (line >= 0)[..., None]).astype(jnp.float32)
 
 
-def weights(view: Mapping[str, Array], most: int) -> Array:
-  """f32 [R,m,K]: what a pair counts: the weight of its two words, or of the one that weighs less."""
-  weight, m = view["weight"], view["weight"].shape[1]
+def bounded(words: Array, often: int) -> Array:
+  """Words i32 [R,m] of a step -> f32 [R,m]: 1, and often / n of a word that stands there n > often times.
+
+  A step moves vectors by the sum of their gradients, each of which knows of no other: without a bound, rows such as
+  `tensor tensor tensor ...` (tables in docstrings) drove them to infinity, where one word after another would have been
+  told once and for all.
+  """
+  counters = words % COUNTERS
+  times = jnp.zeros(COUNTERS, jnp.int32).at[counters].add(1)[counters]
+  return often / jnp.maximum(times, often)
+
+
+def weights(view: Mapping[str, Array], most: int, often: int) -> Array:
+  """f32 [R,m,K]: what a pair counts: as much as its two words (`bounded`), or the one that counts less."""
+  weight, m = bounded(view["words"], often), view["words"].shape[1]
   around = jnp.pad(weight, ((0, 0), (most, most)))
   return jnp.stack([jnp.minimum(around[:, k : k + m], weight) for k in range(2 * most + 1)], -1)
 

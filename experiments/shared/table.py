@@ -131,8 +131,7 @@ def run_modes(
     crc = zlib.crc32(np.ascontiguousarray(y).data, crc)  # of masks, a copy of all would be large
   features = bench.pretrained.reading
   drawn = {"validation": FLAGS.validation, "subset": labelled.how, "labels_crc32": crc}
-  origin = {"data_origin": dataset.origin} if dataset.origin else {}
-  settings = {"features": features, **drawn, "data": runs.fingerprint(dataset), **origin, **bench.recipe.to_json()}
+  settings = {"features": features, **drawn, "data": runs.fingerprint(dataset), **bench.recipe.to_json()}
   names = json.loads(json.dumps(line.names))  # as a row that is read back has them
   everything = len(dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
   first = next(iter(labelled.subsets))
@@ -166,6 +165,7 @@ def run_modes(
     cli.say(f"{done} of {len(cases)} are there already")
   begin, testing, score = time.monotonic(), 0.0, bench.task.score
   shared = {"command": cli.command(line.experiment), "flags": cli.given_flags()}
+  shared |= {"data_origin": dataset.origin} if dataset.origin else {}
   shared |= records.provenance() if missing else {}
   # Features are those of all cases, so that what a second command trains is to the last bit what one would have.
   bench = dataclasses.replace(bench, labelled=labelled.of(cases), done=done)

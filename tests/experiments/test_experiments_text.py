@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import call, directory
 
+from experiments.shared import runs
 from sslx import data
 from sslx.pretext import METHODS
 from sslx.report import records
@@ -121,3 +122,16 @@ def test_short_texts_are_laid_end_to_end_for_methods_of_streams(folder):
   stream = run.plan(Config(method="skipgram", dataset="", watch=0), corpus).data["x"]
   np.testing.assert_array_equal(stream, corpus.train.x)
   assert dataclasses.replace(corpus, origin="x").meaning is corpus.vocabulary
+
+
+def test_rows_say_what_their_data_were_made_from(folder, tmp_path, monkeypatch, capsys):
+  """Where that changes from machine to machine, as of python_docs; and the same command has nothing to do again."""
+  load = runs.load_dataset
+  monkeypatch.setattr(runs, "load_dataset", lambda spec: dataclasses.replace(load(spec), origin="numpy 2; digest ab12"))
+  given = [documents(folder), "--method=skipgram", "--encoder=words:width=8", f"--out={tmp_path}", "--smoke"]
+  given += ["--labels=12", "--seeds=1", "--modes=frozen"]
+  assert call("low_label", *given) == 0
+  rows = records.read_rows(directory(tmp_path, "skipgram") / "results.jsonl")
+  assert {row["data_origin"] for row in rows} == {"numpy 2; digest ab12"}
+  assert call("low_label", *given) == 0
+  assert records.read_rows(directory(tmp_path, "skipgram") / "results.jsonl") == rows

@@ -56,8 +56,11 @@ def put(path: Path, marker: str, text: str) -> None:
   records.write_text(path, f"{before}{begin}\n{text}{end}{rest.partition(end)[2]}")
 
 
-def section(run: Path) -> str:
-  """Markdown of one run directory: command, table, what the numbers say, machine and versions."""
+def section(run: Path, baseline: str = "scratch") -> str:
+  """Markdown of one run directory: command, table, what the numbers say, machine and versions.
+
+  baseline: the mode that others are held against; a comparison of several methods has its own.
+  """
   rows = checks.read_results(run / "results.jsonl", NEEDED)
   if rows and (run / "tables.md").exists():  # of experiments.compare and its kin
     return f"### {_title(run, rows)}\n\n{(run / 'tables.md').read_text(encoding='utf-8')}\n{made_by(rows)}"
@@ -72,7 +75,7 @@ def section(run: Path) -> str:
   }  # the last run's, if changed
   tables_of = ([row for row, made in zip(rows, settings, strict=True) if made == last] for last in by_features.values())
   try:
-    return "\n".join(map(_table, tables_of))
+    return "\n".join(_table(rows, baseline) for rows in tables_of)
   except UserError as error:
     raise UserError(f"{run / 'results.jsonl'}: {error}") from error
 
@@ -102,9 +105,9 @@ def _source(path: Path) -> Mapping[str, str]:
     raise UserError(f"{path}: is not the configuration of a transfer; name another directory.") from error
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row], baseline: str) -> str:
   """Markdown of rows with the same settings."""
-  summary, last = statistics.summarise(rows), rows[-1]
+  summary, last = statistics.summarise(rows, baseline), rows[-1]
   reading = "" if last.get("features") in ("flatten", None) else f", --features={last['features']}"
   verdict = "\n".join(f"- {sentence}" for sentence in sentences.verdict(summary))
   table = tables.markdown(tables.results_cells(summary))

@@ -18,7 +18,7 @@ from sslx.ops.text import Vocabulary
 from sslx.pretext.families import words
 from sslx.types import Array, Pretext
 
-OFTEN = 4  # a word counts in a step at most, see `words.bounded`
+OFTEN = 6  # a word counts in a step at most, see `words.bounded`
 
 
 def skipgram(

@@ -19,7 +19,7 @@ def test_loss_and_gradients_are_those_of_a_loop_over_pairs(window, negatives):
   for row, words in enumerate(view["words"]):
     for i, word in enumerate(words):
       for j in context_of(view, row, i):
-        counts = weight_of(view, 4, word, words[j])
+        counts = weight_of(view, 6, word, words[j])
         pairs += counts
         for other, told, weight in [(words[j], 1, 1.0), *((n, 0, negatives / S) for n in view["negatives"][row])]:
           z = float(v[word].astype(float) @ c[other])

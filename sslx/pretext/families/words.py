@@ -75,16 +75,17 @@ def bounds(vocabulary: Vocabulary) -> np.ndarray:
 
 def viewed(key: Array, x: Array, vocabulary: Vocabulary, settings: Settings) -> dict[str, Array]:
   """Ids i32 [R,L] -> words, line, window and negatives, as above."""
-  keep_key, window_key, negative_key = jax.random.split(key, 3)
   n, m = len(x), places(vocabulary, settings.sample, x.shape[1])
-  kept = jax.random.uniform(keep_key, x.shape) < jnp.asarray(kept_share(vocabulary, settings.sample))[x]
+  bits = jax.random.bits(key, (n, x.shape[1] + m + settings.shared))  # drawn three times, a step took a sixth longer
+  keep_bits, window_bits, negative_bits = jnp.split(bits, [x.shape[1], x.shape[1] + m], 1)
+  below = (kept_share(vocabulary, settings.sample).astype(np.float64) * (2**32 - 1)).astype(np.uint32)
+  kept = keep_bits < jnp.asarray(below)[x]
   place = jnp.where(kept, jnp.cumsum(kept, 1) - 1, m)  # m is dropped
   rows = jnp.arange(n)[:, None]
   words = jnp.full((n, m), PAD, x.dtype).at[rows, place].set(x, mode="drop")
   line = jnp.full((n, m), -1, jnp.int32).at[rows, place].set(jnp.cumsum(x == PAD, 1), mode="drop")
-  window = 1 + jnp.floor(jax.random.uniform(window_key, (n, m)) * settings.window).astype(jnp.int32)
-  bits = jax.random.bits(negative_key, (n, settings.shared))
-  negatives = FIRST + jnp.searchsorted(jnp.asarray(bounds(vocabulary)), bits, side="right").astype(x.dtype)
+  window = 1 + (window_bits % settings.window).astype(jnp.int32)
+  negatives = FIRST + jnp.searchsorted(jnp.asarray(bounds(vocabulary)), negative_bits, side="right").astype(x.dtype)
   return {"words": words, "line": line, "window": window, "negatives": negatives}
 
 

@@ -198,7 +198,7 @@ METHODS: dict[str, Method] = {
     encoder="mlp:widths=2000,code=0",
     compares=True,
     modalities=ALL,
-    bags={ENCODER: "bag+mlp:widths=2000,code=0", **SHARES},
+    bags={ENCODER: "bag+mlp:widths=1000,code=0", **SHARES},
   ),
 }
 

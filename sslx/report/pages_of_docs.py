@@ -61,6 +61,9 @@ def section(run: Path, baseline: str = "scratch") -> str:
 
   baseline: the mode that others are held against; a comparison of several methods has its own.
   """
+  if (run / "words.jsonl").exists():  # of experiments.words, which asks no labels
+    rows = records.read_rows(run / "words.jsonl")
+    return f"### words: {rows[-1]['dataset']}\n\n{(run / 'tables.md').read_text(encoding='utf-8')}\n{made_by(rows)}"
   rows = checks.read_results(run / "results.jsonl", NEEDED)
   if rows and (run / "tables.md").exists():  # of experiments.compare and its kin
     return f"### {_title(run, rows)}\n\n{(run / 'tables.md').read_text(encoding='utf-8')}\n{made_by(rows)}"

@@ -290,10 +290,11 @@ def small_tests(summary: Sequence[Entry]) -> list[str]:
   for dataset, tested in statistics.unique((entry.dataset, entry.test_examples) for entry in small):
     alike = [entry for entry in small if (entry.dataset, entry.test_examples) == (dataset, tested)]
     is_share, has_interval = alike[0].score == RIGHT_ANSWERS, any(entry.low is not None for entry in alike)
-    images = "1 image" if tested == 1 else f"{tested:,} images"
-    text = f"The test split{f' of {dataset}' if several else ''} has {images}"
+    thing = {"image": "image", "sound": "recording"}.get(alike[0].modality, alike[0].modality)
+    examples = f"1 {thing}" if tested == 1 else f"{tested:,} {thing}s"
+    text = f"The test split{f' of {dataset}' if several else ''} has {examples}"
     if is_share:
-      text += f": one image is {statistics.change_quantity(RIGHT_ANSWERS, 1 / tested).removeprefix('+')}"
+      text += f": one {thing} is {statistics.change_quantity(RIGHT_ANSWERS, 1 / tested).removeprefix('+')}"
     if has_interval:
       text += f"; the intervals {'include it' if is_share else 'do not include the draw of these'}"
     if is_share or has_interval:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from helpers import call, directory, rows_of
 
-from experiments.shared import cli, runs
+from experiments.shared import cli, fits, runs
 from sslx.data import Dataset, LazyArray, Split
 from sslx.data.types import image_classes, sound_classes
 from sslx.training import checkpoint
@@ -363,11 +363,11 @@ def test_a_checkpoint_of_other_sound_says_which_flag_fits(made, message):
   x, y = np.ones((4, 8000), np.int16), np.array([0, 1, 0, 1], np.int32)
   dataset = sound_classes("digits", 8000, "ab", Split(x, y), Split(x, y))
   said = {"modality": "sound", "rate": 8000, "x_shape": (8000,)}
-  runs._check_fits(dataset, meta_of(**said))
+  fits.check_fits(dataset, meta_of(**said))
   with pytest.raises(UserError, match=f"--dataset=digits: .*{message}"):
-    runs._check_fits(dataset, meta_of(**said | made))
+    fits.check_fits(dataset, meta_of(**said | made))
 
 
 def meta_of(modality, rate, x_shape):
   config = SimpleNamespace(rate=rate, x_shape=x_shape)
-  return SimpleNamespace(modality=modality, config=config)
+  return SimpleNamespace(modality=modality, config=config, vocabulary=None)

@@ -11,7 +11,7 @@ from sslx.types import Score
 RIGHT_ANSWERS = Score()  # their share: the score of rows that do not name theirs
 FEWEST_PAIRS = 3  # a difference over fewer subsets is told, but nothing is claimed of it
 FEW_PAIRS, FEW_EXAMPLES = 5, 2000  # below either, the interval of a difference includes the draw of the test examples
-WIDENED = f"Of fewer than {FEW_PAIRS} subsets or {FEW_EXAMPLES:,} test examples, it includes the draw of these examples."
+WIDENED = f"Of fewer than {FEW_PAIRS} subsets or {FEW_EXAMPLES:,} test examples, it includes the draw of these."
 
 
 def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:

@@ -65,6 +65,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
   """As `words_gensim.train`, with the seconds of compilation, which `training` is without and `total` with."""
   begin = time.perf_counter()
   from sslx import data
+  from sslx.word_vectors import WordVectors
 
   with tempfile.TemporaryDirectory() as folder:
     dataset = data.load(f"text:{job['text']}", data_dir=folder)
@@ -74,10 +75,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
     plan = planned(dataset, job["method"], seed=job["seed"], steps=max(steps, 200), encoder=encoder)
     ts, seconds = trained(plan)
   vectors = np.asarray(ts.params["encoder"]["vectors"]["table"])[-len(dataset.vocabulary) :]
-  with open(job["vectors"], "w") as file:
-    file.write(f"{len(vectors)} {vectors.shape[1]}\n")
-    for word, vector in zip(dataset.vocabulary.words, vectors, strict=True):
-      file.write(f"{word} {' '.join(map(str, vector))}\n")
+  WordVectors(dataset.vocabulary.words, vectors).save(job["vectors"])
   return {**seconds, "total": time.perf_counter() - begin, "passes": plan.config.epochs}
 
 

@@ -30,8 +30,7 @@ from sslx.data import Dataset
 from sslx.evaluation import knn
 from sslx.fitted import Fitted, accuracy, plot_confusion, plot_predictions, predict, scores
 from sslx.fitting import classify, fit
-from sslx.ops.text import NO_WORDS
-from sslx.pretext import check, taking
+from sslx.pretext import check
 from sslx.report import figures
 from sslx.saved import load, load_encoder, save
 from sslx.training import hooks, length, loop
@@ -171,10 +170,8 @@ def pretrain(
   hp = options.check(factory, hp, "--hp")
   config = Config(method=method, hp=hp, **fields)
   check_data(data, targets=check(method).labels)
-  encoder = nn.suited(
-    config.encoder or taking(method, data.modality).encoder_for(data.modality.name), data.modality.name, data.rate
-  )
-  nn.check_size(encoder, nn.build(encoder, vocabulary=data.vocabulary or NO_WORDS), data.x_shape, max_parameters)
+  encoder = config.encoder_on(data)
+  nn.check_size(encoder, nn.build(encoder, vocabulary=data.vocabulary), data.x_shape, max_parameters)
   plan = runs.plan(config, data, config.features)
   runs.check_size(runs.shapes(plan), method, max_parameters)
   history: list[dict[str, float]] = []

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from sslx.calls import public
-from sslx.evaluation.words import nearest, unit
+from sslx.evaluation.words import nearest
 from sslx.ops.text import FIRST
 from sslx.report import records
+from sslx.tasks.linear import unit
 from sslx.training.run import Meta, Run
 from sslx.types import ENCODER, UserError, cut, folded
 

@@ -56,8 +56,7 @@ def setup(config: Config, dataset: "Dataset | None" = None, pretext: "Pretext | 
   dataset = dataset or load_dataset(config.dataset)
   encoder = encoder_of(config, dataset)
   digest = _pretraining_digest(dataset, check(config.method).labels)
-  spec = config.encoder or check(config.method).encoder_for(dataset.modality.name)
-  nn.check_size(spec, encoder, dataset.x_shape, FLAGS.max_parameters)
+  nn.check_size(config.encoder_on(dataset), encoder, dataset.x_shape, FLAGS.max_parameters)
   planned = plan(config, dataset, config.features, pretext, digest)
   made = planned.config
   name = f"{made.method}-{made.dataset}-{made.encoder}"
@@ -72,11 +71,12 @@ def encoder_of(config: Config, dataset: "Dataset | None" = None) -> "nn.Encoder"
     UserError: it is not known, or --features names a block or reading that it does not have.
   """
   from sslx import nn
-  from sslx.pretext import check, taking
+  from sslx.pretext import check
 
-  method = check(config.method) if dataset is None else taking(config.method, dataset.modality)
-  spec = config.encoder or (method.encoder if dataset is None else method.encoder_for(dataset.modality.name))
-  encoder = nn.build(spec) if dataset is None else build_encoder(spec, dataset)
+  if dataset is None:
+    encoder = nn.build(config.encoder or check(config.method).encoder)
+  else:
+    encoder = nn.build(config.encoder_on(dataset), vocabulary=dataset.vocabulary)
   if config.features:
     nn.check_reading(config.features, encoder.block_names)
   return encoder
@@ -85,10 +85,8 @@ def encoder_of(config: Config, dataset: "Dataset | None" = None) -> "nn.Encoder"
 def build_encoder(spec: str, dataset: "Dataset") -> "nn.Encoder":
   """The encoder of this text for a data set: with a front where its signal needs one, and with its words."""
   from sslx import nn
-  from sslx.ops.text import NO_WORDS
 
-  spec = nn.suited(spec, dataset.modality.name, dataset.rate)
-  return nn.build(spec, vocabulary=dataset.vocabulary or NO_WORDS)
+  return nn.build(nn.suited(spec, dataset.modality.name, dataset.rate), vocabulary=dataset.vocabulary)
 
 
 def reading(task: "Task", meta: "Meta | None" = None) -> str:

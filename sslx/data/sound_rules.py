@@ -1,6 +1,6 @@
 """The rules that every data set of sound keeps: `sslx.data.check` has the others."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def recordings(dataset: Dataset, splits: Mapping[str, Split], image_size: int | 
         f"{name}: train recordings are of {dataset.x_shape[0]} samples but {part} recordings are of {shape[1]}; make "
         "them one length"
       )
-    for start, rows in _rows(split):
+    for start, rows in split.pieces(_ROWS):
       sound = rows != RAW_PAD
       if not sound[:, 0].all():
         row = start + int(np.argmin(sound[:, 0]))
@@ -51,7 +51,7 @@ def tell_silent(dataset: Dataset) -> None:
   for part, split in (("train", dataset.train), ("test", dataset.test), ("unlabeled", dataset.unlabeled)):
     if dataset.modality.name != "sound" or split is None:
       continue
-    silent = [start + int(i) for start, rows in _rows(split) for i in np.flatnonzero(_silent(rows))]
+    silent = [start + int(i) for start, rows in split.pieces(_ROWS) for i in np.flatnonzero(_silent(rows))]
     if silent:
       are = "is" if len(silent) == 1 else "are"
       first = _named(part, split, silent[0])
@@ -60,13 +60,6 @@ def tell_silent(dataset: Dataset) -> None:
 
 def _silent(rows: np.ndarray) -> np.ndarray:
   return ((rows == 0) | (rows == RAW_PAD)).all(1)
-
-
-def _rows(split: Split) -> Iterator[tuple[int, np.ndarray]]:
-  """Pieces of a split in memory, each with the number of its first row; nothing of a lazy one, which is too large."""
-  if isinstance(split.x, np.ndarray):
-    for start in range(0, len(split), _ROWS):
-      yield start, split.x[start : start + _ROWS]
 
 
 def _named(part: str, split: Split, row: int) -> str:

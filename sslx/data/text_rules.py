@@ -1,6 +1,6 @@
 """The rules that every data set of text keeps: `sslx.data.check` has the others."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def texts(dataset: Dataset, splits: Mapping[str, Split], image_size: int | None)
         f"{name}: train texts are of {dataset.x_shape[0]} words but {part} texts are of {shape[1]}; make them one "
         f"length, with {PAD} behind the ends of shorter ones"
       )
-    for start, rows in _rows(split):
+    for start, rows in split.pieces(_ROWS):
       wrong = (rows < 0) | (rows >= vocabulary.size)
       if wrong.any():
         row = start + int(np.argmax(wrong.any(1)))
@@ -45,13 +45,6 @@ def texts(dataset: Dataset, splits: Mapping[str, Split], image_size: int | None)
       if empty.any():
         row = start + int(np.argmax(empty))
         raise UserError(f"{name}: {_named(part, split, row)} is of padding alone ({PAD}); leave it out")
-
-
-def _rows(split: Split) -> Iterator[tuple[int, np.ndarray]]:
-  """Pieces of a split in memory, each with the number of its first row; nothing of a lazy one, which is too large."""
-  if isinstance(split.x, np.ndarray):
-    for start in range(0, len(split), _ROWS):
-      yield start, split.x[start : start + _ROWS]
 
 
 def _named(part: str, split: Split, row: int) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -135,6 +135,14 @@ class Split:
     files = None if self.files is None else [str(self.files[int(row)]) for row in rows]
     others, groups = {name: other[rows] for name, other in self.others.items()}, self.groups
     return Split(take(self.x, rows), y, files, others, None if groups is None else groups[rows])
+
+  def pieces(self, rows: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Pieces of so many rows of what is in memory, each with the number of its first row; nothing of a lazy split,
+    which is too large to be looked through.
+    """
+    if isinstance(self.x, np.ndarray):
+      for start in range(0, len(self), rows):
+        yield start, self.x[start : start + rows]
 
   def __getattr__(self, name: str) -> Any:
     raise renamed("Split", name, {"images": "x", "labels": "y"})

@@ -130,10 +130,23 @@ def end_to_end(x: Rows) -> Rows:
   """Texts i32 [N,T] one after another, one PAD between two, in rows of BLOCK. What is lazy stays as it is."""
   if not isinstance(x, np.ndarray):
     return x
-  ends = np.where(x != PAD, np.arange(1, x.shape[1] + 1), 0).max(1)
+  ends = _ends(x)
   joined = np.concatenate([x, np.zeros((len(x), 1), x.dtype)], 1)
   ids = joined[(np.arange(joined.shape[1]) <= ends[:, None]) & (ends > 0)[:, None]]
   return np.concatenate(list(blocks([ids], BLOCK)) or [np.zeros((0, BLOCK), x.dtype)])
+
+
+def count_end_to_end(x: Rows) -> int:
+  """How many rows `end_to_end` makes, without making them."""
+  if not isinstance(x, np.ndarray):
+    return len(x)
+  ends = _ends(x)
+  return -(-int((ends + 1)[ends > 0].sum()) // BLOCK)
+
+
+def _ends(x: np.ndarray) -> np.ndarray:
+  """The place behind the last word of each text [N,T]."""
+  return np.where(x != PAD, np.arange(1, x.shape[1] + 1), 0).max(1)
 
 
 def padded(ids: np.ndarray, length: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from sslx import nn
 from sslx.data import Dataset
 from sslx.data.types import Rows
+from sslx.evaluation.ppmi import truncated_svd
 from sslx.ops.text import FIRST, Vocabulary
 from sslx.types import UserError
 
@@ -29,8 +30,6 @@ def lsa(dataset: Dataset, width: int | None = None) -> nn.Representation:
   Raises:
     UserError: more directions than it has.
   """
-  from scipy.sparse.linalg import svds
-
   vocabulary = dataset.vocabulary
   assert vocabulary is not None
   texts = bags(dataset.pretraining_x, vocabulary, nn.WORDS)
@@ -39,10 +38,8 @@ def lsa(dataset: Dataset, width: int | None = None) -> nn.Representation:
   width = min(LSA_WIDTH, most) if width is None else width
   if width > most:
     raise UserError(f"--modes=lsa:{width}: {count} texts of {words} words have {most} directions at most.")
-  start = np.random.default_rng(0).standard_normal(most + 1).astype(np.float32)
-  made: Any = svds(texts, width, v0=start)
-  _, size, directions = made
-  kernel = np.ascontiguousarray(directions[np.argsort(-size)].T, np.float32)
+  _, _, directions = truncated_svd(texts, width, tolerance=0)
+  kernel = np.ascontiguousarray(directions.T, np.float32)
   params = {"axes": {"directions": kernel * np.sign(kernel.sum(0))}}
   return nn.Representation(nn.along(vocabulary, width), "flatten", params, {}, dataset.modality.prepare)
 

@@ -63,16 +63,18 @@ def ppmi(counts: Any, smoothing: float = SMOOTHING, shift: float = 1.0) -> Any:
   return made
 
 
-def truncated_svd(matrix: Any, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """(U [V,k], S [k], V' [k,V]), k <= width, the largest first."""
+def truncated_svd(
+  matrix: Any, width: int, seed: int = 0, tolerance: float = TOLERANCE
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """(U [N,k], S [k], V' [k,M]) of a sparse matrix [N,M], k <= width, the largest first; tolerance: of ARPACK."""
   from scipy.sparse.linalg import svds
 
   if min(matrix.shape) <= max(width + 1, DENSE):
     u, s, v = np.linalg.svd(matrix.toarray(), full_matrices=False)
     return u[:, :width], s[:width], v[:width]
   start = np.random.default_rng(seed).normal(size=min(matrix.shape)).astype(np.float32)
-  tolerance: Any = TOLERANCE  # which scipy's types say is an integer
-  parts = svds(matrix.astype(np.float32), width, v0=start, tol=tolerance)
+  error: Any = tolerance  # which scipy's types say is an integer
+  parts = svds(matrix.astype(np.float32), width, v0=start, tol=error)
   u, s, v = cast("tuple[np.ndarray, ...]", parts)
   return u[:, ::-1], s[::-1], v[::-1]
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from sslx.data.word_tests import SYNTACTIC, Question
 from sslx.ops.text import FIRST, Vocabulary
+from sslx.tasks.linear import unit
 
 EPSILON = 1e-3
 SCORES_AT_ONCE = 1 << 22  # numbers of a block of questions times words: what is compared at a time
@@ -48,12 +49,6 @@ class Likeness(NamedTuple):
   low: float | None = None
   """Its 95% interval; None of fewer than four pairs."""
   high: float | None = None
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-  """f32 [V,d]: the vectors at length 1; one of length 0 stays."""
-  vectors = np.asarray(vectors, np.float32)
-  return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def nearest(units: np.ndarray, queries: np.ndarray, excluded: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

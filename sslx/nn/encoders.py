@@ -223,7 +223,7 @@ OF_MODALITY = {"sound": "mel", "text": "bag"}  # which front an encoder gets tha
 
 
 @functools.lru_cache(maxsize=64)
-def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary = NO_WORDS) -> Encoder:
+def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary | None = None) -> Encoder:
   """An encoder from its text: `conv`, `conv:widths=16-32-64,code=32` or, with a front, `mel:bands=64+conv`. The same
   text gives the same object, so that what was compiled for it is used again.
 
@@ -233,6 +233,7 @@ def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary = 
   Raises:
     UserError: unknown kind or option (with the nearest names), a size that is not positive, or too many blocks.
   """
+  vocabulary = vocabulary or NO_WORDS
   front, plus, behind = spec.partition("+")
   if not plus:
     return _made(ENCODERS, spec, spec, vocabulary).clone(precision=precision)

@@ -41,7 +41,9 @@ from sslx.pretext.vader import vader
 from sslx.pretext.vae import vae
 from sslx.pretext.vicreg import vicreg
 from sslx.pretext.wta import wta
-from sslx.types import ENCODER, Modality, Optimizer, Pretext, Refusal, Task, UserError, brief
+from sslx.types import Modality, Optimizer, Pretext, Refusal, Task, UserError, brief
+
+BAG_ENCODER = "bag+mlp:widths=512,code=0"
 
 
 class Method(NamedTuple):
@@ -74,8 +76,9 @@ class Method(NamedTuple):
   say nothing, and its own tests check where gradients stop."""
 
   bags: Mapping[str, Any] | None = None
-  """Of a method of images that takes text: hyper-parameters that have another default for bags of words, and its
-  encoder, if that is not BAG_ENCODER."""
+  """Of a method of images that takes text: hyper-parameters that have another default for bags of words."""
+  bag_encoder: str = BAG_ENCODER
+  """And the encoder that it wants for them."""
   compares: bool = False
   """Whether its loss holds the examples of a batch against each other: of one alone there is nothing to learn."""
 
@@ -83,11 +86,11 @@ class Method(NamedTuple):
 
   def encoder_for(self, modality: str) -> str:
     """The encoder that it wants for data of a modality: of text, those of images get dense layers on bags of words."""
-    return self.encoder if self.bags is None or modality != "text" else self.bags.get(ENCODER, BAG_ENCODER)
+    return self.bag_encoder if modality == "text" and self.bags is not None else self.encoder
 
   def settings_for(self, modality: str) -> Mapping[str, Any]:
     """Hyper-parameters that have another default for data of a modality."""
-    return {} if self.bags is None or modality != "text" else {k: v for k, v in self.bags.items() if k != ENCODER}
+    return (self.bags or {}) if modality == "text" else {}
 
   def refuses(self, name: str, modality: Modality) -> Refusal:
     """That it does not take such data, and which methods do."""
@@ -98,7 +101,6 @@ class Method(NamedTuple):
     )
 
 
-BAG_ENCODER = "bag+mlp:widths=512,code=0"
 SHARES = {"output": "softmax", "loss": "multinomial"}  # of what an autoencoder makes: most values of a bag are 0
 BOTH = ("image", "sound")
 ALL = ("image", "sound", "text")
@@ -198,7 +200,8 @@ METHODS: dict[str, Method] = {
     encoder="mlp:widths=2000,code=0",
     compares=True,
     modalities=ALL,
-    bags={ENCODER: "bag+mlp:widths=1000,code=0", **SHARES},
+    bags=SHARES,
+    bag_encoder="bag+mlp:widths=1000,code=0",
   ),
 }
 

@@ -44,9 +44,8 @@ def cbow(
     h = words.weighted(pairs / jnp.maximum(around, 1)[..., None], v)
     near = words.nats((h * c).sum(2))
     far = words.nats(-(h @ drawn.swapaxes(1, 2))).sum(2)
-    counts = (pairs * words.weights(view, window, OFTEN)).sum(2) / jnp.maximum(
-      around, 1
-    )  # 0 of a word alone in its line
+    weighed = (pairs * words.weights(view, window, OFTEN)).sum(2)
+    counts = weighed / jnp.maximum(around, 1)  # 0 of a word alone in its line
     return (counts * (near + negatives / shared * far)).sum(), counts.sum()
 
   return words.method(encoder, vocabulary, settings, losses)

@@ -129,8 +129,7 @@ class Config:
       UserError: an unknown method or hyper-parameter, steps and epochs that contradict each other, or a warm-up that is
         longer than the run.
     """
-    from sslx.data.words import end_to_end
-    from sslx.nn import suited
+    from sslx.data.words import count_end_to_end
     from sslx.pretext import check
     from sslx.training import optim
 
@@ -138,7 +137,7 @@ class Config:
     batch_size = self.batch_size or method.batch_size
     watch = len(watched_rows(len(dataset.train), self.watch))
     count = (len(dataset.train) if method.labels else len(x)) - watch
-    epoch = steps_of_epoch(len(end_to_end(x)) if lays_end_to_end(method, dataset) else count, batch_size)
+    epoch = steps_of_epoch(count_end_to_end(x) if lays_end_to_end(method, dataset) else count, batch_size)
     steps = self.steps or (max(1, round(self.epochs * epoch)) if self.epochs else method.steps)
     if self.epochs and steps != max(1, round(self.epochs * epoch)):
       raise UserError(f"--steps={steps}: contradicts --epochs={self.epochs:g}; give one of the two.")
@@ -158,7 +157,7 @@ class Config:
         method.factory, {**method.settings_for(kind), **options.check(method.factory, self.hp, "--hp")}
       ),
       dataset=dataset.name,
-      encoder=suited(self.encoder or method.encoder_for(kind), kind, dataset.rate),
+      encoder=self.encoder_on(dataset),
       features=(self.features or dataset.task.reading) if method.labels else None,
       steps=steps,
       epochs=epochs,
@@ -173,6 +172,18 @@ class Config:
       data_crc32=zlib.crc32(x[np.arange(0, len(x), every)].tobytes()),
       data_digest=digest or digest_of(dataset, method.labels),
     )
+
+  def encoder_on(self, dataset: "Dataset") -> str:
+    """Its encoder on a data set: the method's own where it names none, and with a front where the signal needs one.
+
+    Raises:
+      UserError: no such method, or one that does not take such data; an encoder for another sample rate.
+    """
+    from sslx.nn import suited
+    from sslx.pretext import taking
+
+    kind = dataset.modality.name
+    return suited(self.encoder or taking(self.method, dataset.modality).encoder_for(kind), kind, dataset.rate)
 
   def to_json(self) -> dict[str, Any]:
     """Of JSON's types; `read` reads it."""

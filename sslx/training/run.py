@@ -19,7 +19,7 @@ from sslx.data import Dataset, located
 from sslx.data.types import take
 from sslx.data.words import end_to_end
 from sslx.modalities import MODALITIES
-from sslx.ops.text import NO_WORDS, Vocabulary
+from sslx.ops.text import Vocabulary
 from sslx.pretext import build, check, taking
 from sslx.tasks import TASKS
 from sslx.training import hooks, loop, optim
@@ -76,7 +76,7 @@ class Meta(NamedTuple):
   def build_encoder(self, precision: str | None = None) -> nn.Encoder:
     """Its architecture, in the precision of pretraining unless another is given."""
     assert self.config.encoder
-    return nn.build(self.config.encoder, precision or self.config.precision, self.vocabulary or NO_WORDS)
+    return nn.build(self.config.encoder, precision or self.config.precision, self.vocabulary)
 
   @property
   def meaning(self) -> Any:

@@ -141,6 +141,8 @@ def test_texts_are_laid_end_to_end():
   np.testing.assert_array_equal(rows.ravel()[: len(stream)], stream)
   assert not rows.ravel()[len(stream) :].any()
   assert rows.shape == (-(-len(stream) // words.BLOCK), words.BLOCK)
+  assert words.count_end_to_end(many) == len(rows)
   lazy = LazyArray(x.shape, lambda i: x[i], x.dtype)
   assert words.end_to_end(lazy) is lazy
+  assert (words.count_end_to_end(lazy), words.count_end_to_end(x), words.count_end_to_end(x[1:2])) == (4, 1, 0)
   assert words.end_to_end(x[1:2]).shape == (0, words.BLOCK)

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -148,6 +148,20 @@ class Split:
     raise renamed("Split", name, {"images": "x", "labels": "y"})
 
 
+class Video(NamedTuple):
+  """A whole video with masks of its objects: what tracking is scored on."""
+
+  name: str
+  frames: Rows
+  """u8 [T,H,W,3]."""
+  masks: Rows
+  """u8 [T,H,W]: 0 where there is no object, else the number of the one in front, from 1. The first frame has them."""
+  annotated: np.ndarray
+  """bool [T]: which frames' masks are known; the others' hold zeros."""
+
+  __repr__ = brief
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
   """A training and a test split with targets, and whatever further examples come without."""
@@ -166,6 +180,9 @@ class Dataset:
   """The words of text, which tell what its ids mean: those of the training split and the unlabelled one."""
   origin: str = ""
   """What its values were made from, where that changes from machine to machine: packages and their versions."""
+  videos: Mapping[str, Sequence[Video]] = dataclasses.field(default_factory=dict)
+  """Of clips: the whole videos with masks, by what they are for. test: what tracking is scored on; validation: what its
+  settings are chosen on."""
 
   __repr__ = brief
 
@@ -264,6 +281,13 @@ def text_corpus(name: str, vocabulary: Vocabulary, x: Rows, origin: str = "") ->
   return Dataset(name, MODALITIES["text"], TASKS["none"](()), train, test, vocabulary=vocabulary, origin=origin)
 
 
+def clips(name: str, x: Rows, videos: Mapping[str, Sequence[Video]], test: Rows | None = None) -> Dataset:
+  """A data set of clips u8 [N,T,H,W,3] without labels, and of whole videos with masks."""
+  empty = np.zeros((0, *x.shape[1:]), x.dtype)
+  train, last = Split(x, None), Split(empty if test is None else test, None)
+  return Dataset(name, MODALITIES["video"], TASKS["none"](()), train, last, videos=videos)
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
   """What a loader is asked for: `spec` is `name` or `scheme:argument`."""
@@ -281,6 +305,8 @@ class Request:
   min_count: int = 5  # how often a word stands in a text at least that gets an id of its own
   max_words: int | None = None  # of the most frequent ones at most; None: all
   max_length: int | None = None  # words of a document at most, what is behind is cut; None: the data's own choice
+  frames: int | None = None  # of a clip of a video; None: the data's own choice
+  stride: int | None = None  # every how many frames of a video one is taken; None: the data's own choice
   targets: tuple[str, ...] = ()  # which of the data's columns or numbers are asked for; () means the data's own choice
 
   @property

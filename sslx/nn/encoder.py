@@ -25,6 +25,8 @@ class Encoder(nn.Module):
   front: bool = False
   """Whether its first block makes something else of the signal, without any parameters: of a waveform a spectrogram, of
   a text a bag of words."""
+  clips: bool = False
+  """Whether it reads clips [B,T,H,W,C], frame by frame: outputs are then [B,T,...], and `body` reads frames."""
   ids: bool = False
   """Whether it reads ids of words, i32 [B,T]."""
   share: Callable[[Array], Array] | None = None
@@ -42,17 +44,19 @@ class Encoder(nn.Module):
     keep: i32[B,n], the only patches that an encoder with `patch` sees; its outputs are then [B,n,D].
     """
     outputs = {}
+    frames = x.shape[:2] if self.clips else ()
+    x = x.reshape(-1, *x.shape[2:]) if self.clips else x
     for i, (name, factory) in enumerate(self.blocks):
       kept = (keep,) if i == 0 and keep is not None else ()
       x = x if i == 0 or self.precision == "float32" else x.astype(self.precision)
       x = factory(name=name)(x, *kept, train=train if isinstance(train, bool) else name in train)
-      outputs[name] = x
+      outputs[name] = x.reshape(*frames, *x.shape[1:]) if self.clips else x
     return outputs
 
   @property
   def body(self) -> "Encoder":
     """What comes behind its front: the same where it has none. Their parameters are the same."""
-    return self.clone(blocks=self.blocks[1:], front=False, axes=None, ids=False) if self.front else self
+    return self.clone(blocks=self.blocks[1:], front=False, axes=None, ids=False, clips=False) if self.front else self
 
   @nn.nowrap
   def spectrogram(self, x: Array) -> Array:

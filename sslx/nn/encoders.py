@@ -2,7 +2,7 @@
 
 Sound goes through a front first: `build("mel:bands=64+conv")` reads waveforms, and gives log-mel spectrograms to any
 encoder of images. Encoders of text are built for a vocabulary: `build("bag+mlp", vocabulary=words)` reads ids of words,
-and gives bags of them to dense layers.
+and gives bags of them to dense layers. Of clips, `frames+` reads one frame after the other.
 """
 
 import functools
@@ -19,6 +19,7 @@ from sslx import options
 from sslx.nn.encoder import Encoder
 from sslx.nn.hearing import Front, conv1d, gru, mel, wave
 from sslx.nn.layers import Conv, Dense, GroupNorm
+from sslx.nn.video import frames, grid
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.nn.wording import bag, transformer, words
 from sslx.ops.color import rgb_to_lab
@@ -215,11 +216,12 @@ def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> E
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
   "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18, "vit": vit,
-  "wave": wave, "conv1d": conv1d, "gru": gru, "words": words, "transformer": transformer,
+  "grid": grid, "wave": wave, "conv1d": conv1d, "gru": gru, "words": words, "transformer": transformer,
 }  # fmt: skip
-FRONTS: dict[str, Callable[..., Front]] = {"mel": mel, "bag": bag}
+FRONTS: dict[str, Callable[..., Front]] = {"mel": mel, "bag": bag, "frames": frames}
 """What may stand in front of an encoder, and a plus: mel+conv."""
-OF_MODALITY = {"sound": "mel", "text": "bag"}  # which front an encoder gets that does not read such a signal itself
+OF_MODALITY = {"sound": "mel", "text": "bag", "video": "frames"}
+"""Which front an encoder gets that does not read such a signal itself."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -242,6 +244,9 @@ def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary | 
     raise UserError(f"--encoder={spec}: {behind} reads {_signal(inner)} itself; leave {front}+ out.")
   kind = front.partition(":")[0]
   blocks, is_text = ((kind, first), *inner.blocks), kind == OF_MODALITY["text"]
+  if kind == OF_MODALITY["video"]:
+    axes = None if inner.axes is None else inner.axes + 1
+    return inner.clone(blocks=blocks, front=True, axes=axes, clips=True, precision=precision)
   if is_text and inner.axes is not None:
     raise UserError(f"--encoder={spec}: {behind} reads images, and a bag of words is none; try {front}+mlp.")
   how = {"ids": True} if is_text else {"share": share}
@@ -249,6 +254,8 @@ def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary | 
 
 
 def _signal(encoder: Encoder) -> str:
+  if encoder.clips:
+    return "clips"
   return "ids of words" if encoder.ids else "waveforms" if encoder.axes == 1 else "images"
 
 

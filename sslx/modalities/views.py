@@ -1,5 +1,5 @@
-"""Random views of images, sounds and clips, by text: `build("photos:crop=0.3")`. VIEWS is the table of kinds, and `auto` picks
-one.
+"""Random views of images, sounds and clips, by text: `build("photos:crop=0.3")`. VIEWS is the table of kinds, and
+`auto` picks one.
 
 A view is what contrastive and self-distilled methods call two random versions of an image. Every strength is an option;
 at 0 (crop: 1) the operation is left out.
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-
 import jax.numpy as jnp
 
 from sslx import options

@@ -53,10 +53,9 @@ ALL = (*BOTH, "text")
 class Method(NamedTuple):
   """A factory (encoder, *, hyper-parameters) -> Pretext, and the training it wants by default.
 
-  Of sound and text, methods of images get the encoder's body, and spectrograms or bags of words to learn from; of video,
-  frames. Those
-  with `views` get the whole encoder, since it is the waveform that views change, and so do methods of sound or text
-  alone.
+  Of sound and text, methods of images get the encoder's body, and spectrograms or bags of words to learn from; of
+  video, frames. Those with `views` get the whole encoder of sound, since it is the waveform that views change, and so
+  do methods that take no images.
   """
 
   factory: Callable[..., Pretext]

@@ -1,5 +1,5 @@
-"""How methods of images learn from video: a step sees one random frame of each clip, or two where the views are of frames
-that lie apart.
+"""How methods of images learn from video: a step sees one random frame of each clip, or two where the views are of
+frames that lie apart.
 """
 
 import jax

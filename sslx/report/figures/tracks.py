@@ -99,7 +99,7 @@ def attention_rows(
     places: (row, column) in pixels.
     maps: {title: f32 [n,h,w]}, how much of each place of the reference; the largest of each map is bright.
   """
-  marked = np.repeat(frames.astype(np.float32).mean(-1, keepdims=True) / 255, 3, axis=-1)
+  marked = frames.astype(np.float32) / 255
   for image, (row, column) in zip(marked, places, strict=True):
     _mark(image, row, column)
   rows = {"a place": marked} | {name: heat(references, each) for name, each in maps.items()}
@@ -121,8 +121,9 @@ def heat(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
 
 
 def _mark(image: np.ndarray, row: int, column: int) -> None:
-  """A cross of bright pixels about a place of an image f32 [H,W,3]."""
+  """A white cross with a black rim about a place of an image f32 [H,W,3]."""
   reach = max(2, min(image.shape[:2]) // 16)
-  colour = (1.0, 0.35, 0.0)
-  image[max(0, row - reach) : row + reach + 1, column] = colour
-  image[row, max(0, column - reach) : column + reach + 1] = colour
+  for width, colour in ((1, 0.0), (0, 1.0)):
+    long, short = reach + width, width
+    for down, across in ((long, short), (short, long)):
+      image[max(0, row - down) : row + down + 1, max(0, column - across) : column + across + 1] = colour

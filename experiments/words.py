@@ -30,6 +30,7 @@ flags.DEFINE_integer("pretrainings", 1, "How often each method is pretrained. Wi
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx.report import pages, records, terminal
+  from sslx.report.tables import titled
 
   cli.positive("pretrainings")
   cli.default(dataset="python_docs", **({} if FLAGS.methods else {"method": "skipgram"}))

@@ -58,7 +58,7 @@ def main() -> None:
   cli.say("drawing pairs of words")
   told = {name: table for name, table in vectors.items() if name != words.RANDOM}
   tables = [*words.tables(rows), words.neighbours_table(shown, told, vocabulary)]
-  records.write_text(directory / "tables.md", words.markdown(tables))
+  records.write_text(directory / "tables.md", titled(tables))
   figures = [
     words.picture(name, vectors[name], vocabulary, asked, directory / "figures" / f"pairs_{name}.png") for name in names
   ]

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.shared import cli, tracking
 from experiments.shared.publish import SMOKE
+from experiments.shared.terminal import announce
 from experiments.shared.tracking import GRID, IDENTITY, RANDOM, RAW, Row, Tracker, Trained, Videos
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def draw(
     frames = np.asarray(video.frames)
     masks = {"true masks": np.asarray(video.masks)}
     for name, row in first.items():
-      cli.announce(f"drawing {video.name}")
+      announce(f"drawing {video.name}")
       masks[name] = tracking.tracked(made[name], video, Settings(**row["settings"]))
     told = ", ".join(f"{name} {scores([row])[place]:.2f}" for name, row in first.items())
     stem = f"{place:03d}"

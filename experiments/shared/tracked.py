@@ -21,8 +21,8 @@ SHOWN = 30  # videos of a table that has a line for each
 AHEAD = 4  # frames from the reference of colours, or of attention, to the frame that looks at it
 PLACES = 6  # of a picture of attention
 NOTE = (
-  "J: overlap of each object's mask with the true one; F: how well their boundaries agree; J&F: their mean, over frames "
-  "but the first, objects and videos. Intervals of 95% are bootstrapped over videos, after the mean over pretrainings; "
+  "J: overlap of each object's mask with the true one; F: how well their boundaries agree; J&F: their mean, over all "
+  "frames but the first, objects and videos. Intervals of 95% are bootstrapped over videos, after the mean over pretrainings; "
   "differences are paired by video. How labels are copied was chosen for each row on clips of other digits. "
 )
 ROWS = {
@@ -52,14 +52,35 @@ def tables(rows: Sequence[Row]) -> "list[report.Table]":
   for name, group in groups.items():
     spread = np.std([np.mean(scores([row])) for row in group], ddof=1) if len(group) > 1 else None
     mean = f"{scores(group).mean():.3f}{'' if spread is None else f' ± {spread:.3f}'}"
-    over = [_difference(group, groups[other]) if name not in (*references, *_bounds(groups)) else "" for other in references]
+    over = [
+      _difference(group, groups[other]) if name not in (*references, *_bounds(groups)) else "" for other in references
+    ]
     parts = [f"{scores(group, what).mean():.3f}" for what in ("J", "F")]
-    lines.append([name, mean, _interval(scores(group)), *parts, *over, _settings(group[0])])
-  headers = ["tracker", "J&F", "interval", "J", "F", *(f"over {name}" for name in references), "how labels are copied"]
+    lines.append([name, mean, _interval(scores(group)), *parts, *over])
+  headers = ["tracker", "J&F", "interval", "J", "F", *(f"over {name}" for name in references)]
   several = max(len(group) for group in groups.values())
   seeds = f"± is the standard deviation over {several} pretrainings. " if several > 1 else ""
   told = "; ".join(f"{name}: {what}" for name, what in ROWS.items() if name in groups or name == GRID)
-  return [report.Table("Tracking", report.Cells(headers, lines), f"{NOTE}{seeds}{told}.", spare=("how labels are copied",))]
+  return [report.Table("Tracking", report.Cells(headers, lines), f"{NOTE}{seeds}{told}."), _chosen(groups)]
+
+
+def _chosen(groups: "Mapping[str, Sequence[Row]]") -> "report.Table":
+  """How each row copies labels, and what that reached where it was chosen."""
+  from sslx import report
+
+  lines = []
+  for name, row in ((name, row) for name, group in groups.items() for row in group if "settings" in row):
+    settings = row["settings"]
+    patch = f"{settings['patch']}x{settings['patch']}" if settings["patch"] else ""
+    seed = "" if row["seed"] is None else str(row["seed"])
+    numbers = [f"{settings[what]:g}" for what in ("radius", "temperature", "k", "context")]
+    lines.append([name, seed, patch, *numbers, f"{row['validation']:.3f}"])
+  headers = ["tracker", "seed", "patch", "radius", "temperature", "k", "frames", "J&F for validation"]
+  note = (
+    "patch: pixels that are compared; radius: of the places in the frames before, in places of the grid; temperature "
+    "and k: of the softmax, and how many places it is over; frames: how many of those before, beside the first one."
+  )
+  return report.Table("How labels are copied", report.Cells(headers, lines), note)
 
 
 def _bounds(groups: Mapping[str, Any]) -> list[str]:
@@ -76,14 +97,6 @@ def _interval(values: np.ndarray, sign: str = "") -> str:
 
   low, high = bootstrap(values)
   return "" if low is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
-def _settings(row: Row) -> str:
-  settings = row.get("settings")
-  if settings is None:
-    return ""
-  patch = f"patches of {settings['patch']}, " if settings["patch"] else ""
-  return f"{patch}radius {settings['radius']:g}, temperature {settings['temperature']:g}, k {settings['k']}"
 
 
 def by_video(rows: Sequence[Row]) -> "list[report.Table]":
@@ -135,9 +148,9 @@ def _plus(differences: np.ndarray) -> str:
 def _colours(trained: Trained, dataset: "Dataset") -> Mapping[str, np.ndarray]:
   """{name: f64 [N]} of the test clips."""
   import jax
+  from sslx.pretext.temporal_colour import colour_accuracy
 
   from sslx.compile import jit
-  from sslx.pretext.temporal_colour import colour_accuracy
   from sslx.training.run import restore
 
   run = restore(trained.directory)
@@ -167,7 +180,9 @@ def draw(
   from sslx.report.figures.tracks import evenly
   from sslx.report.pages import Figure
 
-  first = {name: next(row for row in rows if row["tracker"] == name) for name in dict.fromkeys(t.name for t in trackers)}
+  first = {
+    name: next(row for row in rows if row["tracker"] == name) for name in dict.fromkeys(t.name for t in trackers)
+  }
   made = {name: next(each for each in trackers if each.name == name) for name in first}
   order = np.argsort(-scores([rows[0]]), kind="stable")
   drawn, scenes = [], []
@@ -242,7 +257,10 @@ def link(directory: Path, scenes: "Sequence[Scene]", dataset: str) -> "list[Link
   from sslx.report.pages import Link
 
   path = write_attention(
-    directory / "attention.html", "What does a place look at?", f"{dataset} · a frame, and {AHEAD} frames before it", scenes
+    directory / "attention.html",
+    "What does a place look at?",
+    f"{dataset} · a frame, and {AHEAD} frames before it",
+    scenes,
   )
   return [Link(path.name, "What a place looks at", "click a place of a frame, and see where each encoder finds it")]
 

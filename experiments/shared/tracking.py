@@ -1,4 +1,4 @@
-"""What experiments.track compares: pretrained encoders, checkpoints and what learnt nothing, and how well they track."""
+"""What experiments.track compares: pretrained encoders, checkpoints and what learnt nothing; and how they track."""
 
 import functools
 import hashlib
@@ -211,8 +211,8 @@ def _patches(video: "Video", patch: int) -> np.ndarray:
 
 
 def measure(trackers: "Sequence[Tracker]", videos: Videos, path: Path, made: Row) -> list[Row]:
-  """A row for each tracker, for masks that stay, and for the true ones brought to each grid; in `path`, from which those
-  that are there already are taken.
+  """A row for each tracker, for masks that stay, and for the true ones brought to each grid; kept in `path`, so that
+  what is there already is not measured again.
   """
   from sslx.report import records
 

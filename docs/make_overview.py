@@ -77,9 +77,10 @@ GROUPS = (
     "the image itself", ("autoencode", "contractive", "conv_wta", "deep_infomax", "sparse", "vae", "wta"), ("original",)
   ),
 )
-# For sound, text, colours, transformers, labels or places.
+# For sound, text, video, colours, transformers, labels or places.
 ELSEWHERE = (
-  "apc", "cbow", "colorize", "cpc_audio", "mae", "masked_words", "skipgram", "split_brain", "supervised", "vader",
+  "apc", "cbow", "colorize", "cpc_audio", "mae", "masked_words", "skipgram", "split_brain", "supervised",
+  "temporal_colour", "vader",
 )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ UNPRETRAINED = {
   "raw+self_train": "*self-training*",
 }
 NEEDED = (*checks.NEEDED, "experiment")
+UNLABELLED = {"words": "words.jsonl", "track": "tracks.jsonl"}  # experiments that ask no labels: their rows
 
 
 class Published(NamedTuple):
@@ -61,9 +62,10 @@ def section(run: Path, baseline: str = "scratch") -> str:
 
   baseline: the mode that others are held against; a comparison of several methods has its own.
   """
-  if (run / "words.jsonl").exists():  # of experiments.words, which asks no labels
-    rows = records.read_rows(run / "words.jsonl")
-    return f"### words: {rows[-1]['dataset']}\n\n{(run / 'tables.md').read_text(encoding='utf-8')}\n{made_by(rows)}"
+  for experiment, name in UNLABELLED.items():
+    if (run / name).exists():
+      rows, made = records.read_rows(run / name), (run / "tables.md").read_text(encoding="utf-8")
+      return f"### {experiment}: {rows[-1]['dataset']}\n\n{made}\n{made_by(rows)}"
   rows = checks.read_results(run / "results.jsonl", NEEDED)
   if rows and (run / "tables.md").exists():  # of experiments.compare and its kin
     return f"### {_title(run, rows)}\n\n{(run / 'tables.md').read_text(encoding='utf-8')}\n{made_by(rows)}"

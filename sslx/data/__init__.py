@@ -10,17 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from sslx import options
 from sslx.data.audio import load_audio
 from sslx.data.check import checked
 from sslx.data.coco import load_coco
 from sslx.data.davis import load_davis
 from sslx.data.folder import load_folder
-from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
+from sslx.data.idx_sets import load_fashion_mnist, load_idx, load_mnist
 from sslx.data.images import colour, resized, without_size_warnings
-from sslx.data.labels import places
 from sslx.data.limits import check_limits
 from sslx.data.motion import MovingDigits
 from sslx.data.moving_digits import load_moving_digits
@@ -32,14 +29,11 @@ from sslx.data.spoken import load_spoken_digits, spoken_digits
 from sslx.data.table import load_table
 from sslx.data.text import load_text
 from sslx.data.text_files import TEXTS
-from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
+from sslx.data.types import Dataset, LazyArray, Request, Split
 from sslx.data.words import MIN_COUNT
 from sslx.types import UserError, brief
 
 __all__ = ["DATASETS", "Dataset", "LazyArray", "Source", "Split", "load"]
-
-_MNIST = Path(__file__).parent / "mnist"
-_DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
 class Source(NamedTuple):
@@ -67,53 +61,6 @@ class Source(NamedTuple):
     return f"{name}:{self.argument}" if self.argument else name
 
 
-def _mnist(request: Request) -> Dataset:
-  from sslx.data import builders
-
-  dataset = builders.load_idx_builder("mnist", request, lambda: _MNIST)
-  assert dataset is not None
-  return dataset
-
-
-def _fashion_mnist(request: Request) -> Dataset:
-  from sslx.data import builders, catalogue
-
-  def find():
-    root = Path(request.data_dir)
-    places = (root / "fashion_mnist", root / "fashion-mnist", root, _DEBIAN_FASHION_MNIST)
-    folder = next((place for place in places if has_idx(place)), None)
-    if folder is not None and _is_mnist(folder):
-      raise UserError(f"{folder}: these IDX files are MNIST's, not Fashion-MNIST's; put the others there (--data_dir)")
-    return folder
-
-  dataset = builders.load_idx_builder("fashion_mnist", request, find)
-  if dataset is not None:
-    return dataset
-  try:
-    return catalogue.load_catalogue(dataclasses.replace(request, argument="fashion_mnist"))
-  except UserError as error:
-    raise UserError(
-      f"{error}; or put its four IDX .gz files in {request.data_dir} (--data_dir), "
-      "or install Debian's package dataset-fashion-mnist"
-    ) from error
-
-
-def _is_mnist(folder: Path) -> bool:
-  """Both sets use the same file names, and one trained on as the other would go unnoticed."""
-  ours, theirs = find_idx(_MNIST, "t10k", "labels"), find_idx(folder, "t10k", "labels")
-  return ours is not None and theirs is not None and np.array_equal(read_idx(*ours), read_idx(*theirs))
-
-
-def _idx(request: Request) -> Dataset:
-  folder = Path(request.argument).expanduser()
-  if not folder.is_dir():
-    raise UserError(f"{folder}: no such folder")
-  splits = read_idx_folder(folder, request.in_memory_limit)
-  class_names, *labels = places(str(folder), splits["train"].targets(), splits["test"].targets())
-  train, test = (Split(splits[part].x, y) for part, y in zip(("train", "test"), labels, strict=True))
-  return image_classes(request.spec, class_names, train, test)
-
-
 def _tfds(request: Request) -> Dataset:
   from sslx.data import catalogue
 
@@ -121,8 +68,10 @@ def _tfds(request: Request) -> Dataset:
 
 
 DATASETS: dict[str, Source] = {
-  "mnist": Source(_mnist, "handwritten digits, 28x28 grey, 60,000 + 10,000; comes with sslx"),
-  "fashion_mnist": Source(_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX files in --data_dir, or TFDS"),
+  "mnist": Source(load_mnist, "handwritten digits, 28x28 grey, 60,000 + 10,000; comes with sslx"),
+  "fashion_mnist": Source(
+    load_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX files in --data_dir, or TFDS"
+  ),
   "scenes": Source(
     load_scenes,
     "digits of MNIST on a background, 20,000 + 2,000; scenes:one of one digit each, scenes:hard; then settings",
@@ -154,7 +103,7 @@ DATASETS: dict[str, Source] = {
     "words and more) of the eight largest packages, the rest is unlabeled; --min_count, --max_words, --max_length",
     modalities=("text",),
   ),
-  "idx": Source(_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
+  "idx": Source(load_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
   "npz": Source(
     load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
   ),

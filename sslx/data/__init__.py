@@ -70,7 +70,7 @@ def _tfds(request: Request) -> Dataset:
 DATASETS: dict[str, Source] = {
   "mnist": Source(load_mnist, "handwritten digits, 28x28 grey, 60,000 + 10,000; comes with sslx"),
   "fashion_mnist": Source(
-    load_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX files in --data_dir, or TFDS"
+    load_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX in --data_dir, or TFDS"
   ),
   "scenes": Source(
     load_scenes,

@@ -53,7 +53,4 @@ def _brightness(maps: np.ndarray) -> np.ndarray:
 
 def _pack(array: np.ndarray) -> dict[str, Any]:
   """{"shape", "data"}: base64 of bytes."""
-  return {
-    "shape": list(array.shape),
-    "data": base64.b64encode(np.ascontiguousarray(array, np.uint8).tobytes()).decode(),
-  }
+  return {"shape": list(array.shape), "data": base64.b64encode(np.ascontiguousarray(array, np.uint8).tobytes()).decode()}

@@ -177,7 +177,7 @@ def test_an_unwritable_data_dir_names_the_flag(tmp_path, fashion, monkeypatch, k
 def test_a_home_that_cannot_be_written_is_no_matter_to_packaged_sets(tmp_path, monkeypatch, capsys, kind):
   monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
   monkeypatch.setenv("HOME", str(tmp_path / "home"))
-  monkeypatch.setattr(data, "_MNIST", write_idx(tmp_path / "packaged"))
+  monkeypatch.setattr(idx_sets, "_MNIST", write_idx(tmp_path / "packaged"))
   if kind == "below a file":
     (tmp_path / "home").write_text("")
   else:

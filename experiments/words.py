@@ -30,6 +30,7 @@ flags.DEFINE_integer("pretrainings", 1, "How often each method is pretrained. Wi
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   from sslx.report import pages, records, terminal
+  from sslx.report.tables import titled
 
   cli.positive("pretrainings")
   cli.default(dataset="python_docs", **({} if FLAGS.methods else {"method": "skipgram"}))
@@ -57,7 +58,7 @@ def main() -> None:
   cli.say("drawing pairs of words")
   told = {name: table for name, table in vectors.items() if name != words.RANDOM}
   tables = [*words.tables(rows), words.neighbours_table(shown, told, vocabulary)]
-  records.write_text(directory / "tables.md", words.markdown(tables))
+  records.write_text(directory / "tables.md", titled(tables))
   figures = [
     words.picture(name, vectors[name], vocabulary, asked, directory / "figures" / f"pairs_{name}.png") for name in names
   ]

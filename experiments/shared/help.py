@@ -75,6 +75,11 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
     PRETRAINING: ("method", "hp", *BUDGET, "seed"),
     COMPARED: ("features",),
   },
+  "track": {
+    DATA: ("checkpoint", "dataset"),
+    PRETRAINING: ("method", "methods", "hp", *BUDGET, "seed"),
+    COMPARED: ("features",),
+  },
   "transfer": {PRETRAINING: SEVERAL[PRETRAINING]},
   "words": {
     DATA: ("dataset", "min_count", "max_words"),
@@ -123,6 +128,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "probe": {**OF_RUN, "modes": "scratch,frozen,knn:20,full"},
   "rotnet_mnist": {"epochs": "50", "batch_size": "48", "learning_rate": "0.001", "labels": "1000"},
   "speakers": {"dataset": "spoken_digits"},
+  "track": {"dataset": "moving_digits", "method": "temporal_colour", "features": "last block"},
   "transfer": {"labels": "100,1000", "modes": "frozen,full"},
   "words": {"dataset": "python_docs", "method": "skipgram"},
 }  # fmt: skip

@@ -297,10 +297,3 @@ def _pairs(section: "Sequence[Question]", vocabulary: "Vocabulary") -> list[tupl
       pairs.append(pair)
       seen |= {*pair}
   return pairs
-
-
-def markdown(tables: "Sequence[report.Table]") -> str:
-  """The tables as Markdown, each with its title and its note."""
-  from sslx.report.tables import markdown as table
-
-  return "\n".join(f"**{each.title}**\n\n{table(each.cells)}\n{each.note}\n" for each in tables)

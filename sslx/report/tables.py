@@ -42,6 +42,11 @@ UNREAD = {"majority": "most frequent class", "lsa": "latent semantic analysis"} 
 PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
 
 
+def titled(tables: Sequence[Table]) -> str:
+  """Tables as Markdown, each with its title and its note."""
+  return "\n".join(f"**{each.title}**\n\n{markdown(each.cells)}\n{each.note}\n" for each in tables)
+
+
 def shortened(name: Any, limit: int = LONGEST) -> str:
   """A name of at most `limit` letters: the middle of a longer one is left out, as long names differ at their ends."""
   name = str(name)

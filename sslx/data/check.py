@@ -10,6 +10,7 @@ from sslx.data.image_rules import images, tell_dark
 from sslx.data.sound_rules import recordings, tell_silent
 from sslx.data.text_rules import texts
 from sslx.data.types import Dataset, LazyArray, Split
+from sslx.data.video_rules import clips
 from sslx.data.warn import warn
 from sslx.tasks import NO_TASK
 from sslx.types import UserError
@@ -22,7 +23,7 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
 
   Raises:
     UserError: what is no Dataset of arrays, an empty split, counts of examples and targets that differ, or what is
-      against the rules of its modality (`images`, `recordings`, `texts`) or task (`classes`, `target_rules`).
+      against the rules of its modality (`images`, `recordings`, `texts`, `clips`) or task (`classes`, `target_rules`).
 
   Images that are nearly black, recordings that are silent, test examples that equal training examples, and classes of
   test masks or boxes that training never shows, are told on stderr, if `tell`.
@@ -103,9 +104,14 @@ def _tell_duplicates(dataset: Dataset) -> None:
 
 
 MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {
-  "image": images, "sound": recordings, "text": texts,
+  "image": images, "sound": recordings, "text": texts, "video": clips,
 }  # fmt: skip
-THINGS = {"image": "image", "sound": "recording", "text": "text"}  # what an example of a modality is called
+THINGS = {
+  "image": "image",
+  "sound": "recording",
+  "text": "text",
+  "video": "clip",
+}  # what an example of a modality is called
 TASK_RULES: dict[str, Callable[[Dataset], None]] = {
   "classification": classes,
   "multilabel": target_rules.several_classes,

@@ -72,8 +72,11 @@ def load_data(
   min_count: int | None = None,
   max_words: int | None = None,
   max_length: int | None = None,
+  frames: int | None = None,
+  stride: int | None = None,
+  size: int | str | tuple[int, ...] | None = None,
 ) -> Dataset:
-  """A data set: mnist, spoken_digits, python_docs, folder:DIR, audio:DIR, text:FILE, csv:FILE and others.
+  """A data set: mnist, spoken_digits, moving_digits, folder:DIR, audio:DIR, text:FILE, video:DIR and others.
 
   Example:
     >>> data = sslx.load_data("mnist")
@@ -93,6 +96,9 @@ def load_data(
     min_count: how often a word has to stand in a text to be in the vocabulary; default: 5.
     max_words: how many words the vocabulary has at most, the most frequent ones; default: all.
     max_length: words of a document at most, what is behind is cut; default: the data's own choice.
+    frames: of a clip of a video; default: the data's own choice.
+    stride: every how many frames of a video one is taken for a clip; default: the data's own choice.
+    size: of the frames of a video, (height, width) or "96x160", or the shorter side alone; default: as they are.
 
   Returns:
     A Dataset with data.train, data.test and perhaps data.unlabeled, of x [N,...], such as images u8 [N,H,W,C], and y;
@@ -109,6 +115,7 @@ def load_data(
   more: dict[str, Any] = {
     "background": background, "bits": bits, "task": task, "targets": targets, "sample_rate": sample_rate,
     "seconds": seconds, "min_count": min_count, "max_words": max_words, "max_length": max_length,
+    "frames": frames, "stride": stride, "size": size,
   }  # fmt: skip
   return data.load(name, folder, image_size, in_memory_limit, **more)
 

@@ -84,17 +84,18 @@ flags.DEFINE_float("seconds", None, "Cut or pad sound to so many seconds. At its
 flags.DEFINE_integer("min_count", None, "Leave out words of a text that are rarer than this. Default: 5.")
 flags.DEFINE_integer("max_words", None, "Keep at most so many words of a text, the most frequent. Default: all.")
 flags.DEFINE_integer("max_length", None, "Cut documents at so many words. Default: the data's own.")
+flags.DEFINE_integer("frames", None, "Cut videos into clips of so many frames. Default: 12.")
+flags.DEFINE_integer("stride", None, "Take every second (2) or third (3) frame of a video ... Default: every one.")
+flags.DEFINE_string("size", None, "Resize videos: 96x160, height x width, or 96, the shorter side. Default: not.")
 flags.DEFINE_string("background", "white", "Colour behind transparent pictures in files: a name, or #rrggbb.")
 flags.DEFINE_integer(
   "bits", 16, "How many of their 16 bits grey images really use, 8 to 16: 12 where their values end at 4095."
 )
 flags.DEFINE_integer("in_memory_limit", 2 << 30, "Bytes of examples up to which the training split is held in memory.")
 flags.DEFINE_bool(
-  "online_knn",
-  True,
-  "Watch a kNN among the held-out examples, by their labels, and the rank of their features. Nothing is trained or "
-  "chosen by it.",
-)
+  "online_knn", True, "Watch a kNN among the held-out examples, by their labels, and the rank of their features. "
+  "Nothing is trained or chosen by it.",
+)  # fmt: skip
 flags.DEFINE_string("out", "runs", "Folder that results go to, a directory a run.")
 flags.DEFINE_float("save_seconds", 30.0, "Seconds between checkpoints of pretraining.")
 flags.DEFINE_bool("compilation_cache", False, "Keep compiled programs in ~/.cache/sslx: a later start is faster.")

@@ -140,6 +140,9 @@ def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -
     min_count=FLAGS.min_count,
     max_words=FLAGS.max_words,
     max_length=FLAGS.max_length,
+    frames=FLAGS.frames,
+    stride=FLAGS.stride,
+    size=FLAGS.size,
   )
   dataset = with_classes(load(targets=columns), also, load)
   if is_source and FLAGS.task in dataset.others:

@@ -10,18 +10,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from sslx import options
 from sslx.data.audio import load_audio
 from sslx.data.check import checked
 from sslx.data.coco import load_coco
 from sslx.data.davis import load_davis
 from sslx.data.folder import load_folder
-from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
+from sslx.data.footage import EXTENSIONS as VIDEOS
+from sslx.data.idx_sets import load_fashion_mnist, load_idx, load_mnist
 from sslx.data.images import colour, resized, without_size_warnings
-from sslx.data.labels import places
-from sslx.data.limits import check_limits
+from sslx.data.limits import check_limits, frame_size
 from sslx.data.motion import MovingDigits
 from sslx.data.moving_digits import load_moving_digits
 from sslx.data.npz import load_npz
@@ -32,14 +30,12 @@ from sslx.data.spoken import load_spoken_digits, spoken_digits
 from sslx.data.table import load_table
 from sslx.data.text import load_text
 from sslx.data.text_files import TEXTS
-from sslx.data.types import Dataset, LazyArray, Request, Split, image_classes
+from sslx.data.types import Dataset, LazyArray, Request, Split
+from sslx.data.video import load_video
 from sslx.data.words import MIN_COUNT
 from sslx.types import UserError, brief
 
 __all__ = ["DATASETS", "Dataset", "LazyArray", "Source", "Split", "load"]
-
-_MNIST = Path(__file__).parent / "mnist"
-_DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
 class Source(NamedTuple):
@@ -67,53 +63,6 @@ class Source(NamedTuple):
     return f"{name}:{self.argument}" if self.argument else name
 
 
-def _mnist(request: Request) -> Dataset:
-  from sslx.data import builders
-
-  dataset = builders.load_idx_builder("mnist", request, lambda: _MNIST)
-  assert dataset is not None
-  return dataset
-
-
-def _fashion_mnist(request: Request) -> Dataset:
-  from sslx.data import builders, catalogue
-
-  def find():
-    root = Path(request.data_dir)
-    places = (root / "fashion_mnist", root / "fashion-mnist", root, _DEBIAN_FASHION_MNIST)
-    folder = next((place for place in places if has_idx(place)), None)
-    if folder is not None and _is_mnist(folder):
-      raise UserError(f"{folder}: these IDX files are MNIST's, not Fashion-MNIST's; put the others there (--data_dir)")
-    return folder
-
-  dataset = builders.load_idx_builder("fashion_mnist", request, find)
-  if dataset is not None:
-    return dataset
-  try:
-    return catalogue.load_catalogue(dataclasses.replace(request, argument="fashion_mnist"))
-  except UserError as error:
-    raise UserError(
-      f"{error}; or put its four IDX .gz files in {request.data_dir} (--data_dir), "
-      "or install Debian's package dataset-fashion-mnist"
-    ) from error
-
-
-def _is_mnist(folder: Path) -> bool:
-  """Both sets use the same file names, and one trained on as the other would go unnoticed."""
-  ours, theirs = find_idx(_MNIST, "t10k", "labels"), find_idx(folder, "t10k", "labels")
-  return ours is not None and theirs is not None and np.array_equal(read_idx(*ours), read_idx(*theirs))
-
-
-def _idx(request: Request) -> Dataset:
-  folder = Path(request.argument).expanduser()
-  if not folder.is_dir():
-    raise UserError(f"{folder}: no such folder")
-  splits = read_idx_folder(folder, request.in_memory_limit)
-  class_names, *labels = places(str(folder), splits["train"].targets(), splits["test"].targets())
-  train, test = (Split(splits[part].x, y) for part, y in zip(("train", "test"), labels, strict=True))
-  return image_classes(request.spec, class_names, train, test)
-
-
 def _tfds(request: Request) -> Dataset:
   from sslx.data import catalogue
 
@@ -121,8 +70,8 @@ def _tfds(request: Request) -> Dataset:
 
 
 DATASETS: dict[str, Source] = {
-  "mnist": Source(_mnist, "handwritten digits, 28x28 grey, 60,000 + 10,000; comes with sslx"),
-  "fashion_mnist": Source(_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX files in --data_dir, or TFDS"),
+  "mnist": Source(load_mnist, "handwritten digits, 28x28 grey, 60,000 + 10,000; comes with sslx"),
+  "fashion_mnist": Source(load_fashion_mnist, "clothing, 28x28 grey, 60,000 + 10,000; IDX in --data_dir, or TFDS"),
   "scenes": Source(
     load_scenes,
     "digits of MNIST on a background, 20,000 + 2,000; scenes:one of one digit each, scenes:hard; then settings",
@@ -154,7 +103,7 @@ DATASETS: dict[str, Source] = {
     "words and more) of the eight largest packages, the rest is unlabeled; --min_count, --max_words, --max_length",
     modalities=("text",),
   ),
-  "idx": Source(_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
+  "idx": Source(load_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
   "npz": Source(
     load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
   ),
@@ -201,6 +150,15 @@ DATASETS: dict[str, Source] = {
     "DIR",
     tasks=("segmentation",),
   ),
+  "video": Source(
+    load_video,
+    "DIR/VIDEO/*.png|jpg, a folder of frames a video; DIR/*.mp4|avi|mov|mkv|webm, or one such file; or as davis:DIR, "
+    "but with lists or without: then clips are of all videos, and those with masks are tracked; --frames, --stride, "
+    "--size",
+    "FILE|DIR",
+    modalities=("video",),
+    tasks=("none",),
+  ),
   "tfds": Source(
     _tfds, "a set of the TFDS catalogue for classification of images or sound", "NAME", modalities=("image", "sound")
   ),
@@ -221,6 +179,9 @@ def load(
   min_count: int | None = None,
   max_words: int | None = None,
   max_length: int | None = None,
+  frames: int | None = None,
+  stride: int | None = None,
+  size: int | str | tuple[int, ...] | None = None,
 ) -> Dataset:
   """Loads the dataset that --dataset names.
 
@@ -239,11 +200,15 @@ def load(
     min_count: how often a word has to stand in a text to be in the vocabulary; default: 5.
     max_words: how many words the vocabulary has at most, the most frequent ones; default: all.
     max_length: words of a document at most, what is behind is cut; default: the data's own choice.
+    frames: of a clip of a video, at least 2; default: the data's own choice.
+    stride: every how many frames of a video one is taken for a clip; default: the data's own choice.
+    size: of the frames of a video: "96x160", height x width, or one number, the shorter side (the longer one then is in
+      proportion, rounded to a multiple of 8); default: as they are.
 
   Returns:
     A Dataset, whose entry in DATASETS says of which modality and task: of images, x is u8 [N,H,W,C], C 1 or 3; of
     sound, i16 [N,T], with RAW_PAD of `sslx.ops.sound` behind the end of what is shorter; of text, i32 [N,T],
-    ids of its vocabulary; of classes, y is i32 [N].
+    ids of its vocabulary; of video, clips u8 [N,T,H,W,3]; of classes, y is i32 [N].
 
   Says on stderr what is probably wrong though it can be read: images that are nearly black, labels that are numbered
   anew (`labels.places`).
@@ -261,7 +226,7 @@ def load(
     raise UserError(f"--dataset={spec}: {scheme} takes nothing after its name; write --dataset={scheme}")
   limited = {
     "image_size": image_size, "sample_rate": sample_rate, "seconds": seconds, "min_count": min_count,
-    "max_words": max_words, "max_length": max_length,
+    "max_words": max_words, "max_length": max_length, "frames": frames, "stride": stride, "size": frame_size(size),
   }  # fmt: skip
   check_limits(limited, scheme, source.modalities)
   if targets and not source.targets:
@@ -314,13 +279,15 @@ def _unknown(spec: str) -> str:
   names = [source.written(name) for name, source in DATASETS.items()]
   if spec and os.path.isdir(os.path.expanduser(spec)):
     kinds = f"folder:{spec} (images), audio:{spec} (sound), text:{spec}, idx:{spec} (IDX files)"
-    kinds = f"{kinds}, coco:{spec} or davis:{spec}"
+    kinds = f"{kinds}, coco:{spec}, davis:{spec} or video:{spec}"
     return f"--dataset={spec}: a folder needs its kind in front: {kinds}"
   close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
   if not close and spec.endswith((".npz", ".csv")):
     return f"--dataset={spec}: write {spec[-3:]}:{spec}"
   if not close and spec.endswith(TEXTS.extensions):
     return f"--dataset={spec}: write text:{spec}"
+  if not close and spec.lower().endswith(VIDEOS):
+    return f"--dataset={spec}: write video:{spec}"
   if not close and spec.isidentifier() and len(spec) < 100:
     from sslx.data import catalogue
 

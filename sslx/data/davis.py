@@ -5,7 +5,7 @@ val.txt, which list videos, or pairs of an image and its mask (Perazzi et al., A
 Methodology for Video Object Segmentation, CVPR 2016; Pont-Tuset et al., arXiv 1704.00675).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from sslx.data.warn import warn
 from sslx.types import UserError
 
 NAMES = ("background", "object")
+LISTS = {"train": ("train",), "test": ("test", "val")}  # split -> names of its list, the first of which is read
 RESOLUTION = "480p"  # which is read where there are several: the benchmark's own
 
 
@@ -41,7 +42,7 @@ def load_davis(request: Request) -> Dataset:
   for folder in (root, root / "JPEGImages", root / "Annotations", root / "ImageSets"):
     if not folder.is_dir():
       raise UserError(f"{folder}: no such folder; davis:DIR needs DIR/JPEGImages, DIR/Annotations and DIR/ImageSets")
-  resolution = _resolution(root / "JPEGImages")
+  resolution = resolution_of(root / "JPEGImages")
   lists = _lists(root / "ImageSets", resolution, request.spec)
   frames = {part: _frames(root, resolution, path) for part, path in lists.items()}
   shared = {Path(frame.image).parent for frame in frames["train"]} & {
@@ -72,7 +73,7 @@ def objects(image: Image.Image, path: str) -> np.ndarray:
   return np.asarray(values > 0 if values.ndim == 2 else values.any(-1), np.uint8)
 
 
-def _resolution(folder: Path) -> str:
+def resolution_of(folder: Path) -> str:
   """The folder between JPEGImages and its videos; empty where there is none."""
   inner = [name for name in listed(folder) if (folder / name).is_dir()]
   if not inner:
@@ -84,32 +85,67 @@ def _resolution(folder: Path) -> str:
   return RESOLUTION if RESOLUTION in inner else inner[0]
 
 
-def _lists(folder: Path, resolution: str, spec: str) -> dict[str, Path]:
-  """The lists of train and test: in the folder itself, or in that of a resolution or of the latest year."""
+def lists_of(folder: Path, resolution: str, spec: str) -> dict[str, Path]:
+  """The lists of train and of test, where there are such: in the folder itself, or in that of a resolution or of the
+  latest year. That others are passed over is told on stderr."""
   places = [folder, *([folder / resolution] if resolution else []), *(folder / name for name in listed(folder)[::-1])]
-  place = next((place for place in places if (place / "train.txt").is_file()), None)
-  if place is None:
-    raise UserError(f"{folder}: holds no train.txt, nor do its folders; write one video on a line")
-  test = next((path for name in ("test", "val") if (path := place / f"{name}.txt").is_file()), None)
-  if test is None:
-    raise UserError(f"{place}: holds neither test.txt nor val.txt beside train.txt; write one video on a line")
-  others = {other for other in places if other != place and (other / "train.txt").is_file()}
+  found = [(place, {part: path for part in LISTS if (path := _list(place, part))}) for place in dict.fromkeys(places)]
+  found = [each for each in found if each[1]]
+  if not found:
+    return {}
+  place, lists = next((each for each in found if "train" in each[1]), found[0])
+  others = sorted(str(other) for other, there in found if other != place and "train" in there)
   if others:
-    warn(spec, f"videos are those of {place}; passed over {', '.join(map(str, sorted(others)))}")
-  return {"train": place / "train.txt", "test": test}
+    warn(spec, f"videos are those of {place}; passed over {', '.join(others)}")
+  return lists
+
+
+def _list(place: Path, part: str) -> Path | None:
+  return next((path for name in LISTS[part] if (path := place / f"{name}.txt").is_file()), None)
+
+
+def _lists(folder: Path, resolution: str, spec: str) -> dict[str, Path]:
+  """Both lists."""
+  lists = lists_of(folder, resolution, spec)
+  if "train" not in lists:
+    raise UserError(f"{folder}: holds no train.txt, nor do its folders; write one video on a line")
+  if "test" not in lists:
+    place = lists["train"].parent
+    raise UserError(f"{place}: holds neither test.txt nor val.txt beside train.txt; write one video on a line")
+  return lists
+
+
+def listed_videos(path: Path, known: Collection[str], folder: Path) -> tuple[str, ...]:
+  """The names of the videos that a list names, or that the frames in it are of. known: those in `folder`.
+
+  Raises:
+    UserError: naming the list: no text, without videos, or with one that is not there.
+  """
+  names: dict[str, None] = {}
+  for number, line in _lines(path):
+    name = Path(line.split()[0]).parent.name if line.startswith("/") else Path(line).name
+    if name not in known:
+      raise UserError(f"{path}, line {number}: no such video, {folder / name}")
+    names[name] = None
+  if not names:
+    raise UserError(f"{path}: names no video; write one on a line")
+  return tuple(names)
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+  """(number, text) of what a list says."""
+  try:
+    lines = path.read_text("utf-8-sig").splitlines()
+  except UnicodeDecodeError as error:
+    raise UserError(f"{path}: is no text in UTF-8; save it as such") from error
+  return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _frames(root: Path, resolution: str, path: Path) -> list[_Frame]:
   """Of the videos that a list names, or its pairs of image and mask."""
   frames: list[_Frame] = []
-  try:
-    lines = path.read_text("utf-8-sig").splitlines()
-  except UnicodeDecodeError as error:
-    raise UserError(f"{path}: is no text in UTF-8; save it as such") from error
   masks: dict[Path, Mapping[str, str]] = {}
-  for number, line in enumerate(lines, 1):
-    if not line.strip():
-      continue
+  for number, line in _lines(path):
     where, words = f"{path}, line {number}", line.split()
     if words[0].startswith("/"):
       image, *mask = (root / word.lstrip("/") for word in words)
@@ -119,12 +155,11 @@ def _frames(root: Path, resolution: str, path: Path) -> list[_Frame]:
         raise UserError(f"{where}: {reason}")
       frames.append(_Frame(str(image), str(mask[0]) if mask else None))
       continue
-    video = line.strip()
-    folder, answers = (root / kind / resolution / video for kind in ("JPEGImages", "Annotations"))
+    folder, answers = (root / kind / resolution / line for kind in ("JPEGImages", "Annotations"))
     if not folder.is_dir():
       raise UserError(f"{where}: no such video, {folder}")
     if folder in masks:
-      raise UserError(f"{where}: {video} stands there twice")
+      raise UserError(f"{where}: {line} stands there twice")
     there = listed(answers) if answers.is_dir() else []
     masks[folder] = {Path(name).stem: str(answers / name) for name in there if name.endswith(".png")}
     images = [name for name in listed(folder) if is_image(name)]

@@ -20,8 +20,8 @@ _SAMPLE = 5000  # rows of a lazy array without files
 
 
 def fingerprint(dataset: Dataset) -> str:
-  """32 hexadecimal digits of the data: x and y of every split, modality, sample rate, vocabulary, task and class
-  names; not of its name.
+  """32 hexadecimal digits of the data: x and y of every split, whole videos with their masks, modality, sample rate,
+  vocabulary, task and class names; not of its name.
 
   The same data in memory and lazy (--in_memory_limit) have two fingerprints.
 
@@ -33,6 +33,9 @@ def fingerprint(dataset: Dataset) -> str:
   parts += [f"words {dataset.vocabulary.digest}"] if dataset.vocabulary else []
   for name, split in _splits(dataset):
     parts += [name, fingerprint_of(split.x), "" if split.y is None else fingerprint_of(split.y)]
+  for part, videos in sorted(dataset.videos.items()):
+    for video in videos:
+      parts += [f"video {part}", *map(fingerprint_of, (video.frames, video.masks, video.annotated))]
   return digest_of([json.dumps(parts).encode()])
 
 
@@ -60,6 +63,9 @@ def described(dataset: Dataset) -> str | None:
   for name, split in _splits(dataset):
     for way in dict.fromkeys(_ways(split.x)):
       ways.setdefault(way, []).append(name)
+  for name, videos in dataset.videos.items():
+    for way in dict.fromkeys(way for video in videos for way in _ways(video.frames)):
+      ways.setdefault(way, []).append(f"the {name} videos")
   if not ways:
     return None
   told = "; ".join(f"{' and '.join(names)} by {way}" for way, names in ways.items())

@@ -65,4 +65,24 @@ def _check_shape(given: tuple[int, ...], shape: tuple[int, ...]) -> None:
       raise UserError(f"x of shape {given}: {kind}; {cure}: convert them.")
     if len(given) == 4:
       raise UserError(f"x of shape {given}: images of another size; {cure}: resize them.")
+  if len(shape) == 4 and (hint := _hint_of_clips(given, shape)):
+    raise UserError(f"x of shape {given}: {hint[0]}; {cure}: {hint[1]}.")
   raise UserError(f"x of shape {given}: {cure}.")
+
+
+def _hint_of_clips(given: tuple[int, ...], shape: tuple[int, ...]) -> tuple[str, str] | None:
+  """(what such an array seems to be, how it becomes clips [N,*shape]); None: nobody knows."""
+  frames, height, width, channels = shape
+  if given[1:] == (frames, channels, height, width):
+    return "clips with the channels behind the frames", "give numpy.moveaxis(x, 2, -1)"
+  if given[1:] == (channels, frames, height, width):
+    return "clips with the channels first", "give numpy.moveaxis(x, 1, -1)"
+  if given[1:] == (frames, height, width) or given[1:] == (frames, height, width, 1):
+    return "grey clips", f"give numpy.repeat({'x[..., None]' if len(given) == 4 else 'x'}, 3, -1)"
+  if len(given) == 4 and given[1:] == shape[1:]:
+    return "the frames of one video, or images", f"cut clips of {frames} frames out, x[None, :{frames}]"
+  if len(given) == 5 and given[2:] == shape[1:]:
+    return f"clips of {given[1]} frames", f"give {frames} frames of each"
+  if len(given) == 5 and given[4] == channels:
+    return "clips of frames of another size", "resize them"
+  return None

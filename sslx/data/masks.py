@@ -117,7 +117,7 @@ def read_masks(
 
   def fill(row: int, image: str, path: str) -> int:
     refuse_turned(image, headers[image], "mask")
-    mask = _read(path, image, headers[image], values, request)
+    mask = read_mask(path, image, headers[image], values, request)
     largest = int(mask.max(initial=0, where=mask != IGNORED))
     if names is not None and largest >= len(names):
       raise UserError(
@@ -150,7 +150,8 @@ def indices(image: Image.Image, path: str) -> np.ndarray:
   return np.asarray(image).astype(np.uint8)
 
 
-def _read(path: str, image: str, header: Header, values: Values, request: Request) -> np.ndarray:
+def read_mask(path: str, image: str, header: Header, values: Values, request: Request) -> np.ndarray:
+  """The values u8 [H,W] of a mask. Raises UserError where it is no PNG, or of another size than its image."""
   with opened(path, path, request.image_size, request.in_memory_limit) as mask:
     if mask.format != "PNG":
       raise UserError(f"{path}: a mask must be PNG, not {mask.format}, which may change values; save index PNG")

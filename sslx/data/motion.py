@@ -189,7 +189,8 @@ def _backgrounds(rng: np.random.Generator, hues: np.ndarray, settings: MovingDig
 def _poses(rng: np.random.Generator, m: int, settings: MovingDigits) -> tuple[np.ndarray, np.ndarray]:
   """(sizes, angles), both f64 [m,T], that change evenly; angles in degrees, counter-clockwise."""
   steps = np.arange(settings.frames) / (settings.frames - 1)
-  first, last = rng.uniform(*settings.digits, (2, m, 1))
+  low, high = settings.digits
+  first, last = rng.uniform(low, high, (2, m, 1))
   whole = rng.uniform(-settings.degrees, settings.degrees, (m, 1)) * (settings.frames - 1)
   return first + (last - first) * steps, rng.uniform(-TILT, TILT, (m, 1)) + whole * (steps - 0.5)
 

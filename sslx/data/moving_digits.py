@@ -66,6 +66,14 @@ def load_moving_digits(request: Request) -> Dataset:
     UserError: settings that are wrong, or a data_dir that the user named and that cannot be written.
   """
   made = settings(request.spec)
+  for flag, cure in (("frames", "frames={}"), ("stride", "speed=PIXELS"), ("size", "size={}")):
+    if (value := getattr(request, flag)) is not None:
+      shown = "x".join(map(str, value)) if isinstance(value, tuple) else value
+      joint = "," if request.argument else "" if request.spec.endswith(":") else ":"
+      raise UserError(
+        f"--{flag}={shown}: clips of moving digits are rendered as their settings say; write "
+        f"--dataset={request.spec}{joint}{cure.format(shown)}"
+      )
   arrays = kept(
     request,
     "sslx_moving_digits",

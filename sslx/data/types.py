@@ -307,6 +307,7 @@ class Request:
   max_length: int | None = None  # words of a document at most, what is behind is cut; None: the data's own choice
   frames: int | None = None  # of a clip of a video; None: the data's own choice
   stride: int | None = None  # every how many frames of a video one is taken; None: the data's own choice
+  size: tuple[int, ...] | None = None  # of frames: height and width, or the shorter side; None: as they are
   targets: tuple[str, ...] = ()  # which of the data's columns or numbers are asked for; () means the data's own choice
 
   @property

@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from sslx import data
-from sslx.data import builders, catalogue
+from sslx.data import builders, catalogue, idx_sets
 from sslx.data.types import LazyArray
 from sslx.types import UserError
 
@@ -41,7 +41,7 @@ def write_idx(folder, images=IMAGES, labels=LABELS):
 @pytest.fixture
 def fashion(tmp_path, monkeypatch):
   """A data_dir with a small Fashion-MNIST as IDX files, and no copy of Debian's in sight."""
-  monkeypatch.setattr(data, "_DEBIAN_FASHION_MNIST", tmp_path / "debian")
+  monkeypatch.setattr(idx_sets, "_DEBIAN_FASHION_MNIST", tmp_path / "debian")
   return write_idx(tmp_path / "data")
 
 
@@ -60,7 +60,7 @@ def check(dataset):
 
 @pytest.mark.parametrize("place", ["data", "data/fashion_mnist", "data/fashion-mnist", "debian"])
 def test_fashion_mnist_is_found_and_prepared_once(tmp_path, monkeypatch, place):
-  monkeypatch.setattr(data, "_DEBIAN_FASHION_MNIST", tmp_path / "debian")
+  monkeypatch.setattr(idx_sets, "_DEBIAN_FASHION_MNIST", tmp_path / "debian")
   write_idx(tmp_path / place)
   check(load(tmp_path / "data"))
   for file in (tmp_path / place).glob("*.gz"):
@@ -135,7 +135,7 @@ def test_labels_are_kept_where_the_cache_cannot_be_written(fashion, monkeypatch)
 
 
 def test_mnist_in_the_place_of_fashion_mnist_is_refused(fashion):
-  shutil.copy(data._MNIST / "t10k-labels-idx1-ubyte.gz", fashion)
+  shutil.copy(idx_sets._MNIST / "t10k-labels-idx1-ubyte.gz", fashion)
   with pytest.raises(UserError, match="these IDX files are MNIST's"):
     load(fashion)
 
@@ -156,7 +156,7 @@ def test_bad_idx_files_stop_the_prepare(fashion):
 @pytest.mark.parametrize("kind", ["a file", "below a file", "no permission", "disk full", "disk full later"])
 def test_an_unwritable_data_dir_names_the_flag(tmp_path, fashion, monkeypatch, kind):
   target = tmp_path / "file" / "below" if kind == "below a file" else tmp_path / "file"
-  monkeypatch.setattr(data, "_DEBIAN_FASHION_MNIST", fashion)
+  monkeypatch.setattr(idx_sets, "_DEBIAN_FASHION_MNIST", fashion)
   if kind in ("no permission", "disk full", "disk full later"):  # the tests may run as root, whom no permission stops
     code = errno.EACCES if kind == "no permission" else errno.ENOSPC
 
@@ -177,7 +177,7 @@ def test_an_unwritable_data_dir_names_the_flag(tmp_path, fashion, monkeypatch, k
 def test_a_home_that_cannot_be_written_is_no_matter_to_packaged_sets(tmp_path, monkeypatch, capsys, kind):
   monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
   monkeypatch.setenv("HOME", str(tmp_path / "home"))
-  monkeypatch.setattr(data, "_MNIST", write_idx(tmp_path / "packaged"))
+  monkeypatch.setattr(idx_sets, "_MNIST", write_idx(tmp_path / "packaged"))
   if kind == "below a file":
     (tmp_path / "home").write_text("")
   else:
@@ -382,7 +382,7 @@ def test_names_of_the_catalogue(tmp_path, monkeypatch):
     data.load("tfds:cifar10", str(tmp_path))
   with pytest.raises(UserError, match="write tfds:NAME"):
     data.load("tfds:../x", str(tmp_path))
-  monkeypatch.setattr(data, "_DEBIAN_FASHION_MNIST", tmp_path)
+  monkeypatch.setattr(idx_sets, "_DEBIAN_FASHION_MNIST", tmp_path)
   with pytest.raises(UserError, match=r"needs TensorFlow.*four IDX .gz files.*--data_dir.*dataset-fashion-mnist"):
     data.load("fashion_mnist", str(tmp_path))
 

@@ -95,7 +95,7 @@ def of_pictures(name: str, paths: Sequence[str], headers: Mapping[str, Header], 
 
   def read(numbers: np.ndarray) -> np.ndarray:
     out = np.empty((len(numbers), height, width, 3), np.uint8)
-    for i, number in enumerate(numbers.tolist()):
+    for i, number in enumerate(map(int, numbers)):
       frame = decode(
         paths[number], 3, background=request.background, bits=request.bits, in_memory_limit=request.in_memory_limit
       )
@@ -220,7 +220,7 @@ def _decoder(path: str) -> Iterator[tuple[Any, Any]]:
       stream.thread_type = "AUTO"
       yield container, stream
   except FFmpegError as error:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = error.strerror or type(error).__name__
     raise UserError(f"{path}: does not decode ({reason}); repair or delete it") from error
 
 

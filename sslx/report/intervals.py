@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sslx.types import Score
 
@@ -69,3 +70,31 @@ def binomial_interval(right: int, of: int) -> tuple[float, float]:
 
   share = binomtest(right, of).proportion_ci(0.95, "wilson")
   return float(share.low), float(share.high)
+
+
+def bootstrap_interval(
+  values: ArrayLike, others: ArrayLike | None = None, draws: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+  """The 95% interval of the mean of scores over videos, or of the mean difference to `others` on the same videos: the
+  percentile bootstrap (Efron, "Bootstrap methods: another look at the jackknife", 1979).
+
+  A draw takes as many videos as there are, with replacement, and the same ones of both; and as many of the runs, which
+  are drawn for themselves. So it holds for other videos, and for other runs where there are several. It is too narrow
+  over few videos, of which a draw has fewer different ones, and over two or three runs.
+
+  Args:
+    values: f64 [R,V], the score of each run (seed of pretraining) on each video; or [V] of a single one.
+    others: f64 [S,V] or [V], such as those of a row without pretraining.
+  """
+  rng = np.random.default_rng(seed)
+  scores = [np.atleast_2d(values)] + ([] if others is None else [np.atleast_2d(others)])
+  videos = _weights(rng, draws, scores[0].shape[1])
+
+  means = [((_weights(rng, draws, len(part)) @ part) * videos).sum(1) for part in scores]
+  low, high = np.percentile(means[0] - sum(means[1:]), [2.5, 97.5])
+  return float(low), float(high)
+
+
+def _weights(rng: np.random.Generator, draws: int, of: int) -> np.ndarray:
+  """How much each of so many counts in each draw with replacement, f64 [draws,of], rows of sum 1."""
+  return rng.multinomial(of, np.full(of, 1 / of), draws) / of

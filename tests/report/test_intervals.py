@@ -87,3 +87,52 @@ def test_equal_classifiers_are_seldom_told_apart(share):
   images = rng.uniform(size=(times, 2, 1, 60))  # the same for all subsets
   right = (images < share + 0.02 * rng.normal(size=(times, 2, 3, 1))).mean(-1)
   assert sum(told_apart(one, other) for one, other in right) / times <= 0.06
+
+
+def naive_bootstrap(values: np.ndarray, others: np.ndarray | None, draws: int) -> np.ndarray:
+  """Draw by draw, by numbers of videos and runs."""
+  rng = np.random.default_rng(7)
+  found = []
+  for _ in range(draws):
+    videos = rng.integers(values.shape[1], size=values.shape[1])
+    mean = values[rng.integers(len(values), size=len(values))][:, videos].mean()
+    if others is not None:
+      mean -= others[rng.integers(len(others), size=len(others))][:, videos].mean()
+    found.append(mean)
+  return np.percentile(found, [2.5, 97.5])
+
+
+@pytest.mark.parametrize(("runs", "others"), [(1, 0), (3, 0), (3, 1), (2, 4)])
+def test_the_bootstrap_is_that_of_a_loop_over_draws(runs, others):
+  rng = np.random.default_rng(0)
+  video, run = rng.normal(0.5, 0.2, 40), rng.normal(0, 0.1, (8, 1))
+  scores = video + run + rng.normal(0, 0.05, (8, 40))
+  values, baseline = scores[:runs], scores[4 : 4 + others] if others else None
+  expected = naive_bootstrap(values, baseline, 10_000)
+  np.testing.assert_allclose(intervals.bootstrap_interval(values, baseline), expected, atol=0.006)
+
+
+def test_what_both_rows_find_hard_in_a_video_goes_out_of_a_paired_difference():
+  rng = np.random.default_rng(0)
+  values, others = rng.normal(0.5, 0.2, 40) + rng.normal(0, 0.05, (2, 40))
+  apart, paired = intervals.bootstrap_interval(values), intervals.bootstrap_interval(values, others)
+  assert paired[1] - paired[0] < 0.6 * (apart[1] - apart[0])
+
+
+def test_the_bootstrap_of_one_run_takes_a_plain_vector_and_gives_the_same_at_every_call():
+  values = np.random.default_rng(1).random(30)
+  low, high = intervals.bootstrap_interval(values)
+  assert low < values.mean() < high
+  assert (low, high) == intervals.bootstrap_interval(values[None]) == intervals.bootstrap_interval(list(values))
+  assert (low, high) != intervals.bootstrap_interval(values, seed=1)
+  assert intervals.bootstrap_interval(values + 0.25, values) == pytest.approx((0.25, 0.25))
+
+
+def test_the_bootstrap_covers_the_mean_of_all_videos():
+  """Of 300 sets of 60 videos, about 95% have it in their interval."""
+  rng = np.random.default_rng(2)
+  inside = 0
+  for _ in range(300):
+    low, high = intervals.bootstrap_interval(rng.beta(2, 3, 60), draws=500)
+    inside += low <= 0.4 <= high
+  assert 0.9 < inside / 300 < 0.98

@@ -22,8 +22,8 @@ AHEAD = 4  # frames from the reference of colours, or of attention, to the frame
 PLACES = 6  # of a picture of attention
 NOTE = (
   "J: overlap of each object's mask with the true one; F: how well their boundaries agree; J&F: their mean, over all "
-  "frames but the first, objects and videos. 95% intervals are bootstrapped over videos, of means over pretrainings; "
-  "differences are paired by video. How labels are copied was chosen for each row on clips of other digits. "
+  "frames but the first, objects and videos. 95% intervals are bootstrapped over videos and pretrainings, "
+  "and differences are paired by video. How labels are copied was chosen for each row on clips of other digits. "
 )
 ROWS = {
   IDENTITY: "the first mask, where it is", RAW: "grey patches", RANDOM: "the encoder before training",
@@ -37,9 +37,8 @@ def by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def scores(rows: Sequence[Row], what: str = "both") -> np.ndarray:
-  """J, F or both of each video, mean over the rows of a tracker: f64 [V]."""
-  each = [[(v["J"] + v["F"]) / 2 if what == "both" else v[what] for v in row["videos"]] for row in rows]
-  return np.mean(each, axis=0)
+  """J, F or both of each row of a tracker and each video: f64 [R,V]."""
+  return np.array([[(v["J"] + v["F"]) / 2 if what == "both" else v[what] for v in row["videos"]] for row in rows])
 
 
 def tables(rows: Sequence[Row]) -> "list[report.Table]":
@@ -50,7 +49,7 @@ def tables(rows: Sequence[Row]) -> "list[report.Table]":
   references = [name for name in groups if name in (RAW, IDENTITY) or name.startswith(RANDOM)]
   lines = []
   for name, group in groups.items():
-    spread = np.std([np.mean(scores([row])) for row in group], ddof=1) if len(group) > 1 else None
+    spread = np.std(scores(group).mean(1), ddof=1) if len(group) > 1 else None
     mean = f"{scores(group).mean():.3f}{'' if spread is None else f' ± {spread:.3f}'}"
     over = [
       _difference(group, groups[other]) if name not in (*references, *_bounds(groups)) else "" for other in references
@@ -88,15 +87,14 @@ def _bounds(groups: Mapping[str, Any]) -> list[str]:
 
 
 def _difference(group: Sequence[Row], other: Sequence[Row]) -> str:
-  differences = scores(group) - scores(other)
-  return f"{differences.mean():+.3f} {_interval(differences, '+')}"
+  return _plus(scores(group), scores(other))
 
 
-def _interval(values: np.ndarray, sign: str = "") -> str:
-  from sslx.report.intervals import bootstrap
+def _interval(values: np.ndarray, others: np.ndarray | None = None) -> str:
+  from sslx.report.intervals import bootstrap_interval
 
-  low, high = bootstrap(values)
-  return "" if low is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+  (low, high), sign = bootstrap_interval(values, others), "" if others is None else "+"
+  return f"[{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def by_video(rows: Sequence[Row]) -> "list[report.Table]":
@@ -106,7 +104,7 @@ def by_video(rows: Sequence[Row]) -> "list[report.Table]":
   groups, names = by_name(rows), [video["name"] for video in rows[0]["videos"]]
   if len(names) > SHOWN:
     return []
-  columns = {name: scores(group) for name, group in groups.items()}
+  columns = {name: scores(group).mean(0) for name, group in groups.items()}
   lines = [[name, *(f"{values[i]:.3f}" for values in columns.values())] for i, name in enumerate(names)]
   return [report.Table("J&F by video", report.Cells(["video", *columns], lines))]
 
@@ -128,10 +126,10 @@ def colour_tables(trained: Sequence[Trained], dataset: "Dataset") -> "list[repor
   if not learnt or not len(dataset.test) or dataset.x_shape[0] <= AHEAD:
     return []
   shares = [_colours(each, dataset) for each in learnt]
-  both = {name: np.mean([share[name] for share in shares], axis=0) for name in shares[0]}
+  both = {name: np.array([share[name] for share in shares]) for name in shares[0]}
   titles = {"copied": "copied", "same_place": "of the same place", "most_frequent": "the clip's most frequent one"}
   lines = [
-    [titles[name], f"{values.mean():.3f}", "" if name == "copied" else _plus(both["copied"] - values)]
+    [titles[name], f"{values.mean():.3f}", "" if name == "copied" else _plus(both["copied"], values)]
     for name, values in both.items()
   ]
   note = (
@@ -141,8 +139,8 @@ def colour_tables(trained: Sequence[Trained], dataset: "Dataset") -> "list[repor
   return [report.Table("Colours", report.Cells(["colour", "right", "copied is better by"], lines), note)]
 
 
-def _plus(differences: np.ndarray) -> str:
-  return f"{differences.mean():+.3f} {_interval(differences, '+')}"
+def _plus(values: np.ndarray, others: np.ndarray) -> str:
+  return f"{values.mean() - others.mean():+.3f} {_interval(values, others)}"
 
 
 def _colours(trained: Trained, dataset: "Dataset") -> Mapping[str, np.ndarray]:
@@ -184,7 +182,7 @@ def draw(
     name: next(row for row in rows if row["tracker"] == name) for name in dict.fromkeys(t.name for t in trackers)
   }
   made = {name: next(each for each in trackers if each.name == name) for name in first}
-  order = np.argsort(-scores([rows[0]]), kind="stable")
+  order = np.argsort(-scores(rows[:1])[0], kind="stable")
   drawn, scenes = [], []
   for place in order[evenly(len(order), cli.FLAGS.pictured)]:
     video = videos.test[place]
@@ -193,7 +191,7 @@ def draw(
     for name, row in first.items():
       announce(f"drawing {video.name}")
       masks[name] = tracking.tracked(made[name], video, Settings(**row["settings"]))
-    told = ", ".join(f"{name} {scores([row])[place]:.2f}" for name, row in first.items())
+    told = ", ".join(f"{name} {scores([row])[0, place]:.2f}" for name, row in first.items())
     stem = f"{place:03d}"
     moving = figures.save_moving(frames, masks, folder / f"moving_{stem}.gif")
     strip = figures.save(figures.track_rows(frames, masks, f"J&F: {told}"), folder / f"strip_{stem}.png")

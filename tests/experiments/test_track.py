@@ -160,9 +160,12 @@ def test_differences_are_paired_by_video():
       "videos": [{"name": str(i), "J": v + shift, "F": v} for i, v in enumerate(values)],
     }
 
-  rows = [row("simclr", 0, 0.3), row("simclr", 1, 0.1), row("raw", None, 0), row("identity", None, -0.2)]
-  cells = tracked.tables(rows)[0].cells
+  references = [row("raw", None, 0), row("identity", None, -0.2)]
+  cells = tracked.tables([row("simclr", 0, 0.2), *references])[0].cells
   line = dict(zip(cells.headers, cells.rows[0], strict=True))
   assert line["over raw"] == "+0.100 [+0.100, +0.100]"
   assert line["over identity"] == "+0.200 [+0.200, +0.200]"
+  several = tracked.tables([row("simclr", 0, 0.3), row("simclr", 1, 0.1), *references])[0].cells
+  line = dict(zip(several.headers, several.rows[0], strict=True))
+  assert line["over raw"] == "+0.100 [+0.050, +0.150]"  # of pretrainings that differ
   assert line["J&F"] == f"{values.mean() + 0.1:.3f} ± {0.1 / np.sqrt(2):.3f}"

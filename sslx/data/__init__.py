@@ -22,6 +22,8 @@ from sslx.data.idx import find_idx, has_idx, read_idx, read_idx_folder
 from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.labels import places
 from sslx.data.limits import check_limits
+from sslx.data.motion import MovingDigits
+from sslx.data.moving_digits import load_moving_digits
 from sslx.data.npz import load_npz
 from sslx.data.python_docs import load_python_docs
 from sslx.data.render import Scenes
@@ -128,6 +130,14 @@ DATASETS: dict[str, Source] = {
     tasks=("detection", "segmentation", "regression"),
     targets="numbers: count; of scenes:one y, x, size, angle",
     settings=Scenes,
+  ),
+  "moving_digits": Source(
+    load_moving_digits,
+    "clips of textured digits of MNIST that move over a background, 2,000 + 100 of 12 frames; test clips have masks",
+    "[SETTINGS]",
+    modalities=("video",),
+    tasks=("none",),
+    settings=MovingDigits,
   ),
   "spoken_digits": Source(
     load_spoken_digits,

@@ -22,7 +22,8 @@ from sslx.types import UserError
 Layout = Mapping[str, Mapping[str, tuple[str, tuple[int, ...]]]]
 """{split: {name of an array: its dtype, as NumPy writes it, and its shape}}"""
 Parts = Iterator[tuple[str, Iterator[NamedTuple]]]
-"""(split, pieces of its arrays along the first axis, by name) ..., one split after the other."""
+"""(split, pieces of its arrays along the first axis, by name) ..., one split after the other; what is in no layout is
+left out."""
 Arrays = dict[str, dict[str, Rows]]
 """{split: {name of an array: the array}}"""
 _FACTS = "facts.json"
@@ -92,14 +93,15 @@ def _kept(
     if request.data_dir_is_given or size > request.in_memory_limit:
       raise UserError(f"{refused}; name a writable folder with --data_dir") from error
     warn(request.spec, f"{refused}; made in memory instead")
-    return {part: _joined(pieces) for part, pieces in make()[1]}
+    made_of, parts = make()
+    return {part: _joined(pieces, made_of[part]) for part, pieces in parts}
   if arrays is None:
     raise UserError(f"{place}: damaged as soon as it was written; name another --data_dir")
   return arrays
 
 
-def _joined(pieces: Iterable[NamedTuple]) -> dict[str, Rows]:
-  collected = [piece._asdict() for piece in pieces]
+def _joined(pieces: Iterable[NamedTuple], names: Iterable[str]) -> dict[str, Rows]:
+  collected = [{name: getattr(piece, name) for name in names} for piece in pieces]
   return {name: np.concatenate([piece[name] for piece in collected]) for name in collected[0]}
 
 
@@ -127,8 +129,8 @@ def _write(
         for name, file in files.items():
           file.write(_header(*layout[part][name]))
         for piece in pieces:
-          for name, array in piece._asdict().items():
-            content = np.ascontiguousarray(array, layout[part][name][0]).tobytes()
+          for name in files:
+            content = np.ascontiguousarray(getattr(piece, name), layout[part][name][0]).tobytes()
             files[name].write(content)  # a full disk ends this with an error, and a memory map with the process
             hashes[name].update(content)
       digests |= {f"{part}_{name}": value.hexdigest() for name, value in hashes.items()}

@@ -10,16 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sslx.data.digits import INK, Digits, dealt, pure, shared, tight_boxes, warp
 from sslx.types import brief
 
 RENDERER = 1  # one more whenever the same settings give other scenes: what is kept on disk is rendered anew
-INK = 0.3  # alpha from which a pixel is of a digit: of its mask, and of its box
 OVERLAP = 0.1  # largest intersection over union of two boxes of a scene
 CANDIDATES = 30  # places that are tried for a digit
 CHUNK = 1 << 18  # pixels of the scenes rendered at a time; each chunk has random numbers of its own
 PIECE = (8, 12)  # pixels of MNIST's images: side of the window that a piece of a stroke is cut with
 USUAL = 20.0  # pixels of the longer side of most of MNIST's digits
-WARPED = 1 << 22  # pixels of the patches warped at a time
 DARK, RISE = 0.2, 0.3  # of grey backgrounds: the brightest level at one end, and how much brighter the other may be
 DARK_COLOUR = 0.35  # brightest red, green or blue of coloured backgrounds
 
@@ -71,17 +70,6 @@ class Rendered(NamedTuple):
   __repr__ = brief
 
 
-class Digits(NamedTuple):
-  """The digits that scenes are made of."""
-
-  images: np.ndarray
-  """u8 [D,28,28]"""
-  labels: np.ndarray
-  """i32 [D]"""
-
-  __repr__ = brief
-
-
 class Patches(NamedTuple):
   """What is painted on scenes, in this order: n patches of ink."""
 
@@ -105,22 +93,15 @@ def render(digits: Digits, count: int, settings: Scenes, stream: Sequence[int]) 
   stream: numbers that choose the random ones. Of the same settings and stream, fewer scenes are the first of more.
   """
   chunk = int(np.clip(CHUNK // settings.size**2, 1, 64))
-  dealt = _dealt(len(digits.images), stream)
+  numbers = dealt(len(digits.images), stream)
   for number, start in enumerate(range(0, count, chunk)):
     rng = np.random.default_rng([*stream, 1, number])
     low, high = settings.objects
     counts = rng.integers(low, high + 1, chunk)
     sources = np.full((chunk, high), -1, np.int32)
-    sources[np.arange(high) < counts[:, None]] = [next(dealt) for _ in range(counts.sum())]
+    sources[np.arange(high) < counts[:, None]] = [next(numbers) for _ in range(counts.sum())]
     rendered = _scenes(digits, sources, settings, rng)
     yield Rendered(*(array[: count - start] for array in rendered))
-
-
-def _dealt(count: int, stream: Sequence[int]) -> Iterator[int]:
-  """0 to count - 1 in random order, then again in another one, and so on."""
-  rng = np.random.default_rng([*stream, 0])
-  while True:
-    yield from rng.permutation(count).tolist()
 
 
 def _scenes(digits: Digits, sources: np.ndarray, settings: Scenes, rng: np.random.Generator) -> Rendered:
@@ -138,57 +119,6 @@ def _scenes(digits: Digits, sources: np.ndarray, settings: Scenes, rng: np.rando
   if settings.noise:
     canvas += np.float32(settings.noise) * rng.standard_normal(canvas.shape, np.float32)
   return rendered._replace(x=np.rint(np.clip(canvas, 0, 1) * 255).astype(np.uint8))
-
-
-# ---- digits ----------------------------------------------------------------------------------------------------------
-
-
-def tight_boxes(masks: np.ndarray) -> np.ndarray:
-  """bool [N,H,W] -> i64 [N,4]: (top, left, bottom, right) of what is true, half-open."""
-  rows, columns = np.asarray(masks.any(2)), np.asarray(masks.any(1))
-  ends = masks.shape[1] - rows[:, ::-1].argmax(1), masks.shape[2] - columns[:, ::-1].argmax(1)
-  return np.stack([rows.argmax(1), columns.argmax(1), *ends], 1)
-
-
-def warp(images: np.ndarray, middle: np.ndarray, scale: np.ndarray, angle: np.ndarray) -> np.ndarray:
-  """Alphas f32 [N,P,P] of images u8 [N,H,W] that are turned and scaled about a point, which comes to the middle.
-
-  middle: [N,2], in pixels from the upper left corner of the image; scale: [N]; angle: [N], degrees counter-clockwise.
-  """
-  n, height, width = images.shape
-  side = _side(images, middle, scale)
-  out = np.empty((n, side, side), np.float32)
-  step = max(1, WARPED // side**2)
-  padded = np.pad(images, ((0, 0), (1, 1), (1, 1))).reshape(n, (height + 2) * (width + 2))
-  offset = np.arange(side, dtype=np.float32) - (side - 1) / 2
-  turn = np.deg2rad(angle.astype(np.float64))  # so that processors whose sines differ in the last bit give one image
-  cos, sin = np.cos(turn) / scale, np.sin(turn) / scale
-  for start in range(0, n, step):
-    rows = slice(start, start + step)
-    c, s = (part[rows, None, None].astype(np.float32) for part in (cos, sin))
-    dy, dx = offset[:, None], offset[None, :]
-    y, x = (part[:, None, None].astype(np.float32) + 0.5 for part in middle[rows].T)  # of the padded image's pixels
-    y = np.clip(c * dy + s * dx + y, 0, height + 0.999)
-    x = np.clip(c * dx - s * dy + x, 0, width + 0.999)
-    top, left = y.astype(np.int32), x.astype(np.int32)
-    y -= top
-    x -= left
-    first = (top * (width + 2) + left).reshape(len(top), side**2)
-    corners = [
-      np.take_along_axis(padded[rows], first + shift, 1).reshape(top.shape).astype(np.float32)
-      for shift in (0, 1, width + 2, width + 3)
-    ]
-    upper = corners[0] + x * (corners[1] - corners[0])
-    lower = corners[2] + x * (corners[3] - corners[2])
-    out[rows] = (upper + y * (lower - upper)) / 255
-  return out
-
-
-def _side(images: np.ndarray, middle: np.ndarray, scale: np.ndarray) -> int:
-  """Side of a patch that holds each image's ink, however it is turned."""
-  boxes = tight_boxes(images > 0)
-  reach = np.maximum(np.abs(boxes[:, :2] - middle), np.abs(boxes[:, 2:] - middle))
-  return 2 * int(np.ceil((np.hypot(*(reach.T + 1)) * scale).max(initial=1)))
 
 
 # ---- a scene ---------------------------------------------------------------------------------------------------------
@@ -209,7 +139,7 @@ def _objects(
   source, pose = sources[scene, slot], poses[scene, slot]
   ink = tight_boxes(digits.images[source] >= INK * 255)
   scale = pose[:, 0] / (ink[:, 2:] - ink[:, :2]).max(1)
-  alphas = warp(digits.images[source], (ink[:, :2] + ink[:, 2:]) / 2, scale, pose[:, 1])
+  alphas = warp(digits.images[source, ..., None], (ink[:, :2] + ink[:, 2:]) / 2, scale, pose[:, 1])[..., 0]
   tight = np.zeros((n, most, 4), np.int64)
   tight[scene, slot] = tight_boxes(alphas >= INK)
   boxes, is_placed = _placed(tight[..., 2:] - tight[..., :2], sources >= 0, places, settings.size)
@@ -260,14 +190,9 @@ def _paint(
 
   Where alpha is 1 the ink lies between the background and `colour` by its contrast.
   """
-  low = np.maximum(corner, 0)
-  high = np.minimum(corner + alpha.shape, canvas.shape[:2])
-  if (low >= high).any():
-    return
-  area = (slice(low[0], high[0]), slice(low[1], high[1]))
-  cut = alpha[low[0] - corner[0] : high[0] - corner[0], low[1] - corner[1] : high[1] - corner[1], None]
+  area, part = shared(canvas.shape, corner, alpha.shape)
   ink = behind[area] + contrast * (colour - behind[area])
-  canvas[area] += cut * (ink - canvas[area])
+  canvas[area] += alpha[part][..., None] * (ink - canvas[area])
 
 
 def _inks(rng: np.random.Generator, shape: tuple[int, ...], settings: Scenes) -> tuple[np.ndarray, np.ndarray]:
@@ -276,8 +201,7 @@ def _inks(rng: np.random.Generator, shape: tuple[int, ...], settings: Scenes) ->
   if not settings.colour:
     return contrasts, np.ones((*shape, 1), np.float32)
   hue, least, most = rng.random((*shape, 1)), rng.uniform(0, 0.4, (*shape, 1)), rng.uniform(0.8, 1, (*shape, 1))
-  pure = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)  # red, green and blue of a hue
-  return contrasts, (most * (least + (1 - least) * pure)).astype(np.float32)
+  return contrasts, (most * (least + (1 - least) * pure(hue))).astype(np.float32)
 
 
 def _background(rng: np.random.Generator, n: int, settings: Scenes) -> np.ndarray:
@@ -308,7 +232,8 @@ def _clutter(rng: np.random.Generator, images: np.ndarray, n: int, settings: Sce
   rows, columns = (np.abs(np.arange(28) + 0.5 - middle[:, axis, None]) <= half[:, None] for axis in (0, 1))
   least, greatest = settings.digits
   scale, angle = rng.uniform(least, greatest, pieces) / USUAL, rng.uniform(-180, 180, pieces)
-  alphas = warp(whole * (rows[:, :, None] & columns[:, None]), middle, scale, angle)
+  cut_out = whole * (rows[:, :, None] & columns[:, None])
+  alphas = warp(cut_out[..., None], middle, scale, angle)[..., 0]
   corners = np.rint(rng.random((pieces, 2)) * settings.size - alphas.shape[1] / 2).astype(np.int64)
   contrasts, colours = _inks(rng, (pieces,), settings)
   scenes = np.arange(pieces) // max(settings.clutter, 1)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from sslx import options
+from sslx.data.digits import Digits
 from sslx.data.idx import read_idx_folder
 from sslx.data.kept import kept
-from sslx.data.render import RENDERER, Digits, Rendered, Scenes, render
+from sslx.data.render import RENDERER, Rendered, Scenes, render
+from sslx.data.settings import check_ranges, with_ranges
 from sslx.data.types import Dataset, Request, Rows, Split
 from sslx.modalities import MODALITIES
 from sslx.tasks import TASKS
@@ -55,24 +57,12 @@ def settings(spec: str) -> Scenes:
     if "=" not in text and text not in known:
       raise UserError(f"--dataset={spec}: no scenes are called {text!r}.{options.nearest(text, [*PRESETS, *known])}")
   values |= options.parse(Scenes, texts, f"--dataset={scheme}:")
-  for name in ("objects", "digits"):
-    if name not in values:
-      continue
-    numbers = values[name]
-    if len(numbers) not in (1, 2) or numbers[0] > numbers[-1]:
-      raise UserError(f"--dataset={spec}: {name} must be one number, or two with the smaller first: {name}=6-9")
-    values[name] = numbers[0], numbers[-1]
-  return _checked(spec, Scenes(**values))
+  return _checked(spec, Scenes(**with_ranges(spec, values, ("objects", "digits"))))
 
 
 def _checked(spec: str, made: Scenes) -> Scenes:
   """The settings. Raises UserError where they are out of range, or do not go together."""
-  for name, (low, high) in LIMITS.items():
-    value = getattr(made, name)
-    for number in value if isinstance(value, tuple) else (value,):
-      why = options.beyond(number, low=low, high=high)
-      if why:
-        raise UserError(f"--dataset={spec}: {name} {why}")
+  check_ranges(spec, made, LIMITS)
   turn = math.radians(min(made.degrees, 45))
   room = math.ceil(1.03 * made.digits[1] * (math.cos(turn) + math.sin(turn))) + 2  # of a square that is turned
   if room > made.size:

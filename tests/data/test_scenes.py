@@ -10,8 +10,9 @@ from scipy import ndimage
 
 from sslx import data
 from sslx.data import scenes
+from sslx.data.digits import INK, Digits, tight_boxes, warp
 from sslx.data.idx import read_idx_folder
-from sslx.data.render import INK, OVERLAP, Digits, Rendered, Scenes, render, tight_boxes, warp
+from sslx.data.render import OVERLAP, Rendered, Scenes, render
 from sslx.data.types import LazyArray
 from sslx.types import UserError
 
@@ -96,7 +97,7 @@ def test_every_digit_is_the_one_that_is_recorded(digits):
   images = digits["test"].images[source]
   ink = tight_boxes(images >= INK * 255)
   longer = (ink[:, 2:] - ink[:, :2]).max(1)
-  alphas = warp(images, (ink[:, :2] + ink[:, 2:]) / 2, size / longer, angle)
+  alphas = warp(images[..., None], (ink[:, :2] + ink[:, 2:]) / 2, size / longer, angle)[..., 0]
   for alpha, mask in zip(alphas, made.masks, strict=True):
     crops = []
     for whole in (alpha >= INK, mask > 0):
@@ -107,9 +108,9 @@ def test_every_digit_is_the_one_that_is_recorded(digits):
 
 @pytest.mark.parametrize("angle", [30.0, -75.0])
 def test_an_angle_is_counter_clockwise(digits, angle):
-  image = digits["train"].images[:20]
+  image = digits["train"].images[:20, ..., None]
   middle, scale = np.full((20, 2), 14.0), np.full(20, 1.5)
-  upright, turned = (warp(image, middle, scale, np.full(20, degrees)) for degrees in (0.0, angle))
+  upright, turned = (warp(image, middle, scale, np.full(20, degrees))[..., 0] for degrees in (0.0, angle))
   for one, other in zip(upright, turned, strict=True):
     right, wrong = (ndimage.rotate(one, degrees, reshape=False, order=1) for degrees in (angle, -angle))
     assert np.abs(other - right).mean() < 0.01

@@ -145,7 +145,7 @@ def colour_accuracy(
   most_frequent: each clip's own most frequent one. Of all frames that have a frame so far before them.
   """
   f, _ = features(encoder.body, params, state, color.grey(x), False)
-  b, t = f.shape[:2]
+  b = len(f)
   centres = state["clusters"]["centres"]
   kind = clusters.nearest(centres, cell_means(color.rgb_to_lab(x)[..., 1:], f.shape[2:4]))
   one_hot = jax.nn.one_hot(kind, len(centres))

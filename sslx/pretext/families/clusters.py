@@ -30,8 +30,8 @@ def nearest(centres: Array, points: Array) -> Array:
 
 
 def spread_out(key: Array, points: Array, number: int) -> Array:
-  """k-means++: [N,D] -> [number,D]: points, each drawn with a probability in proportion to its squared distance from the
-  nearest of those before it. Where all points are at one of them already, any point.
+  """k-means++: [N,D] -> [number,D]: points, each drawn in proportion to its squared distance from the nearest of those
+  before it. Where all points are at one of them already, any point.
   """
 
   def add(i: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -107,7 +107,7 @@ def prepare_for(encoder: str) -> Callable[[Any], Any]:
 def modality_of(encoder: str) -> str:
   """What the encoder of such a text reads; images where it reads anything."""
   made = network(encoder)
-  return "text" if made.ids else "sound" if made.axes == 1 else "image"
+  return "video" if made.clips else "text" if made.ids else "sound" if made.axes == 1 else "image"
 
 
 def features(encoder: str, params: dict, state: dict, raw: Any, reading: str = "flatten") -> np.ndarray:

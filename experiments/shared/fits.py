@@ -30,6 +30,7 @@ def check_fits(dataset: "Dataset", meta: "Meta") -> None:
     size = made.x_shape[0]
     things, cure = {
       "sound": ("recordings", f"--seconds={size / max(made.rate, 1):g}"), "text": ("texts", f"--max_length={size}"),
+      "video": ("clips", "--frames and --frame_size"),
     }.get(meta.modality, ("images", f"--image_size={size}"))  # fmt: skip
     raise UserError(
       f"{name}: its {things} are {dataset.x_shape}, this encoder was made for {made.x_shape}; try {cure} or another "

@@ -1,5 +1,5 @@
-"""Random views of images and sounds, by text: `build("photos:crop=0.3")`. VIEWS is the table of kinds, and `auto` picks
-one.
+"""Random views of images, sounds and clips, by text: `build("photos:crop=0.3")`. VIEWS is the table of kinds, and
+`auto` picks one.
 
 A view is what contrastive and self-distilled methods call two random versions of an image. Every strength is an option;
 at 0 (crop: 1) the operation is left out.
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from sslx import options
 from sslx.ops import augment, photo, spectra, waves
@@ -81,6 +82,28 @@ def photos(
   return view
 
 
+def frames(
+  *,
+  gap: int = 4,
+  crop: float = 0.5,
+  flip: float = 0.0,
+  jitter: float = 0.8,
+  brightness: float = 0.4,
+  contrast: float = 0.4,
+  saturation: float = 0.4,
+  hue: float = 0.1,
+  grey: float = 0.2,
+  blur: float = 0.0,
+) -> View:
+  """For clips: the two views are of two frames, at most `gap` apart, see `pair`. The others are those of photos; frames
+  of a clip differ already, so that less is cut off, and nothing flipped.
+  """
+  return photos(
+    crop=crop, flip=flip, jitter=jitter, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue,
+    grey=grey, blur=blur,
+  )  # fmt: skip
+
+
 def sound(
   *,
   crop: float = 0.9,
@@ -125,7 +148,7 @@ def sound(
   return through
 
 
-VIEWS: dict[str, Callable[..., Any]] = {"digits": digits, "photos": photos, "sound": sound}
+VIEWS: dict[str, Callable[..., Any]] = {"digits": digits, "photos": photos, "frames": frames, "sound": sound}
 
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; all others off, it is seen alone
   "digits": {
@@ -137,6 +160,13 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {  # operation -> its options; al
     "flip": ("flip",),
     "jitter": ("jitter", "brightness", "contrast", "saturation", "hue"),
     **{name: (name,) for name in ("grey", "blur", "solarise")},
+  },
+  "frames": {
+    "the other frame": ("gap",),
+    "crop": ("crop",),
+    "flip": ("flip",),
+    "jitter": ("jitter", "brightness", "contrast", "saturation", "hue"),
+    **{name: (name,) for name in ("grey", "blur")},
   },
   "sound": {
     name: (name,)
@@ -165,6 +195,32 @@ def build(spec: str, auto: tuple[str, str] = ("digits", "photos"), spectrogram: 
   return _only(VIEWS[kind](**values), spec, 4, "images")
 
 
+def are_of_frames(spec: str) -> bool:
+  """Whether the views of this text are of two frames of a clip."""
+  return spec.partition(":")[0] == "frames"
+
+
+def pair(spec: str, key: Array, x: Array) -> tuple[Array, Array]:
+  """What the first and the second view are made from, [B,H,W,C] each: x itself, twice, or of clips [B,T,H,W,C] two
+  frames whose distance is 1 to `gap`, all alike, in either order; `gap` is at most T - 1.
+
+  Raises:
+    UserError: views of frames for data that are no clips.
+  """
+  if not are_of_frames(spec):
+    return x, x
+  if x.ndim != 5:
+    raise UserError(f"--hp=views={spec}: these views are of clips; leave views out, or write views=auto.")
+  n, t = x.shape[:2]
+  far = min(int(parse(spec)[1]["gap"]), t - 1)
+  keys = jax.random.split(key, 3)
+  distance = jax.random.randint(keys[0], (n,), min(1, far), far + 1)
+  start = jnp.minimum((jax.random.uniform(keys[1], (n,)) * (t - distance)).astype(jnp.int32), t - 1 - distance)
+  turned = jax.random.bernoulli(keys[2], 0.5, (n,))
+  rows, ends = jnp.arange(n), (start + jnp.where(turned, distance, 0), start + jnp.where(turned, 0, distance))
+  return x[rows, ends[0]], x[rows, ends[1]]
+
+
 def _only(view: View, spec: str, axes: int, what: str) -> View:
   """The view, which refuses what it is not for."""
 
@@ -191,21 +247,25 @@ def parse(spec: str) -> tuple[str, dict[str, float]]:
 
 
 def pictures(spec: str, key: Array, x: Array, spectrogram: Spectrogram = lambda x: x) -> dict[str, Array]:
-  """What the views of `spec` do to x, images f32 [B,H,W,C] or waveforms [B,T]: {row title: images, or spectrograms}:
-  each operation alone, then all, twice. Where an encoder reads waveforms, those of spectrograms are not done.
+  """What the views of `spec` do to x, images f32 [B,H,W,C], waveforms [B,T] or the first frames of clips [B,T,H,W,C]:
+  {row title: images, or spectrograms}: each operation alone, then all, twice. Where an encoder reads waveforms, those
+  of spectrograms are not done. Of two frames, each of the two is a row.
   """
+  of_frames = are_of_frames(spec)
+  x = x[:, 0] if x.ndim == 5 and not of_frames else x
+  first, second = pair(spec, jax.random.fold_in(key, 99), x)
   auto = "sound" if x.ndim == 2 else "photos" if x.shape[-1] == 3 else "digits"
   kind, values = parse(auto if spec == "auto" else spec)
   off = {name: 1.0 if name == "crop" else 0 for name in values}
 
-  def view(strengths: dict[str, float], key: Array) -> Array:
+  def view(strengths: dict[str, float], key: Array, x: Array) -> Array:
     made = VIEWS[kind](**{**off, **strengths})
     return (made(spectrogram) if kind == "sound" else made)(key, x)
 
-  rows = {"original": spectrogram(x)}
+  rows = {"original": spectrogram(first)}
   for i, (part, names) in enumerate(PARTS[kind].items()):
     strengths = {name: values[name] for name in names}
     if all(strengths[name] == off[name] for name in names) or (part in SPECTRAL and rows["original"].ndim == 2):
       continue
-    rows[part] = view(strengths, jax.random.fold_in(key, i))
-  return rows | {f"view {i}": view(values, jax.random.fold_in(key, 100 + i)) for i in (1, 2)}
+    rows[part] = view(strengths, jax.random.fold_in(key, i), second if "gap" in names else first)
+  return rows | {f"view {i}": view(values, jax.random.fold_in(key, 100 + i), x) for i, x in ((1, first), (2, second))}

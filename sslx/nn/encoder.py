@@ -55,8 +55,11 @@ class Encoder(nn.Module):
 
   @property
   def body(self) -> "Encoder":
-    """What comes behind its front: the same where it has none. Their parameters are the same."""
-    return self.clone(blocks=self.blocks[1:], front=False, axes=None, ids=False, clips=False) if self.front else self
+    """What comes behind its front, of clips what reads their frames: the same where it has none. Their parameters are
+    the same.
+    """
+    axes = self.axes - 1 if self.clips and self.axes else None
+    return self.clone(blocks=self.blocks[1:], front=False, axes=axes, ids=False, clips=False) if self.front else self
 
   @nn.nowrap
   def spectrogram(self, x: Array) -> Array:

@@ -21,6 +21,7 @@ from sslx.pretext.cpc_v2 import cpc_v2
 from sslx.pretext.deep_infomax import deep_infomax
 from sslx.pretext.denoise import denoise
 from sslx.pretext.dino import dino
+from sslx.pretext.families.clips import by_frames
 from sslx.pretext.families.front import behind
 from sslx.pretext.inpaint import inpaint
 from sslx.pretext.jigsaw import jigsaw
@@ -45,14 +46,17 @@ from sslx.pretext.wta import wta
 from sslx.types import Modality, Optimizer, Pretext, Refusal, Task, UserError, brief
 
 BAG_ENCODER = "bag+mlp:widths=512,code=0"
+SEEN = ("image", "video")
+BOTH = (*SEEN, "sound")
+ALL = (*BOTH, "text")
 
 
 class Method(NamedTuple):
   """A factory (encoder, *, hyper-parameters) -> Pretext, and the training it wants by default.
 
-  Of sound and text, methods of images get the encoder's body, and spectrograms or bags of words to learn from. Those
-  with `views` get the whole encoder, since it is the waveform that views change, and so do methods of sound or text
-  alone.
+  Of sound and text, methods of images get the encoder's body, and spectrograms or bags of words to learn from; of
+  video, frames. Those with `views` get the whole encoder of sound, since it is the waveform that views change, and so
+  do methods that take no images.
   """
 
   factory: Callable[..., Pretext]
@@ -64,7 +68,7 @@ class Method(NamedTuple):
   encoder: str = "conv"
   optimizer: Optimizer = "adamw"
   """The learning rate above is for this one."""
-  modalities: tuple[str, ...] = ("image",)
+  modalities: tuple[str, ...] = SEEN
   """What it takes."""
   labels: bool = False
   """Whether it reads targets. Its factory is then (encoder, task, features, *, hyper-parameters)."""
@@ -86,7 +90,11 @@ class Method(NamedTuple):
   __repr__ = brief
 
   def encoder_for(self, modality: str) -> str:
-    """The encoder that it wants for data of a modality: of text, those of images get dense layers on bags of words."""
+    """The encoder that it wants for data of a modality: of text, those of images get dense layers on bags of words; of
+    video, a code for each place of a grid.
+    """
+    if modality == "video" and self.encoder == "conv":
+      return "grid"
     return self.bag_encoder if modality == "text" and self.bags is not None else self.encoder
 
   def settings_for(self, modality: str) -> Mapping[str, Any]:
@@ -103,8 +111,6 @@ class Method(NamedTuple):
 
 
 SHARES = {"output": "softmax", "loss": "multinomial"}  # of what an autoencoder makes: most values of a bag are 0
-BOTH = ("image", "sound")
-ALL = ("image", "sound", "text")
 METHODS: dict[str, Method] = {
   "apc": Method(apc, steps=8_000, batch_size=32, learning_rate=2e-3, encoder="mel+gru", modalities=("sound",)),
   "autoencode": Method(autoencode, modalities=ALL, bags=SHARES),
@@ -188,7 +194,7 @@ METHODS: dict[str, Method] = {
   "split_brain": Method(split_brain, steps=1_842, batch_size=64, learning_rate=2e-3, encoder="split"),
   "stacked_denoise": Method(stacked_denoise, steps=1_842, batch_size=64, learning_rate=3e-3),
   "super_resolution": Method(super_resolution, steps=1_842, batch_size=64, learning_rate=3e-3),
-  "supervised": Method(supervised, labels=True, modalities=ALL, bags={}),
+  "supervised": Method(supervised, labels=True, modalities=("image", "sound", "text"), bags={}),
   "swav": Method(swav, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True, modalities=BOTH),
   "temporal_colour": Method(
     temporal_colour, steps=2_500, batch_size=16, learning_rate=2e-3, encoder="grid", modalities=("video",)
@@ -244,6 +250,8 @@ def build(
   whole = "image" not in method.modalities or "views" in options.parameters(method.factory)
   if encoder.ids and not encoder.front and not whole:
     raise Refusal(f"--method={name}: of text it needs bags of words, such as --encoder=bag+mlp.")
+  if encoder.clips and "image" in method.modalities:
+    return by_frames(method.factory(encoder.body, **hp))
   if whole or not encoder.front:
     return method.factory(encoder, **hp)
   return behind(encoder, method.factory(encoder.body, **hp))

@@ -13,6 +13,7 @@ RAW = {  # modality -> raw x
   "image": RNG.integers(0, 256, (5, 8, 6, 3), dtype=np.uint8),
   "sound": RNG.integers(-32767, 32768, (5, 900), dtype=np.int16),
   "text": RNG.integers(0, 7, (5, 40), dtype=np.int32),
+  "video": RNG.integers(0, 256, (5, 9, 8, 6, 3), dtype=np.uint8),
 }
 WORDS = Vocabulary(("the", "of", "naive", "row"), np.array([9, 7, 5, 5]), np.array([5, 4, 3, 2]), 5)
 MEANING = {"sound": 8000, "text": WORDS}

@@ -44,9 +44,9 @@ def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spe
     return {"encoder": params, "projector": head_params}, {"encoder": stats, "projector": head_stats}
 
   def transform(key: Array, batch: Batch) -> View:
-    image = batch["x"]
+    first, second = views.pair(views_spec, jax.random.fold_in(key, 2), batch["x"])
     key1, key2 = jax.random.split(key)
-    return {"view1": view(key1, image), "view2": view(key2, image)}
+    return {"view1": view(key1, first), "view2": view(key2, second)}
 
   def embed(params: Params, state: State, image: Array) -> tuple[Array, State]:
     outputs, stats = nn.apply(body, params["encoder"], state["encoder"], image, train=True)

@@ -12,12 +12,14 @@ from sslx.report.figures.masks import masks
 from sslx.report.figures.pictures import confusion, confusion_counts, picture_rows, predictions
 from sslx.report.figures.scores import score_dots
 from sslx.report.figures.style import save
+from sslx.report.figures.tracks import attention_rows, save_moving, track_rows
 from sslx.report.figures.words import word_pairs
 
 __all__ = [
   "DRAWN",
   "Span",
   "answers",
+  "attention_rows",
   "boxes",
   "confusion",
   "confusion_counts",
@@ -28,8 +30,10 @@ __all__ = [
   "picture_rows",
   "predictions",
   "save",
+  "save_moving",
   "scatter",
   "score_dots",
+  "track_rows",
   "trained_blocks",
   "word_pairs",
 ]

@@ -40,7 +40,7 @@ class MovingDigits:
   """A digit moves by up to so many pixels from one frame to the next, and by a third of that at least."""
   degrees: float = 5.0
   """A digit is turned by up to so much from one frame to the next, either way."""
-  drift: float = 0.5
+  drift: float = 1.0
   """The background moves by up to so many pixels from one frame to the next, down or up, and as many across."""
   noise: float = 0.03
   """Standard deviation of the noise of each pixel of each frame, where white is 1."""

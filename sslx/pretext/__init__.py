@@ -38,6 +38,7 @@ from sslx.pretext.stacked_denoise import stacked_denoise
 from sslx.pretext.super_resolution import super_resolution
 from sslx.pretext.supervised import supervised
 from sslx.pretext.swav import swav
+from sslx.pretext.temporal_colour import temporal_colour
 from sslx.pretext.vader import vader
 from sslx.pretext.vae import vae
 from sslx.pretext.vicreg import vicreg
@@ -195,6 +196,9 @@ METHODS: dict[str, Method] = {
   "super_resolution": Method(super_resolution, steps=1_842, batch_size=64, learning_rate=3e-3),
   "supervised": Method(supervised, labels=True, modalities=("image", "sound", "text"), bags={}),
   "swav": Method(swav, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True, modalities=BOTH),
+  "temporal_colour": Method(
+    temporal_colour, steps=2_500, batch_size=16, learning_rate=2e-3, encoder="grid", modalities=("video",)
+  ),
   "vader": Method(vader, steps=3_686, batch_size=32, learning_rate=2e-3, compares=True),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32", modalities=BOTH),
   "vicreg": Method(vicreg, steps=1_380, learning_rate=2e-3, compares=True, modalities=BOTH),

@@ -62,7 +62,14 @@ def _reader(body: nn.Encoder, block: str, colours: bool) -> Callable[[dict, dict
   return jit(features)
 
 
-def patches(frames: np.ndarray, size: int, stride: int, colours: bool = False) -> np.ndarray:
+@functools.cache
+def _pixels(colours: bool) -> Callable[[Array], Array]:
+  """Frames u8 [B,H,W,3] -> f32 [B,H,W,3], or their grey [B,H,W,1]."""
+  prepare = MODALITIES["video"].prepare
+  return jit(lambda frames: prepare(frames) if colours else color.grey(prepare(frames))[..., :1])
+
+
+def patches(frames: Rows, size: int, stride: int, colours: bool = False) -> np.ndarray:
   """The size x size pixels about the middle of each cell of stride x stride, of frames u8 [T,H,W,3]: f32 [T,h,w,D].
 
   Values are the grey of each pixel's lightness in [0, 1], or with `colours` its three channels, divided so that a
@@ -70,8 +77,7 @@ def patches(frames: np.ndarray, size: int, stride: int, colours: bool = False) -
   nearest pixel is repeated. The two sizes are both even or both odd.
   """
   assert (size - stride) % 2 == 0, (size, stride)
-  x = np.asarray(MODALITIES["video"].prepare(jnp.asarray(frames)))
-  x = x if colours else np.asarray(jit(color.grey)(x))[..., :1]
+  x = extract(_pixels(colours), frames, min(len(frames), AT_ONCE))
   cells = [-(-n // stride) for n in x.shape[1:3]]
   before = (size - stride) // 2  # negative where patches are smaller than cells
   x = x[:, max(-before, 0) :, max(-before, 0) :]

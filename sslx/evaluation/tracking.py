@@ -11,8 +11,8 @@ k 10 and context 20.
 Of features of unit length, s is their cosine minus 1, so that temperatures mean what they mean there. Of patches of
 grey values it is a plain distance, which is better than the cosine of patches.
 Deviations: the radius holds for the first frame, too, as in the program of Caron et al. (DINO, ICCV 2021, arXiv
-2104.14294); theirs seeks everywhere in it. What knows little finds places that look alike everywhere: without this, grey
-patches and untrained encoders lose half of their J&F and more on moving_digits for validation. A place counts where its
+2104.14294); theirs seeks everywhere in it. What knows little finds places that look alike everywhere, so that grey
+patches and untrained encoders lost half of their J&F and more on moving_digits for validation. A place counts where its
 distance is the radius, and not only where it is less. Each frame is looked at once; theirs repeats the first one in
 front of the video, to fill the context of the first frames. Where places are exactly alike, those of later frames go
 first, then nearer ones.

@@ -14,7 +14,7 @@ from sslx.evaluation import segments
 from sslx.evaluation.tracking import Settings, copy_labels, neighbours, to_grid, to_pixels
 from sslx.types import brief
 
-RADII = (1.0, 2.0, 3.0, 4.0, 6.0)  # places
+RADII = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # places
 KS = (5, 10, 20)
 CONTEXT = 4
 TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2)  # of features of unit length

@@ -70,11 +70,14 @@ def given() -> "tuple[list[Trained], Dataset]":
   """
   if FLAGS.checkpoint is not None:
     return _checkpoints()
+  from sslx.evaluation.frames import stride_of
+
   cli.default(dataset=DATA, **({} if FLAGS.methods else {"method": METHOD}))
   names = list(dict.fromkeys(methods.named(FLAGS.methods or [FLAGS.method])))
   dataset = _of_videos(runs.load_dataset(FLAGS.dataset))
-  for name in names:
-    runs.encoder_of(cli.config(name), dataset)
+  for name in names:  # before anything is trained
+    body = runs.encoder_of(cli.config(name), dataset).body
+    stride_of(body, block_of(body))
   seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.pretrainings)
   jobs = [runs.setup(cli.config(name, seed=seed), dataset) for name in names for seed in seeds]
   return [_pretrained(job) for job in jobs], dataset
@@ -113,7 +116,7 @@ def _checkpoints() -> "tuple[list[Trained], Dataset]":
 
 def folders(text: str) -> list[Path]:
   """The run directories of --checkpoint: one, or several with commas between them."""
-  if Path(text).exists():
+  if text and Path(text).exists():
     return [Path(text)]
   parts = [Path(part) for part in text.split(",") if part]
   if not parts:

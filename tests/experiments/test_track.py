@@ -122,7 +122,9 @@ def test_checkpoints_of_clips_and_of_images(run, given, out, tmp_path):
   ("arguments", "told"),
   [
     (["--dataset=mnist"], "--dataset=mnist: is image data; give videos"),
-    (["--dataset={clips}", "--features=block7"], "--features=block7: tracking reads one block"),
+    (["--dataset={clips}", "--features=block7"], "Did you mean 'block2'"),
+    (["--dataset={clips}", "--features=pool"], "--features=pool: tracking reads one block"),
+    (["--dataset={clips}", "--method=denoise", "--encoder=mlp"], "has no map of places"),
     (["--dataset={clips}", "--pictured=0"], "--pictured=0: must be positive"),
     (["--checkpoint={tmp}/nothing"], "nothing"),
     (["--checkpoint="], "--checkpoint=: name a run directory"),

@@ -85,7 +85,7 @@ flags.DEFINE_integer("min_count", None, "Leave out words of a text that are rare
 flags.DEFINE_integer("max_words", None, "Keep at most so many words of a text, the most frequent. Default: all.")
 flags.DEFINE_integer("max_length", None, "Cut documents at so many words. Default: the data's own.")
 flags.DEFINE_integer("frames", None, "Cut videos into clips of so many frames. Default: 12.")
-flags.DEFINE_integer("stride", None, "Take every second (2) or third (3) frame of a video ... Default: every one.")
+flags.DEFINE_integer("stride", None, "Take only every Nth frame of a video. Default: 1, all of them.")
 flags.DEFINE_string("size", None, "Resize videos: 96x160, height x width, or 96, the shorter side. Default: not.")
 flags.DEFINE_string("background", "white", "Colour behind transparent pictures in files: a name, or #rrggbb.")
 flags.DEFINE_integer(

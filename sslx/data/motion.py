@@ -14,7 +14,7 @@ import numpy as np
 from sslx.data.digits import INK, Digits, dealt, pure, shared, tight_boxes, warp
 from sslx.types import brief
 
-RENDERER = 1  # one more whenever the same settings give other clips: what is kept on disk is rendered anew
+RENDERER = 2  # one more whenever the same settings give other clips: what is kept on disk is rendered anew
 VISIBLE = 0.6  # the part of a digit's mask that no other digit hides in the first frame, at least
 CANDIDATES = 30  # places that are tried for the path of a digit
 CHUNK = 1 << 19  # pixels of the clips rendered at a time; each chunk has random numbers of its own
@@ -49,7 +49,8 @@ class MovingDigits:
   train: int = 2_000
   """Training clips; fewer of them are the first of more."""
   validation: int = 40
-  """Whole videos of training digits, to choose settings of tracking on."""
+  """Whole videos to choose settings of tracking on, of digits of MNIST's training split that no training clip shows (of
+  all of them where train leaves too few)."""
   test: int = 100
   """Test clips, of digits that no other clip shows."""
 

@@ -4,6 +4,7 @@ Clips are rendered once by `sslx.data.motion`. `sslx.data.kept` keeps them in da
 test have masks: those for training come without, as pretraining has no labels.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sslx import options
-from sslx.data.digits import Digits
+from sslx.data.digits import Digits, dealt
 from sslx.data.idx import read_idx_folder
 from sslx.data.kept import kept
 from sslx.data.motion import RENDERER, MovingDigits, Rendered, render
@@ -100,11 +101,27 @@ def _frames(x: Rows, i: int) -> Rows:
 
 
 def _parts(made: MovingDigits) -> Iterator[tuple[str, Iterator[Rendered]]]:
-  """Renders each split of the digits of MNIST's own: no digit of another clip is in a test clip."""
+  """Renders each split of digits that are in no other: those for test are of MNIST's own, those for validation are what
+  training leaves."""
   splits = read_idx_folder(_MNIST)
   for number, (part, source) in enumerate(SPLITS.items()):
     digits = Digits(np.asarray(splits[source].x)[..., 0], splits[source].targets())
-    yield part, render(digits, getattr(made, part), made, (made.seed, number))
+    rows = _left(len(digits.images), made) if part == "validation" else np.arange(len(digits.images))
+    used = Digits(digits.images[rows], digits.labels[rows])
+    yield part, (_of(rows, piece) for piece in render(used, getattr(made, part), made, (made.seed, number)))
+
+
+def _left(count: int, made: MovingDigits) -> np.ndarray:
+  """Which of `count` digits no training clip shows; all where too few are left for validation."""
+  most = made.objects[1]
+  dealt_to_train = itertools.islice(dealt(count, (made.seed, 0)), made.train * most)
+  left = np.setdiff1d(np.arange(count), np.fromiter(dealt_to_train, np.int64))
+  return left if len(left) >= made.validation * most else np.arange(count)
+
+
+def _of(rows: np.ndarray, rendered: Rendered) -> Rendered:
+  """The same clips; their sources are places in all digits, of which those of `rows` were rendered."""
+  return rendered._replace(sources=np.where(rendered.sources < 0, -1, rows[rendered.sources]).astype(np.int32))
 
 
 def _layout(made: MovingDigits) -> dict[str, dict[str, tuple[str, tuple[int, ...]]]]:

@@ -184,7 +184,10 @@ def _videos(
   names = [name for name, masks in layout.masks.items() if len(masks) > 1]
   single = [name for name in layout.masks if name not in names]
   if single:
-    warn(request.spec, f"{len(single)} videos with one mask are not scored on, such as {single[0]}")
+    others = f" and {len(single) - 1} more" if len(single) > 1 else ""
+    warn(
+      request.spec, f"nothing is tracked in {single[0]}{others}: only the first mask is there, and none to compare with"
+    )
   weight = sum(4 * video.count * video.height * video.width for video in map(footage.__getitem__, names))
   is_lazy = weight > request.in_memory_limit
   made: dict[str, Video] = {}

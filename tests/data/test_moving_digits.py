@@ -197,25 +197,43 @@ def test_what_a_data_set_holds(folder):
   assert not {path.name for path in Path(folder).glob("*/*/train_*")} - {"train_x.npy", "train_sources.npy"}
 
 
-def test_test_clips_are_of_digits_that_no_other_clip_shows(folder, digits):
-  """Those of MNIST's test split; clips for validation are of training digits, and other clips."""
+def test_test_clips_are_of_digits_that_no_other_clip_shows(folder, digits, monkeypatch):
+  """Those of MNIST's test split; clips for validation are of training digits that no training clip shows."""
   dataset = data.load(f"moving_digits:{FEW},seed=3", folder)
   streams = {"train": (3, 0), "validation": (3, 1), "test": (3, 2)}
   counts = {"train": 12, "validation": 4, "test": 6}
-  again = {
-    part: rendered(digits["test" if part == "test" else "train"], counts[part], stream, **SMALL)
-    for part, stream in streams.items()
-  }
+  again = {part: rendered(digits[part], counts[part], streams[part], **SMALL) for part in ("train", "test")}
   np.testing.assert_array_equal(dataset.train.x, again["train"].x)
+  kept = [
+    path.parent for path in Path(folder).glob("*/*/train_x.npy") if np.array_equal(np.load(path), again["train"].x)
+  ]
+  sources = {part: np.load(kept[0] / f"{part}_sources.npy") for part in streams}
+  for part in again:
+    np.testing.assert_array_equal(sources[part], again[part].sources)
+  rows = sources["validation"]
+  shown = np.unique(rows[rows >= 0])
+  assert len(shown) == (rows >= 0).sum()
+  assert not set(shown) & set(sources["train"].reshape(-1))
+  chosen = Digits(*(array[shown] for array in digits["train"]))
+  monkeypatch.setattr(
+    motion, "dealt", lambda count, stream: iter(np.searchsorted(shown, rows[rows >= 0]).tolist() * 30)
+  )
+  again["validation"] = rendered(chosen, 4, streams["validation"], **SMALL)
   for part, videos in dataset.videos.items():
     np.testing.assert_array_equal([video.frames for video in videos], again[part].x)
     np.testing.assert_array_equal([video.masks for video in videos], again[part].masks)
-  places = [path for path in Path(folder).glob("*/*/test_sources.npy") if len(np.load(path)) == 6]
-  assert any(np.array_equal(np.load(place), again["test"].sources) for place in places)
   train, test = ({image.tobytes() for image in digits[part].images} for part in ("train", "test"))
-  shown = {digits["test"].images[source].tobytes() for source in again["test"].sources[again["test"].sources >= 0]}
-  assert shown <= test
-  assert not shown & train
+  tested = {digits["test"].images[source].tobytes() for source in again["test"].sources[again["test"].sources >= 0]}
+  assert tested <= test
+  assert not tested & train
+
+
+def test_digits_that_are_left_for_validation():
+  left = moving_digits._left(100, MovingDigits(objects=(1, 2), train=30, validation=20))
+  assert len(left) == 40
+  assert not set(left) & set(itertools.islice(motion.dealt(100, (0, 0)), 60))
+  assert len(moving_digits._left(100, MovingDigits(objects=(1, 2), train=30, validation=21))) == 100
+  assert len(moving_digits._left(100, MovingDigits(train=2000))) == 100
 
 
 def test_what_stays_on_disk_is_the_same(folder):

@@ -280,7 +280,7 @@ def test_a_video_with_one_mask_is_not_tracked(tmp_path, capsys):
   spec = davis(tmp_path, {"bear": 5, "cow": 4})
   rewritten(tmp_path, lambda mask, t: mask if t == 0 else None)
   assert [each.name for each in data.load(spec, frames=4).videos["test"]] == ["cow"]
-  assert "1 videos with one mask are not scored on, such as bear" in capsys.readouterr().err
+  assert "nothing is tracked in bear: only the first mask is there" in capsys.readouterr().err
 
 
 # ---- which data it is ------------------------------------------------------------------------------------------------

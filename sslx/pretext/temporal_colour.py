@@ -19,12 +19,12 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from sslx import losses, nn
 from sslx.ops import color
 from sslx.pretext.families import checks, clusters, common
-from sslx.pretext.families.colour import enlarge
+from sslx.pretext.families.colour import cell_means, enlarge
+from sslx.pretext.families.pointers import copied, pointers
 from sslx.types import Array, Batch, Params, Pretext, Refusal, State, UserError
 
 SETTLE = 100  # batches that move the clusters
@@ -177,26 +177,6 @@ def features(encoder: nn.Encoder, params: Params, state: State, x: Array, train:
   return losses.normalised(code.reshape(-1, code.shape[-1])).reshape(*x.shape[:2], *code.shape[1:]), stats
 
 
-def pointers(target: Array, references: Array, temperature: float, window: int) -> Array:
-  """Unit features [B,h,w,D] and [B,R,h,w,D] -> A [B, h w, R h w], whose rows sum to 1."""
-  b, r, h, w, d = references.shape
-  scores = target.reshape(b, h * w, d) @ references.reshape(b, r * h * w, d).swapaxes(1, 2) / temperature
-  if window:
-    scores = jnp.where(np.tile(near(h, w, window), (1, r)), scores, -jnp.inf)
-  return jax.nn.softmax(scores, axis=-1)
-
-
-def near(h: int, w: int, window: int) -> np.ndarray:
-  """bool [h w, h w]: which places are at most `window` rows and columns from each other."""
-  row, column = (a.ravel() for a in np.indices((h, w)))
-  return (abs(row[:, None] - row) <= window) & (abs(column[:, None] - column) <= window)
-
-
-def copied(a: Array, values: Array) -> Array:
-  """A [B, h w, R h w], values [B,R,h,w,K] -> [B, h w, K]."""
-  return a @ values.reshape(len(a), -1, values.shape[-1])
-
-
 def draw_frames(key: Array, t: int, references: int, gap: int) -> Array:
   """i32 [1 + references]: a target frame of t, then different frames at most `gap` frames from it, all alike likely."""
   keys = jax.random.split(key)
@@ -219,19 +199,6 @@ def change_grey(key: Array, x: Array, strength: float) -> Array:
   shift = strength / 2 * jax.random.uniform(keys["shift"], shape, minval=-1, maxval=1)
   level = strength / 4 * jax.random.uniform(keys["level"], shape)
   return (x - 0.5) * contrast + 0.5 + shift + level * jax.random.normal(keys["noise"], (*x.shape[:-1], 1))
-
-
-def cell_means(x: Array, size: tuple[int, ...]) -> Array:
-  """[B,n,H,W,C] -> [B,n,h,w,C]: means over h x w equal cells."""
-
-  def weights(length: int, cells: int) -> np.ndarray:
-    """f32 [cells, length]: how much of each pixel is in each cell; rows sum to 1."""
-    edges = np.arange(cells + 1) * length / cells
-    low, high = (np.clip(e[:, None], np.arange(length), np.arange(1, length + 1)) for e in (edges[:-1], edges[1:]))
-    return np.float32((high - low) * cells / length)
-
-  rows, columns = weights(x.shape[2], size[0]), weights(x.shape[3], size[1])
-  return jnp.einsum("ih,jw,bnhwc->bnijc", rows, columns, x, precision=jax.lax.Precision.HIGHEST)
 
 
 def _clips(x: Array, references: int, gap: int) -> Array:

@@ -34,17 +34,15 @@ def spread_out(key: Array, points: Array, number: int) -> Array:
   before it. Where all points are at one of them already, any point.
   """
 
-  def add(i: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+  def add(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
     centres, distance = carry
-    key_of_i = jax.random.fold_in(key, i)
-    weights = jnp.where(distance.max() > 0, distance, 1.0)
-    centre = points[jax.random.categorical(key_of_i, jnp.log(weights))]
+    alike = (i == 0) | (distance.max() == 0)
+    chosen = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(jnp.where(alike, 1.0, distance)))
+    centre = points[chosen]
     return centres.at[i].set(centre), jnp.minimum(distance, jnp.square(points - centre).sum(-1))
 
   start = jnp.zeros((number, points.shape[-1])), jnp.full(len(points), jnp.inf)
-  # the distance from no centre at all is the same for all points
-  centres, _ = jax.lax.fori_loop(0, number, add, (start[0], jnp.ones_like(start[1])))
-  return centres
+  return jax.lax.fori_loop(0, number, add, start)[0]
 
 
 def _sums(centres: Array, points: Array) -> tuple[Array, Array]:

@@ -103,3 +103,16 @@ def shrink(image: Array, factor: int) -> Array:
 def enlarge(values: Array, like: Array) -> Array:
   """[B,h,w,C] -> [B,H,W,C], as large as `like`."""
   return jax.image.resize(values, (*like.shape[:3], values.shape[-1]), "linear")
+
+
+def cell_means(x: Array, size: tuple[int, ...]) -> Array:
+  """[B,n,H,W,C] -> [B,n,h,w,C]: means over h x w equal cells."""
+
+  def weights(length: int, cells: int) -> np.ndarray:
+    """f32 [cells, length]: how much of each pixel is in each cell; rows sum to 1."""
+    edges = np.arange(cells + 1) * length / cells
+    low, high = (np.clip(e[:, None], np.arange(length), np.arange(1, length + 1)) for e in (edges[:-1], edges[1:]))
+    return np.float32((high - low) * cells / length)
+
+  rows, columns = weights(x.shape[2], size[0]), weights(x.shape[3], size[1])
+  return jnp.einsum("ih,jw,bnhwc->bnijc", rows, columns, x, precision=jax.lax.Precision.HIGHEST)

@@ -133,9 +133,10 @@ bound("seeds", above=0, high=10_000)
 bound("save_seconds", low=0, high=options.LARGEST)
 bound("max_parameters", above=0)
 
-BASES = {
-  "experiments.data_efficiency": ("experiments.label_curve",)
-}  # experiment -> others whose flags are its own too
+BASES = {  # experiment -> other modules whose flags are its own too
+  "experiments.data_efficiency": ("experiments.label_curve",),
+  **dict.fromkeys(("experiments.words", "experiments.track"), ("experiments.shared.pretrainings",)),
+}
 
 
 def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None) -> int:

@@ -128,7 +128,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "probe": {**OF_RUN, "modes": "scratch,frozen,knn:20,full"},
   "rotnet_mnist": {"epochs": "50", "batch_size": "48", "learning_rate": "0.001", "labels": "1000"},
   "speakers": {"dataset": "spoken_digits"},
-  "track": {"dataset": "moving_digits", "method": "temporal_colour", "features": "last block"},
+  "track": {"dataset": "moving_digits", "method": "temporal_colour"},
   "transfer": {"labels": "100,1000", "modes": "frozen,full"},
   "words": {"dataset": "python_docs", "method": "skipgram"},
 }  # fmt: skip

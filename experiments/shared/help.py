@@ -233,7 +233,8 @@ def _method(name: str) -> str:
     f"learning rate of {method.learning_rate:g}, on --encoder={method.encoder}. {needs}."
   )
   settings = ["Settings, each as --hp=NAME=VALUE:", options.describe(method.factory), ""] if takes else []
-  example = f"{called('low_label')} --method={name}{f' --hp={takes[0]}' if takes else ''}"
+  experiment = "track" if method.modalities == ("video",) else "low_label"
+  example = f"{called(experiment)} --method={name}{f' --hp={takes[0]}' if takes else ''}"
   return "\n".join([
     f"--method={name}", "", fill(_title(method.factory), COLUMNS, 0), "",
     document(inspect.getdoc(method.factory) or "", COLUMNS), "", fill(budget, COLUMNS, 0), "", *settings,

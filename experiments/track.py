@@ -10,7 +10,8 @@ Nothing is trained on masks. Beside the encoders stand the mask of the first fra
 (raw) and encoders before training (random); all of them see grey frames, unless --colours. How labels are copied is
 chosen for each on clips of moving_digits that are for validation, never on the videos that are scored. J is the overlap
 with the true masks, F how well their boundaries agree. --checkpoint: runs of any method on clips, or on images in
-colour. The page has moving pictures, and attention.html what a clicked place looks at. See docs/video.md.
+colour. --features: the block that is read, by default the last one. The page has moving pictures, and attention.html
+shows what a clicked place looks at. See docs/video.md.
 """
 
 import time
@@ -21,7 +22,6 @@ from absl import flags
 from experiments.shared import cli, directories, runs, tracked, tracking
 from experiments.shared.cli import FLAGS
 
-flags.DEFINE_integer("pretrainings", 1, "How often each method is pretrained. With other seeds.")
 flags.DEFINE_bool("colours", False, "Let encoders and patches see colours. Not only grey frames.")
 flags.DEFINE_integer("pictured", 6, "Videos with pictures. From the best to the worst.")
 
@@ -31,7 +31,7 @@ def main() -> None:
   from sslx.report import pages, records, terminal
   from sslx.report.tables import titled
 
-  cli.positive("pretrainings", "pictured")
+  cli.positive("pictured")
   begin = time.monotonic()
   trained, dataset = tracking.given()
   videos = tracking.videos(dataset)

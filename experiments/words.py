@@ -17,14 +17,13 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments.shared import cli, directories, methods, runs, words
+from experiments.shared import cli, directories, methods, pretrainings, runs, words
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
 flags.DEFINE_string("questions", None, "Analogies, a file in Google's format. Default: own pairs.")
 flags.DEFINE_list("similarity", [], "Pairs that people have rated, in files. Such as WordSim-353.")
 flags.DEFINE_list("show", [], "Words whose neighbours are told. Default: well-known ones.")
-flags.DEFINE_integer("pretrainings", 1, "How often each method is pretrained. With other seeds.")
 
 
 def main() -> None:
@@ -32,7 +31,6 @@ def main() -> None:
   from sslx.report import pages, records, terminal
   from sslx.report.tables import titled
 
-  cli.positive("pretrainings")
   cli.default(dataset="python_docs", **({} if FLAGS.methods else {"method": "skipgram"}))
   names = list(dict.fromkeys(methods.named(FLAGS.methods or [FLAGS.method])))
   asked = words.asked(FLAGS.questions, FLAGS.similarity)
@@ -43,8 +41,8 @@ def main() -> None:
   shown = words.shown(FLAGS.show, vocabulary, asked)
   for name in names:
     words.check(name, runs.encoder_of(cli.config(name), dataset))
-  seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.pretrainings)
-  jobs = [runs.setup(cli.config(name, seed=seed), dataset) for name in names for seed in seeds]
+  jobs = pretrainings.jobs(names, dataset)
+  seeds = [job.config.seed for job in jobs[: FLAGS.pretrainings]]
   identity = {
     "experiment": "words", "compare": [job.config.to_json() for job in jobs], "dataset": dataset.name,
     "asked": asked.digest, "smoke": FLAGS.smoke,
@@ -64,7 +62,7 @@ def main() -> None:
   ]
   facts = {"Data": f"{dataset.name}, {len(vocabulary):,} words that stand there often enough"}
   facts |= {"Made from": dataset.origin} if dataset.origin else {}
-  facts |= {name: str(jobs[place * len(seeds)].directory) for place, name in enumerate(names)}
+  facts |= {name: str(jobs[place * FLAGS.pretrainings].directory) for place, name in enumerate(names)}
   page = pages.write_gallery(
     directory / "report.html", f"What do vectors of words know? {', '.join(names)} on {dataset.name}",
     f"{rows[0]['dimensions']} dimensions · seed {', '.join(map(str, seeds))} · {made['device']}",
@@ -72,7 +70,7 @@ def main() -> None:
   )  # fmt: skip
   terminal.show([words.headline(rows)], style="bold")
   terminal.show(tables, elsewhere=page.name)
-  for name, job in zip(names, jobs[:: len(seeds)], strict=True):
+  for name, job in zip(names, jobs[:: FLAGS.pretrainings], strict=True):
     cli.tell(f'Vectors: sslx.words("{job.directory}") has those of {name}.')
   cli.tell(f"Report: {page}")
 

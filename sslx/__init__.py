@@ -7,7 +7,7 @@
 
 The functions, which `help(sslx.pretrain)` and so on tell more of:
 
-load_data        A data set: mnist, spoken_digits, moving_digits, folder:DIR, audio:DIR, text:FILE, video:DIR and others.
+load_data        A data set: mnist, spoken_digits, moving_digits, folder:DIR, audio:DIR, text:FILE, video:DIR ...
 pretrain         Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
 plot_losses      The loss against the step, and the method's other metrics below.
 plot_pictures    What the method sees and makes of ten training examples: corruptions and reconstructions, or views.

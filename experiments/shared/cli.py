@@ -133,9 +133,9 @@ bound("seeds", above=0, high=10_000)
 bound("save_seconds", low=0, high=options.LARGEST)
 bound("max_parameters", above=0)
 
-BASES = {
-  "experiments.data_efficiency": ("experiments.label_curve",)
-}  # experiment -> others whose flags are its own too
+_PRETRAININGS = ("experiments.shared.pretrainings",)
+BASES = {"experiments.data_efficiency": ("experiments.label_curve",), "experiments.words": _PRETRAININGS,
+         "experiments.track": _PRETRAININGS}  # whose flags are an experiment's own too  # fmt: skip
 
 
 def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None) -> int:
@@ -302,7 +302,8 @@ def modes(dataset: "Dataset", encoder: "nn.Encoder", names: Sequence[str] | None
   from sslx.tasks import NO_TASK
 
   if dataset.task.name == NO_TASK:
-    raise UserError(f"--dataset={dataset.name}: has no labels to be used; pretrain on it with experiments.pretrain.")
+    where = "track" if dataset.videos.get("test") else "pretrain"
+    raise UserError(f"--dataset={dataset.name}: has no labels to be used; pretrain on it with experiments.{where}.")
   check_extra(dataset.task)
   check_maps(dataset.task, encoder, dataset.x_shape)
   asked: Sequence[str] = FLAGS.modes if names is None else names

@@ -128,7 +128,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "probe": {**OF_RUN, "modes": "scratch,frozen,knn:20,full"},
   "rotnet_mnist": {"epochs": "50", "batch_size": "48", "learning_rate": "0.001", "labels": "1000"},
   "speakers": {"dataset": "spoken_digits"},
-  "track": {"dataset": "moving_digits", "method": "temporal_colour", "features": "last block"},
+  "track": {"dataset": "moving_digits", "method": "temporal_colour"},
   "transfer": {"labels": "100,1000", "modes": "frozen,full"},
   "words": {"dataset": "python_docs", "method": "skipgram"},
 }  # fmt: skip
@@ -233,7 +233,8 @@ def _method(name: str) -> str:
     f"learning rate of {method.learning_rate:g}, on --encoder={method.encoder}. {needs}."
   )
   settings = ["Settings, each as --hp=NAME=VALUE:", options.describe(method.factory), ""] if takes else []
-  example = f"{called('low_label')} --method={name}{f' --hp={takes[0]}' if takes else ''}"
+  experiment = "track" if method.modalities == ("video",) else "low_label"
+  example = f"{called(experiment)} --method={name}{f' --hp={takes[0]}' if takes else ''}"
   return "\n".join([
     f"--method={name}", "", fill(_title(method.factory), COLUMNS, 0), "",
     document(inspect.getdoc(method.factory) or "", COLUMNS), "", fill(budget, COLUMNS, 0), "", *settings,

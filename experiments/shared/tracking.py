@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, methods, runs
+from experiments.shared import cli, methods, pretrainings, runs
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -78,9 +78,7 @@ def given() -> "tuple[list[Trained], Dataset]":
   for name in names:  # before anything is trained
     body = runs.encoder_of(cli.config(name), dataset).body
     stride_of(body, block_of(body))
-  seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.pretrainings)
-  jobs = [runs.setup(cli.config(name, seed=seed), dataset) for name in names for seed in seeds]
-  return [_pretrained(job) for job in jobs], dataset
+  return [_pretrained(job) for job in pretrainings.jobs(names, dataset)], dataset
 
 
 def _pretrained(job: runs.Job) -> Trained:

@@ -159,6 +159,9 @@ def test_the_help_tells_the_defaults_that_an_experiment_sets(name, low_label_run
   monkeypatch.setattr(cli, "default", default)
   for module in (directories, runs, methods):
     monkeypatch.setattr(module, "open_directory", opened)
+  load = runs.load_dataset
+  few = {"moving_digits": "moving_digits:size=40,digits=14-18,train=9,validation=1,test=1"}  # rendering takes a minute
+  monkeypatch.setattr(runs, "load_dataset", lambda spec, *how, **more: load(few.get(spec, spec), *how, **more))
   importlib.import_module(module_of(name))
   arguments = [f"--checkpoint={low_label_run[1]}"] if name in ("probe", "blocks", "interpret") else []
   arguments += ["--targets=mnist"] if name == "transfer" else []

@@ -40,6 +40,7 @@ OF_ITS_KIND = {  # small ones, for methods that need a kind of encoder
   "mel+gru": "mel:bands=16+gru:width=16,context=16",
   "words": "words:width=8",
   "transformer": "transformer:width=16,depth=2,heads=2",
+  "grid": "frames+grid:widths=8-8,depth=1,code=8",
 }
 CLASSES, B = 4, 5
 LENGTHS, SAMPLES = (1600, 900, 1333, 1280, 401), 1600  # of B recordings
@@ -88,7 +89,13 @@ def make_texts(n: int, words: int = LONGEST, seed: int = 0) -> dict[str, np.ndar
   return {"x": texts((TEXTS * n)[:n], words, seed), "y": y}
 
 
-MAKE = {"sound": make_sounds, "text": make_texts}
+def make_clips(n: int, frames: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+  """Raw clips and classes."""
+  y = np.random.default_rng(seed + 1).integers(0, CLASSES, n, dtype=np.int32)
+  return {"x": pixels(n * frames, 12, 10, 3, seed).reshape(n, frames, 12, 10, 3), "y": y}
+
+
+MAKE = {"sound": make_sounds, "text": make_texts, "video": make_clips}
 
 
 def shapes(tree):
@@ -211,11 +218,15 @@ BAGS = [
   if "text" in method.modalities
 ]
 """(method, encoder) of text, likewise."""
+CLIPS = [
+  (name, OF_ITS_KIND[method.encoder]) for name, method in METHODS.items() if method.modalities == ("video",)
+]
+"""(method, encoder) of methods of video alone; those of images read its frames, see `families/clips.py`."""
 each_method = pytest.mark.parametrize("method", METHODS)
 each_method_of_images = pytest.mark.parametrize("method", OF_IMAGES)
 each_sound = pytest.mark.parametrize(("method", "encoder"), SOUNDS)
 each_case = pytest.mark.parametrize(
-  ("method", "encoder"), [*((name, encoder) for name in OF_IMAGES for encoder in ENCODERS), *SOUNDS, *BAGS]
+  ("method", "encoder"), [*((name, encoder) for name in OF_IMAGES for encoder in ENCODERS), *SOUNDS, *BAGS, *CLIPS]
 )
 
 
@@ -411,7 +422,7 @@ def test_loss_falls(case):
   assert min(losses[-3:]) < losses[0] - 0.005, losses
 
 
-@pytest.mark.parametrize(("method", "encoder"), [*((name, ENCODERS[0]) for name in OF_IMAGES), *SOUNDS, *BAGS])
+@pytest.mark.parametrize(("method", "encoder"), [*((name, ENCODERS[0]) for name in OF_IMAGES), *SOUNDS, *BAGS, *CLIPS])
 def test_show(case):
   """Of sound: spectrograms, PAD behind their ends."""
   if case.pretext.show is None:

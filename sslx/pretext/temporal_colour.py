@@ -51,6 +51,8 @@ def temporal_colour(
   strength: how much contrast, brightness and noise of each grey frame are changed at random; 0: not at all.
   smooth: share of the prediction that is uniform.
   """
+  if not encoder.clips:
+    raise Refusal("--method=temporal_colour: reads clips frame by frame; use --encoder=grid, for data of video.")
   checks.at_least_one(references=references, gap=gap)
   checks.positive(temperature=temperature)
   if window < 0:

@@ -112,7 +112,7 @@ def cell_means(x: Array, size: tuple[int, ...]) -> Array:
     """f32 [cells, length]: how much of each pixel is in each cell; rows sum to 1."""
     edges = np.arange(cells + 1) * length / cells
     low, high = (np.clip(e[:, None], np.arange(length), np.arange(1, length + 1)) for e in (edges[:-1], edges[1:]))
-    return np.float32((high - low) * cells / length)
+    return ((high - low) * cells / length).astype(np.float32)
 
   rows, columns = weights(x.shape[2], size[0]), weights(x.shape[3], size[1])
   return jnp.einsum("ih,jw,bnhwc->bnijc", rows, columns, x, precision=jax.lax.Precision.HIGHEST)

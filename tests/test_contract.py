@@ -218,9 +218,7 @@ BAGS = [
   if "text" in method.modalities
 ]
 """(method, encoder) of text, likewise."""
-CLIPS = [
-  (name, OF_ITS_KIND[method.encoder]) for name, method in METHODS.items() if method.modalities == ("video",)
-]
+CLIPS = [(name, OF_ITS_KIND[method.encoder]) for name, method in METHODS.items() if method.modalities == ("video",)]
 """(method, encoder) of methods of video alone; those of images read its frames, see `families/clips.py`."""
 each_method = pytest.mark.parametrize("method", METHODS)
 each_method_of_images = pytest.mark.parametrize("method", OF_IMAGES)

@@ -8,7 +8,6 @@ from pretexts import KEY, build, jitted, prepared
 
 from sslx import nn
 from sslx.ops import color
-from sslx.pretext.families import clusters
 from sslx.pretext.families.colour import cell_means
 from sslx.pretext.families.pointers import pointers
 from sslx.pretext.temporal_colour import change_grey, colour_accuracy, draw_frames, features
@@ -145,3 +144,96 @@ def test_cells():
   ramp = np.arange(5, dtype=np.float32)[None, None, :, None, None] * np.ones((1, 1, 5, 7, 1), np.float32)
   made = np.asarray(cell_means(ramp, (2, 3)))  # cells of 2.5 rows: 0, 1 and half of 2
   np.testing.assert_allclose(made[0, 0, :, :, 0], np.float32([[0.8] * 3, [3.2] * 3]), rtol=1e-5)
+
+
+# the loss
+
+
+def settled(state, number: int = 4):
+  """The state with clusters that do not move any more."""
+  centres = 40 * np.random.default_rng(3).standard_normal((number, 2)).astype(np.float32)
+  frozen = {"centres": centres, "counts": np.full(number, 9, np.float32), "steps": np.int32(10**6)}
+  return {**state, "clusters": frozen}
+
+
+@pytest.mark.parametrize("references", [1, 2])
+def test_the_loss_equals_loops(references):
+  """Every frame that was drawn is the target once, and copies the clusters of all others from where it points to."""
+  pretext, params, state, view = start(references=references, clusters=4, smooth=0.05, temperature=0.3)
+  state = settled(state)
+  f, _ = features(nn.build(TINY).body, params, state, view["x"], True)
+  b, n, h, w, d = f.shape
+  ab = np.asarray(cell_means(view["ab"], (h, w))).reshape(b, n, h * w, 2)
+  kind = np.square(ab[..., None, :] - state["clusters"]["centres"]).sum(-1).argmin(-1)
+  f = np.float64(f).reshape(b, n, h * w, d)
+  values, hits = [], []
+  for i, target in np.ndindex(b, n):
+    others = [j for j in range(n) if j != target]
+    weight = np.exp(np.concatenate([f[i, target] @ f[i, j].T for j in others], axis=1) / 0.3)
+    weight /= weight.sum(1, keepdims=True)
+    copied = weight @ np.eye(4)[np.concatenate([kind[i, j] for j in others])]
+    right = copied[np.arange(h * w), kind[i, target]]
+    values.append(-np.log(0.95 * right + 0.05 / 4).mean())
+    hits.append((copied.argmax(1) == kind[i, target]).mean())
+  loss, (after, metrics) = pretext.loss(params, state, KEY, view)
+  np.testing.assert_allclose(loss, np.mean(values), rtol=1e-5)
+  np.testing.assert_allclose(metrics["accuracy"], np.mean(hits), atol=1e-6)
+  same = np.mean([kind[:, :1] == kind[:, 1:]])
+  np.testing.assert_allclose(metrics["accuracy_same_place"], same, atol=1e-6)
+  np.testing.assert_array_equal(after["clusters"]["centres"], state["clusters"]["centres"])
+
+
+def test_the_first_steps_find_the_clusters():
+  pretext, params, state, view = start()
+  assert state["clusters"]["steps"] == 0
+  _, (after, _) = pretext.loss(params, state, KEY, view)
+  assert after["clusters"]["steps"] == 1
+  assert after["clusters"]["counts"].sum() == 3 * 2 * 36
+  assert np.ptp(after["clusters"]["centres"], axis=0).min() > 5
+
+
+def test_accuracy_of_colours_at_a_distance():
+  """Of a clip whose frames are one picture, moved by a place a frame, against loops; copying the same place is what the
+  clusters of two frames have in common.
+  """
+  _, params, state, _ = start(clusters=4)
+  state, encoder = settled(state), nn.build(TINY)
+  x = np.stack([np.roll(clips(2, 1, 12)[:, 0], 2 * t, axis=2) for t in range(5)], axis=1)
+  found = {name: np.asarray(v) for name, v in colour_accuracy(encoder, params, state, x, 3, 0.1, 0).items()}
+  f = np.asarray(features(encoder.body, params, state, color.grey(x), False)[0])
+  ab = np.asarray(cell_means(color.rgb_to_lab(x)[..., 1:], f.shape[2:4]))
+  kind = np.square(ab[..., None, :] - state["clusters"]["centres"]).sum(-1).argmin(-1).reshape(2, 5, -1)
+  f = f.reshape(2, 5, -1, f.shape[-1])
+  for i in range(2):
+    right, same = [], []
+    for t in (3, 4):
+      weight = np.exp(np.float64(f[i, t]) @ f[i, t - 3].T / 0.1)
+      right.append((weight @ np.eye(4)[kind[i, t - 3]]).argmax(1) == kind[i, t])
+      same.append(kind[i, t - 3] == kind[i, t])
+    np.testing.assert_allclose(found["copied"][i], np.mean(right), atol=0.03)  # a tie may fall either way
+    np.testing.assert_allclose(found["same_place"][i], np.mean(same), atol=1e-6)
+    np.testing.assert_allclose(found["most_frequent"][i], np.bincount(kind[i, 3:].ravel()).max() / 72, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("hp", "told"),
+  [
+    ({"references": 0}, "--hp=references=0: must be at least 1"), ({"window": -1}, "--hp=window=-1"),
+    ({"clusters": 1}, "--hp=clusters=1"), ({"strength": 1.5}, "--hp=strength=1.5"), ({"smooth": 0.0}, "--hp=smooth=0"),
+    ({"temperature": 0.0}, "--hp=temperature=0"),
+  ],
+)  # fmt: skip
+def test_hyper_parameters_out_of_range(hp, told):
+  with pytest.raises(UserError, match=told):
+    build("temporal_colour", TINY, hp)
+
+
+def test_what_it_refuses():
+  """Clips that are too short for what is drawn of them, grey ones, and encoders without places."""
+  method = build("temporal_colour", TINY, {"references": 2})
+  with pytest.raises(UserError, match="frames"):
+    method.transform(KEY, {"x": clips(2, 2)})
+  with pytest.raises(Refusal, match="in colour"):
+    method.init(KEY, {"x": clips()[..., :1]})
+  with pytest.raises(Refusal, match="--encoder=grid"):
+    build("temporal_colour", "frames+mlp:widths=8", {}).init(KEY, {"x": clips()})

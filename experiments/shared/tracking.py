@@ -109,7 +109,25 @@ def _checkpoints() -> "tuple[list[Trained], Dataset]":
   dataset = _of_videos(runs.load_dataset(spec))
   for each in trained:
     _check_size(each, dataset)
-  return trained, dataset
+  named = titles([each.config for each in trained])
+  return [each._replace(name=name) for each, name in zip(trained, named, strict=True)], dataset
+
+
+def titles(configs: Sequence[Row]) -> list[str]:
+  """What runs are called: by their method, and where several of a method differ in more than the seed, by that too."""
+
+  def told(config: Row) -> dict[str, str]:
+    settings = {name: str(config[name]) for name in ("dataset", "encoder", "steps", "batch_size", "learning_rate")}
+    return settings | {name: str(value) for name, value in config["hp"].items()}
+
+  names = []
+  for config in configs:
+    others = [told(other) for other in configs if other["method"] == config["method"]]
+    own = told(config)
+    differs = [name for name in own if len({other.get(name) for other in others}) > 1]
+    parts = [own[name] if name in ("dataset", "encoder") else f"{name}={own[name]}" for name in differs]
+    names.append(f"{config['method']} ({', '.join(parts)})" if parts else config["method"])
+  return names
 
 
 def folders(text: str) -> list[Path]:

@@ -151,6 +151,17 @@ def test_videos_without_masks_are_refused(given, tmp_path, capsys):
   assert "no video has masks" in capsys.readouterr().err
 
 
+def test_runs_are_told_apart_by_what_differs():
+  """Seeds alone are pretrainings of one row."""
+  plain = {"method": "simclr", "dataset": "a", "encoder": "conv", "steps": 5, "batch_size": 2, "learning_rate": 0.1}
+  runs = [{**plain, "seed": seed, "hp": {"views": "auto"}} for seed in (0, 1)]
+  assert tracking.titles(runs) == ["simclr", "simclr"]
+  runs += [{**plain, "hp": {"views": "frames"}}, {**plain, "method": "denoise", "hp": {"noise": "gaussian"}}]
+  assert tracking.titles(runs) == [*["simclr (views=auto)"] * 2, "simclr (views=frames)", "denoise"]
+  runs = [{**plain, "hp": {}}, {**plain, "hp": {}, "dataset": "b", "steps": 6}]
+  assert tracking.titles(runs) == ["simclr (a, steps=5)", "simclr (b, steps=6)"]
+
+
 def test_differences_are_paired_by_video():
   """Two trackers whose difference is the same on every video have an interval without width."""
   values = np.random.default_rng(0).random(20)

@@ -122,7 +122,7 @@ def colour_tables(trained: Sequence[Trained], dataset: "Dataset") -> "list[repor
   """How often the colour of a place is told right on test clips, where a method learnt to copy colours."""
   from sslx import report
 
-  learnt = [each for each in trained if each.config["method"] == tracking.METHOD]
+  learnt = [e for e in trained if (e.config["method"], e.config["dataset"]) == (tracking.METHOD, dataset.name)]
   if not learnt or not len(dataset.test) or dataset.x_shape[0] <= AHEAD:
     return []
   shares = [_colours(each, dataset) for each in learnt]

@@ -146,9 +146,9 @@ def _plus(values: np.ndarray, others: np.ndarray) -> str:
 def _colours(trained: Trained, dataset: "Dataset") -> Mapping[str, np.ndarray]:
   """{name: f64 [N]} of the test clips."""
   import jax
-  from sslx.pretext.temporal_colour import colour_accuracy
 
   from sslx.compile import jit
+  from sslx.pretext.temporal_colour import colour_accuracy
   from sslx.training.run import restore
 
   run = restore(trained.directory)

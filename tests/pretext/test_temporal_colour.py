@@ -8,11 +8,11 @@ from pretexts import KEY, build, jitted, prepared
 
 from sslx import nn
 from sslx.ops import color
-from sslx.pretext.families import clusters
+from sslx.pretext.families.clusters import nearest
 from sslx.pretext.families.colour import cell_means
 from sslx.pretext.families.pointers import pointers
-from sslx.pretext.temporal_colour import change_grey, colour_accuracy, draw_frames, features
-from sslx.types import Refusal, UserError
+from sslx.pretext.temporal_colour import SETTLE, change_grey, colour_accuracy, draw_frames, features
+from sslx.types import UserError
 
 TINY = "frames+grid:widths=8-8,depth=1,code=8"  # places of 2x2 pixels
 
@@ -145,3 +145,126 @@ def test_cells():
   ramp = np.arange(5, dtype=np.float32)[None, None, :, None, None] * np.ones((1, 1, 5, 7, 1), np.float32)
   made = np.asarray(cell_means(ramp, (2, 3)))  # cells of 2.5 rows: 0, 1 and half of 2
   np.testing.assert_allclose(made[0, 0, :, :, 0], np.float32([[0.8] * 3, [3.2] * 3]), rtol=1e-5)
+
+
+# loss
+
+
+def test_loss_equals_a_loop():
+  """Each frame is the target once, copied from the two others; the clusters are those that this batch finds."""
+  hp = {"references": 2, "temperature": 0.2, "clusters": 4, "smooth": 0.05}
+  pretext, params, state, view = start(**hp)
+  value, (after, metrics) = pretext.loss(params, state, KEY, view)
+  f = np.float64(features(nn.build(TINY).body, params, state, view["x"], True)[0]).reshape(3, 3, 36, 8)
+  np.testing.assert_allclose((f**2).sum(-1), 1, rtol=1e-5)
+  ab = np.asarray(view["ab"]).reshape(3, 3, 6, 2, 6, 2, 2).mean((3, 5)).reshape(3, 3, 36, 2)
+  square = ((ab[..., None, :] - np.asarray(after["clusters"]["centres"])) ** 2).sum(-1)
+  kind = square.argmin(-1)
+  each, right, same = [], [], []
+  for b, t, i in np.ndindex(3, 3, 36):
+    others = [r for r in range(3) if r != t]
+    weight = np.exp(np.concatenate([f[b, r] @ f[b, t, i] for r in others]) / 0.2)
+    kinds = np.concatenate([kind[b, r] for r in others])
+    p = np.array([weight[kinds == k].sum() for k in range(4)]) / weight.sum()
+    each.append(-np.log(0.95 * p[kind[b, t, i]] + 0.05 / 4))
+    right.append(p.argmax() == kind[b, t, i])
+    same += [kind[b, r, i] == kind[b, t, i] for r in others]
+  assert value == pytest.approx(np.mean(each), rel=1e-4)
+  assert metrics["accuracy"] == pytest.approx(np.mean(right), abs=1e-6)
+  assert metrics["accuracy_same_place"] == pytest.approx(np.mean(same), abs=1e-6)
+  assert len(set(kind.ravel())) == 4
+
+
+def test_clusters_move_with_the_first_batches_only():
+  pretext, params, state, view = start()
+  assert state["clusters"]["steps"] == 0
+  _, (moved, _) = pretext.loss(params, state, KEY, view)
+  other = pretext.transform(jax.random.key(5), {"x": clips(seed=3)})
+  _, (again, _) = pretext.loss(params, moved, KEY, other)
+  assert np.abs(again["clusters"]["centres"] - moved["clusters"]["centres"]).max() > 1e-3
+  late = {**moved, "clusters": {**moved["clusters"], "steps": jnp.int32(SETTLE)}}
+  _, (frozen, _) = pretext.loss(params, late, KEY, other)
+  np.testing.assert_array_equal(frozen["clusters"]["centres"], moved["clusters"]["centres"])
+
+
+def test_a_loss_without_the_right_colour_is_finite():
+  """One frame is red, the other green: of the right colour, its part of `smooth` is predicted; there is no gradient."""
+  pretext, params, state, view = start(strength=0.0)
+  ab = np.zeros((3, 2, 12, 12, 2), np.float32) + np.float32([[80, 60], [-80, 60]])[:, None, None]
+  grad = jax.value_and_grad(pretext.loss, has_aux=True)
+  (value, _), slope = grad(params, state, KEY, {**view, "ab": ab})
+  assert value == pytest.approx(-np.log(0.01 / 16), rel=1e-5)
+  assert all((leaf == 0).all() for leaf in jax.tree.leaves(slope))
+
+
+# what a report shows, and what is measured
+
+
+def coloured_clip(still: bool) -> np.ndarray:
+  """A clip [1,6,12,12,3] of random cells of 2x2 pixels; its colours move by a cell a frame, or stay."""
+  cells = np.random.default_rng(2).random((6, 6, 3)).astype(np.float32)
+  frames = [cells if still else np.roll(cells, t, 1) for t in range(6)]
+  return np.stack(frames).repeat(2, 1).repeat(2, 2)[None]
+
+
+def test_colours_of_a_clip_that_stands_still_are_copied_from_the_same_place():
+  """At a low temperature: each place of a still clip is most like itself."""
+  x = coloured_clip(still=True)
+  pretext = jitted(build("temporal_colour", TINY, {"temperature": 1e-4}))
+  params, state = pretext.init(KEY, {"x": x})
+  shown = pretext.show(params, state, KEY, {"x": x})
+  assert set(shown) == {"clip", "what it sees", "colours, copied from the first frame", "the first frame"}
+  copied = np.asarray(color.rgb_to_lab(shown["colours, copied from the first frame"]))[..., 1:]
+  true = np.asarray(color.rgb_to_lab(x))[..., 1:]
+  middle = (slice(None), slice(None), slice(2, 10), slice(2, 10))  # colours are smooth between the middles of cells
+  assert np.corrcoef(copied[middle].ravel(), true[middle].ravel())[0, 1] > 0.8
+  np.testing.assert_array_equal(shown["clip"], x)
+  np.testing.assert_array_equal(shown["what it sees"], color.grey(x))
+  np.testing.assert_array_equal(shown["the first frame"], np.repeat(x[:, :1], 6, 1))
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_colour_accuracy_equals_a_loop(still):
+  """Two frames apart, of each frame that has one so far before it."""
+  x = np.concatenate([coloured_clip(still), clips(1, 6)])
+  encoder = nn.build(TINY)
+  pretext = jitted(build("temporal_colour", TINY, {"clusters": 5}))
+  params, state = pretext.init(KEY, {"x": x})
+  _, (state, _) = pretext.loss(params, state, KEY, pretext.transform(KEY, {"x": x}))
+  made = colour_accuracy(encoder, params, state, x, 2, 0.1, 0)
+  f = np.float64(features(encoder.body, params, state, color.grey(x), False)[0]).reshape(2, 6, 36, 8)
+  kind = np.asarray(nearest(state["clusters"]["centres"], cell_means(color.rgb_to_lab(x)[..., 1:], (6, 6))))
+  kind = kind.reshape(2, 6, 36)
+  for b in range(2):
+    copied = []
+    for t in range(2, 6):
+      weight = np.exp(f[b, t] @ f[b, t - 2].T / 0.1)
+      copied += [np.argmax(w @ np.eye(5)[kind[b, t - 2]]) == k for w, k in zip(weight, kind[b, t], strict=True)]
+    assert made["copied"][b] == pytest.approx(np.mean(copied), abs=1e-6)
+    assert made["same_place"][b] == pytest.approx((kind[b, 2:] == kind[b, :-2]).mean(), abs=1e-6)
+    assert made["most_frequent"][b] == pytest.approx(np.bincount(kind[b, 2:].ravel()).max() / (4 * 36), abs=1e-6)
+  assert (made["same_place"][0] == 1) == still
+
+
+# what it refuses
+
+
+@pytest.mark.parametrize(
+  ("encoder", "hp", "x", "message"),
+  [
+    ("conv", {}, clips(), "--method=temporal_colour: reads clips.*--encoder=grid"),
+    ("frames+mlp", {}, clips(), "--method=temporal_colour: needs features of places.*--encoder=grid"),
+    (TINY, {}, clips()[..., :1], "--method=temporal_colour: needs clips in colour"),
+    (TINY, {"references": 5}, clips(), "--hp=references=5: at most 4"),
+    (TINY, {"references": 3, "gap": 2}, clips(), "--hp=references=3: at most 2"),
+    (TINY, {}, clips(2, 1), "--hp=references=1: at most 0, for clips of 1 frames"),
+    (TINY, {"clusters": 1}, clips(), "--hp=clusters=1"),
+    (TINY, {"temperature": 0.0}, clips(), "--hp=temperature=0"),
+    (TINY, {"window": -1}, clips(), "--hp=window=-1"),
+    (TINY, {"strength": 1.5}, clips(), "--hp=strength=1.5"),
+    (TINY, {"smooth": 0.0}, clips(), "--hp=smooth=0"),
+  ],
+)
+def test_refusals(encoder, hp, x, message):
+  with pytest.raises(UserError, match=message):
+    jax.eval_shape(build("temporal_colour", encoder, hp).init, KEY, {"x": x})

@@ -9,11 +9,11 @@ Videos, ECCV 2018, arXiv 1806.09594. To copy the right colour, the features have
 tracking emerges, though nothing is tracked in training.
 
 Deviations. The paper's features come from a 3D network over three references and the target; here each frame is encoded
-by itself, and one reference is drawn, up to `gap` frames before or after the target. Each of the frames drawn is the
-target once, and copies from the others: two losses for one encoding. Features have unit length and a
-temperature, where the paper's have neither. Colours are the mean ab of a place's cell. The paper's clusters are found
-before training; here the first batches find them (`families.clusters`), after which they stay. `smooth` keeps
-the loss finite where the reference has no place of the right colour.
+by itself, and one reference is drawn, up to `gap` frames before or after the target. Each of the drawn frames is the
+target once, with the others as its references. Features have unit length and a temperature, where the paper's have
+neither in training. Colours are the mean ab of a place's cell. The paper finds its clusters before training; here the
+first batches find them (`families.clusters`), after which they stay. `smooth` keeps the loss finite where the
+references have no place of the right colour.
 """
 
 from collections.abc import Mapping
@@ -101,16 +101,13 @@ def _pretext(
     ab = cell_means(view["ab"], f.shape[2:4])
     seen = clusters.follow(state["clusters"], key, ab.reshape(-1, 2), SETTLE)
     kind = clusters.nearest(seen["centres"], ab)
-    one_hot, right, hits = jax.nn.one_hot(kind, number), [], []
-    for target in range(references + 1):  # each frame is encoded once, and is the target once
-      others = jnp.array([other for other in range(references + 1) if other != target])
-      p = copied(pointers(f[:, target], f[:, others], temperature, window), one_hot[:, others])
-      true = kind[:, target].reshape(len(p), -1)
-      right.append(jnp.take_along_axis(p, true[..., None], axis=-1)[..., 0])
-      hits.append(p.argmax(-1) == true)
-    value = losses.mean(-jnp.log((1 - smooth) * jnp.stack(right) + smooth / number))
+    f, kind = each_once_first(f), each_once_first(kind)
+    p = copied(pointers(f[:, 0], f[:, 1:], temperature, window), jax.nn.one_hot(kind[:, 1:], number))
+    target = kind[:, 0].reshape(len(p), -1)
+    right = jnp.take_along_axis(p, target[..., None], axis=-1)[..., 0]
+    value = losses.mean(-jnp.log((1 - smooth) * right + smooth / number))
     metrics = {
-      "accuracy": jnp.stack(hits).mean(),
+      "accuracy": (p.argmax(-1) == target).mean(),
       "accuracy_same_place": (kind[:, :1] == kind[:, 1:]).mean(),
     }
     return value, ({**state, "encoder": stats, "clusters": seen}, metrics)
@@ -192,6 +189,11 @@ def draw_frames(key: Array, t: int, references: int, gap: int) -> Array:
   noise = jax.random.gumbel(keys[1], (t,))
   _, others = jax.lax.top_k(jnp.where((distance >= 1) & (distance <= gap), noise, -jnp.inf), references)
   return jnp.concatenate([target[None], others])
+
+
+def each_once_first(values: Array) -> Array:
+  """[B,n,...] -> [n B,n,...]: the frames of each clip turned round, so that each of them is the target once."""
+  return jnp.concatenate([jnp.roll(values, -i, axis=1) for i in range(values.shape[1])])
 
 
 def change_grey(key: Array, x: Array, strength: float) -> Array:

@@ -8,10 +8,11 @@ from pretexts import KEY, build, jitted, prepared
 
 from sslx import nn
 from sslx.ops import color
+from sslx.pretext.families.clusters import nearest
 from sslx.pretext.families.colour import cell_means
 from sslx.pretext.families.pointers import pointers
-from sslx.pretext.temporal_colour import change_grey, colour_accuracy, draw_frames, features
-from sslx.types import Refusal, UserError
+from sslx.pretext.temporal_colour import SETTLE, change_grey, colour_accuracy, draw_frames, features
+from sslx.types import UserError
 
 TINY = "frames+grid:widths=8-8,depth=1,code=8"  # places of 2x2 pixels
 
@@ -146,94 +147,124 @@ def test_cells():
   np.testing.assert_allclose(made[0, 0, :, :, 0], np.float32([[0.8] * 3, [3.2] * 3]), rtol=1e-5)
 
 
-# the loss
+# loss
 
 
-def settled(state, number: int = 4):
-  """The state with clusters that do not move any more."""
-  centres = 40 * np.random.default_rng(3).standard_normal((number, 2)).astype(np.float32)
-  frozen = {"centres": centres, "counts": np.full(number, 9, np.float32), "steps": np.int32(10**6)}
-  return {**state, "clusters": frozen}
+def test_loss_equals_a_loop():
+  """Each frame is the target once, copied from the two others; the clusters are those that this batch finds."""
+  hp = {"references": 2, "temperature": 0.2, "clusters": 4, "smooth": 0.05}
+  pretext, params, state, view = start(**hp)
+  value, (after, metrics) = pretext.loss(params, state, KEY, view)
+  f = np.float64(features(nn.build(TINY).body, params, state, view["x"], True)[0]).reshape(3, 3, 36, 8)
+  np.testing.assert_allclose((f**2).sum(-1), 1, rtol=1e-5)
+  ab = np.asarray(view["ab"]).reshape(3, 3, 6, 2, 6, 2, 2).mean((3, 5)).reshape(3, 3, 36, 2)
+  square = ((ab[..., None, :] - np.asarray(after["clusters"]["centres"])) ** 2).sum(-1)
+  kind = square.argmin(-1)
+  each, right, same = [], [], []
+  for b, t, i in np.ndindex(3, 3, 36):
+    others = [r for r in range(3) if r != t]
+    weight = np.exp(np.concatenate([f[b, r] @ f[b, t, i] for r in others]) / 0.2)
+    kinds = np.concatenate([kind[b, r] for r in others])
+    p = np.array([weight[kinds == k].sum() for k in range(4)]) / weight.sum()
+    each.append(-np.log(0.95 * p[kind[b, t, i]] + 0.05 / 4))
+    right.append(p.argmax() == kind[b, t, i])
+    same += [kind[b, r, i] == kind[b, t, i] for r in others]
+  assert value == pytest.approx(np.mean(each), rel=1e-4)
+  assert metrics["accuracy"] == pytest.approx(np.mean(right), abs=1e-6)
+  assert metrics["accuracy_same_place"] == pytest.approx(np.mean(same), abs=1e-6)
+  assert len(set(kind.ravel())) == 4
 
 
-@pytest.mark.parametrize("references", [1, 2])
-def test_the_loss_equals_loops(references):
-  """Every frame that was drawn is the target once, and copies the clusters of all others from where it points to."""
-  pretext, params, state, view = start(references=references, clusters=4, smooth=0.05, temperature=0.3)
-  state = settled(state)
-  f, _ = features(nn.build(TINY).body, params, state, view["x"], True)
-  b, n, h, w, d = f.shape
-  ab = np.asarray(cell_means(view["ab"], (h, w))).reshape(b, n, h * w, 2)
-  kind = np.square(ab[..., None, :] - state["clusters"]["centres"]).sum(-1).argmin(-1)
-  f = np.float64(f).reshape(b, n, h * w, d)
-  values, hits = [], []
-  for i, target in np.ndindex(b, n):
-    others = [j for j in range(n) if j != target]
-    weight = np.exp(np.concatenate([f[i, target] @ f[i, j].T for j in others], axis=1) / 0.3)
-    weight /= weight.sum(1, keepdims=True)
-    copied = weight @ np.eye(4)[np.concatenate([kind[i, j] for j in others])]
-    right = copied[np.arange(h * w), kind[i, target]]
-    values.append(-np.log(0.95 * right + 0.05 / 4).mean())
-    hits.append((copied.argmax(1) == kind[i, target]).mean())
-  loss, (after, metrics) = pretext.loss(params, state, KEY, view)
-  np.testing.assert_allclose(loss, np.mean(values), rtol=1e-5)
-  np.testing.assert_allclose(metrics["accuracy"], np.mean(hits), atol=1e-6)
-  same = np.mean([kind[:, :1] == kind[:, 1:]])
-  np.testing.assert_allclose(metrics["accuracy_same_place"], same, atol=1e-6)
-  np.testing.assert_array_equal(after["clusters"]["centres"], state["clusters"]["centres"])
-
-
-def test_the_first_steps_find_the_clusters():
+def test_clusters_move_with_the_first_batches_only():
   pretext, params, state, view = start()
   assert state["clusters"]["steps"] == 0
-  _, (after, _) = pretext.loss(params, state, KEY, view)
-  assert after["clusters"]["steps"] == 1
-  assert after["clusters"]["counts"].sum() == 3 * 2 * 36
-  assert np.ptp(after["clusters"]["centres"], axis=0).min() > 5
+  _, (moved, _) = pretext.loss(params, state, KEY, view)
+  other = pretext.transform(jax.random.key(5), {"x": clips(seed=3)})
+  _, (again, _) = pretext.loss(params, moved, KEY, other)
+  assert np.abs(again["clusters"]["centres"] - moved["clusters"]["centres"]).max() > 1e-3
+  late = {**moved, "clusters": {**moved["clusters"], "steps": jnp.int32(SETTLE)}}
+  _, (frozen, _) = pretext.loss(params, late, KEY, other)
+  np.testing.assert_array_equal(frozen["clusters"]["centres"], moved["clusters"]["centres"])
 
 
-def test_accuracy_of_colours_at_a_distance():
-  """Of a clip whose frames are one picture, moved by a place a frame, against loops; copying the same place is what the
-  clusters of two frames have in common.
-  """
-  _, params, state, _ = start(clusters=4)
-  state, encoder = settled(state), nn.build(TINY)
-  x = np.stack([np.roll(clips(2, 1, 12)[:, 0], 2 * t, axis=2) for t in range(5)], axis=1)
-  found = {name: np.asarray(v) for name, v in colour_accuracy(encoder, params, state, x, 3, 0.1, 0).items()}
-  f = np.asarray(features(encoder.body, params, state, color.grey(x), False)[0])
-  ab = np.asarray(cell_means(color.rgb_to_lab(x)[..., 1:], f.shape[2:4]))
-  kind = np.square(ab[..., None, :] - state["clusters"]["centres"]).sum(-1).argmin(-1).reshape(2, 5, -1)
-  f = f.reshape(2, 5, -1, f.shape[-1])
-  for i in range(2):
-    right, same = [], []
-    for t in (3, 4):
-      weight = np.exp(np.float64(f[i, t]) @ f[i, t - 3].T / 0.1)
-      right.append((weight @ np.eye(4)[kind[i, t - 3]]).argmax(1) == kind[i, t])
-      same.append(kind[i, t - 3] == kind[i, t])
-    np.testing.assert_allclose(found["copied"][i], np.mean(right), atol=0.03)  # a tie may fall either way
-    np.testing.assert_allclose(found["same_place"][i], np.mean(same), atol=1e-6)
-    np.testing.assert_allclose(found["most_frequent"][i], np.bincount(kind[i, 3:].ravel()).max() / 72, atol=1e-6)
+def test_a_loss_without_the_right_colour_is_finite():
+  """One frame is red, the other green: of the right colour, its part of `smooth` is predicted; there is no gradient."""
+  pretext, params, state, view = start(strength=0.0)
+  ab = np.zeros((3, 2, 12, 12, 2), np.float32) + np.float32([[80, 60], [-80, 60]])[:, None, None]
+  grad = jax.value_and_grad(pretext.loss, has_aux=True)
+  (value, _), slope = grad(params, state, KEY, {**view, "ab": ab})
+  assert value == pytest.approx(-np.log(0.01 / 16), rel=1e-5)
+  assert all((leaf == 0).all() for leaf in jax.tree.leaves(slope))
+
+
+# what a report shows, and what is measured
+
+
+def coloured_clip(still: bool) -> np.ndarray:
+  """A clip [1,6,12,12,3] of random cells of 2x2 pixels; its colours move by a cell a frame, or stay."""
+  cells = np.random.default_rng(2).random((6, 6, 3)).astype(np.float32)
+  frames = [cells if still else np.roll(cells, t, 1) for t in range(6)]
+  return np.stack(frames).repeat(2, 1).repeat(2, 2)[None]
+
+
+def test_colours_of_a_clip_that_stands_still_are_copied_from_the_same_place():
+  """At a low temperature: each place of a still clip is most like itself."""
+  x = coloured_clip(still=True)
+  pretext = jitted(build("temporal_colour", TINY, {"temperature": 1e-4}))
+  params, state = pretext.init(KEY, {"x": x})
+  shown = pretext.show(params, state, KEY, {"x": x})
+  assert set(shown) == {"clip", "what it sees", "colours, copied from the first frame", "the first frame"}
+  copied = np.asarray(color.rgb_to_lab(shown["colours, copied from the first frame"]))[..., 1:]
+  true = np.asarray(color.rgb_to_lab(x))[..., 1:]
+  middle = (slice(None), slice(None), slice(2, 10), slice(2, 10))  # colours are smooth between the middles of cells
+  assert np.corrcoef(copied[middle].ravel(), true[middle].ravel())[0, 1] > 0.8
+  np.testing.assert_array_equal(shown["clip"], x)
+  np.testing.assert_array_equal(shown["what it sees"], color.grey(x))
+  np.testing.assert_array_equal(shown["the first frame"], np.repeat(x[:, :1], 6, 1))
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_colour_accuracy_equals_a_loop(still):
+  """Two frames apart, of each frame that has one so far before it."""
+  x = np.concatenate([coloured_clip(still), clips(1, 6)])
+  encoder = nn.build(TINY)
+  pretext = jitted(build("temporal_colour", TINY, {"clusters": 5}))
+  params, state = pretext.init(KEY, {"x": x})
+  _, (state, _) = pretext.loss(params, state, KEY, pretext.transform(KEY, {"x": x}))
+  made = colour_accuracy(encoder, params, state, x, 2, 0.1, 0)
+  f = np.float64(features(encoder.body, params, state, color.grey(x), False)[0]).reshape(2, 6, 36, 8)
+  kind = np.asarray(nearest(state["clusters"]["centres"], cell_means(color.rgb_to_lab(x)[..., 1:], (6, 6))))
+  kind = kind.reshape(2, 6, 36)
+  for b in range(2):
+    copied = []
+    for t in range(2, 6):
+      weight = np.exp(f[b, t] @ f[b, t - 2].T / 0.1)
+      copied += [np.argmax(w @ np.eye(5)[kind[b, t - 2]]) == k for w, k in zip(weight, kind[b, t], strict=True)]
+    assert made["copied"][b] == pytest.approx(np.mean(copied), abs=1e-6)
+    assert made["same_place"][b] == pytest.approx((kind[b, 2:] == kind[b, :-2]).mean(), abs=1e-6)
+    assert made["most_frequent"][b] == pytest.approx(np.bincount(kind[b, 2:].ravel()).max() / (4 * 36), abs=1e-6)
+  assert (made["same_place"][0] == 1) == still
+
+
+# what it refuses
 
 
 @pytest.mark.parametrize(
-  ("hp", "told"),
+  ("encoder", "hp", "x", "message"),
   [
-    ({"references": 0}, "--hp=references=0: must be at least 1"), ({"window": -1}, "--hp=window=-1"),
-    ({"clusters": 1}, "--hp=clusters=1"), ({"strength": 1.5}, "--hp=strength=1.5"), ({"smooth": 0.0}, "--hp=smooth=0"),
-    ({"temperature": 0.0}, "--hp=temperature=0"),
+    ("conv", {}, clips(), "--method=temporal_colour: reads clips.*--encoder=grid"),
+    ("frames+mlp", {}, clips(), "--method=temporal_colour: needs features of places.*--encoder=grid"),
+    (TINY, {}, clips()[..., :1], "--method=temporal_colour: needs clips in colour"),
+    (TINY, {"references": 5}, clips(), "--hp=references=5: at most 4"),
+    (TINY, {"references": 3, "gap": 2}, clips(), "--hp=references=3: at most 2"),
+    (TINY, {}, clips(2, 1), "--hp=references=1: at most 0, for clips of 1 frames"),
+    (TINY, {"clusters": 1}, clips(), "--hp=clusters=1"),
+    (TINY, {"temperature": 0.0}, clips(), "--hp=temperature=0"),
+    (TINY, {"window": -1}, clips(), "--hp=window=-1"),
+    (TINY, {"strength": 1.5}, clips(), "--hp=strength=1.5"),
+    (TINY, {"smooth": 0.0}, clips(), "--hp=smooth=0"),
   ],
-)  # fmt: skip
-def test_hyper_parameters_out_of_range(hp, told):
-  with pytest.raises(UserError, match=told):
-    build("temporal_colour", TINY, hp)
-
-
-def test_what_it_refuses():
-  """Clips that are too short for what is drawn of them, grey ones, and encoders without places."""
-  method = build("temporal_colour", TINY, {"references": 2})
-  with pytest.raises(UserError, match="frames"):
-    method.transform(KEY, {"x": clips(2, 2)})
-  with pytest.raises(Refusal, match="in colour"):
-    method.init(KEY, {"x": clips()[..., :1]})
-  with pytest.raises(Refusal, match="--encoder=grid"):
-    build("temporal_colour", "frames+mlp:widths=8", {}).init(KEY, {"x": clips()})
+)
+def test_refusals(encoder, hp, x, message):
+  with pytest.raises(UserError, match=message):
+    jax.eval_shape(build("temporal_colour", encoder, hp).init, KEY, {"x": x})

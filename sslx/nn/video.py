@@ -73,7 +73,7 @@ class PlaceCode(nn.Module):
     return Conv(self.width, (1, 1), name="conv")(x)
 
 
-def grid(*, widths: tuple[int, ...] = (16, 32, 32), depth: int = 2, code: int = 64) -> Encoder:
+def grid(*, widths: tuple[int, ...] = (16, 32, 64), depth: int = 2, code: int = 64) -> Encoder:
   """A code for each place of a grid, of what is grey: a stem, then a halving for each further width, then residual
   blocks. A place stands in the middle of its cell of 4x4 pixels with the default widths.
 

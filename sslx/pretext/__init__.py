@@ -197,7 +197,7 @@ METHODS: dict[str, Method] = {
   "supervised": Method(supervised, labels=True, modalities=("image", "sound", "text"), bags={}),
   "swav": Method(swav, steps=1_380, learning_rate=2e-3, stops_gradients=True, compares=True, modalities=BOTH),
   "temporal_colour": Method(
-    temporal_colour, steps=2_500, batch_size=16, learning_rate=2e-3, encoder="grid", modalities=("video",)
+    temporal_colour, steps=6_000, batch_size=16, learning_rate=8e-3, encoder="grid", modalities=("video",)
   ),
   "vader": Method(vader, steps=3_686, batch_size=32, learning_rate=2e-3, compares=True),
   "vae": Method(vae, learning_rate=3e-3, encoder="conv:code=32", modalities=BOTH),

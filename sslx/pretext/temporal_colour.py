@@ -39,7 +39,7 @@ def temporal_colour(
   window: int = 0,
   temperature: float = 0.1,
   clusters: int = 16,
-  strength: float = 0.3,
+  strength: float = 0.0,
   smooth: float = 0.01,
 ) -> Pretext:
   """Colours of a frame of a clip, copied from other frames of it.
@@ -49,7 +49,8 @@ def temporal_colour(
   window: so many places up, down, left and right of the same place may be copied from; 0: all.
   temperature: of the softmax over places: the lower, the fewer are copied from.
   clusters: kinds of colour.
-  strength: how much contrast, brightness and noise of each grey frame are changed at random; 0: not at all.
+  strength: how much contrast, brightness and noise of each grey frame are changed at random. On moving_digits, whose
+    light does not change, even a little made tracking worse.
   smooth: share of the prediction that is uniform.
   """
   if not encoder.clips:

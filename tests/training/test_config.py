@@ -101,7 +101,8 @@ def test_defaults_are_what_they_were_on_mnist():
   of_others = {name: (m.steps, m.batch_size) for name, m in METHODS.items() if "image" not in m.modalities}
   sound = {"apc": (8_000, 32), "cpc_audio": (800, 32)}
   text = {"masked_words": (2_000, 8), "skipgram": (30_000, 2), "cbow": (7_500, 8)}  # the last two: 15.4 M ids
-  assert of_others == {**sound, **text}
+  video = {"temporal_colour": (6_000, 16)}
+  assert of_others == {**sound, **text, **video}
   for name, method in METHODS.items():
     if "image" not in method.modalities:
       continue

@@ -128,8 +128,8 @@ def _pretext(
     return {
       "clip": x,
       "what it sees": color.grey(x),
-      "colours, copied from the first frame": color.lab_to_rgb(jnp.concatenate([lab[..., :1], guess], axis=-1)),
-      "the first frame": jnp.repeat(x[:, :1], t, axis=1),
+      "copied colours": color.lab_to_rgb(jnp.concatenate([lab[..., :1], guess], axis=-1)),
+      "copied from": jnp.repeat(x[:, :1], t, axis=1),
     }
 
   return Pretext(init, loss, transform, common.no_update, show)

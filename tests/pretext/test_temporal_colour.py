@@ -213,14 +213,14 @@ def test_colours_of_a_clip_that_stands_still_are_copied_from_the_same_place():
   pretext = jitted(build("temporal_colour", TINY, {"temperature": 1e-4}))
   params, state = pretext.init(KEY, {"x": x})
   shown = pretext.show(params, state, KEY, {"x": x})
-  assert set(shown) == {"clip", "what it sees", "colours, copied from the first frame", "the first frame"}
-  copied = np.asarray(color.rgb_to_lab(shown["colours, copied from the first frame"]))[..., 1:]
+  assert set(shown) == {"clip", "what it sees", "copied colours", "copied from"}
+  copied = np.asarray(color.rgb_to_lab(shown["copied colours"]))[..., 1:]
   true = np.asarray(color.rgb_to_lab(x))[..., 1:]
   middle = (slice(None), slice(None), slice(2, 10), slice(2, 10))  # colours are smooth between the middles of cells
   assert np.corrcoef(copied[middle].ravel(), true[middle].ravel())[0, 1] > 0.8
   np.testing.assert_array_equal(shown["clip"], x)
   np.testing.assert_array_equal(shown["what it sees"], color.grey(x))
-  np.testing.assert_array_equal(shown["the first frame"], np.repeat(x[:, :1], 6, 1))
+  np.testing.assert_array_equal(shown["copied from"], np.repeat(x[:, :1], 6, 1))
 
 
 @pytest.mark.parametrize("still", [True, False])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS, MAX_ROWS = 10, 14  # of pictures
 FEWEST = 4  # columns, of wide pictures
+STRIP, ROOM = 5.0, 14  # width by height from which a picture is a strip of frames, and columns that strips may take
 
 
 def picture_rows(pictures: Mapping[str, Any]) -> Figure:
@@ -38,7 +39,8 @@ def picture_rows(pictures: Mapping[str, Any]) -> Figure:
   # The widest row sets the scale, and each row's height follows from its own shape.
   shapes = [strip.shape[:2] for strip in strips.values()]
   columns = max(min(len(images), shown(images)) * max(1, _aspect(images)) for images in pictures.values())
-  width = max(2.0, 0.62 * min(columns, MAX_COLUMNS))
+  strips_of_frames = any(_aspect(images) > STRIP for images in pictures.values())
+  width = max(2.0, 0.62 * min(columns, ROOM if strips_of_frames else MAX_COLUMNS))
   heights = [width * height / wide for height, wide in shapes]
   fig = style.figure(width + 1.1, sum(heights) + 0.06 * len(heights))
   axes = fig.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -142,7 +144,9 @@ def confusion(labels: Any, predicted: Any, class_names: Sequence[str], score: Sc
 
 
 def shown(images: Any) -> int:
-  """How many pictures [B, H, W(, C)] a row has room for: ten, of wide ones fewer."""
+  """How many pictures [B, H, W(, C)] a row has room for: ten, of wide ones fewer, and of strips of frames one or two."""
+  if _aspect(images) > STRIP:
+    return max(1, round(ROOM / _aspect(images)))
   return int(np.clip(round(MAX_COLUMNS / _aspect(images)), FEWEST, MAX_COLUMNS))
 
 

@@ -144,7 +144,7 @@ def confusion(labels: Any, predicted: Any, class_names: Sequence[str], score: Sc
 
 
 def shown(images: Any) -> int:
-  """How many pictures [B, H, W(, C)] a row has room for: ten, of wide ones fewer, and of strips of frames one or two."""
+  """How many pictures [B, H, W(, C)] a row has room for: ten, of wide ones fewer, of strips of frames one or two."""
   if _aspect(images) > STRIP:
     return max(1, round(ROOM / _aspect(images)))
   return int(np.clip(round(MAX_COLUMNS / _aspect(images)), FEWEST, MAX_COLUMNS))

@@ -152,7 +152,7 @@ def test_cells():
 
 def test_loss_equals_a_loop():
   """Each frame is the target once, copied from the two others; the clusters are those that this batch finds."""
-  hp = {"references": 2, "temperature": 0.2, "clusters": 4, "smooth": 0.05}
+  hp = {"references": 2, "temperature": 0.2, "clusters": 4, "smooth": 0.05, "strength": 0.3}
   pretext, params, state, view = start(**hp)
   value, (after, metrics) = pretext.loss(params, state, KEY, view)
   f = np.float64(features(nn.build(TINY).body, params, state, view["x"], True)[0]).reshape(3, 3, 36, 8)

@@ -194,7 +194,7 @@ def draw(
     told = ", ".join(f"{name} {scores([row])[0, place]:.2f}" for name, row in first.items())
     stem = f"{place:03d}"
     moving = figures.save_moving(frames, masks, folder / f"moving_{stem}.gif")
-    strip = figures.save(figures.track_rows(frames, masks, f"J&F: {told}"), folder / f"strip_{stem}.png")
+    strip = figures.save(figures.track_rows(frames, masks, video.name), folder / f"strip_{stem}.png")
     drawn += [
       Figure(f"{video.name}, moving", f"J&F: {told}.", moving),
       Figure(f"{video.name}, frame by frame", f"J&F: {told}. Time goes to the right.", strip),

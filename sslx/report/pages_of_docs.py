@@ -148,9 +148,13 @@ def made_by(rows: Sequence[Row]) -> str:
   versions = ", ".join(f"{name} {version}" for name, version in (row.get("versions") or {}).items())
   # Folders of the machine it ran on; an argument with a space is in quotes.
   command = re.sub(r" (--(out|data_dir)=\S+|'--(out|data_dir)=[^']*')", "", row.get("command") or "")
-  command = re.sub(r" --checkpoint=\S*/", " --checkpoint=runs/", command)
-  command = re.sub(r" '--checkpoint=[^']*/", " '--checkpoint=runs/", command)
+  command = re.sub(r"(?<= --checkpoint=)\S+|(?<= '--checkpoint=)[^']+", _in_runs, command)
   return f"`{command}`; commit {commits}; {row.get('device')}; {versions}.\n"
+
+
+def _in_runs(given: re.Match[str]) -> str:
+  """Run directories with commas between them, as if all of them lay below runs/."""
+  return ",".join(re.sub(r"^.*/", "runs/", folder) for folder in given[0].split(","))
 
 
 def overview(runs: Iterable[Path], published: Mapping[str, Published]) -> str:

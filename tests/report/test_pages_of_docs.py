@@ -38,6 +38,12 @@ def test_a_command_with_spaces_loses_the_same_folders(tmp_path):
   assert shown in pages_of_docs.section(tmp_path)
 
 
+def test_of_several_checkpoints_every_folder_is_told():
+  """One after the other, wherever they lay."""
+  row = {"git": "a", "device": "cpu", "command": "python -m x --checkpoint=/b/c,runs/d,e --seeds=2"}
+  assert "`python -m x --checkpoint=runs/c,runs/d,e --seeds=2`" in pages_of_docs.made_by([row])
+
+
 def test_a_comparison_has_its_own_tables(tmp_path):
   records.append_row(tmp_path / "results.jsonl", {**rows(frozen=FROZEN)[0], **MADE, "experiment": "freezing"})
   (tmp_path / "tables.md").write_text("the tables\n")

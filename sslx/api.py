@@ -76,7 +76,7 @@ def load_data(
   stride: int | None = None,
   size: int | str | tuple[int, ...] | None = None,
 ) -> Dataset:
-  """A data set: mnist, spoken_digits, moving_digits, folder:DIR, audio:DIR, text:FILE, video:DIR and others.
+  """A data set: mnist, spoken_digits, moving_digits, folder:DIR, audio:DIR, text:FILE, video:DIR ...
 
   Example:
     >>> data = sslx.load_data("mnist")

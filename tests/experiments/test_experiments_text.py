@@ -93,7 +93,7 @@ def test_a_corpus_is_pretrained_on_and_nothing_is_asked_of_it(folder, tmp_path, 
 @pytest.mark.parametrize(
   ("method", "encoder", "why"),
   [
-    ("simclr", None, "--method=simclr: takes image or sound data, and this data set is text"),
+    ("simclr", None, "--method=simclr: takes image or video or sound data, and this data set is text"),
     ("autoencode", "words", "--method=autoencode: of text it needs bags of words"),
     ("skipgram", "transformer", "--method=skipgram: .*--encoder=words"),
     ("masked_words", "words", "--method=masked_words: .*--encoder=transformer"),

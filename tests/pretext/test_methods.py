@@ -25,7 +25,7 @@ def test_data_of_another_modality_is_refused_in_one_line(monkeypatch):
   smells = MODALITIES["image"]._replace(name="smell")
   error = METHODS["jigsaw"].refuses("jigsaw", smells)
   assert isinstance(error, UserError)
-  said = "--method=jigsaw: takes image data, and this data set is smell. Methods that take it: "
+  said = "--method=jigsaw: takes image or video data, and this data set is smell. Methods that take it: "
   assert str(error) == said + "none yet."
   both = METHODS["jigsaw"]._replace(modalities=("image", "video"))
   assert "--method=x: takes image or video data, and this data set is smell." in str(both.refuses("x", smells))

@@ -73,12 +73,21 @@ def test_picture_rows(tmp_path, shape):
   saved(figures.picture_rows({"clean": images, "a_long $title$ over lines": jnp.asarray(images)}), tmp_path)
 
 
-@pytest.mark.parametrize(("shape", "count"), [((28, 28), 10), ((40, 100), 4), ((40, 1000), 4), ((32, 48), 7)])
+@pytest.mark.parametrize(("shape", "count"), [((28, 28), 10), ((40, 100), 4), ((40, 190), 4), ((32, 48), 7)])
 def test_a_row_has_fewer_pictures_where_they_are_wide(shape, count):
   fig = figures.picture_rows({"sounds": np.zeros((12, *shape)), "others": np.zeros((12, *shape))})
   (strip,) = {image.get_array().shape for ax in fig.axes for image in ax.images}
   assert strip == (shape[0], count * (shape[1] + shape[1] // 14) - shape[1] // 14)
   assert fig.get_figwidth() == pytest.approx(7.3, abs=0.6)
+
+
+@pytest.mark.parametrize(("shape", "count"), [((64, 394), 2), ((96, 970), 1), ((40, 2000), 1)])
+def test_of_strips_of_frames_a_row_has_one_or_two(shape, count):
+  """On a figure that is wider than others, so that each frame is large enough to be seen."""
+  fig = figures.picture_rows({"clip": np.zeros((12, *shape)), "others": np.zeros((12, *shape))})
+  (strip,) = {image.get_array().shape for ax in fig.axes for image in ax.images}
+  assert strip == (shape[0], count * (shape[1] + shape[1] // 14) - shape[1] // 14)
+  assert 7.3 < fig.get_figwidth() < 10
 
 
 def test_picture_rows_refuses_other_shapes_and_takes_none():

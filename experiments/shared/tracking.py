@@ -114,7 +114,9 @@ def _checkpoints() -> "tuple[list[Trained], Dataset]":
 
 
 def titles(configs: Sequence[Row]) -> list[str]:
-  """What runs are called: by their method, and where several of a method differ in more than the seed, by that too."""
+  """What runs are called: by their method, and where several of a method differ in more than the seed, by as much of
+  that as tells them apart.
+  """
 
   def told(config: Row) -> dict[str, str]:
     settings = {name: str(config[name]) for name in ("dataset", "encoder", "steps", "batch_size", "learning_rate")}
@@ -124,10 +126,19 @@ def titles(configs: Sequence[Row]) -> list[str]:
   for config in configs:
     others = [told(other) for other in configs if other["method"] == config["method"]]
     own = told(config)
-    differs = [name for name in own if len({other.get(name) for other in others}) > 1]
+    differs: list[str] = []
+    for name in own:
+      more = [*differs, name]
+      if _kinds(others, more) > _kinds(others, differs):
+        differs = more
     parts = [own[name] if name in ("dataset", "encoder") else f"{name}={own[name]}" for name in differs]
     names.append(f"{config['method']} ({', '.join(parts)})" if parts else config["method"])
   return names
+
+
+def _kinds(settings: Sequence[dict[str, str]], names: Sequence[str]) -> int:
+  """How many different ones these settings are, by those of `names` alone."""
+  return len({tuple(each.get(name) for name in names) for each in settings})
 
 
 def folders(text: str) -> list[Path]:

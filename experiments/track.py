@@ -47,17 +47,16 @@ def main() -> None:
   said = {"experiment": "track", "command": cli.command("track"), "flags": cli.given_flags()}
   rows = tracking.measure(trackers, videos, directory / "tracks.jsonl", {**said, **made})
   tables = [*tracked.tables(rows), *tracked.colour_tables(trained, dataset)]
-  records.write_text(directory / "tables.md", titled([*tables, *tracked.by_video(rows)]))
+  everything = [*tables, *tracked.by_video(rows)]
+  records.write_text(directory / "tables.md", titled(everything))
   figures, scenes = tracked.draw(rows, trackers, videos, directory / "figures")
   links = tracked.link(directory, scenes, dataset.name)
   facts = {"Data": tracked.told(dataset, videos), "Seconds": f"{time.monotonic() - begin:.0f}"}
-  facts |= {
-    each.name if each.seed is None else f"{each.name}, seed {each.seed}": str(each.directory) for each in trained
-  }
+  facts |= {f"{each.name}, seed {each.seed}": str(each.directory) for each in trained}
   page = pages.write_gallery(
     directory / "report.html", f"Do features follow an object? {', '.join(names)} on {dataset.name}",
     f"{len(videos.test)} videos · {made['device']}", cli.command("track"), facts, links,
-    [*figures, *trained[0].figures], [], FLAGS.smoke, first=[*tables, *tracked.by_video(rows)],
+    [*figures, *trained[0].figures], [], FLAGS.smoke, first=everything,
   )  # fmt: skip
   terminal.show([tracked.headline(rows)], style="bold")
   terminal.show(tables, elsewhere=page.name)

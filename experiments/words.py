@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments.shared import cli, directories, methods, pretrainings, runs, words
+from experiments.shared import cli, directories, pretrainings, runs, words
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -31,8 +31,7 @@ def main() -> None:
   from sslx.report import pages, records, terminal
   from sslx.report.tables import titled
 
-  cli.default(dataset="python_docs", **({} if FLAGS.methods else {"method": "skipgram"}))
-  names = list(dict.fromkeys(methods.named(FLAGS.methods or [FLAGS.method])))
+  names = pretrainings.named("python_docs", "skipgram")
   asked = words.asked(FLAGS.questions, FLAGS.similarity)
   dataset = runs.load_dataset(FLAGS.dataset)
   vocabulary = dataset.vocabulary

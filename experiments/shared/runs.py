@@ -302,27 +302,35 @@ def adopt(meta: "Meta", also: Sequence[str] = ()) -> None:
 
 
 def checkpoint_dataset(meta: "Meta", is_source: bool = False, also: Sequence[str] = ()) -> "Dataset":
+  """`recorded_dataset`, whose examples the encoder of the checkpoint can read.
+
+  Raises:
+    UserError: it is not there any more, or its examples are of another shape or sample rate than the checkpoint's.
+  """
+  dataset = recorded_dataset(meta, is_source, also)
+  check_fits(dataset, meta)
+  return dataset
+
+
+def recorded_dataset(meta: "Meta", is_source: bool = False, also: Sequence[str] = ()) -> "Dataset":
   """The data set of --dataset, or else the one that the checkpoint of `meta` was made on.
 
   The latter keeps the name that it had, which says what its results are of, and its task, unless --task names another;
   it is where it was, wherever this is run. is_source, also: see `load_dataset`.
 
   Raises:
-    UserError: it is not there any more, or its examples are of another shape or sample rate than the checkpoint's.
+    UserError: it is not there any more.
   """
   from sslx.data import path_of
 
   if FLAGS["dataset"].present:
-    dataset = load_dataset(FLAGS.dataset, is_source, also)
-  else:
-    place = meta.place or meta.config.dataset
-    path, made = path_of(place), f"--checkpoint={FLAGS.checkpoint} was made on {place}"
-    if path is not None and not path.exists():
-      raise UserError(f"{made}, which is not there any more: name it with --dataset.")
-    dataset = dataclasses.replace(load_dataset(place, is_source, also), name=meta.config.dataset)
-    dataset = dataset.doing(meta.task) if FLAGS.task is None and meta.task in dataset.others else dataset
-  check_fits(dataset, meta)
-  return dataset
+    return load_dataset(FLAGS.dataset, is_source, also)
+  place = meta.place or meta.config.dataset
+  path, made = path_of(place), f"--checkpoint={FLAGS.checkpoint} was made on {place}"
+  if path is not None and not path.exists():
+    raise UserError(f"{made}, which is not there any more: name it with --dataset.")
+  dataset = dataclasses.replace(load_dataset(place, is_source, also), name=meta.config.dataset)
+  return dataset.doing(meta.task) if FLAGS.task is None and meta.task in dataset.others else dataset
 
 
 def config_of(meta: "Meta") -> dict[str, Any]:

@@ -188,8 +188,8 @@ def draw(
     video = videos.test[place]
     frames = np.asarray(video.frames)
     masks = {"true masks": np.asarray(video.masks)}
+    announce(f"drawing {video.name}")
     for name, row in first.items():
-      announce(f"drawing {video.name}")
       masks[name] = tracking.tracked(made[name], video, Settings(**row["settings"]))
     told = ", ".join(f"{name} {scores([row])[0, place]:.2f}" for name, row in first.items())
     stem = f"{place:03d}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, methods, pretrainings, runs
+from experiments.shared import cli, pretrainings, runs
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -32,7 +32,7 @@ class Trained(NamedTuple):
   """A pretrained encoder, and where it is kept."""
 
   name: str
-  seed: int | None
+  seed: int
   config: Row
   """Of its pretraining, as in the rows."""
   represent: "nn.Representation"
@@ -72,8 +72,7 @@ def given() -> "tuple[list[Trained], Dataset]":
     return _checkpoints()
   from sslx.evaluation.frames import stride_of
 
-  cli.default(dataset=DATA, **({} if FLAGS.methods else {"method": METHOD}))
-  names = list(dict.fromkeys(methods.named(FLAGS.methods or [FLAGS.method])))
+  names = pretrainings.named(DATA, METHOD)
   dataset = _of_videos(runs.load_dataset(FLAGS.dataset))
   for name in names:  # before anything is trained
     body = runs.encoder_of(cli.config(name), dataset).body
@@ -93,7 +92,7 @@ def _pretrained(job: runs.Job) -> Trained:
 def _checkpoints() -> "tuple[list[Trained], Dataset]":
   from sslx.training.run import representation
 
-  trained, place = [], None
+  trained, of_clips = [], None
   for folder in folders(FLAGS.checkpoint):
     tree, meta = runs.read_checkpoint(folder)
     shape = meta.config.x_shape
@@ -102,11 +101,12 @@ def _checkpoints() -> "tuple[list[Trained], Dataset]":
         f"--checkpoint={folder}: reads {meta.modality} data of shape {shape}; to track, an encoder must read clips, or "
         "images in colour."
       )
-    place = place or (meta.place or meta.config.dataset if meta.modality == "video" else None)
+    of_clips = of_clips or (meta if meta.modality == "video" else None)
     config, represent = runs.config_of(meta), representation(meta, tree)
     trained.append(Trained(meta.config.method, meta.config.seed, config, represent, folder))
-  spec = FLAGS.dataset if FLAGS["dataset"].present else place or DATA
-  dataset = _of_videos(runs.load_dataset(spec))
+  if not of_clips:
+    cli.default(dataset=DATA)
+  dataset = _of_videos(runs.recorded_dataset(of_clips) if of_clips else runs.load_dataset(FLAGS.dataset))
   for each in trained:
     _check_size(each, dataset)
   named = titles([each.config for each in trained])
@@ -177,7 +177,11 @@ def _check_size(trained: Trained, dataset: "Dataset") -> None:
 
 def videos(dataset: "Dataset") -> Videos:
   """Those that are scored, and clips of moving_digits on which settings are chosen."""
-  validation = dataset.videos.get("validation") or runs.load_dataset(DATA).videos["validation"]
+  from sslx import data
+
+  validation = dataset.videos.get("validation")
+  if not validation:  # flags such as --size are those of the other videos
+    validation = data.load(DATA, FLAGS.data_dir, in_memory_limit=FLAGS.in_memory_limit).videos["validation"]
   test = dataset.videos["test"]
   return Videos(test[:SMOKE_VIDEOS], validation[:SMOKE_VIDEOS]) if FLAGS.smoke else Videos(test, validation)
 
@@ -205,7 +209,7 @@ def _untrained(trained: Trained) -> "nn.Representation":
   from sslx import nn
 
   frame = jnp.zeros((1, *trained.config["x_shape"][-3:]))
-  return trained.represent.holding(*nn.init(trained.represent.encoder.body, jax.random.key(trained.seed or 0), frame))
+  return trained.represent.holding(*nn.init(trained.represent.encoder.body, jax.random.key(trained.seed), frame))
 
 
 def _encoder(name: str, seed: int | None, represent: "nn.Representation", config: Row | None) -> Tracker:

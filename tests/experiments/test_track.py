@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import Page, call, directory
+from PIL import Image
 
 import sslx
 from experiments.shared import tracked, tracking
@@ -141,14 +142,28 @@ def test_what_is_refused(arguments, told, given, tmp_path, capsys):
 
 def test_videos_without_masks_are_refused(given, tmp_path, capsys):
   rng = np.random.default_rng(0)
-  from PIL import Image
-
   folder = tmp_path / "videos" / "one"
   folder.mkdir(parents=True)
   for t in range(14):
     Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{t:03d}.png")
   assert call("track", f"--dataset=video:{tmp_path / 'videos'}", *given) != 0
   assert "no video has masks" in capsys.readouterr().err
+
+
+def test_flags_of_videos_are_not_those_of_the_clips_that_settings_are_chosen_on(run, given, tmp_path, monkeypatch):
+  """--size resizes the videos that are scored; clips of moving_digits are rendered as their settings say."""
+  monkeypatch.setattr(tracking, "DATA", CLIPS)
+  rng = np.random.default_rng(0)
+  for kind, pixels in (("JPEGImages", rng.integers(0, 256, (6, 32, 48, 3))), ("Annotations", np.ones((6, 32, 48)))):
+    folder = tmp_path / "videos" / kind / "one"
+    folder.mkdir(parents=True)
+    for t, frame in enumerate(pixels.astype(np.uint8)):
+      Image.fromarray(frame).save(folder / f"{t:03d}.png")
+  flags = [f"--dataset=video:{tmp_path / 'videos'}", "--size=24", "--frames=4", f"--out={tmp_path / 'runs'}"]
+  assert call("track", f"--checkpoint={run}", *given, *flags) == 0
+  rows = records.read_rows(directory(tmp_path / "runs") / "tracks.jsonl")
+  assert [video["name"] for video in rows[0]["videos"]] == ["one"]
+  assert tracked.scores(rows[-2:-1]).item() == 1  # a mask that stays is right where all is one object
 
 
 def test_runs_are_told_apart_by_what_differs():

@@ -109,8 +109,8 @@ def nt_xent(z1: Array, z2: Array, temperature: float, group: Array | None = None
 
 
 def normalised(z: Array) -> Array:
-  """[B,D] -> rows of unit length; a row of zeros stays, with a finite gradient."""
-  square = jnp.square(z).sum(axis=1, keepdims=True)
+  """[...,D] -> vectors of unit length; one of zeros stays, with a finite gradient."""
+  square = jnp.square(z).sum(axis=-1, keepdims=True)
   return z / jnp.sqrt(jnp.where(square > 0, square, 1.0))
 
 

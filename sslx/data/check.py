@@ -106,12 +106,8 @@ def _tell_duplicates(dataset: Dataset) -> None:
 MODALITY_RULES: dict[str, Callable[[Dataset, Splits, int | None], None]] = {
   "image": images, "sound": recordings, "text": texts, "video": clips,
 }  # fmt: skip
-THINGS = {
-  "image": "image",
-  "sound": "recording",
-  "text": "text",
-  "video": "clip",
-}  # what an example of a modality is called
+THINGS = {"image": "image", "sound": "recording", "text": "text", "video": "clip"}
+"""What an example of a modality is called."""
 TASK_RULES: dict[str, Callable[[Dataset], None]] = {
   "classification": classes,
   "multilabel": target_rules.several_classes,

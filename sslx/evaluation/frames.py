@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sslx import nn
+from sslx import losses, nn
 from sslx.compile import jit
 from sslx.data.types import Rows
 from sslx.evaluation.features import extract
@@ -56,8 +56,7 @@ def _reader(body: nn.Encoder, block: str, colours: bool) -> Callable[[dict, dict
 
   def features(params: dict, stats: dict, frames: Array) -> Array:
     x = MODALITIES["video"].prepare(frames)
-    x = nn.apply(plain, params, stats, x if colours else color.grey(x))[0][block]
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-8)
+    return losses.normalised(nn.apply(plain, params, stats, x if colours else color.grey(x))[0][block])
 
   return jit(features)
 

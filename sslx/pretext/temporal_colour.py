@@ -179,7 +179,7 @@ def features(encoder: nn.Encoder, params: Params, state: State, x: Array, train:
   frames = x.reshape(-1, *x.shape[2:])
   outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], frames, train=train)
   code = common.last(outputs)
-  return losses.normalised(code.reshape(-1, code.shape[-1])).reshape(*x.shape[:2], *code.shape[1:]), stats
+  return losses.normalised(code).reshape(*x.shape[:2], *code.shape[1:]), stats
 
 
 def draw_frames(key: Array, t: int, references: int, gap: int) -> Array:

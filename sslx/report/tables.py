@@ -32,12 +32,8 @@ class Table(NamedTuple):
 
 
 LONGEST = 120  # letters of a name
-RAW = {
-  "image": "raw pixels",
-  "sound": "spectrograms",
-  "text": "bags of words",
-  "video": "raw pixels",
-}  # what is read without an encoder
+RAW = {"image": "raw pixels", "sound": "spectrograms", "text": "bags of words", "video": "raw pixels"}
+"""What is read without an encoder."""
 UNREAD = {"majority": "most frequent class", "lsa": "latent semantic analysis"}  # modes that say more
 PARAMETERS_NOTE = "Frozen parameters get no update; trainable ones do."
 

@@ -1,5 +1,6 @@
 """What `sslx.fit` gives, and what is asked of it: predictions, their scores, and pictures of both."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,10 @@ class Fitted(NamedTuple):
   predictor: Predictor
   meaning: Any = 0
   """As `Dataset.meaning`."""
+  temperature: float = 1.0
+  """What logits are divided by before they become probabilities, so that these are as sure as they are right."""
+  about: Mapping[str, Any] = {}
+  """What it was made of and what it is worth, in JSON's types: data set, method, encoder, labels, score ..."""
 
   def __repr__(self) -> str:
     total, trainable = self.predictor.total, self.predictor.trainable

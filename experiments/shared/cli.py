@@ -6,7 +6,6 @@ load, so that --help and a mistyped flag answer at once.
 """
 
 import math
-import re
 import sys
 import traceback
 import typing
@@ -19,13 +18,16 @@ from absl import flags
 from experiments.shared import command as commands
 from experiments.shared import help as manual
 from experiments.shared import interrupt, machine
+from experiments.shared.labels import bound
+from experiments.shared.labels import heldout as heldout
+from experiments.shared.labels import label_counts as label_counts
 from experiments.shared.terminal import notify
 from experiments.shared.terminal import say as say
 from experiments.shared.terminal import tell as tell
 from sslx import options
 from sslx.evaluation.recipe import Recipe
 from sslx.training.config import SMOKE_STEPS, Config
-from sslx.types import Subset, UserError, visible
+from sslx.types import UserError, visible
 
 if TYPE_CHECKING:
   from sslx import nn
@@ -53,18 +55,6 @@ def define(kind: type) -> None:
       flags.DEFINE_list(setting.flag, [f"{value:g}" for value in default], setting.help)
     else:
       flags.DEFINE_string(setting.flag, default, setting.help)
-
-
-def bound(name: str, **limits: float) -> None:
-  """Gives a flag that is no setting a range, see `options.beyond`."""
-
-  def check(value: float) -> bool:
-    why = options.beyond(value, **limits)
-    if why:
-      raise flags.ValidationError(why)
-    return True
-
-  flags.register_validator(name, check)
 
 
 flags.DEFINE_enum(
@@ -111,25 +101,12 @@ flags.DEFINE_list(
   "modes", ["scratch", "frozen", "last:1", "full"],
   "Ways to use the labels. raw and random always go along; --help=all says what each is.",
 )  # fmt: skip
-flags.DEFINE_list(
-  "labels", ["100"], "How many labels: 20,100 or 1%,all. One or several numbers or percentages; all: every label."
-)
-flags.DEFINE_integer("seeds", 5, "Label subsets, each drawn anew. Tables have their mean and spread.")
-flags.DEFINE_enum(
-  "subset", "balanced", typing.get_args(Subset),
-  "How labels are drawn: balanced (every class alike, as far as it goes), or stratified (each class in proportion to "
-  "its frequency, at least one of each).",
-)  # fmt: skip
 flags.DEFINE_integer(
   "max_parameters",
   200_000_000,
   "Up to how many parameters an encoder, or another part of a method, may have, and its blocks numbers of one example.",
 )
-flags.DEFINE_string(
-  "validation", "cv", "Where hyper-parameters are chosen: cv (inside the labelled subset) or heldout:N (N more labels)."
-)
 define(Recipe)
-bound("seeds", above=0, high=10_000)
 bound("save_seconds", low=0, high=options.LARGEST)
 bound("max_parameters", above=0)
 
@@ -198,7 +175,7 @@ def own_flags(experiment: str) -> list[Any]:
   """The flags of all experiments, of this one, and of what it took its `main` from."""
   ours = (f"experiments.{experiment}", f"experiments.{experiment}.__main__", sys.argv[0])  # absl's name of __main__
   by_module = FLAGS.flags_by_module_dict()
-  return list(dict.fromkeys(f for m in (__name__, *ours, *BASES.get(ours[0], ())) for f in by_module.get(m, [])))
+  return list(dict.fromkeys(f for m in (*manual.COMMON, *ours, *BASES.get(ours[0], ())) for f in by_module.get(m, [])))
 
 
 def command(experiment: str) -> str:
@@ -216,7 +193,8 @@ def command(experiment: str) -> str:
 
 def given_flags() -> dict[str, Any]:
   """Our flags with the values they have in this run."""
-  return {f.name: f.value for f in FLAGS.flags_by_module_dict().get(__name__, [])}
+  by_module = FLAGS.flags_by_module_dict()
+  return {f.name: f.value for module in manual.COMMON for f in by_module[module]}
 
 
 def flag_names(pretraining: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,33 +296,3 @@ def check_classes(dataset: "Dataset") -> None:
       f"--dataset={dataset.name}: this protocol is one of classes, and these data are for {dataset.task.name}; see "
       "experiments.low_label and experiments.downstream."
     )
-
-
-def heldout() -> int:
-  """The N of --validation=heldout:N; 0 for cv."""
-  kind, _, n = FLAGS.validation.partition(":")
-  if FLAGS.validation == "cv":
-    return 0
-  if kind != "heldout" or not n.isdecimal() or len(n) > 18 or int(n) < 1:
-    raise UserError(f"--validation={FLAGS.validation}: expected cv, or heldout:N with N labels, such as heldout:5000.")
-  return int(n)
-
-
-def label_counts(dataset: "Dataset", heldout: int) -> list[int]:
-  """The numbers of --labels, ascending; percentages are of the labels that `heldout` leaves, which `all` means.
-
-  Raises:
-    UserError: one that is no number or percentage (how many fit is checked later).
-  """
-  counts, everything = set(), len(dataset.train) - heldout
-  for text in map(str.strip, FLAGS.labels):
-    percent = re.fullmatch(r"(\d+\.?\d*|\.\d+)%", text)
-    number = text.isdecimal() and len(text) <= 18
-    if text != "all" and not number and not (percent and 0 < float(percent[1]) <= 100):
-      raise UserError(
-        f"--labels={','.join(FLAGS.labels)}: {text!r} is neither a number of labels, a percentage such as 10%, nor all."
-      )
-    counts.add(round(everything * float(percent[1]) / 100) if percent else everything if text == "all" else int(text))
-  if not counts:
-    raise UserError("--labels=: name at least one number of labels, such as --labels=100.")
-  return sorted(counts)

@@ -24,7 +24,7 @@ SPELLINGS = {  # of --help=KIND, as absl's programs know them too
   **dict.fromkeys(("-h", "-?", "-help", "--help", "--help=true", "-helpshort", "--helpshort"), "short"),
   **dict.fromkeys(("-helpfull", "--helpfull"), "all"),
 }
-COMMON = "experiments.shared.cli"  # where the flags of all experiments are defined
+COMMON = ("experiments.shared.cli", "experiments.shared.labels")  # where the flags of all experiments are defined
 COLUMNS = 80  # of a pipe, and of the short help
 
 DATA, PRETRAINING, COMPARED, RESULTS = (
@@ -164,7 +164,8 @@ def _short(name: str, doc: str, known: Sequence[Any]) -> str:
   by_name = {flag.name: flag for flag in known}
   groups = {**GROUPS, **SHOWN.get(name, {})}
   grouped = {flag for group in groups.values() for flag in group}
-  own = [n for n, flag in by_name.items() if n not in grouped and flag not in FLAGS.flags_by_module_dict()[COMMON]]
+  common = [flag for module in COMMON for flag in FLAGS.flags_by_module_dict()[module]]
+  own = [n for n, flag in by_name.items() if n not in grouped and flag not in common]
   groups = {DATA: groups[DATA], "Of this experiment": own, **groups}
   column = max(len(flag) for group in groups.values() for flag in group) + 2
   for title, group in groups.items():

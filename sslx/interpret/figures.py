@@ -10,7 +10,7 @@ import numpy as np
 
 from sslx.report import records
 from sslx.report.figures import style
-from sslx.report.figures.style import COLOURS, INK, RIGHT, WRONG
+from sslx.report.figures.style import COLOURS, INK, PALE, RIGHT, WRONG
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -150,7 +150,7 @@ def class_maps(maps: Mapping[str, np.ndarray], labels: np.ndarray | None, class_
 
   Args:
     maps: {title: f32 [N,2]}.
-    labels: int[N], or None: no colours.
+    labels: int[N], -1 where there is none: grey; or None: no colours.
     class_names: one per class.
   """
   from matplotlib import colormaps
@@ -163,9 +163,12 @@ def class_maps(maps: Mapping[str, np.ndarray], labels: np.ndarray | None, class_
   for ax, (title, points) in zip(fig.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # of a code of one unit
     dots = {"s": 9, "alpha": 0.7, "linewidths": 0, "rasterized": True}
-    ax.scatter(*points.T, c=COLOURS[0] if labels is None else colours[labels], **dots)
+    known = np.zeros(len(points), bool) if labels is None else labels >= 0
+    ax.scatter(*points[~known].T, c=COLOURS[0] if labels is None else PALE, **dots)
+    if labels is not None:
+      ax.scatter(*points[known].T, c=colours[labels[known]], **dots)
     if labels is not None and classes <= 20:
-      for k in np.unique(labels):
+      for k in np.unique(labels[known]):
         x, y = np.median(points[labels == k], 0)
         name = style.escape(style.short(class_names[k]))
         dark = 0.7 * colours[k][:3]  # pale ones could not be read as text

@@ -1,6 +1,7 @@
 """A model as one pure function of jax, and as files that other programs read: see `export`."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from sslx import models
 from sslx.calls import public
 from sslx.evaluation.traced import traced
 from sslx.fitted import Fitted
-from sslx.ops.text import Vocabulary
+from sslx.ops.text import FIRST, Vocabulary
 from sslx.report import card, records
 from sslx.types import Array, UserError
 
@@ -79,14 +82,15 @@ def write(fitted: Fitted, directory: Path, formats: Sequence[str], rows: Sequenc
   for name in formats:
     if name not in FORMATS:
       raise UserError(f"--format={name}: no such format; expected {', '.join(FORMATS)}.")
-  files = {f"model.{name}": FORMATS[name](fitted) for name in dict.fromkeys(formats)}  # all, before the first is written
+  files = {f"model.{name}": FORMATS[name](fitted) for name in dict.fromkeys(formats)}  # before the first is written
   facts = description(fitted)
   try:
     records.sweep(directory)
     for name, data in files.items():
       records.write_bytes(directory / name, data)
     records.write_json(directory / "card.json", facts)
-    records.write_text(directory / "README.md", card.text(facts, list(files), rows))
+    present = sorted(path.name for path in directory.glob("model.*"))  # of an earlier call, too
+    records.write_text(directory / "README.md", card.text(facts, present, rows))
   except OSError as error:
     raise UserError(f"{directory}: cannot write there ({error.strerror or error}).") from error
   return [directory / name for name in files]
@@ -102,6 +106,7 @@ def description(fitted: Fitted) -> dict[str, Any]:
     "modality": fitted.modality.name,
     "sample_rate": fitted.meaning if fitted.modality.name == "sound" else None,
     "words": words,
+    "first_id": None if words is None else FIRST,
     "task": fitted.task.name,
     "names": fitted.task.names,
     "mode": fitted.mode,
@@ -137,4 +142,13 @@ def _need(format: str, package: str, extra: str = "export") -> None:
     raise UserError(f"--format={format}: needs the package {package}; pip install 'sslx[{extra}]'.")
 
 
-FORMATS: dict[str, Callable[[Fitted], bytes]] = {"stablehlo": _stablehlo}
+def _safetensors(fitted: Fitted) -> bytes:
+  """The arrays of `models.parts`, and as metadata the rest of it, in JSON, under the name sslx."""
+  _need("safetensors", "safetensors")
+  from safetensors.numpy import save
+
+  arrays, values = models.parts(fitted)
+  return save({name: np.asarray(array, order="C") for name, array in arrays.items()}, {"sslx": json.dumps(values)})
+
+
+FORMATS: dict[str, Callable[[Fitted], bytes]] = {"stablehlo": _stablehlo, "safetensors": _safetensors}

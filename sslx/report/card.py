@@ -47,16 +47,20 @@ import jax
 from jax import export
 
 model = export.deserialize(bytearray(open("model.stablehlo", "rb").read()))
-outputs = jax.jit(model.call)(x)  # {OUTPUTS}""",
+outputs = jax.jit(model.call)(x)  # OUTPUTS""",
   "model.safetensors": """\
-from safetensors.numpy import load_file
+import json
 
-arrays = load_file("model.safetensors")  # by name, such as {ARRAY}""",
+from safetensors import safe_open
+
+with safe_open("model.safetensors", "np") as file:
+  arrays = {name: file.get_tensor(name) for name in file.keys()}
+  rest = json.loads(file.metadata()["sslx"])  # encoder, task, classes and all else that is no array""",
   "model.onnx": """\
 import onnxruntime
 
 model = onnxruntime.InferenceSession("model.onnx")
-outputs = dict(zip([each.name for each in model.get_outputs()], model.run(None, {"x": x})))  # {OUTPUTS}""",
+outputs = dict(zip([each.name for each in model.get_outputs()], model.run(None, {"x": x})))  # OUTPUTS""",
 }
 
 
@@ -165,7 +169,9 @@ def _what(facts: Facts) -> str:
     told += f" The encoder was pretrained without labels by {about['method']}."
   mode = f" The mode is {facts['mode']}." if facts.get("mode") else ""
   learnt = f"{task.capitalize()} was learnt from {facts['labels']:,} labels.{mode}"
-  names = f"{'Numbers' if task == 'regression' else 'Classes'}, in the order of the outputs: {', '.join(facts['names'])}."
+  names = (
+    f"{'Numbers' if task == 'regression' else 'Classes'}, in the order of the outputs: {', '.join(facts['names'])}."
+  )
   return "\n\n".join([told, learnt, names])
 
 
@@ -205,14 +211,13 @@ def _loading(facts: Facts, files: Sequence[str]) -> str:
   shape = ", ".join(["N", *map(str, x["shape"][1:])])
   rate = f", {facts['sample_rate']} samples a second" if facts.get("sample_rate") else ""
   told = f"The input `{name}` is {x['dtype']} [{shape}]: {MEANINGS[x['dtype']]}{rate}."
-  array = next(iter(facts.get("arrays", ())), "head/weight")
   parts = [
-    f"`{file}`\n\n```python\n{SNIPPETS[file].replace('OUTPUTS', outputs).replace('ARRAY', array)}\n```"
-    for file in SNIPPETS
-    if file in files
+    f"`{file}`\n\n```python\n{SNIPPETS[file].replace('OUTPUTS', outputs)}\n```" for file in SNIPPETS if file in files
   ]
-  each = [f"- `{name}`: {out['dtype']} [{', '.join(['N', *map(str, out['shape'][1:])])}]" for name, out in
-          facts["outputs"].items()]
+  each = [
+    f"- `{name}`: {out['dtype']} [{', '.join(['N', *map(str, out['shape'][1:])])}]"
+    for name, out in facts["outputs"].items()
+  ]
   return "\n\n".join([told, "\n".join(each), *parts])
 
 

@@ -11,14 +11,15 @@ load_data        A data set: mnist, spoken_digits, moving_digits, folder:DIR, au
 pretrain         Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
 plot_losses      The loss against the step, and the method's other metrics below.
 plot_pictures    What the method sees and makes of ten training examples: corruptions and reconstructions, or views.
-save             Writes a run directory: `load`, `load_encoder` and the experiments' --checkpoint read it.
-load             The run in a directory, which `save` or an experiment wrote.
+save             Writes a run, or what is fitted, into a folder: `load` and the experiments read it.
+load             The run, or what is fitted, in a directory which `save` or an experiment wrote.
 load_encoder     The encoder of a run directory as a function, and what it was made from: (encode, meta).
 fit              Trains a run's encoder for the task of `data`, on few labels of `data.train` and on no other label.
 classify         `fit` for data of classes: turns a run's encoder into a classifier.
 predict          What is predicted for each example of an array: how likely each class is, or numbers, masks or boxes.
 scores           All scores of the task on a split, by name; the first is the one that `accuracy` gives.
 accuracy         The task's score on a split: of classes, the fraction that is classified right.
+export           Writes a model for programs that do without sslx, with a card that says what it is.
 plot_predictions Random examples of a split, with what is predicted for them and what is true.
 plot_confusion   How often each class of a split was taken for each.
 words            The vectors of words that a run has learnt, or that a file holds, with their neighbours and analogies.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
   from sslx.api import (
     accuracy,
     classify,
+    export,
     fit,
     load,
     load_data,
@@ -48,8 +50,8 @@ if TYPE_CHECKING:
   __version__: str
 
 __all__ = [
-  "accuracy", "classify", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses", "plot_pictures",
-  "plot_predictions", "predict", "pretrain", "save", "scores", "words",
+  "accuracy", "classify", "export", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses",
+  "plot_pictures", "plot_predictions", "predict", "pretrain", "save", "scores", "words",
 ]  # fmt: skip
 
 

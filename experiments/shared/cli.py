@@ -281,7 +281,7 @@ def modes(dataset: "Dataset", encoder: "nn.Encoder", names: Sequence[str] | None
 
   if dataset.task.name == NO_TASK:
     where = "track" if dataset.videos.get("test") else "pretrain"
-    cure = " or ".join(filter(None, [how_to_label(dataset), f"pretrain on it with experiments.{where}"]))
+    cure = "; or ".join(filter(None, [how_to_label(dataset), f"pretrain on it with experiments.{where}"]))
     raise UserError(f"--dataset={dataset.name}: has no labels to be used; {cure}.")
   check_extra(dataset.task)
   check_maps(dataset.task, encoder, dataset.x_shape)

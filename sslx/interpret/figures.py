@@ -89,7 +89,7 @@ def neighbours(queries: Any, nearest: Any, same: Any, names: Sequence[Sequence[s
     queries: u8 or f32 in [0, 1] [Q,H,W,C].
     nearest: [Q,K,H,W,C], nearest first.
     same: bool [Q,K]: of the query's class.
-    names: [Q][1+K] class names, the query's first; [] where there are no labels.
+    names: [Q][1+K] class names, the query's first, empty where one has no label; [] where there are no labels.
   """
   rows = [[query, *row] for query, row in zip(queries, nearest, strict=True)]
   fig = style.figure(0.85 * (len(rows[0]) + 0.6), (1.0 if len(names) else 0.85) * len(rows) + 0.4)
@@ -101,8 +101,9 @@ def neighbours(queries: Any, nearest: Any, same: Any, names: Sequence[Sequence[s
   for r, row in enumerate(names):
     y = r * (height + (text or 0)) + height + 0.5 * (text or 0) - 0.7
     for c, name in enumerate(row):
-      colour = INK if c == 0 else RIGHT if same[r][c - 1] else WRONG
-      weight = "normal" if c == 0 or same[r][c - 1] else "bold"
+      asked = c > 0 and bool(row[0])
+      colour = INK if not asked else RIGHT if same[r][c - 1] else WRONG
+      weight = "normal" if not asked or same[r][c - 1] else "bold"
       name = style.escape(style.short(name, 11))
       ax.text(centres[c], y, name, ha="center", va="center", fontsize=7.5, color=colour, fontweight=weight)
   return fig

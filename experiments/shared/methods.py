@@ -303,7 +303,8 @@ def run_variants(
 def measured(job: runs.Job) -> Row:
   """Of a finished run: the last loss and metrics of its training, and what its code and decoder do.
 
-  squared error: mean over pixels in [0, 1] of test images, or spectrograms, against their reconstruction; active: the
+  squared error: mean over pixels in [0, 1] of test images, or spectrograms, against their reconstruction (of training
+  ones without a test split); active: the
   fraction of the last block's outputs above 1 % of the largest, over test images.
   """
   import jax
@@ -320,7 +321,8 @@ def measured(job: runs.Job) -> Row:
   last = {k: v for k, v in history[-1].items() if k not in skipped} if history else {}
   run = restore(job.directory)
   params, state, pretext, encoder = run.params, run.state, run.pretext, run.meta.build_encoder("float32")
-  name, prepare, test = encoder.block_names[-1], job.dataset.modality.prepare, job.dataset.test
+  name, prepare = encoder.block_names[-1], job.dataset.modality.prepare
+  test = job.dataset.test if len(job.dataset.test) else job.dataset.train
 
   @jit
   def look(raw: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -21,7 +21,6 @@ from sslx.types import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("model", None, "Model to predict by: a run directory, or a folder of its models/.")
 flags.DEFINE_list("images", [], "Files and folders to predict, also of sound or text. Patterns will do, too.")
 flags.DEFINE_integer("top", 3, "Classes told of each file, the likeliest first.")
 flags.DEFINE_float("threshold", 0.3, "Score from 0 to 1 that a box needs to be told.")

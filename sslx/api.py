@@ -28,6 +28,7 @@ from sslx.calls import in_python, no_argument, public
 from sslx.checks import check_data, check_seed, same_shape
 from sslx.data import Dataset
 from sslx.evaluation import knn
+from sslx.exported import export
 from sslx.fitted import Fitted, accuracy, plot_confusion, plot_predictions, scores
 from sslx.fitting import classify, fit
 from sslx.predicting import predict
@@ -52,8 +53,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 __all__ = [
-  "Fitted", "accuracy", "classify", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses",
-  "plot_pictures", "plot_predictions", "predict", "pretrain", "save", "scores", "words",
+  "Fitted", "accuracy", "classify", "export", "fit", "load", "load_data", "load_encoder", "plot_confusion",
+  "plot_losses", "plot_pictures", "plot_predictions", "predict", "pretrain", "save", "scores", "words",
 ]  # fmt: skip
 
 

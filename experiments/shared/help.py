@@ -67,7 +67,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
     COMPARED: ("labels", "modes", "features", "augment"),
   },
   "one_percent": {PRETRAINING: ("checkpoint", "method", "hp", *BUDGET)},  # each of --seeds pretrains
-  "predict": {DATA: (), PRETRAINING: (), COMPARED: (), RESULTS: ("out",)},
+  "predict": {DATA: ("model",), PRETRAINING: (), COMPARED: (), RESULTS: ("out",)},
   "pretrain": {COMPARED: ()},
   "probe": FINISHED,
   "rotnet_mnist": {PRETRAINING: ("epochs", "batch_size", "learning_rate")},
@@ -137,7 +137,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
 
 
 HERE = {  # (experiment, flag): help of a flag that means something else there
-  ("predict", "out"): "Table to write, or a folder for predictions.csv. The page and lists lie beside it.",
+  ("predict", "out"): "Table to write, or the folder for it. The page and lists lie beside it.",
 }
 
 

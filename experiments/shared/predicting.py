@@ -201,10 +201,8 @@ def _pictures(
   if fitted.modality.name == "image":
     height, width = (max(1, round(SIDE * side / max(fitted.x_shape[:2]))) for side in fitted.x_shape[:2])
     paths = [files.kept[row] for row in rows]
-    read = reading.read(paths, "image", (height, width, 3), **how_read(fitted))
-    return {
-      row: _with_answer(fitted, np.asarray(x), answers[row]) for row, x in zip(rows, np.asarray(read.x), strict=True)
-    }
+    small = np.asarray(reading.read(paths, "image", (height, width, 3), **how_read(fitted)).x)
+    return {row: _with_answer(fitted, x, answers[row]) for row, x in zip(rows, small, strict=True)}
   drawn = {}
   for row in rows:
     picture = fitted.modality.draw(np.asarray(files.x[np.array([row])]), fitted.meaning)[0]

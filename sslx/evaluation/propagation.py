@@ -34,6 +34,7 @@ from sslx.types import Array, UserError, brief
 CHUNK = 500  # rows of the similarity matrix at a time: 60,000 images take 120 MB, not 14 GB
 ALPHA, ITERATIONS, NEIGHBOURS = 0.99, 50, 10
 AXES = 128  # principal axes that similarity is measured along
+LEAST_BELIEF = 1e-9  # where no neighbour believes in a class: its logarithm is taken
 
 
 class Space(NamedTuple):
@@ -82,7 +83,7 @@ class Propagated(NamedTuple):
 
   def outputs(self, features: np.ndarray) -> np.ndarray:
     """Log of the neighbours' mean belief in each class, f32 [Q,K]."""
-    return np.log(np.maximum(self.belief[self.graph.neighbours(features)].mean(1), 1e-9))
+    return np.log(np.maximum(self.belief[self.graph.neighbours(features)].mean(1), LEAST_BELIEF))
 
   @property
   def size(self) -> int:
@@ -162,11 +163,13 @@ def propagate(
 
 
 def graph_of(bench: Bench, reads: Source) -> Graph:
-  """The graph of all training examples' features; one for all modes and subsets."""
+  """The graph of all training examples' features, and of the unlabelled ones behind them; one for all modes and
+  subsets."""
 
   def make() -> Graph:
-    bench.say(f"the neighbour graph of {len(bench.dataset.train):,} images ({reads} features)")
-    return graph(extract(bench.source(reads), bench.dataset.train.x), plain=reads == "raw")
+    x = bench.dataset.pretraining_x
+    bench.say(f"the neighbour graph of {len(x):,} {bench.dataset.modality.name} examples ({reads} features)")
+    return graph(extract(bench.source(reads), x), plain=reads == "raw")
 
   return bench.once(("graph", reads), make)
 

@@ -14,8 +14,8 @@ round, and where all clusters are small, none is left out.
 coreset: the example that is farthest from all that are labelled or chosen already. Sener, Savarese: Active Learning for
 Convolutional Neural Networks: A Core-Set Approach, ICLR 2018, arXiv 1708.00489, algorithm 1 (k-center greedy).
 
-margin: the example whose two most probable classes differ least. Scheffer, Decomain, Wrobel: Active Hidden Markov Models
-for Information Extraction, IDA 2001.
+margin: the example whose two most probable classes differ least. Scheffer, Decomain, Wrobel: Active Hidden Markov
+Models for Information Extraction, IDA 2001.
 """
 
 import warnings

@@ -11,8 +11,8 @@ load_data        A data set: mnist, spoken_digits, moving_digits, folder:DIR, au
 pretrain         Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
 plot_losses      The loss against the step, and the method's other metrics below.
 plot_pictures    What the method sees and makes of ten training examples: corruptions and reconstructions, or views.
-save             Writes a run directory: `load`, `load_encoder` and the experiments' --checkpoint read it.
-load             The run in a directory, which `save` or an experiment wrote.
+save             Writes a run, or what is fitted, into a folder: `load` and the experiments read it.
+load             The run, or what is fitted, in a directory which `save` or an experiment wrote.
 load_encoder     The encoder of a run directory as a function, and what it was made from: (encode, meta).
 fit              Trains a run's encoder for the task of `data`, on few labels of `data.train` and on no other label.
 classify         `fit` for data of classes: turns a run's encoder into a classifier.

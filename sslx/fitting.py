@@ -1,20 +1,22 @@
 """Training on few labels from Python: `fit` for any task, and `classify`, which is `fit` for classes."""
 
+import dataclasses
 import math
 import sys
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from sslx.calls import public
 from sslx.checks import check_data, check_seed, same_shape
-from sslx.data import Dataset
+from sslx.data import Dataset, located
 from sslx.evaluation import evaluate
 from sslx.evaluation.bench import Bench, Case, Labelled
 from sslx.evaluation.modes import check_extra, check_modes
 from sslx.evaluation.recipe import Recipe
 from sslx.fitted import Fitted
-from sslx.training.run import Run
+from sslx.report import records
+from sslx.training.run import Meta, Run
 from sslx.types import Subset, UserError
 
 OF_CLASSES = ("classification", "multilabel")  # tasks
@@ -39,6 +41,7 @@ def fit(
 
   Example:
     >>> fitted = sslx.fit(run, data, labels=0.1, mode="frozen")
+    >>> folder = sslx.save(fitted, "runs/mine/models/best")  # which sslx.load reads
 
   Args:
     run: see `pretrain` and `load`.
@@ -56,7 +59,8 @@ def fit(
       `sslx.evaluation.recipe.Recipe`; default: the task's.
 
   Returns:
-    A Fitted, which `predict`, `scores`, `accuracy` and the plots take; fitted.rows are what it learnt from.
+    A Fitted, which `predict`, `scores`, `accuracy`, `save` and the plots take; fitted.rows are what it learnt from, and
+    fitted.about says what it was made of.
 
   Raises:
     UserError: more labels than there are, fewer than classes, an unknown mode or subset, a mode that cannot do the
@@ -138,4 +142,22 @@ def _fit(
   case, recipe = Case(mode, n, seed), recipe or Recipe(**dict(task.recipe))
   bench = Bench(data, Labelled({seed: {n: rows}}, None, subset), represent, recipe, run.meta.config.seed)
   predictor = evaluate.train(bench, [case])[case].predictor
-  return Fitted(mode, rows, task, data.modality, data.x_shape, predictor, data.meaning)
+  facts = about(data, case, subset, run.meta, recipe)
+  return Fitted(mode, rows, task, data.modality, data.x_shape, predictor, data.meaning, about=facts)
+
+
+def about(data: Dataset, case: Case, subset: Subset, meta: Meta | None, recipe: Recipe) -> dict[str, Any]:
+  """What a model is made of, in JSON's types: `Fitted.about`. meta: of the run whose encoder it has."""
+  return records.plain({
+    "dataset": data.name,
+    "place": located(data.name),
+    "mode": case.mode,
+    "labels": case.labels,
+    "subset": subset,
+    "subset_seed": case.subset_seed,
+    "recipe": dataclasses.asdict(recipe),
+    "method": meta.config.method if meta else None,
+    "encoder": meta.config.encoder if meta else None,
+    "config": meta.config.to_json() if meta else None,
+    **records.provenance(),
+  })  # fmt: skip

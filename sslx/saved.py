@@ -1,4 +1,4 @@
-"""A run in a folder: written, read again, and its encoder alone."""
+"""A run or a model in a folder: written, read again, and a run's encoder alone."""
 
 import functools
 import os
@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from sslx import nn
+from sslx import models, nn
 from sslx.calls import public
 from sslx.data.inputs import accepted
 from sslx.disk import sync
+from sslx.fitted import Fitted
 from sslx.report import records
 from sslx.training import run as runs
 from sslx.training.run import Meta, Run
@@ -19,31 +20,38 @@ BESIDE = ("config.json", "metrics.jsonl")  # what `save` writes beside the check
 
 
 @public
-def save(run: Run, directory: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-  """Writes a run directory: `load`, `load_encoder` and the experiments' --checkpoint read it.
+def save(run: Run | Fitted, directory: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+  """Writes a run, or what is fitted, into a folder: `load` and the experiments read it.
 
-  Whenever it is killed, they find the model that was there or the new one, whole.
+  Whenever it is killed, they find what was there or the new one, whole.
 
   Example:
     >>> folder = sslx.save(run, "runs/mine")
 
   Args:
-    run: see `pretrain`.
+    run: see `pretrain`, or `fit`.
     directory: the folder, which is made if there is none.
-    overwrite: in place of the run that is there.
+    overwrite: in place of the one that is there.
 
   Returns:
     The folder's Path.
 
   Raises:
-    UserError: there is a run already and not `overwrite`, the folder cannot be written, or the disk is full.
+    UserError: there is one already and not `overwrite`, the folder cannot be written, or the disk is full.
   """
   from sslx.training import checkpoint
 
   directory = Path(directory)
   folder, aside, new = (directory / name for name in ("checkpoints", checkpoint.ASIDE, f".checkpoints.{os.getpid()}"))
-  if any(map(checkpoint.steps, (folder, aside))) and not overwrite:
+  has_run, has_model = any(map(checkpoint.steps, (folder, aside))), models.holds(directory)
+  if has_run and isinstance(run, Fitted):
+    raise UserError(f"{directory}: holds a run; name another folder, such as {directory / 'models' / 'mine'}.")
+  if has_model and isinstance(run, Run):
+    raise UserError(f"{directory}: holds what was fitted; name another folder for a run.")
+  if (has_run or has_model) and not overwrite:
     raise UserError(f"{directory}: holds a model already; name another folder, or give overwrite=True.")
+  if isinstance(run, Fitted):
+    return models.write(run, directory)
   try:
     records.sweep(directory)
     shutil.rmtree(new, ignore_errors=True)
@@ -71,24 +79,26 @@ def save(run: Run, directory: str | os.PathLike[str], *, overwrite: bool = False
 
 
 @public
-def load(directory: str | os.PathLike[str]) -> Run:
-  """The run in a directory, which `save` or an experiment wrote.
+def load(directory: str | os.PathLike[str]) -> Run | Fitted:
+  """The run, or what is fitted, in a directory which `save` or an experiment wrote.
 
   Example:
     >>> run = sslx.load("runs/mine")
 
   Args:
-    directory: a run directory, its checkpoints folder, or one checkpoint in it.
+    directory: a run directory, its checkpoints folder, or one checkpoint in it; or a model's folder.
 
   Returns:
-    The Run, as `pretrain` gave it.
+    The Run, as `pretrain` gave it, or the Fitted, as `fit` did: its predictions are the same to the last bit.
 
   Raises:
-    UserError: no checkpoint there, none intact, or one of another version of its method.
+    UserError: nothing there, nothing intact, or a run of another version of its method.
   """
   from sslx.training import checkpoint
 
   directory = Path(directory)
+  if models.holds(directory):
+    return models.read(directory)
   places = (checkpoint.locate(directory)[0], directory)  # the first where a kill has interrupted `save`
   history = next((place / "metrics.jsonl" for place in places if (place / "metrics.jsonl").exists()), None)
   return runs.restore(directory, records.read_rows(history) if history else [])

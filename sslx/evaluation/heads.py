@@ -8,7 +8,12 @@ from sslx import nn
 from sslx.evaluation import finetune
 from sslx.evaluation.bench import Bench, Case, Predictor, Source
 from sslx.tasks.linear import MANY
-from sslx.types import brief
+from sslx.types import Task, brief
+
+
+def of_pixels(task: Task) -> Task:
+  """A task of places with a head that reads each by itself: what the mode raw puts on `nn.PLACES`."""
+  return task._replace(head=lambda: nn.PixelHead(task.outputs))
 
 
 def fitted(reads: Source):
@@ -23,7 +28,7 @@ def fitted(reads: Source):
     source = case.mode if reads == "raw" else reads
     represent, task = bench.source(source), bench.task
     if task.is_dense and reads == "raw":  # by its places one by one: what lies around them is what an encoder sees
-      task = bench.once("pixels", lambda: task._replace(head=lambda: nn.PixelHead(task.outputs)))
+      task = bench.once("pixels", lambda: of_pixels(task))
     if task.fit_head is None or (bench.recipe.head == "gradient" and reads != "raw"):
       return finetune.tune(bench, case, represent, (), task)
     if case.labels >= MANY:

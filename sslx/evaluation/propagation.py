@@ -55,7 +55,7 @@ class Graph:
 
   space: Space
   bank: np.ndarray  # f32 [N,R], unit length
-  smooth: sparse.csr_array  # f32 [N,N], S
+  smooth: sparse.csr_array | None  # f32 [N,N], S; None where no label is spread any more, as in a model that is read
   k: int
   asked: list[tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=list)
   """The features whose neighbours were asked for last, and these."""
@@ -147,6 +147,7 @@ def propagate(
 
   class_mass: scale the classes so that their shares over all images are those of `labels`.
   """
+  assert graph.smooth is not None
   given = np.zeros((len(graph.bank), num_classes), np.float32)
   given[rows, labels] = 1
   spread = given

@@ -7,7 +7,7 @@ from sslx.nn.decoders import ConvDecoder, DictionaryDecoder, MlpDecoder, PixelDe
 from sslx.nn.encoder import Encoder
 from sslx.nn.encoders import ENCODERS, FRONTS, MAX_PARAMETERS, build, check_count, check_input, check_size, suited
 from sslx.nn.features import check_reading, read
-from sslx.nn.fixed import PLACES, RAW, WORDS, along, heard, weighed
+from sslx.nn.fixed import PLACES, RAW, WORDS, along, heard, rebuild, weighed
 from sslx.nn.heads import ConvHead, Linear, PixelHead, PlaceHead, Projector, Shortcut
 from sslx.nn.layers import only_layer
 from sslx.nn.representation import Representation
@@ -50,6 +50,7 @@ __all__ = [
   "init",
   "only_layer",
   "read",
+  "rebuild",
   "suited",
   "weighed",
 ]

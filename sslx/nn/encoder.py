@@ -35,6 +35,8 @@ class Encoder(nn.Module):
   precision: Precision = "float32"
   """What `nn.apply` computes its convolutions, dense layers and attention in; all that
   enters or leaves it is float32."""
+  spec: str = ""
+  """The text that `nn.rebuild` makes it of; empty where nobody gave it one."""
 
   @nn.compact
   def __call__(self, x: Array, keep: Array | None = None, train: bool | tuple[str, ...] = False) -> dict[str, Array]:
@@ -59,7 +61,8 @@ class Encoder(nn.Module):
     the same.
     """
     axes = self.axes - 1 if self.clips and self.axes else None
-    return self.clone(blocks=self.blocks[1:], front=False, axes=axes, ids=False, clips=False) if self.front else self
+    behind = {"blocks": self.blocks[1:], "spec": ""}
+    return self.clone(**behind, front=False, axes=axes, ids=False, clips=False) if self.front else self
 
   @nn.nowrap
   def spectrogram(self, x: Array) -> Array:

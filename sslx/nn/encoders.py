@@ -238,7 +238,7 @@ def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary | 
   vocabulary = vocabulary or NO_WORDS
   front, plus, behind = spec.partition("+")
   if not plus:
-    return _made(ENCODERS, spec, spec, vocabulary).clone(precision=precision)
+    return _made(ENCODERS, spec, spec, vocabulary).clone(precision=precision, spec=spec)
   first, inner = _made(FRONTS, front, spec, vocabulary), _made(ENCODERS, behind, spec, vocabulary)
   if inner.axes == 1:
     raise UserError(f"--encoder={spec}: {behind} reads {_signal(inner)} itself; leave {front}+ out.")
@@ -246,11 +246,11 @@ def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary | 
   blocks, is_text = ((kind, first), *inner.blocks), kind == OF_MODALITY["text"]
   if kind == OF_MODALITY["video"]:
     axes = None if inner.axes is None else inner.axes + 1
-    return inner.clone(blocks=blocks, front=True, axes=axes, clips=True, precision=precision)
+    return inner.clone(blocks=blocks, front=True, axes=axes, clips=True, precision=precision, spec=spec)
   if is_text and inner.axes is not None:
     raise UserError(f"--encoder={spec}: {behind} reads images, and a bag of words is none; try {front}+mlp.")
   how = {"ids": True} if is_text else {"share": share}
-  return inner.clone(blocks=blocks, front=True, axes=1, precision=precision, **how)
+  return inner.clone(blocks=blocks, front=True, axes=1, precision=precision, spec=spec, **how)
 
 
 def _signal(encoder: Encoder) -> str:

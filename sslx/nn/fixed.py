@@ -6,10 +6,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from sslx.nn.encoder import Encoder
+from sslx.nn.encoders import build
 from sslx.nn.hearing import mel
 from sslx.nn.wording import bag
 from sslx.ops.sound import share
-from sslx.ops.text import Vocabulary
+from sslx.ops.text import NO_WORDS, Vocabulary
 from sslx.types import Array
 
 
@@ -22,7 +23,7 @@ class Input(nn.Module):
     return x
 
 
-RAW = Encoder((("x", Input),), any_size=True, axes=None)
+RAW = Encoder((("x", Input),), any_size=True, axes=None, spec="raw")
 """No encoder at all: its features are the prepared signal. What the mode `raw` reads, not an entry of ENCODERS."""
 
 
@@ -38,14 +39,15 @@ class Places(nn.Module):
     return jnp.concatenate([x, jnp.broadcast_to(where, (len(x), *where.shape)).astype(x.dtype)], -1)
 
 
-PLACES = Encoder((("x", Places),), any_size=True, axes=None)
+PLACES = Encoder((("x", Places),), any_size=True, axes=None, spec="places")
 """The same for tasks that answer for places: a value and where it is."""
 
 
 @functools.lru_cache(maxsize=4)
 def heard(rate: int) -> Encoder:
   """What `RAW` is for sound of `rate` samples a second: the spectrogram that other encoders get."""
-  return Encoder((("mel", mel(rate=rate)), ("x", Input)), any_size=True, axes=1, front=True, share=share)
+  blocks = (("mel", mel(rate=rate)), ("x", Input))
+  return Encoder(blocks, any_size=True, axes=1, front=True, share=share, spec=f"heard:{rate}")
 
 
 class Axes(nn.Module):
@@ -65,11 +67,35 @@ WORDS = 10_000  # of a bag that is read as it is
 @functools.lru_cache(maxsize=4)
 def weighed(vocabulary: Vocabulary) -> Encoder:
   """What `RAW` is for text: a bag of its most frequent words, weighed by tf-idf."""
-  return Encoder((("bag", bag(vocabulary, words=WORDS)), ("x", Input)), any_size=True, axes=1, front=True, ids=True)
+  blocks = (("bag", bag(vocabulary, words=WORDS)), ("x", Input))
+  return Encoder(blocks, any_size=True, axes=1, front=True, ids=True, spec="weighed")
 
 
 @functools.lru_cache(maxsize=4)
 def along(vocabulary: Vocabulary, width: int) -> Encoder:
   """The same along `width` directions, the parameters of its block axes."""
-  front = ("bag", bag(vocabulary, words=WORDS))
-  return Encoder((front, ("axes", functools.partial(Axes, width))), any_size=True, axes=1, front=True, ids=True)
+  blocks = (("bag", bag(vocabulary, words=WORDS)), ("axes", functools.partial(Axes, width)))
+  return Encoder(blocks, any_size=True, axes=1, front=True, ids=True, spec=f"along:{width}")
+
+
+def rebuild(spec: str, vocabulary: Vocabulary | None = None) -> Encoder:
+  """The encoder whose `spec` this is: one of `build`, or one of those above.
+
+  Raises:
+    UserError: as `build`.
+  """
+  kind, _, number = spec.partition(":")
+  words = vocabulary or NO_WORDS
+  match kind:
+    case "raw":
+      return RAW
+    case "places":
+      return PLACES
+    case "heard":
+      return heard(int(number))
+    case "weighed":
+      return weighed(words)
+    case "along":
+      return along(words, int(number))
+    case _:
+      return build(spec, vocabulary=vocabulary)

@@ -24,7 +24,7 @@ GROUPS = {  # experiment -> about how long it takes without flags, with MNIST on
   "Compare": {
     "compare": "1 h", "autoencoders": "30 min", "label_curve": "10 min", "data_efficiency": "40 min",
     "freezing": "25 min", "linear_eval": "10 min", "transfer": "3 min", "downstream": "45 min",
-    "new_speakers": "40 min", "words": "1 min", "track": "20 min",
+    "active": "15 min", "new_speakers": "40 min", "words": "1 min", "track": "20 min",
   },
   "Published comparisons, done again": {"one_percent": "10 min", "rotnet_mnist": "45 min"},
   "This project": {"readme_table": "5 s"},

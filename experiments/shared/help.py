@@ -46,6 +46,10 @@ SEVERAL = {
   COMPARED: (*GROUPS[COMPARED], "finetune_epochs"),
 }
 SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
+  "active": {
+    PRETRAINING: ("checkpoint", "method", "hp", *BUDGET, "seed"),
+    COMPARED: ("labels", "seeds", "features"),
+  },
   "all_reports": {group: () for group in GROUPS},
   "assignment": {**SEVERAL, PRETRAINING: ("methods", *BUDGET, "seed")},
   "autoencoders": {PRETRAINING: (*BUDGET, "seed")},
@@ -90,6 +94,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
 IMAGES = "118,000 images"
 OF_RUN = {"dataset": "the run's", "features": "the run's"}
 DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNIST
+  "active": {"labels": "50,100,200", "strategies": "all"},
   "assignment": {
     "methods": "rotation,simclr", "encoder": "conv", "steps": IMAGES, "labels": "100,all", "finetune_epochs": "5",
   },

@@ -36,6 +36,10 @@ ROUNDS = 25  # of k-means
 CHUNK = 2000  # rows whose distances are held at a time
 
 
+STRATEGIES = ("typical", "margin", "coreset", "random")
+FEW = 10  # labels of a class up to which typical examples are worth more than uncertain ones
+
+
 class Choice(NamedTuple):
   """Examples of a pool, the first choice first, and why each was chosen."""
 
@@ -45,6 +49,30 @@ class Choice(NamedTuple):
   """f64 [n]: typicality, margin, or distance; of random ones 0."""
 
   __repr__ = brief
+
+
+def usual(labels: int, classes: int) -> str:
+  """The strategy where none is named, by how many labels there are."""
+  return "typical" if labels < FEW * classes else "margin"
+
+
+def choose(
+  strategy: str,
+  pool: np.ndarray,
+  labelled: np.ndarray,
+  probabilities: np.ndarray | None,
+  count: int,
+  seed: int,
+) -> Choice:
+  """One of STRATEGIES on features [N,D] of a pool and [M,D] of what is labelled; probabilities: of the pool, [N,K],
+  for margin.
+  """
+  if strategy == "margin":
+    assert probabilities is not None
+    return margin(probabilities, count)
+  if strategy == "random":
+    return random(len(pool), count, seed)
+  return {"typical": typical, "coreset": coreset}[strategy](pool, labelled, count, seed)
 
 
 def random(size: int, count: int, seed: int) -> Choice:

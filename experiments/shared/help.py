@@ -64,6 +64,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
   "freezing": SEVERAL,
   "interpret": {**FINISHED, COMPARED: ("features",)},
   "label_curve": SEVERAL,
+  "label_next": {DATA: ("model", "dataset", "labels_file"), PRETRAINING: (), COMPARED: ("seed",)},
   "linear_eval": SEVERAL,
   "new_speakers": {
     DATA: (),
@@ -119,6 +120,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
     "labels": "30,100,300,1000,10000", "modes": "scratch,frozen,last:1,last:2,full", "finetune_epochs": "10",
   },
   "interpret": OF_RUN,
+  "label_next": {"dataset": "the model's", "out": "the run's"},
   "label_curve": {
     "labels": "10,30,100,300,1000,3000,10000", "modes": "scratch,full,frozen", "finetune_epochs": "20",
   },

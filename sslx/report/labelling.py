@@ -8,7 +8,7 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,9 +39,20 @@ class Item(NamedTuple):
   """The class that it is labelled with."""
 
 
-def write_labelling(path: Path, title: str, subtitle: str, items: Sequence[Item], classes: Sequence[str]) -> Path:
-  """Writes the page, atomically, and returns its path. A person may add to the classes."""
-  model = {"classes": list(classes), "items": [item._asdict() for item in items]}
+def write_labelling(
+  path: Path,
+  title: str,
+  subtitle: str,
+  items: Sequence[Item],
+  classes: Sequence[str],
+  before: Mapping[str, str] | None = None,
+) -> Path:
+  """Writes the page, atomically, and returns its path. A person may add to the classes.
+
+  before: {path: class} of what was labelled earlier, which labels.csv has too; an answer on the page takes its place.
+  """
+  earlier = [list(pair) for pair in (before or {}).items()]
+  model = {"classes": list(classes), "items": [item._asdict() for item in items], "before": earlier}
   digest = hashlib.sha256(json.dumps(model, sort_keys=True).encode()).hexdigest()[:16]
   corrects = any(item.given for item in items)
   values = {"title": title, "subtitle": subtitle, "model": {**model, "key": digest}, "corrects": corrects}

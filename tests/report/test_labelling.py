@@ -138,6 +138,15 @@ def test_names_of_all_kinds_come_through_the_csv(tmp_path):
 
 
 @browser
+def test_earlier_labels_are_saved_again(tmp_path):
+  earlier = {"old, 1.png": "cat", "plain.jpg": "cat"}
+  page = labelling.write_labelling(tmp_path / "labels.html", "T", "S", items(), CLASSES, earlier)
+  got, count = seen(page, 'key("3"); leave([text("csv"), text("count")]);', tmp_path / "p")
+  assert read(got) == [["path", "class"], ["old, 1.png", "cat"], ["plain.jpg", "Bär"]]
+  assert count == "1 of 5 labelled"
+
+
+@browser
 def test_a_reload_loses_nothing(tmp_path):
   page, profile = page_of(tmp_path), tmp_path / "p"
   text = page.read_text()

@@ -1,29 +1,23 @@
-"""What experiments.label_next does: a model and its data are found, examples chosen, a table and a page written."""
+"""Which examples experiments.label_next shows: those to label next, or those that are perhaps labelled wrong."""
 
-import csv
-import io
 import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.shared import cli, runs
+from experiments.shared import cli
 from experiments.shared.cli import FLAGS
+from experiments.shared.labels_page import Shown, item, name_of
 from experiments.shared.terminal import announce
 from sslx.types import UserError
 
 if TYPE_CHECKING:
-  from sslx import nn
-  from sslx.data import Dataset, Split
+  from experiments.shared.given import Given
+  from sslx.data import Split
   from sslx.evaluation.selection import Choice
   from sslx.fitted import Fitted
-  from sslx.report.labelling import Item
 
 STRATEGIES = ("auto", "typical", "margin", "coreset", "random")
-NEXT, SUSPECTS, PAGE = "label_next.csv", "suspects.csv", "labels.html"
-LETTERS = 4000  # of a text on the page
 WHY = {
   "typical": "The most typical example of a cluster with the fewest labels",
   "margin": "The model hesitates between two classes",
@@ -33,131 +27,7 @@ WHY = {
 SCORES = {"typical": "typicality", "margin": "margin", "coreset": "distance", "random": ""}
 
 
-class Given(NamedTuple):
-  """What --model is, and the data that it is of."""
-
-  name: str
-  """In words: `simclr, frozen`."""
-  directory: Path
-  """Where results are written."""
-  represent: "nn.Representation"
-  fitted: "Fitted | None"
-  """None: an encoder alone."""
-  dataset: "Dataset"
-  root: Path | None
-  """The folder that names of files are relative to."""
-
-  @property
-  def classes(self) -> list[str]:
-    """Those of the model, then those that the data have beside."""
-    known = [] if self.fitted is None else self.fitted.task.names
-    return list(dict.fromkeys([*known, *self.dataset.task.names]))
-
-
-class Shown(NamedTuple):
-  """What the table and the page show."""
-
-  table: str
-  """Its file's name."""
-  headers: Sequence[str]
-  lines: Sequence[Sequence[Any]]
-  items: "Sequence[Item]"
-  title: str
-  told: str
-  """In a sentence."""
-
-
-# ---- what is given ---------------------------------------------------------------------------------------------------
-
-
-def given() -> Given:
-  """By --model, --dataset and --out.
-
-  Raises:
-    UserError: neither a model nor a pretraining is there, its data are not, or their task is not of one class each.
-  """
-  from sslx import models
-  from sslx.training import checkpoint
-
-  if not FLAGS.model:
-    raise UserError("--model: name a run directory, such as --model=runs/denoise-mnist-conv-1a2b3c4d.")
-  place = Path(FLAGS.model).expanduser()
-  try:
-    folder = models.find(place)
-  except UserError:
-    if not place.is_dir() or not any(checkpoint.steps(part) for part in (place, place / "checkpoints")):
-      raise
-    made = _encoder(place)
-  else:
-    made = _model(folder)
-  if made.dataset.task.name not in ("classification", "none"):
-    raise UserError(f"--dataset={made.dataset.name}: its task is {made.dataset.task.name}; classes can be labelled.")
-  return made
-
-
-def _model(folder: Path) -> Given:
-  """A classifier."""
-  from sslx import models
-
-  fitted = models.read(folder)
-  if fitted.task.name != "classification":
-    raise UserError(f"--model={FLAGS.model}: its task is {fitted.task.name}; classes can be labelled.")
-  run = folder.parent.parent if folder.parent.name == models.IN_RUN else folder
-  spec = FLAGS.dataset if FLAGS["dataset"].present else fitted.about.get("place")
-  if not spec:
-    raise UserError(f"--model={FLAGS.model}: does not say which data it is of; name them with --dataset.")
-  _default_shape(fitted.modality.name, fitted.x_shape, fitted.meaning)
-  dataset = runs.load_dataset(spec)
-  theirs = fitted.modality.name, fitted.x_shape, fitted.meaning
-  if (dataset.modality.name, dataset.x_shape, dataset.meaning) != theirs:
-    raise UserError(
-      f"--dataset={spec}: its examples are not as those that the model was trained on ({theirs[0]} of shape "
-      f"{theirs[1]}); give the flags that these were read with, such as --image_size, --seconds or --min_count."
-    )
-  method = fitted.about.get("method")
-  name = ", ".join(filter(None, [method if method != "none" else None, fitted.mode]))
-  return Given(name, _out(run), fitted.predictor.represent, fitted, dataset, _root(spec))
-
-
-def _encoder(place: Path) -> Given:
-  """A pretraining."""
-  from sslx.training.run import representation
-
-  FLAGS["checkpoint"].value = str(place)
-  tree, meta = runs.read_checkpoint(place)
-  config = meta.config
-  _default_shape(meta.modality, config.x_shape, config.rate)
-  dataset = runs.checkpoint_dataset(meta)
-  represent = representation(meta, tree, meta.flat_features)
-  spec = FLAGS.dataset if FLAGS["dataset"].present else meta.place or config.dataset
-  return Given(str(config.method), _out(place), represent, None, dataset, _root(spec))
-
-
-def _default_shape(modality: str, shape: Sequence[int], meaning: Any) -> None:
-  """Sets the flags by which files are read as those that the model was trained on."""
-  if modality == "image" and shape[0] == shape[1]:
-    cli.default(image_size=shape[0])
-  if modality == "text":
-    cli.default(max_length=shape[0])
-  if modality == "sound":
-    cli.default(sample_rate=meaning, seconds=shape[0] / meaning)
-
-
-def _out(run: Path) -> Path:
-  return Path(FLAGS.out) if FLAGS["out"].present else run
-
-
-def _root(spec: str) -> Path | None:
-  from sslx.data import path_of
-
-  path = path_of(spec)
-  return path.absolute() if path is not None and path.is_dir() else None
-
-
-# ---- what is labelled next -------------------------------------------------------------------------------------------
-
-
-def chosen(given: Given) -> Shown:
+def chosen(given: "Given") -> Shown:
   """--count examples without a label, by --strategy.
 
   Raises:
@@ -166,7 +36,7 @@ def chosen(given: Given) -> Shown:
   from sslx.evaluation import selection
 
   part, rows, labelled = _pool(given)
-  pool, fitted = _split(given, part), given.fitted
+  pool, fitted = given.split(part), given.fitted
   if not len(rows):
     raise UserError(f"--model={FLAGS.model}: every example of {given.dataset.name} has a label.")
   count = min(FLAGS.count, len(rows)) if not FLAGS["count"].present else FLAGS.count
@@ -186,19 +56,15 @@ def chosen(given: Given) -> Shown:
     name, sure = said or ("", None)
     path = name_of(given, part, int(row))
     lines.append([path, number, strategy, score_text, name, "" if sure is None else f"{sure:.4f}"])
-    items.append(_item(given, pool, int(row), path)._replace(why=why, suggested=name, confidence=sure))
-  told = f"{count:,} of {len(rows):,} examples without a label, by the strategy {strategy}, {len(labelled):,} have one."
+    items.append(item(given, pool, int(row), path)._replace(why=why, suggested=name, confidence=sure))
+  told = f"{count:,} of {len(rows):,} examples without a label, chosen by {strategy}; {len(labelled):,} have one."
   headers = ["path", "rank", "strategy", "score", "suggested", "confidence"]
-  return Shown(NEXT, headers, lines, items, f"What to label next: {given.name} on {given.dataset.name}", told)
+  return Shown(
+    "label_next", "labels", headers, lines, items, f"What to label next: {given.name} on {given.dataset.name}", told
+  )
 
 
-def _split(given: Given, part: str) -> "Split":
-  split = given.dataset.train if part == "train" else given.dataset.unlabeled
-  assert split is not None
-  return split
-
-
-def _pool(given: Given) -> tuple[str, np.ndarray, np.ndarray]:
+def _pool(given: "Given") -> tuple[str, np.ndarray, np.ndarray]:
   """(the split to choose from, its rows without a label, the training rows that are labelled)."""
   train, unlabeled, everything = given.dataset.train, given.dataset.unlabeled, np.arange(len(given.dataset.train))
   if unlabeled is not None and len(unlabeled):
@@ -209,7 +75,7 @@ def _pool(given: Given) -> tuple[str, np.ndarray, np.ndarray]:
 
 
 def _choice(
-  given: Given, pool: "Split", rows: np.ndarray, labelled: np.ndarray, strategy: str, count: int
+  given: "Given", pool: "Split", rows: np.ndarray, labelled: np.ndarray, strategy: str, count: int
 ) -> "Choice":
   from sslx.evaluation import selection
   from sslx.evaluation.features import extract
@@ -245,90 +111,55 @@ def _said(fitted: "Fitted", x: Any) -> list[tuple[str, float]]:
   return [(fitted.task.names[row.argmax()], float(row.max())) for row in probabilities]
 
 
-# ---- what a person sees ----------------------------------------------------------------------------------------------
-
-
-def name_of(given: Given, part: str, row: int) -> str:
-  """How labels.csv names an example: its file below the data's folder, or else `train/12`."""
-  files = _split(given, part).files
-  if files is None:
-    return f"{part}/{row}"
-  return _named(Path(files[row]), given.root)
-
-
-def _item(given: Given, split: "Split", row: int, name: str) -> "Item":
-  """An example as the page shows it: the picture of its file, or what the model sees of it; a recording to be heard."""
-  from sslx.data import images
-  from sslx.report import sounds
-  from sslx.report.labelling import Item, encoded
-
-  dataset, file = given.dataset, None if split.files is None else split.files[row]
-  x = np.asarray(split.x[np.array([row])])
-  kind = dataset.modality.name
-  if kind == "text":
-    return Item(name, text=_text(file) or " ".join(dataset.vocabulary.decode(x[0]) if dataset.vocabulary else ()))
-  if kind == "image" and file is not None:
-    try:
-      return Item(name, picture=encoded(images.decode(file, 3, background=images.colour(FLAGS.background), bits=FLAGS.bits)))
-    except UserError:  # a mask or a number is read from it otherwise
-      pass
-  picture = encoded(dataset.modality.draw(x, dataset.meaning)[0])
-  if kind != "sound":
-    return Item(name, picture=picture)
-  wave = np.asarray(dataset.modality.prepare(x))[0]
-  return Item(name, picture=picture, sound=sounds.encoded(wave[wave > -1], dataset.rate))
-
-
-def _text(file: str | None) -> str:
-  """The beginning of a file, as it is written."""
-  from sslx.data.text_files import decoded
-
-  try:
-    text = "" if file is None else next(decoded(file), "")
-  except UserError:
-    return ""
-  return text if len(text) <= LETTERS else f"{text[:LETTERS]} …"
-
-
-def write(given: Given, shown: Shown) -> None:
-  """The table and the page; then says where they are, and what to do with them."""
-  from experiments import called
-  from sslx import report
-  from sslx.report import records, terminal
-  from sslx.report.labelling import write_labelling
-
-  text = io.StringIO()
-  csv.writer(text, lineterminator="\n").writerows([shown.headers, *shown.lines])
-  table, page = given.directory / shown.table, given.directory / PAGE
-  records.write_text(table, text.getvalue())
-  write_labelling(page, shown.title, shown.told, shown.items, given.classes, _earlier(given))
-  cells = report.Cells(list(shown.headers), [list(map(str, line)) for line in shown.lines[:10]])
-  terminal.show([shown.told], style="bold")
-  terminal.show([report.Table("The first of them", cells)], elsewhere=table.name)
-  spec = FLAGS.dataset if FLAGS["dataset"].present else given.dataset.name
-  cli.tell(f"Table: {table}")
-  cli.tell(f"Page: {page}")
-  cli.tell(f"Label on the page, save labels.csv, then: {called('low_label')} --dataset={spec} --labels_file=labels.csv")
-
-
-def _earlier(given: Given) -> dict[str, str]:
-  """{path: class} of --labels_file, which the page saves again with the new ones, under the names that it gives."""
-  if FLAGS.labels_file is None:
-    return {}
-  table, root = Path(FLAGS.labels_file).expanduser(), given.root
-  with table.open(newline="", encoding="utf-8-sig") as file:
-    rows = [(row["path"], row["class"]) for row in csv.DictReader(file)]
-  places = [table.parent] if root is None else [root, root / "unlabeled", table.parent]
-  return {_named(next((p / path for p in places if (p / path).exists()), Path(path)), root): name for path, name in rows}
-
-
-def _named(path: Path, root: Path | None) -> str:
-  path = path.absolute()
-  return path.relative_to(root).as_posix() if root is not None and path.is_relative_to(root) else str(path)
-
-
 # ---- what is labelled wrong ------------------------------------------------------------------------------------------
 
 
-def suspects(given: Given) -> Shown:
-  raise NotImplementedError
+def suspects(given: "Given") -> Shown:
+  """The first --count labelled training examples whose label models that did not see it doubt.
+
+  Raises:
+    UserError: the network itself has seen these labels, or the data have none.
+  """
+  from sslx.evaluation.bench import Bench, Case, Labelled
+  from sslx.evaluation.folds import out_of_fold
+  from sslx.evaluation.mislabelled import suspects
+
+  dataset, task = given.dataset, given.dataset.task
+  if dataset.train.y is None or task.name != "classification":
+    raise UserError(f"--suspects: {dataset.name} has no labels.")
+  assert task.probabilities is not None
+  _check_unseen(given)
+  y, rows = dataset.train.y, np.arange(len(dataset.train))
+  announce(f"judging {len(rows):,} labels by models that did not see them")
+  bench = Bench(dataset, Labelled({FLAGS.seed: {len(rows): rows}}, None), given.represent, cli.recipe(task), FLAGS.seed)
+  outputs = out_of_fold(bench, Case("frozen", len(rows), FLAGS.seed), FLAGS.folds)
+  found = suspects(task.probabilities(outputs), y)
+  lines, items = [], []
+  for row, likely, margin, confident in list(zip(*found, strict=True))[: FLAGS.count]:
+    path, label, other = name_of(given, "train", int(row)), task.names[y[row]], task.names[likely]
+    lines.append([path, label, other, f"{margin:.4g}", "yes" if confident else "no"])
+    why = f"{'Probably' if confident else 'Perhaps'} mislabelled; margin {margin:.2f}."
+    items.append(item(given, dataset.train, int(row), path)._replace(why=why, given=label, suggested=other))
+  sure = found.confident.sum()
+  told = (
+    f"Models that did not see them doubt {len(found.rows):,} of {len(rows):,} labels, {sure:,} of these confidently; "
+    f"{len(lines):,} are shown. Such models are wrong, too: look before you change a label."
+  )
+  headers = ["path", "class", "likely", "margin", "confident"]
+  return Shown(
+    "suspects", "suspects", headers, lines, items, f"What is mislabelled: {dataset.name} by {given.name}", told
+  )
+
+
+def _check_unseen(given: "Given") -> None:
+  """Raises UserError for a network that was trained on labels: it would agree with the wrong ones."""
+  from sslx.evaluation.modes import mode
+  from sslx.pretext import METHODS
+
+  fitted, cure = (
+    given.fitted,
+    "name the run of a pretraining without labels, such as --model=RUN of experiments.pretrain",
+  )
+  method = METHODS.get(given.method)
+  if (fitted is not None and mode(fitted.mode).trains_encoder) or (method is not None and method.labels):
+    raise UserError(f"--suspects: the network of {given.name} was trained on these labels itself; {cure}.")

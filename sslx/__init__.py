@@ -19,6 +19,7 @@ classify         `fit` for data of classes: turns a run's encoder into a classif
 predict          What is predicted for each example of an array: how likely each class is, or numbers, masks or boxes.
 scores           All scores of the task on a split, by name; the first is the one that `accuracy` gives.
 accuracy         The task's score on a split: of classes, the fraction that is classified right.
+export           Writes a model for programs that do without sslx, with a card that says what it is.
 plot_predictions Random examples of a split, with what is predicted for them and what is true.
 plot_confusion   How often each class of a split was taken for each.
 words            The vectors of words that a run has learnt, or that a file holds, with their neighbours and analogies.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
   from sslx.api import (
     accuracy,
     classify,
+    export,
     fit,
     load,
     load_data,
@@ -48,8 +50,8 @@ if TYPE_CHECKING:
   __version__: str
 
 __all__ = [
-  "accuracy", "classify", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses", "plot_pictures",
-  "plot_predictions", "predict", "pretrain", "save", "scores", "words",
+  "accuracy", "classify", "export", "fit", "load", "load_data", "load_encoder", "plot_confusion", "plot_losses",
+  "plot_pictures", "plot_predictions", "predict", "pretrain", "save", "scores", "words",
 ]  # fmt: skip
 
 

@@ -62,6 +62,15 @@ def write(fitted: Fitted, directory: str | os.PathLike[str]) -> Path:
   return directory
 
 
+def parts(fitted: Fitted) -> tuple[dict[str, np.ndarray], Tree]:
+  """All of a model: its arrays by their '/'-joined paths, and what is left of it, in JSON's types.
+
+  Raises:
+    UserError: an encoder that is not made from a text.
+  """
+  return _split(_tree(fitted))
+
+
 def read(directory: str | os.PathLike[str]) -> Fitted:
   """The model in a folder, as it was: its outputs are the same to the last bit.
 

@@ -18,6 +18,7 @@ from sslx.types import ENCODER, Array, Metrics, Task, TrainState, UserError, bri
 
 WATCHED = 20  # neighbours by which the watched examples of a pretraining run are classified
 RANKED = 500  # of these, that the rank of the features is told from
+LEAST_VOTE = 1e-300  # of a class that no neighbour is of: its logarithm is taken
 
 
 @functools.partial(jit, static_argnames=("k", "classes"))
@@ -58,7 +59,7 @@ class Knn(NamedTuple):
     bank, queries = jnp.asarray(self.bank), unit(features)
     parts = [queries[i : i + 500] for i in range(0, len(queries), 500)]
     votes = [_votes_of(bank, self.y, part, self.k, self.temperature, self.classes) for part in parts]
-    return np.log(np.maximum(np.concatenate(votes).astype(np.float64), 1e-300))
+    return np.log(np.maximum(np.concatenate(votes).astype(np.float64), LEAST_VOTE))
 
   @property
   def size(self) -> int:

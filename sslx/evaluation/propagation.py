@@ -34,6 +34,7 @@ from sslx.types import Array, UserError, brief
 CHUNK = 500  # rows of the similarity matrix at a time: 60,000 images take 120 MB, not 14 GB
 ALPHA, ITERATIONS, NEIGHBOURS = 0.99, 50, 10
 AXES = 128  # principal axes that similarity is measured along
+LEAST_BELIEF = 1e-9  # where no neighbour believes in a class: its logarithm is taken
 
 
 class Space(NamedTuple):
@@ -82,7 +83,7 @@ class Propagated(NamedTuple):
 
   def outputs(self, features: np.ndarray) -> np.ndarray:
     """Log of the neighbours' mean belief in each class, f32 [Q,K]."""
-    return np.log(np.maximum(self.belief[self.graph.neighbours(features)].mean(1), 1e-9))
+    return np.log(np.maximum(self.belief[self.graph.neighbours(features)].mean(1), LEAST_BELIEF))
 
   @property
   def size(self) -> int:

@@ -99,7 +99,7 @@ class DenseBlock(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...] -> [B,width]."""
-    return ACTIVATIONS[self.activation](Dense(self.width)(x.reshape(len(x), -1)))
+    return ACTIVATIONS[self.activation](Dense(self.width)(x.reshape(x.shape[0], -1)))
 
 
 class ResidualBlocks(nn.Module):

@@ -73,7 +73,7 @@ def read(outputs: Mapping[str, Array], spec: str, places: Sequence[int] = (), sh
       x = grid_pool(x.reshape(*x.shape[:2], -1) if rest else x, cells, reduce, timed)
     elif timed is not None:
       x = jnp.where(sound.places(timed, x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2)) > 0, x, 0)
-    return x.reshape(len(x), -1)
+    return x.reshape(x.shape[0], -1)
 
   return jnp.concatenate([read_block(outputs[b], how) for b, how in check_reading(spec, list(outputs))], axis=1)
 
@@ -121,7 +121,7 @@ def moments(x: Array, share: Array | None = None) -> Array:
   axes = tuple(range(1, x.ndim - 1))
   if not axes:
     return x
-  share = jnp.ones(len(x)) if share is None else share
+  share = jnp.ones(x.shape[0]) if share is None else share
   there = sound.places(share, x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
   weight = there / (there.sum(1, keepdims=True) * math.prod(x.shape[2:-1]))
   mean = (x * weight).sum(axes, keepdims=True)
@@ -129,8 +129,8 @@ def moments(x: Array, share: Array | None = None) -> Array:
   total = mass.sum(axes)
   centres = []
   for axis in axes:
-    n = x.shape[axis] * share if axis == 1 else jnp.full(len(x), float(x.shape[axis]))
+    n = x.shape[axis] * share if axis == 1 else jnp.full(x.shape[0], float(x.shape[axis]))
     place = (2 * jnp.arange(x.shape[axis]) + 1) / n[:, None] - 1
-    place = place.reshape(len(x), *[x.shape[axis] if i == axis else 1 for i in range(1, x.ndim)])
+    place = place.reshape(x.shape[0], *[x.shape[axis] if i == axis else 1 for i in range(1, x.ndim)])
     centres.append((mass * place).sum(axes) / (total + 1e-6))
-  return jnp.concatenate([mean.reshape(len(x), -1), *centres], axis=1)
+  return jnp.concatenate([mean.reshape(x.shape[0], -1), *centres], axis=1)

@@ -36,7 +36,7 @@ class Places(nn.Module):
     shape = x.shape[1:-1]
     axes = jnp.meshgrid(*[jnp.linspace(-1, 1, size) for size in shape], indexing="ij")
     where = jnp.stack([*axes, *[axis**2 for axis in axes]], -1)
-    return jnp.concatenate([x, jnp.broadcast_to(where, (len(x), *where.shape)).astype(x.dtype)], -1)
+    return jnp.concatenate([x, jnp.broadcast_to(where, (x.shape[0], *where.shape)).astype(x.dtype)], -1)
 
 
 PLACES = Encoder((("x", Places),), any_size=True, axes=None, spec="places")

@@ -18,7 +18,7 @@ class Linear(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...] -> [B,width]."""
     kernel_init = nn.initializers.zeros if self.zero else nn.initializers.lecun_normal()
-    return nn.Dense(self.width, use_bias=self.bias, kernel_init=kernel_init)(x.reshape(len(x), -1))
+    return nn.Dense(self.width, use_bias=self.bias, kernel_init=kernel_init)(x.reshape(x.shape[0], -1))
 
 
 class ConvHead(nn.Module):
@@ -33,7 +33,7 @@ class ConvHead(nn.Module):
     """[B,h,w,C] or [B,D] -> [B,width]."""
     if x.ndim == 4:
       x = nn.relu(Conv(self.channels, (3, 3), strides=2)(x))
-    return nn.Dense(self.width)(x.reshape(len(x), -1))
+    return nn.Dense(self.width)(x.reshape(x.shape[0], -1))
 
 
 class PlaceHead(nn.Module):
@@ -87,7 +87,7 @@ class Projector(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...] -> [B,widths[-1]]."""
-    x = x.reshape(len(x), -1)
+    x = x.reshape(x.shape[0], -1)
     for width in self.widths[:-1]:
       x = nn.Dense(width, use_bias=not self.norm)(x)
       x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x) if self.norm else x

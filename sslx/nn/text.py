@@ -52,8 +52,8 @@ class Bag(nn.Module):
     """Ids i32 [B,T] -> f32 [B,n], n words; place i is the word of id FIRST + i."""
     n = max(1, min(self.words, len(self.vocabulary)))
     place = jnp.where(is_word(x) & (x < FIRST + n), x - FIRST, n)  # n is dropped
-    rows = jnp.broadcast_to(jnp.arange(len(x))[:, None], x.shape)
-    counts = jnp.zeros((len(x), n)).at[rows, place].add(1.0, mode="drop")
+    rows = jnp.broadcast_to(jnp.arange(x.shape[0])[:, None], x.shape)
+    counts = jnp.zeros((x.shape[0], n)).at[rows, place].add(1.0, mode="drop")
     if self.weight == "idf":
       counts = counts * jnp.asarray(np.pad(self.vocabulary.idf[FIRST:], (0, 1))[:n])
     return counts / jnp.maximum(jnp.linalg.norm(counts, axis=1, keepdims=True), 1e-6)

@@ -138,7 +138,7 @@ def suspects(given: "Given") -> Shown:
   for row, likely, margin, confident in list(zip(*found, strict=True))[: FLAGS.count]:
     path, label, other = name_of(given, "train", int(row)), task.names[y[row]], task.names[likely]
     lines.append([path, label, other, f"{margin:.4g}", "yes" if confident else "no"])
-    why = f"{'Probably' if confident else 'Perhaps'} mislabelled; margin {margin:.2f}."
+    why = f"{'Confidently doubted' if confident else 'Doubted'}; margin {margin:.2f}."
     items.append(item(given, dataset.train, int(row), path)._replace(why=why, given=label, suggested=other))
   sure = found.confident.sum()
   told = (

@@ -111,8 +111,10 @@ bound("save_seconds", low=0, high=options.LARGEST)
 bound("max_parameters", above=0)
 
 _PRETRAININGS = ("experiments.shared.pretrainings",)
-BASES = {"experiments.data_efficiency": ("experiments.label_curve",), "experiments.words": _PRETRAININGS,
-         "experiments.track": _PRETRAININGS}  # whose flags are an experiment's own too  # fmt: skip
+BASES = {  # whose flags are an experiment's own too
+  "experiments.data_efficiency": ("experiments.label_curve",), "experiments.words": _PRETRAININGS,
+  "experiments.track": _PRETRAININGS, "experiments.export": ("experiments.shared.model",),
+}  # fmt: skip
 
 
 def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None) -> int:

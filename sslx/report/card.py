@@ -6,7 +6,6 @@ what a person reads. Nothing is told that is not in the model or in the rows of 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
@@ -121,11 +120,14 @@ def _front(facts: Facts, entry: Entry | None) -> str:
     score = METRICS.get(entry.score.name, entry.score.name)
     result = {
       "task": {"type": pipeline or f"{modality}-{task}"},
-      "dataset": {"name": entry.dataset, "type": _id(entry.dataset), "split": "test"},
+      "dataset": {"name": visible(entry.dataset), "type": _id(entry.dataset), "split": "test"},
       "metrics": [{"type": score, "name": _measured(entry), "value": entry.mean}],
     }
     front |= {"metrics": [score], "model-index": [{"name": _name(facts), "results": [result]}]}
-  return f"# license: apache-2.0  (yours to choose: of the model, and of the data that it learnt from)\n{yaml(front)}"
+  import yaml
+
+  license = "# license: apache-2.0  (yours to choose; that of the data that it learnt from may bind it)\n"
+  return license + yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def _id(dataset: str) -> str:
@@ -136,26 +138,6 @@ def _id(dataset: str) -> str:
 def _measured(entry: Entry) -> str:
   subsets = f", the mean over {entry.n} draws of the labels" if entry.n > 1 else ""
   return f"test {entry.score.name}, {statistics.labels_text(entry.labels)}{subsets}"
-
-
-def yaml(value: Any, indent: str = "") -> str:
-  """A mapping as lines of YAML: texts in double quotes, with JSON's escapes, which are YAML's too."""
-  lines = []
-  for key, item in value.items():
-    if isinstance(item, Mapping):
-      lines += [f"{indent}{key}:", yaml(item, f"{indent}  ").rstrip("\n")]
-    elif isinstance(item, list):
-      lines.append(f"{indent}{key}:")
-      for each in item:
-        inner = yaml(each, f"{indent}  ").rstrip("\n") if isinstance(each, Mapping) else ""
-        lines.append(f"{indent}- {inner.lstrip(' ')}" if inner else f"{indent}- {_scalar(each)}")
-    else:
-      lines.append(f"{indent}{key}: {_scalar(item)}")
-  return "\n".join(lines) + "\n"
-
-
-def _scalar(value: Any) -> str:
-  return json.dumps(visible(value) if isinstance(value, str) else value, ensure_ascii=False)
 
 
 # ---- what people read ------------------------------------------------------------------------------------------------

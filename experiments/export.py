@@ -7,8 +7,8 @@ or ONNX, or its arrays as safetensors.
     python -m experiments.export --model=RUN --format=stablehlo,safetensors
     python -m experiments.export --model=RUN --format=onnx --out=DIR
 
-RUN is a run directory, whose best model is taken, or a folder in its models/. stablehlo: model.stablehlo, for CPUs, GPUs
-and TPUs, and batches of any size. safetensors: model.safetensors, the arrays by name, and all else as JSON. onnx:
+RUN is a run directory, whose best model is taken, or a folder in its models/. stablehlo: model.stablehlo, for CPUs,
+GPUs and TPUs, and batches of any size. safetensors: model.safetensors, the arrays by name, and all else as JSON. onnx:
 model.onnx, converted by jax2onnx and checked by ONNX Runtime; launch.sh keeps these in an environment of their own,
 .venv-onnx. Beside them stand card.json, for programs, and README.md, in the form that model hubs show, made from the
 rows of the run: score with its interval, table, how to load it.

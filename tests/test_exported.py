@@ -26,8 +26,9 @@ CASES = [
 ]  # fmt: skip
 ONNX = [
   ("classification", "frozen", CONV), ("classification", "full", "mlp:widths=8"),
-  ("classification", "frozen", "resnet:widths=4-8"), ("classification", "frozen", "vit:width=8,depth=1,heads=2,patch=5"),
-  ("classification", "knn:5", CONV), ("multilabel", "frozen", CONV), ("regression", "frozen", CONV),
+  ("classification", "frozen", "resnet:widths=4-8"), ("classification", "knn:5", CONV),
+  ("classification", "frozen", "vit:width=8,depth=1,heads=2,patch=5"),
+  ("multilabel", "frozen", CONV), ("regression", "frozen", CONV),
   ("segmentation", "raw", CONV),
 ]  # fmt: skip
 BATCHES = (1, 7)

@@ -16,7 +16,7 @@ from experiments import LAUNCHER, called
 FOLDER = Path(__file__).parent
 HOWTO = "Pretrain a network without labels; see what it is worth with few labels."
 GROUPS = {  # experiment -> about how long it takes without flags, with MNIST on two cores of a laptop
-  "Start here": {"low_label": "1 min", "assignment": "10 min", "pretrain": "30 s"},
+  "Start here": {"low_label": "1 min", "worth": "20 min", "assignment": "10 min", "pretrain": "30 s"},
   "Look inside a finished run": {
     "probe": "30 s", "blocks": "1 min", "interpret": "1 min", "speakers": "1 min",
     "all_reports": "5 s",

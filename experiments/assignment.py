@@ -70,7 +70,7 @@ def main() -> None:
     sentences.append(readings.reading(f"All methods, {labels:,} labels", overall))
 
   score = summary[0].score
-  tables, note = [], report.curve_note(score)
+  tables, note = [], report.curve_note(score, folded=report.folded(summary))
   for variant in compared:
     entries = [e for e in summary if e.method in (variant.title, methods.NONE)]
     tables.append(report.Table(variant.title, report.curve_cells(entries), note))

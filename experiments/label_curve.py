@@ -69,7 +69,7 @@ def curve(experiment: str, compared: Sequence[methods.Variant], dataset: "Datase
   outcome = methods.run_variants(experiment, compared, dataset, directory, timings)
   summary = report.summarise(outcome.rows)
   needs = labels_saved.labels_needed(summary)
-  score, note = summary[0].score, report.curve_note(summary[0].score)
+  score, note = summary[0].score, report.curve_note(summary[0].score, folded=report.folded(summary))
   heading = f"{statistics.title(score)} against number of labels"
   lead = None
   if needs:

@@ -76,6 +76,7 @@ def load_data(
   frames: int | None = None,
   stride: int | None = None,
   size: int | str | tuple[int, ...] | None = None,
+  labels_file: str | os.PathLike[str] | None = None,
 ) -> Dataset:
   """A data set: mnist, spoken_digits, moving_digits, folder:DIR, audio:DIR, text:FILE, video:DIR ...
 
@@ -100,10 +101,11 @@ def load_data(
     frames: of a clip of a video; default: the data's own choice.
     stride: every how many frames of a video one is taken for a clip; default: the data's own choice.
     size: of the frames of a video, (height, width) or "96x160", or the shorter side alone; default: as they are.
+    labels_file: a CSV with the columns path and class, which labels files of DIR/unlabeled/ or corrects others.
 
   Returns:
-    A Dataset with data.train, data.test and perhaps data.unlabeled, of x [N,...], such as images u8 [N,H,W,C], and y;
-    data.task is what is asked with y.
+    A Dataset with data.train, data.test, which may hold no example, and perhaps data.unlabeled, of x [N,...], such as
+    images u8 [N,H,W,C], and y; data.task is what is asked with y.
 
   Raises:
     UserError: no such data set, files that cannot be read or do not fit together, no targets for the task, or an
@@ -117,6 +119,7 @@ def load_data(
     "background": background, "bits": bits, "task": task, "targets": targets, "sample_rate": sample_rate,
     "seconds": seconds, "min_count": min_count, "max_words": max_words, "max_length": max_length,
     "frames": frames, "stride": stride, "size": size,
+    "labels_file": None if labels_file is None else os.fspath(labels_file),
   }  # fmt: skip
   return data.load(name, folder, image_size, in_memory_limit, **more)
 

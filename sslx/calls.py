@@ -27,6 +27,7 @@ ARGUMENTS = {  # what they are, by name
   "labels": "a number of labels, such as 600, or a fraction, such as 0.01",
   "directory": "the path of a folder",
   "data_dir": "the path of a folder",
+  "labels_file": "the path of a file",
   "targets": "a name of a column or number, or several",
   "source": "a Run, the directory of one, or a file of word vectors",
 }
@@ -44,7 +45,7 @@ ARRAYS = (
 )
 SAME = (
   "method", "hp", "max_parameters", "labels", "subset", "data_dir", "image_size", "in_memory_limit", "background",
-  "bits", "task", "sample_rate", "seconds", "min_count", "max_words", "max_length", "format",
+  "bits", "task", "sample_rate", "seconds", "min_count", "max_words", "max_length", "labels_file", "format",
 )  # fmt: skip
 FLAGS = {  # that are arguments here: {flag: argument}
   **dict(zip(SAME, SAME, strict=True)),

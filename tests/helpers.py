@@ -41,9 +41,9 @@ def hidden_test_split() -> Iterator[list[tuple]]:
   def without_test_split(bench, cases):
     return training(dataclasses.replace(bench, dataset=dataclasses.replace(bench.dataset, test=None)), cases)
 
-  def counted(case, trained, split, task, memory):
+  def counted(case, trained, split, task, memory, *rows):
     tested.append((case, len(split)))
-    return test_one(case, trained, split, task, memory)
+    return test_one(case, trained, split, task, memory, *rows)
 
   evaluate.training, evaluate.test_one = without_test_split, counted
   try:

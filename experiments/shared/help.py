@@ -82,6 +82,10 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
     COMPARED: ("features",),
   },
   "transfer": {PRETRAINING: SEVERAL[PRETRAINING]},
+  "worth": {
+    PRETRAINING: ("methods", "encoder", "batch_size", "learning_rate", "seed"),
+    COMPARED: ("labels", "seeds", "folds"),
+  },
   "words": {
     DATA: ("dataset", "min_count", "max_words"),
     PRETRAINING: ("method", "methods", "hp", *BUDGET, "seed"),
@@ -133,6 +137,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "track": {"dataset": "moving_digits", "method": "temporal_colour"},
   "transfer": {"labels": "100,1000", "modes": "frozen,full"},
   "words": {"dataset": "python_docs", "method": "skipgram"},
+  "worth": {"methods": "vicreg,simclr,swav ...", "encoder": "conv", "labels": "all", "seeds": "2"},
 }  # fmt: skip
 
 

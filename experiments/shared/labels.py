@@ -67,13 +67,19 @@ def heldout() -> int:
 
 
 def label_counts(dataset: "Dataset", heldout: int) -> list[int]:
-  """The numbers of --labels, ascending; percentages are of the labels that `heldout` leaves, which `all` means.
+  """The numbers of --labels, ascending; percentages are of the labels that `heldout` leaves, which `all` means. Without
+  a test split, of those that each of the --folds leaves; they are also the default then.
 
   Raises:
     UserError: one that is no number or percentage (how many fit is checked later).
   """
-  counts, everything = set(), len(dataset.train) - heldout
-  for text in map(str.strip, FLAGS.labels):
+  counts, everything, labels = set(), len(dataset.train) - heldout, FLAGS.labels
+  if not len(dataset.test) and dataset.train.y is not None:
+    from sslx.evaluation import folds
+
+    everything = folds.largest(dataset.task, dataset.train.y, FLAGS.folds) - heldout
+    labels = ["all"] if labels == FLAGS["labels"].default else labels
+  for text in map(str.strip, labels):
     percent = re.fullmatch(r"(\d+\.?\d*|\.\d+)%", text)
     number = text.isdecimal() and len(text) <= 18
     if text != "all" and not number and not (percent and 0 < float(percent[1]) <= 100):

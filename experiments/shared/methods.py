@@ -117,8 +117,15 @@ def common_encoder(modality: str) -> str:
 
 
 def fitting(counts: Sequence[int], dataset: "Dataset") -> list[str]:
-  """--labels: those of `counts` that the training split has, and of classes hold each; else what the flag says."""
-  return [str(n) for n in counts if dataset.task.fewest <= n <= len(dataset.train)] or FLAGS.labels
+  """--labels: those of `counts` that the training split has, and of classes hold each; else what the flag says. Without
+  a test split those that each fold leaves, and all of these.
+  """
+  if len(dataset.test) or dataset.train.y is None:
+    return [str(n) for n in counts if dataset.task.fewest <= n <= len(dataset.train)] or FLAGS.labels
+  from sslx.evaluation import folds
+
+  most = folds.largest(dataset.task, dataset.train.y, FLAGS.folds)
+  return [*(str(n) for n in counts if dataset.task.fewest <= n < most), "all"]
 
 
 def defaults(dataset: "Dataset") -> None:

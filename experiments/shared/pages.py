@@ -100,7 +100,11 @@ def write_report(
   folder = directory / "figures"
   rows = with_short_names(outcome.rows)
   summary = report.summarise(rows, baseline)
-  note = f"{report.scored(summary[0].score)}. {note}" if note else f"{report.curve_note(summary[0].score)} {UNTRAINED}"
+  note = (
+    f"{report.scored(summary[0].score)}. {note}"
+    if note
+    else f"{report.curve_note(summary[0].score, folded=report.folded(summary))} {UNTRAINED}"
+  )
   verdicts = report.against(rows, "random")
   first = summary if told is None else list(filter(told, summary))
   answers = report.answer(first) if lead is None else []

@@ -143,6 +143,7 @@ def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -
     frames=FLAGS.frames,
     stride=FLAGS.stride,
     size=FLAGS.size,
+    labels_file=None if is_source else FLAGS.labels_file,  # its labels are not used
   )
   dataset = with_classes(load(targets=columns), also, load)
   if is_source and FLAGS.task in dataset.others:

@@ -72,9 +72,10 @@ def draw(dataset: "Dataset", modes: Callable[[int], Sequence[str]] | Sequence[st
 
   heldout = cli.heldout()
   counts = cli.label_counts(dataset, heldout)
-  drawn = draw(dataset, counts, FLAGS.seeds, heldout, FLAGS.subset)
+  drawn = draw(dataset, counts, FLAGS.seeds, heldout, FLAGS.subset, FLAGS.folds)
+  examples = len(dataset.train) + len(dataset.unlabeled or ())
   for labels in counts:
-    check_amounts(modes(labels) if callable(modes) else modes, labels, len(dataset.train))
+    check_amounts(modes(labels) if callable(modes) else modes, labels, examples)
   return drawn
 
 
@@ -131,6 +132,7 @@ def run_modes(
     crc = zlib.crc32(np.ascontiguousarray(y).data, crc)  # of masks, a copy of all would be large
   features = bench.pretrained.reading
   drawn = {"validation": FLAGS.validation, "subset": labelled.how, "labels_crc32": crc}
+  drawn |= {} if labelled.folds is None else {"folds": labelled.folds[0].of}
   settings = {"features": features, **drawn, "data": runs.fingerprint(dataset), **bench.recipe.to_json()}
   names = json.loads(json.dumps(line.names))  # as a row that is read back has them
   everything = len(dataset.train) - (0 if labelled.heldout is None else len(labelled.heldout))
@@ -140,7 +142,7 @@ def run_modes(
     for n in labelled.subsets[first]
     for mode in dict.fromkeys(modes[n] if isinstance(modes, Mapping) else modes)
     for seed in labelled.subsets
-    if n < everything or seed == first
+    if n < everything or seed == first or labelled.judges is not None
   ]
 
   made = {"experiment": line.experiment, "dataset": dataset.name, **names, "seed": bench.seed}
@@ -169,18 +171,18 @@ def run_modes(
   shared |= records.provenance() if missing else {}
   # Features are those of all cases, so that what a second command trains is to the last bit what one would have.
   bench = dataclasses.replace(bench, labelled=labelled.of(cases), done=done)
-  for case, (predictor, seconds, outputs, scores, waited, constant) in evaluate.evaluate(bench, missing):
-    kind = mode(case.mode)
+  for case, (predictor, seconds, outputs, scores, waited, y, constant) in evaluate.evaluate(bench, missing):
+    kind, fold = mode(case.mode), _fold(bench, case, outputs, y)
     row = {
       "experiment": line.experiment, **line.names, "dataset": dataset.name, "features": features, **case._asdict(),
       "modality": dataset.modality.name, "reads": kind.reads, "trains_encoder": kind.trains_encoder,
       "task": bench.task.name, "score": score._asdict(), **{f"test_{name}": value for name, value in scores.items()},
       "parameters_total": predictor.total, "parameters_trainable": predictor.trainable, "seconds": seconds,
-      "chosen": predictor.head.chosen, "test_examples": len(dataset.test), "seed": bench.seed,
+      "chosen": predictor.head.chosen, "test_examples": len(y), "seed": bench.seed,
       "constant_features": constant,
-      "settings": settings, **more(outputs), **shared,
+      "settings": settings, **fold, **more(outputs), **shared,
     }  # fmt: skip
-    if pictured:
+    if pictured and labelled.judges is None:
       pictures.keep(line.directory, {**made, "settings": settings}, case, bench.task, outputs)
     records.append_row(results, row)
     testing += waited
@@ -196,6 +198,18 @@ def run_modes(
   others = [row for case, row in known.items() if case not in cases]
   answers = pictures.kept(line.directory, {**made, "settings": settings}, list(known)) if pictured else {}
   return Measured([known[case] for case in cases], answers, others)
+
+
+def _fold(bench: "Bench", case: "Case", outputs: np.ndarray, y: np.ndarray) -> Row:
+  """Of a row that was judged by a fold: which one it is and, of classes, which of its examples are right (1) or wrong
+  (0), in the order of their rows.
+  """
+  if bench.labelled.folds is None:
+    return {}
+  fold: Row = {"fold": bench.labelled.folds[case.subset_seed]._asdict()}
+  if bench.task.name == "classification":
+    fold["right"] = "".join("01"[int(right)] for right in bench.task.decide(outputs) == y)
+  return fold
 
 
 def run_pairs(
@@ -227,7 +241,8 @@ def settings_of(row: Mapping[str, Any]) -> Row:
   """What a row's predictor was trained and tested with; a row that is older than a setting has its default."""
   settings = row.get("settings", {})
   kept = {name: settings.get(name) for name in ("features", "validation", "labels_crc32", "data")}
-  return {**kept, "subset": settings.get("subset", "balanced"), **Recipe.read(settings).to_json()}
+  parts = {} if settings.get("folds") is None else {"folds": settings["folds"]}
+  return {**kept, **parts, "subset": settings.get("subset", "balanced"), **Recipe.read(settings).to_json()}
 
 
 def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings) -> None:

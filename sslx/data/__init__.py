@@ -51,6 +51,8 @@ class Source(NamedTuple):
   """What it may be for; which of them can depend on the data."""
   targets: str = ""
   """What --target chooses among, in words; empty where there is nothing to choose."""
+  files: bool = False
+  """Whether its examples are files that --labels_file may label."""
   settings: Callable[..., Any] | None = None
   """Whose keyword-only parameters may stand in its argument, as name=value."""
 
@@ -105,36 +107,44 @@ DATASETS: dict[str, Source] = {
   ),
   "idx": Source(load_idx, "the four IDX files of MNIST's naming, .gz or not", "DIR"),
   "npz": Source(
-    load_npz, "train_images, train_labels, test_images, test_labels, [unlabeled_images, class_names]", "FILE"
+    load_npz,
+    "train_images, train_labels, [test_images, test_labels, unlabeled_images, class_names]; or unlabeled_images alone",
+    "FILE",
+    tasks=("classification", "none"),
   ),
   "folder": Source(
     load_folder,
-    "DIR/train/CLASS/*.png|jpg|webp|gif|tif|bmp, DIR/test/CLASS/*, [DIR/unlabeled/*]; or, in place of classes, "
-    "images/* and masks/*.png of class indices, [DIR/classes.txt]",
+    "DIR/train/CLASS/*.png|jpg|webp|gif|tif|bmp, [DIR/test/CLASS/*], [DIR/unlabeled/*], which may be all there is; or, "
+    "in place of classes, images/* and masks/*.png of class indices, [DIR/classes.txt]; --labels_file",
     "DIR",
-    tasks=("classification", "segmentation"),
+    tasks=("classification", "segmentation", "none"),
+    files=True,
   ),
   "audio": Source(
     load_audio,
-    "DIR/train/CLASS/*.wav|flac|ogg|mp3|aiff, DIR/test/CLASS/*, [DIR/unlabeled/*]; or DIR/CLASS/*.wav and "
-    "DIR/testing_list.txt, as Speech Commands has them (its validation files stay in train); --sample_rate, --seconds",
+    "DIR/train/CLASS/*.wav|flac|ogg|mp3|aiff, [DIR/test/CLASS/*], [DIR/unlabeled/*], which may be all there is; or "
+    "DIR/CLASS/*.wav and DIR/testing_list.txt, as Speech Commands has them (its validation files stay in train); "
+    "--sample_rate, --seconds, --labels_file",
     "DIR",
     modalities=("sound",),
+    tasks=("classification", "none"),
+    files=True,
   ),
   "text": Source(
     load_text,
     "plain text, UTF-8, .gz or not: FILE, or *.txt in DIR, a paragraph a line; or documents, DIR/train/CLASS/*.txt, "
-    "DIR/test/CLASS/*, [DIR/unlabeled/*]; --min_count, --max_words, and of documents --max_length",
+    "[DIR/test/CLASS/*], [DIR/unlabeled/*]; --min_count, --max_words, and of documents --max_length, --labels_file",
     "FILE|DIR",
     modalities=("text",),
     tasks=("none", "classification"),
+    files=True,
   ),
   "csv": Source(
     load_table,
-    "a table with a column path, a column split (train, test or unlabeled) and --target columns: numbers, several of 0 "
-    "and 1, or classes, which are to be written as text",
+    "a table with a column path, [split: train, test or unlabeled] and --target columns: numbers, several of 0 and 1, "
+    "or classes, which are to be written as text; rows of train where they are empty are unlabeled",
     "FILE",
-    tasks=("classification", "regression", "multilabel"),
+    tasks=("classification", "regression", "multilabel", "none"),
     targets="the table's columns; default: all but path and split",
   ),
   "coco": Source(
@@ -182,6 +192,7 @@ def load(
   frames: int | None = None,
   stride: int | None = None,
   size: int | str | tuple[int, ...] | None = None,
+  labels_file: str | None = None,
 ) -> Dataset:
   """Loads the dataset that --dataset names.
 
@@ -231,6 +242,9 @@ def load(
   check_limits(limited, scheme, source.modalities)
   if targets and not source.targets:
     raise UserError(f"--target={','.join(targets)}: {scheme} has nothing to choose among; leave --target out")
+  if labels_file is not None and not source.files:
+    taking = ", ".join(each.written(name) for name, each in DATASETS.items() if each.files)
+    raise UserError(f"--labels_file={labels_file}: {scheme} takes none; it is for {taking}")
   if not 8 <= bits <= 16:
     raise UserError(f"--bits={bits}: must be between 8 and 16")
   behind = colour(background)
@@ -241,7 +255,7 @@ def load(
   request: dict[str, Any] = {
     **limited, "spec": spec, "argument": made_of, "data_dir": data_dir, "in_memory_limit": in_memory_limit,
     "background": behind, "bits": bits, "data_dir_is_given": bool(named), "targets": tuple(targets),
-    "min_count": MIN_COUNT if min_count is None else min_count,
+    "min_count": MIN_COUNT if min_count is None else min_count, "labels_file": labels_file,
   }  # fmt: skip
   try:
     with without_size_warnings():
@@ -256,7 +270,9 @@ def load(
   if image_size is None:
     return dataset
   splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}
-  sized = {name: split and resized(split, image_size, in_memory_limit) for name, split in splits.items()}
+  sized = {
+    name: None if split is None else resized(split, image_size, in_memory_limit) for name, split in splits.items()
+  }
   return dataclasses.replace(dataset, **sized)
 
 

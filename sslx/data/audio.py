@@ -1,4 +1,5 @@
-"""`audio:DIR`: DIR/train/CLASS/*.wav, DIR/test/CLASS/*.wav, and DIR/unlabeled/ for recordings without labels.
+"""`audio:DIR`: DIR/train/CLASS/*.wav, [DIR/test/CLASS/*.wav], and [DIR/unlabeled/] for recordings without labels,
+which may be all there is.
 
 Or as Speech Commands is laid out (Warden, "Speech Commands", 2018, arXiv:1804.03209): DIR/CLASS/*.wav, of which those
 in DIR/testing_list.txt are the test split. Those in DIR/validation_list.txt stay in the training split, as everything
@@ -33,7 +34,13 @@ def load_audio(request: Request) -> Dataset:
   if not root.is_dir():
     raise UserError(f"{root}: no such folder")
   has_list = (root / TESTING).is_file() and not (root / "train").is_dir()
-  names, files, labels = _speech_commands(root) if has_list else class_folders(root, request.spec, RECORDINGS)
+  if has_list and request.labels_file is not None:
+    raise UserError(
+      f"--labels_file={request.labels_file}: is for DIR/train/ and DIR/unlabeled/, not for {root / TESTING}"
+    )
+  kind = RECORDINGS
+  classes = _speech_commands(root) if has_list else class_folders(root, request.spec, kind, request.labels_file)
+  names, files, labels = classes
   headers = headers_of([path for paths in files.values() for path in paths])
   rate = rate_of(headers, request.sample_rate)
   length = length_of(request.spec, list(headers.values()), rate, request.seconds)
@@ -41,7 +48,7 @@ def load_audio(request: Request) -> Dataset:
     part: Split(within(recordings_of(paths, headers, rate, length), request.in_memory_limit), labels[part], paths)
     for part, paths in files.items()
   }
-  return sound_classes(request.spec, rate, names, splits["train"], splits["test"], splits.get("unlabeled"))
+  return sound_classes(request.spec, rate, names, splits["train"], splits.get("test"), splits.get("unlabeled"))
 
 
 def _speech_commands(root: Path) -> Classes:

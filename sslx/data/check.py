@@ -22,8 +22,9 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
   """Returns `dataset` if it is fit for training and evaluation, once its images are resized to `image_size` (if given).
 
   Raises:
-    UserError: what is no Dataset of arrays, an empty split, counts of examples and targets that differ, or what is
-      against the rules of its modality (`images`, `recordings`, `texts`, `clips`) or task (`classes`, `target_rules`).
+    UserError: what is no Dataset of arrays, an empty split other than test, counts of examples and targets that differ,
+      or what is against the rules of its modality (`images`, `recordings`, `texts`, `clips`) or task (`classes`,
+      `target_rules`).
 
   Images that are nearly black, recordings that are silent, test examples that equal training examples, and classes of
   test masks or boxes that training never shows, are told on stderr, if `tell`.
@@ -42,7 +43,7 @@ def checked(dataset: Dataset, image_size: int | None = None, tell: bool = True) 
   if dataset.modality.name in MODALITY_RULES:
     MODALITY_RULES[dataset.modality.name](dataset, everything, image_size)
   for part, split in everything.items():
-    if not len(split) and (part != "test" or dataset.task.name != NO_TASK):
+    if not len(split) and part != "test":
       raise UserError(f"{dataset.name}: the {part} split is empty; it needs at least one example")
     if image_size is None and tuple(split.x.shape[1:]) != dataset.x_shape:
       raise UserError(
@@ -80,7 +81,7 @@ def classes(dataset: Dataset) -> None:
       )
     if part == "train" and len(np.unique(y)) < 2:
       raise UserError(f"{name}: the training labels hold one class only; at least two are needed")
-    if y.min() < 0 or y.max() >= count:
+    if len(y) and (y.min() < 0 or y.max() >= count):
       bad = y[(y < 0) | (y >= count)][0]
       raise UserError(f"{name}: {part} label {bad} is outside 0..{count - 1} ({count} classes)")
   unknown = np.setdiff1d(test, train)

@@ -1,4 +1,6 @@
-"""`folder:DIR`: DIR/train/CLASS/*.png, DIR/test/CLASS/*.png, and DIR/unlabeled/ for images without labels.
+"""`folder:DIR`: DIR/train/CLASS/*.png, [DIR/test/CLASS/*.png], and [DIR/unlabeled/] for images without labels.
+
+DIR/unlabeled/ may be all there is.
 
 Where DIR/train holds just images/ and masks/, these are no classes: see `sslx.data.masks`.
 """
@@ -7,7 +9,7 @@ from pathlib import Path
 
 from sslx.data.files import headers_of, images_of
 from sslx.data.masks import FOLDERS, load_masks
-from sslx.data.tree import IMAGES, class_folders, classes_of
+from sslx.data.tree import IMAGES, class_folders, folders_in
 from sslx.data.types import Dataset, Request, Split, image_classes
 from sslx.types import UserError
 
@@ -25,9 +27,9 @@ def load_folder(request: Request) -> Dataset:
   root = Path(request.argument).expanduser()
   if not root.is_dir():
     raise UserError(f"{root}: no such folder")
-  if classes_of(root / "train", IMAGES, request.spec) == sorted(FOLDERS):
+  if folders_in(root / "train") == sorted(FOLDERS):
     return load_masks(request)
-  names, files, labels = class_folders(root, request.spec, IMAGES)
+  names, files, labels = class_folders(root, request.spec, IMAGES, request.labels_file)
   images = images_of(files, headers_of(files, request), request)
   splits = {part: Split(images[part], labels[part], paths) for part, paths in files.items()}
-  return image_classes(request.spec, names, splits["train"], splits["test"], splits.get("unlabeled"))
+  return image_classes(request.spec, names, splits["train"], splits.get("test"), splits.get("unlabeled"))

@@ -27,7 +27,7 @@ def images(dataset: Dataset, splits: Mapping[str, Split], image_size: int | None
       raise UserError(
         f"{name}: {part} images have {shape[3]} channels; the last axis must be 1 (grey) or 3 (RGB){cure}"
       )
-    if not len(split):
+    if not len(split) and part != "test":
       raise UserError(f"{name}: the {part} split is empty; it needs at least one image")
     check_bytes(f"{name}: {part} images", split.x)
     same = shape[1:] == dataset.x_shape if image_size is None else shape[3] == dataset.x_shape[2]
@@ -41,22 +41,22 @@ def images(dataset: Dataset, splits: Mapping[str, Split], image_size: int | None
 def check_bytes(what: str, x: Rows) -> None:
   """Raises UserError for pixels that are not u8, or are u8 and certainly on another scale than 0..255."""
   if x.dtype != np.uint8:
-    values = f" in [{x.min():g}, {x.max():g}]" if isinstance(x, np.ndarray) and x.dtype.kind in "iuf" else ""
+    values = f" in [{x.min():g}, {x.max():g}]" if isinstance(x, np.ndarray) and x.size and x.dtype.kind in "iuf" else ""
     if x.dtype.kind == "b":
       cure = "x * np.uint8(255)"
-    elif x.dtype.kind == "f" and not (isinstance(x, np.ndarray) and x.max() > 1):
+    elif x.dtype.kind == "f" and not (isinstance(x, np.ndarray) and x.max(initial=0) > 1):
       cure = "np.rint(x * 255).astype(np.uint8) of values in [0, 1]"
     else:
       cure = "x.astype(np.uint8) of values in 0..255"
     raise UserError(f"{what} are {x.dtype}{values}; they must be uint8, where 255 is white: {cure}")
-  if isinstance(x, np.ndarray) and x.max() == 1:  # a lazy array is too large to be read here
+  if isinstance(x, np.ndarray) and x.max(initial=0) == 1:  # a lazy array is too large to be read here
     raise UserError(f"{what} hold no value above 1, where 255 is white: all is nearly black; multiply them by 255")
 
 
 def tell_dark(dataset: Dataset) -> None:
   """Tells on stderr which splits in memory hold images that are black, or nearly."""
   for part, split in (("train", dataset.train), ("test", dataset.test), ("unlabeled", dataset.unlabeled)):
-    if dataset.modality.name != "image" or split is None or not isinstance(split.x, np.ndarray):
+    if dataset.modality.name != "image" or not split or not isinstance(split.x, np.ndarray):
       continue
     top = int(split.x.max())
     if top == 0:

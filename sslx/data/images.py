@@ -137,16 +137,23 @@ def to_array(
 
 def square(image: Image.Image, size: int, resampling: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
   """Scales the shorter side to `size` (bilinear, antialiased) and cuts the centre out: `size` x `size`."""
-  if image.size == (size, size):
+  return covering(image, size, size, resampling)
+
+
+def covering(
+  image: Image.Image, height: int, width: int, resampling: Image.Resampling = Image.Resampling.BILINEAR
+) -> Image.Image:
+  """Scales to the least size that covers `height` x `width` (bilinear, antialiased) and cuts the centre out of it."""
+  if image.size == (width, height):
     return image
-  width, height, left, top = framed(*image.size, size)
-  image = image.resize((width, height), resampling)
-  return image.crop((left, top, left + size, top + size))
+  wide, high = _scaled(*image.size, height, width)
+  left, top = (wide - width) // 2, (high - height) // 2
+  return image.resize((wide, high), resampling).crop((left, top, left + width, top + height))
 
 
 def framed(width: int, height: int, size: int) -> tuple[int, int, int, int]:
   """(width, height, left, top): what `square` scales a picture to, and where in it the square begins."""
-  width, height = _scaled(width, height, size)
+  width, height = _scaled(width, height, size, size)
   return width, height, (width - size) // 2, (height - size) // 2
 
 
@@ -238,7 +245,8 @@ def _check_size(image: Image.Image, name: str, image_size: int | None, in_memory
   most = Image.MAX_IMAGE_PIXELS
   if most is not None and width * height > most:
     raise UserError(f"{name}: {size} is too large, above {most:,} pixels; scale it down, or delete it")
-  largest = max([image.size, _scaled(width, height, image_size or 1)], key=lambda size: size[0] * size[1])
+  least = image_size or 1
+  largest = max([image.size, _scaled(width, height, least, least)], key=lambda size: size[0] * size[1])
   needed = 3 * largest[0] * largest[1]
   if needed > max(in_memory_limit, PICTURE_BYTES):
     how = f" to be scaled to --image_size={image_size}" if largest != image.size else ""
@@ -247,10 +255,10 @@ def _check_size(image: Image.Image, name: str, image_size: int | None, in_memory
     )
 
 
-def _scaled(width: int, height: int, size: int) -> tuple[int, int]:
-  """(width, height) with the shorter side scaled to `size`."""
-  scale = size / min(width, height)
-  return max(size, round(width * scale)), max(size, round(height * scale))
+def _scaled(width: int, height: int, least_height: int, least_width: int) -> tuple[int, int]:
+  """(width, height) scaled until both are at least so large."""
+  scale = max(least_width / width, least_height / height)
+  return max(least_width, round(width * scale)), max(least_height, round(height * scale))
 
 
 def _orientation(image: Image.Image) -> int:

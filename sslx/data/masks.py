@@ -1,4 +1,4 @@
-"""`folder:DIR` of masks: DIR/train/images/*, DIR/train/masks/*.png, the same below DIR/test, and DIR/unlabeled/.
+"""`folder:DIR` of masks: DIR/train/images/*, DIR/train/masks/*.png, [the same below DIR/test], [DIR/unlabeled/].
 
 A mask is an index PNG (mode P, L or 1) with the name of its image: the value of a pixel is its class, 0 is the
 background, and 255 is ignored. DIR/classes.txt names the classes, one on a line.
@@ -17,7 +17,7 @@ from sslx.data.files import common_shape, headers_of, images_of
 from sslx.data.geometry import check_memory, square_mask
 from sslx.data.images import EXTENSIONS, Header, opened
 from sslx.data.tree import walk
-from sslx.data.types import Dataset, Request, Split
+from sslx.data.types import Dataset, Request, Split, no_examples
 from sslx.data.warn import warn
 from sslx.modalities import MODALITIES
 from sslx.tasks import TASKS
@@ -48,12 +48,15 @@ def load_masks(request: Request) -> Dataset:
       colours, a value that is no class, or what `load_folder` raises of images.
   """
   root = Path(request.argument).expanduser()
-  tops = {part: [root / part / name for name in FOLDERS] for part in ("train", "test")}
+  if request.labels_file is not None:
+    raise UserError(f"--labels_file={request.labels_file}: is for classes, and {request.spec} has masks; leave it out")
+  parts = [part for part in ("train", "test") if (root / part).is_dir()]
+  tops = {part: [root / part / name for name in FOLDERS] for part in parts}
   for folder in (folder for folders in tops.values() for folder in folders):
     if not folder.is_dir():
       raise UserError(f"{folder}: missing; a data set with masks needs images/ and masks/ in {folder.parent}")
   further = [root / "unlabeled"] if (root / "unlabeled").is_dir() else []
-  found = walk(root, [*tops["train"], *tops["test"], *further], request.spec, "images/ and masks/")
+  found = walk(root, [*(top for each in tops.values() for top in each), *further], request.spec, "images/ and masks/")
   pairs = {part: _pairs(folders[0], folders[1], found) for part, folders in tops.items()}
   files = {part: list(each) for part, each in pairs.items()} | {folder.name: found[folder] for folder in further}
   for part, paths in files.items():
@@ -63,7 +66,8 @@ def load_masks(request: Request) -> Dataset:
   names = _names(root / "classes.txt")
   headers = headers_of(files, request)
   train = read_masks(pairs["train"], headers, names, indices, request)
-  test = read_masks(pairs["test"], headers, names or tuple(map(str, range(train.largest + 1))), indices, request)
+  known = names or tuple(map(str, range(train.largest + 1)))
+  test = read_masks(pairs["test"], headers, known, indices, request) if "test" in pairs else None
   if not names:
     names = ("background", *map(str, range(1, train.largest + 1)))
     _tell_unused(request.spec, names, train.y)
@@ -76,19 +80,20 @@ def pixel_classes(
   files: Mapping[str, Sequence[str]],
   headers: Mapping[str, Header],
   train: Masks,
-  test: Masks,
+  test: Masks | None,
 ) -> Dataset:
-  """The data set of these images and masks. names: of the classes, the background first."""
+  """The data set of these images and masks. names: of the classes, the background first. test: may be missing."""
   if len(names) < 2:
     raise UserError(
       f"{request.spec}: the masks of train hold no class beside the background (0), and {IGNORED} is ignored; "
       "save 1, 2, ... where something is"
     )
   images = images_of(files, headers, request)
-  targets = {"train": train.y, "test": test.y}
+  targets = {"train": train.y} | ({} if test is None else {"test": test.y})
   splits = {part: Split(x, targets.get(part), files[part]) for part, x in images.items()}
   task, modality = TASKS["segmentation"](names), MODALITIES["image"]
-  return Dataset(request.spec, modality, task, splits["train"], splits["test"], splits.get("unlabeled"))
+  last = splits["test"] if "test" in splits else no_examples(splits["train"])
+  return Dataset(request.spec, modality, task, splits["train"], last, splits.get("unlabeled"))
 
 
 def read_masks(

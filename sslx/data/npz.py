@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -13,8 +13,9 @@ from sslx.data.labels import places
 from sslx.data.types import Dataset, Request, Split, image_classes
 from sslx.types import UserError
 
-_NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
-_OPTIONAL = ("unlabeled_images", "class_names")
+_LABELLED = ("train_images", "train_labels", "test_images", "test_labels")
+_UNLABELED = "unlabeled_images"
+_READ = (*_LABELLED, _UNLABELED, "class_names")
 _END = 22 + (1 << 16)  # bytes from the last record of a zip file, with the longest comment
 _MANY = 0xFFFF  # what stands in that record where the count does not
 _PIECE = 1 << 20  # elements read at a time
@@ -34,7 +35,8 @@ class _Array(NamedTuple):
 
 
 def load_npz(request: Request) -> Dataset:
-  """Reads train_images, train_labels, test_images, test_labels; optionally unlabeled_images and class_names.
+  """Reads train_images, train_labels; optionally test_images, test_labels, unlabeled_images and class_names; or
+  unlabeled_images alone.
 
   Images are u8, or float in [0, 1] (rounded to u8), or bool (False becomes 0, True 255), [N,H,W] or [N,H,W,C]; labels
   are integers [N] or [N,1], and those that are not 0..K-1 are numbered anew (`labels.places`). Images are converted as
@@ -51,11 +53,14 @@ def load_npz(request: Request) -> Dataset:
   arrays = _read(path, request.in_memory_limit)
   names = arrays.get("class_names")
   class_names = None if names is None else [_text(name) for name in np.ravel(names).tolist()]
-  train_labels, test_labels = (arrays[f"{part}_labels"].reshape(-1) for part in ("train", "test"))  # of [N,1] too
-  class_names, train_labels, test_labels = places(str(path), train_labels, test_labels, class_names)
-  train, test = Split(arrays["train_images"], train_labels), Split(arrays["test_images"], test_labels)
-  unlabeled = Split(arrays["unlabeled_images"], None) if "unlabeled_images" in arrays else None
-  return image_classes(request.spec, class_names, train, test, unlabeled)
+  unlabeled = Split(arrays[_UNLABELED], None) if _UNLABELED in arrays else None
+  if unlabeled is not None and "train_images" not in arrays:
+    return image_classes(request.spec, (), unlabeled)
+  labels = {part: arrays[f"{part}_labels"].reshape(-1) for part in ("train", "test") if f"{part}_labels" in arrays}
+  first, last = labels["train"], labels.get("test", labels["train"][:0])  # of [N,1] too
+  class_names, first, last = places(str(path), first, last, class_names)
+  test = Split(arrays["test_images"], last) if "test" in labels else None
+  return image_classes(request.spec, class_names, Split(arrays["train_images"], first), test, unlabeled)
 
 
 def _read(path: Path, limit: int) -> dict[str, np.ndarray]:
@@ -72,14 +77,13 @@ def _read(path: Path, limit: int) -> dict[str, np.ndarray]:
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     if _counted(path) not in (len(archive.infolist()), _MANY):
       raise UserError(f"{path}: its directory is damaged; write it again with numpy.savez")
-    missing = [name for name in _NEEDED if name not in members]
-    if missing:
+    if missing := _missing(members):
       there = ", ".join(members).encode("unicode_escape").decode() or "none"  # damaged names may hold a line's end
       raise UserError(f"{path}: lacks the arrays {', '.join(missing)}; it holds {there}")
     try:
       for name, info in members.items():  # others may be large, or of any kind, but their names must be whole
         with archive.open(info) as stream:
-          if name in (*_NEEDED, *_OPTIONAL):
+          if name in _READ:
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
               raise ValueError("compressed as numpy.savez never does")  # and decompressed without bounds
             arrays[name] = _array(path, name, stream, info.file_size, limit)
@@ -89,6 +93,15 @@ def _read(path: Path, limit: int) -> dict[str, np.ndarray]:
       reason = (str(error).splitlines() or [type(error).__name__])[0]
       raise UserError(f"{path}: array {name!r} cannot be read ({reason}); write it again with numpy.savez") from error
   return arrays
+
+
+def _missing(members: Collection[str]) -> list[str]:
+  """What an archive of these arrays lacks. Without a test split it is whole, and with unlabelled images alone."""
+  train, test = _LABELLED[:2], _LABELLED[2:]
+  if _UNLABELED in members and not any(name in members for name in _LABELLED):
+    return []
+  needed = [*train, *(test if any(name in members for name in test) else ())]
+  return [name for name in needed if name not in members]
 
 
 def _counted(path: Path) -> int:

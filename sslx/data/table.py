@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sslx.data.files import headers_of, images_of
-from sslx.data.types import Dataset, Request, Split
+from sslx.data.types import Dataset, Request, Split, no_examples
 from sslx.data.warn import warn
 from sslx.modalities import MODALITIES
 from sslx.tasks import TASKS
@@ -50,25 +50,25 @@ class Table(NamedTuple):
 def load_table(request: Request) -> Dataset:
   """Targets are the columns of `request.targets`, else all but those of paths and splits.
 
-  Paths are relative to the table's folder, or absolute. Rows whose split is unlabeled need no targets.
+  Paths are relative to the table's folder, or absolute. Without a column split, and where its cell is empty, a row is
+  of train. A row of train with empty targets is unlabeled, and so are those whose split says so; where all rows are,
+  the data set has no labels.
 
   Raises:
     UserError: naming the file and line: a missing or unreadable image, an empty cell, text where numbers are asked for,
       numbers that are not finite; or which column is missing, or cannot be chosen.
   """
-  table = _read(Path(request.argument).expanduser())
+  table = read_table(Path(request.argument).expanduser(), "csv:FILE")
   path, split = _path_column(table), _split_column(table)
-  by_part = {part: [row for row in table.rows if row.cells[split].lower() == part] for part in PARTS}
-  wrong = next((row for row in table.rows if row.cells[split].lower() not in PARTS), None)
-  if wrong:
-    raise UserError(
-      f"{table.at(wrong)}: {SPLIT} is {wrong.cells[split]!r}; write {', '.join(PARTS[:-1])} or {PARTS[-1]}"
-    )
-  for part in ("train", "test"):
-    if not by_part[part]:
-      raise UserError(f"{table.file}: no row has the {SPLIT} {part}; both train and test are needed")
-  columns = _targets(table, [name for name in table.columns if name not in (path, split)], by_part, request.targets)
-  task, targets = _read_targets(table, columns, by_part, request.spec)
+  columns = [name for name in table.columns if name not in (path, split)]
+  by_part = _by_part(table, split, [name for name in request.targets if name in columns] or columns)
+  if by_part["train"] or by_part["test"] or request.targets:
+    chosen = _targets(table, columns, by_part, request.targets)
+    if not by_part["train"]:
+      raise UserError(f"{table.file}: no row of train has a value of {', '.join(chosen)}; fill some of them")
+    task, targets = _read_targets(table, chosen, by_part, request.spec)
+  else:
+    task, targets, by_part = TASKS["none"](()), {}, {"train": by_part["unlabeled"]}
 
   places: dict[str, str] = {}
   files: dict[str, list[str]] = {}
@@ -83,12 +83,33 @@ def load_table(request: Request) -> Dataset:
       files.setdefault(part, []).append(image)
   images = images_of(files, headers_of(files, request, places), request)
   splits = {part: Split(x, targets.get(part), files[part]) for part, x in images.items()}
-  return Dataset(request.spec, MODALITIES["image"], task, splits["train"], splits["test"], splits.get("unlabeled"))
+  test = splits["test"] if "test" in splits else no_examples(splits["train"])
+  return Dataset(request.spec, MODALITIES["image"], task, splits["train"], test, splits.get("unlabeled"))
 
 
-def _read(file: Path) -> Table:
+def _by_part(table: Table, split: str | None, targets: Sequence[str]) -> dict[str, list[Row]]:
+  """The rows of train, test and unlabeled. split: the column that says it; targets: the columns that may be empty."""
+  by_part: dict[str, list[Row]] = {part: [] for part in PARTS}
+  for row in table.rows:
+    part = row.cells[split].lower() or "train" if split else "train"
+    if part not in PARTS:
+      raise UserError(
+        f"{table.at(row)}: {SPLIT} is {row.cells[split or '']!r}; write {', '.join(PARTS[:-1])} or {PARTS[-1]}"
+      )
+    if part == "train" and not any(row.cells.get(name) for name in targets):
+      part = "unlabeled"
+    by_part[part].append(row)
+  return by_part
+
+
+def read_table(file: Path, what: str) -> Table:
+  """A CSV file in UTF-8, with a mark of it at its start or without. what: reads it, for messages.
+
+  Raises:
+    UserError: naming the file and line: missing, empty, no CSV, or rows of another length than the header.
+  """
   if not file.is_file():
-    raise UserError(f"{file}: no such file; csv:FILE reads a table with a header")
+    raise UserError(f"{file}: no such file; {what} reads a table with a header")
   rows: list[Row] = []
   line = 1
   try:
@@ -127,13 +148,8 @@ def _path_column(table: Table) -> str:
   return next((by_name[name] for name in PATHS if name in by_name), first)
 
 
-def _split_column(table: Table) -> str:
-  column = next((name for name in table.columns if name.lower() == SPLIT), None)
-  if column is None:
-    raise UserError(
-      f"{table.file}: has no column {SPLIT}; add one that says {', '.join(PARTS[:-1])} or {PARTS[-1]} of each row"
-    )
-  return column
+def _split_column(table: Table) -> str | None:
+  return next((name for name in table.columns if name.lower() == SPLIT), None)
 
 
 def _targets(
@@ -186,7 +202,10 @@ def _read_targets(
   rows = [*labelled["train"], *labelled["test"]]
   if not _is_numeric(rows, columns[0]):
     return _classes(table, columns[0], labelled)
-  y = {part: np.array([_numbers(table, row, columns) for row in rows], np.float32) for part, rows in labelled.items()}
+  y = {
+    part: np.array([_numbers(table, row, columns) for row in rows], np.float32).reshape(-1, len(columns))
+    for part, rows in labelled.items()
+  }
   values = np.unique(np.concatenate(list(y.values())))
   if len(columns) > 1 and set(values.tolist()) <= {0.0, 1.0}:
     return TASKS["multilabel"](columns), {part: each.astype(np.uint8) for part, each in y.items()}

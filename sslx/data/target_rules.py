@@ -122,8 +122,10 @@ def _classes_there(dataset: Dataset, split: Split) -> np.ndarray:
 
 
 def _labelled(dataset: Dataset) -> Iterator[tuple[str, Split, np.ndarray]]:
+  """(name, split, y) of train, and of test where it holds examples."""
   for part, split in (("train", dataset.train), ("test", dataset.test)):
-    yield part, split, split.targets()
+    if part == "train" or len(split):
+      yield part, split, split.targets()
 
 
 def _check_kind(

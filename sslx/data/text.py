@@ -1,8 +1,8 @@
 """`text:FILE|DIR`: a corpus without labels, or documents with classes.
 
 A corpus is FILE, or all *.txt and *.txt.gz in DIR, a paragraph a line: it becomes one stream of ids, one PAD between
-two lines, cut into rows. Documents are DIR/train/CLASS/*.txt, DIR/test/CLASS/*.txt and [DIR/unlabeled/*.txt]: each file
-becomes a row, PAD behind its end. Rules of words are told in `sslx.data.words`.
+two lines, cut into rows. Documents are DIR/train/CLASS/*.txt, [DIR/test/CLASS/*.txt] and [DIR/unlabeled/*.txt], which
+may be all there is: each file becomes a row, PAD behind its end. Rules of words are told in `sslx.data.words`.
 """
 
 import json
@@ -53,8 +53,13 @@ def load_text(request: Request) -> Dataset:
   root = Path(request.argument).expanduser()
   if not root.exists():
     raise UserError(f"{root}: no such file or folder")
-  if (root / "train").is_dir():
+  if (root / "train").is_dir() or ((root / "unlabeled").is_dir() and not _texts_in(root)):
     return _documents(root, request)
+  if request.labels_file is not None:
+    raise UserError(
+      f"--labels_file={request.labels_file}: is for documents, DIR/train/ and DIR/unlabeled/, and {request.spec} is a "
+      "corpus; leave it out"
+    )
   if request.max_length is not None:
     raise UserError(
       f"--max_length={request.max_length}: is for documents, and {request.spec} is a corpus, whose lines are kept "
@@ -66,12 +71,16 @@ def load_text(request: Request) -> Dataset:
 # ---- a corpus --------------------------------------------------------------------------------------------------------
 
 
+def _texts_in(folder: Path) -> list[str]:
+  return [str(folder / name) for name in listed(folder) if is_kind(name, TEXTS)] if folder.is_dir() else []
+
+
 def _files_of(root: Path) -> list[str]:
-  files = [str(root / name) for name in listed(root) if is_kind(name, TEXTS)]
+  files = _texts_in(root)
   if not files:
     raise UserError(
-      f"{root}: holds no texts ({', '.join(TEXTS.extensions)}); text:DIR needs them, or DIR/train/CLASS/ and "
-      "DIR/test/CLASS/ with them"
+      f"{root}: holds no texts ({', '.join(TEXTS.extensions)}); text:DIR needs them, or DIR/train/CLASS/ or "
+      "DIR/unlabeled/ with them"
     )
   return files
 
@@ -111,7 +120,7 @@ def _parts(vocabulary: Vocabulary, rows: int, files: Sequence[str]) -> tuple[Lay
 
 
 def _documents(root: Path, request: Request) -> Dataset:
-  classes = class_folders(root, request.spec, TEXTS)
+  classes = class_folders(root, request.spec, TEXTS, request.labels_file)
   limit = request.max_length or LONGEST
   lengths: list[int] = []
 
@@ -130,7 +139,7 @@ def _documents(root: Path, request: Request) -> Dataset:
     part: Split(within(_texts(paths, vocabulary, length), request.in_memory_limit), classes.labels[part], paths)
     for part, paths in classes.files.items()
   }
-  train, test, unlabeled = splits["train"], splits["test"], splits.get("unlabeled")
+  train, test, unlabeled = splits["train"], splits.get("test"), splits.get("unlabeled")
   return text_classes(request.spec, vocabulary, classes.names, train, test, unlabeled)
 
 

@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from sslx.data.images import EXTENSIONS
+from sslx.data.labels_file import labels_of
 from sslx.data.warn import warn
 from sslx.types import UserError
 
@@ -28,56 +29,100 @@ IMAGES = Kind("image", EXTENSIONS)
 
 
 class Classes(NamedTuple):
-  """The files of a data set, by its class folders."""
+  """The files of a data set, by its class folders. Without any class, those of train have no labels."""
 
   names: tuple[str, ...]
   """Of the classes, in the order of their numbers."""
   files: dict[str, list[str]]
-  """Of each split, one class after another."""
+  """Of each split that is there, one class after another."""
   labels: dict[str, np.ndarray | None]
-  """Of each split, i32; None of unlabeled."""
+  """Of each of these splits, i32; None of what has none."""
 
 
-def class_folders(root: Path, spec: str, kind: Kind) -> Classes:
-  """DIR/train/CLASS/*, DIR/test/CLASS/* and [DIR/unlabeled/*]; the classes in the order of their names.
+def class_folders(root: Path, spec: str, kind: Kind, labels_file: str | None = None) -> Classes:
+  """DIR/train/CLASS/*, [DIR/test/CLASS/*] and [DIR/unlabeled/*]; the classes in the order of their names.
+
+  Where DIR/unlabeled/ is all there is, its files are those of train, and there is no class.
+
+  labels_file: a table of labels, see `sslx.data.labels_file`: files of unlabeled that have one are of train.
 
   Raises:
-    UserError: naming the folder: missing, without examples, fewer than two classes, or a test class unknown to train.
+    UserError: naming the folder: missing, without examples, fewer than two classes, or a test class unknown to train;
+      or the line of the table.
   """
-  names = classes_of(root / "train", kind, spec)
-  if len(names) < 2:
-    raise UserError(f"{root / 'train'}: holds {len(names)} class folders; at least two are needed")
-  unknown = sorted(set(classes_of(root / "test", kind, spec)) - set(names))
-  if unknown:
-    raise UserError(f"{root / 'test' / unknown[0]}: class {unknown[0]!r} is unknown to {root / 'train'}")
-  parts = {part: [root / part / name for name in names] for part in ("train", "test")}
-  if (root / "unlabeled").is_dir():
-    parts["unlabeled"] = [root / "unlabeled"]
-  tops = [folder for folders in parts.values() for folder in folders]
-  found = walk(root, tops, spec, "the class folders", kind)
-  files: dict[str, list[str]] = {}
-  labels: dict[str, np.ndarray | None] = {"unlabeled": None}
-  holds_none = f"holds no {kind.name}s ({', '.join(kind.extensions)})"
-  for part, folders in parts.items():
-    by_folder = [found[folder] for folder in folders]
-    empty = [folder for folder, paths in zip(folders, by_folder, strict=True) if not paths]
-    if part == "train" and empty:
-      raise UserError(f"{empty[0]}: {holds_none}")
-    files[part] = [path for paths in by_folder for path in paths]
-    if part != "unlabeled":
-      labels[part] = np.repeat(np.arange(len(names), dtype=np.int32), [len(paths) for paths in by_folder])
-    if not files[part]:
-      raise UserError(f"{root / part}: {holds_none}{'; delete it or fill it' if part == 'unlabeled' else ''}")
+  folders = {part: folders_in(root / part) for part in ("train", "test") if (root / part).is_dir()}
+  has_unlabeled = (root / "unlabeled").is_dir()
+  if "train" not in folders and not (has_unlabeled and (labels_file or "test" not in folders)):
+    raise UserError(f"{root / 'train'}: missing; {_layout(root, spec, kind)}")
+  tops = {part: [root / part / name for name in names] for part, names in folders.items()}
+  if has_unlabeled:
+    tops["unlabeled"] = [root / "unlabeled"]
+  found = walk(root, [top for each in tops.values() for top in each], spec, "the class folders", kind)
+  named = {part: {path: top.name for top in tops.get(part, ()) for path in found[top]} for part in ("train", "test")}
+  unlabeled, table = found.get(root / "unlabeled", []), {}
+  if labels_file is not None:
+    table = labels_of(labels_file, spec, root, named["train"], named["test"], unlabeled)
+  named["train"] |= table
+  names = sorted(set(named["train"].values()))
+  _check_classes(root, folders, kind, found, names)
+  places = {name: place for place, name in enumerate(names)}
+  files = {part: sorted(each, key=lambda path: places[each[path]]) for part, each in named.items() if each}
+  labels: dict[str, np.ndarray | None] = {
+    part: np.array([places[named[part][path]] for path in paths], np.int32) for part, paths in files.items()
+  }
+  if rest := [path for path in unlabeled if path not in table]:
+    part = "unlabeled" if names else "train"
+    files[part], labels[part] = rest, None
   return Classes(readable(names), files, labels)
 
 
-def classes_of(folder: Path, kind: Kind, spec: str) -> list[str]:
-  """The names of its class folders, sorted. Raises UserError where it is missing."""
-  if not folder.is_dir():
-    raise UserError(
-      f"{folder}: missing; {spec.partition(':')[0]}:DIR needs DIR/train/CLASS/ and DIR/test/CLASS/ with {kind.name}s"
+def _check_classes(
+  root: Path,
+  folders: Mapping[str, Sequence[str]],
+  kind: Kind,
+  found: Mapping[Path, Sequence[str]],
+  names: Sequence[str],
+) -> None:
+  """Raises UserError for splits and classes that cannot be meant.
+
+  folders: of classes, by split. found: the files of each. names: the classes that examples of train have.
+  """
+  holds_none = f"holds no {kind.name}s ({', '.join(kind.extensions)})"
+  empty = [name for name in folders.get("train", ()) if not found[root / "train" / name] and name not in names]
+  if "train" in folders and len({*names, *empty}) < 2:
+    raise UserError(f"{root / 'train'}: holds {len(folders['train'])} class folders; at least two are needed")
+  unknown = [name for name in folders.get("test", ()) if name not in {*names, *empty}]
+  if unknown:
+    raise UserError(f"{root / 'test' / unknown[0]}: class {unknown[0]!r} is unknown to {root / 'train'}")
+  if empty:
+    raise UserError(f"{root / 'train' / empty[0]}: {holds_none}")
+  if "test" in folders and not any(found[root / "test" / name] for name in folders["test"]):
+    raise UserError(f"{root / 'test'}: {holds_none}; delete it or fill it")
+  if not found.get(root / "unlabeled", True):
+    raise UserError(f"{root / 'unlabeled'}: {holds_none}; delete it or fill it")
+
+
+def _layout(root: Path, spec: str, kind: Kind) -> str:
+  """Which folders are needed, and what to do about those that are there."""
+  needed = f"{spec.partition(':')[0]}:DIR needs DIR/train/CLASS/ with {kind.name}s, or DIR/unlabeled/ without labels"
+  there = listed(root)
+  classes = [name for name in there if name not in _PARTS and any(is_kind(file, kind) for file in _inside(root / name))]
+  if len(classes) > 1:
+    return (
+      f"{needed}: move the folders {', '.join(classes[:3])}{' ...' if len(classes) > 3 else ''} into {root / 'train'}"
     )
-  return sorted(name for name in listed(folder) if (folder / name).is_dir())
+  if any(is_kind(name, kind) for name in there):
+    return f"{needed}: move the {kind.name}s of {root} into {root / 'unlabeled'}"
+  return needed
+
+
+def folders_in(folder: Path) -> list[str]:
+  """The names of the folders in a folder, sorted; none where it is missing."""
+  return [name for name in _inside(folder) if (folder / name).is_dir()]
+
+
+def _inside(folder: Path) -> list[str]:
+  return listed(folder) if folder.is_dir() else []
 
 
 def readable(names: Sequence[str]) -> tuple[str, ...]:
@@ -104,7 +149,8 @@ def walk(root: Path, tops: Sequence[Path], spec: str, place: str, kind: Kind = I
     UserError: naming a folder that cannot be read.
   """
   # The parents of the data set, with itself, hold more than one class: a link to them belongs to none.
-  seen = {_key(folder): str(folder) for folder in (*root.resolve().parents, root, root / "train", root / "test")}
+  above = [*root.resolve().parents, root, *(top for top in (root / "train", root / "test") if top.is_dir())]
+  seen = {_key(folder): str(folder) for folder in above}
   owners: dict[tuple[int, int], Path] = {}
   there = [top for top in tops if top.is_dir()]  # the test split may lack a class
   for top in there:
@@ -163,7 +209,7 @@ def _tell(
 ) -> None:
   loose = []
   for part in ("train", "test"):
-    for name in listed(root / part):
+    for name in _inside(root / part):
       if is_kind(name, kind):
         loose.append(str(root / part / name))
       elif not (root / part / name).is_dir():

@@ -164,7 +164,9 @@ class Video(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-  """A training and a test split with targets, and whatever further examples come without."""
+  """A training and a test split with targets, and whatever further examples come without. The test split may hold no
+  example: then what is judged is judged by cross-validation in the training split.
+  """
 
   name: str
   modality: Modality
@@ -244,19 +246,34 @@ class Dataset:
     raise renamed("Dataset", name, {**names, "pretraining_images": "pretraining_x"})
 
 
+def no_examples(like: Split) -> Split:
+  """The test split of data that have none: 0 examples of the shapes and dtypes of their training split."""
+  y, others = (None if like.y is None else like.y[:0]), {name: other[:0] for name, other in like.others.items()}
+  return Split(np.zeros((0, *like.x.shape[1:]), like.x.dtype), y, others=others)
+
+
 def image_classes(
-  name: str, class_names: Sequence[str], train: Split, test: Split, unlabeled: Split | None = None
+  name: str, class_names: Sequence[str], train: Split, test: Split | None = None, unlabeled: Split | None = None
 ) -> Dataset:
-  """A data set of images u8 [N,H,W,C], C 1 or 3, whose y i32 [N] are places in `class_names`."""
-  return Dataset(name, MODALITIES["image"], TASKS["classification"](class_names), train, test, unlabeled)
+  """A data set of images u8 [N,H,W,C], C 1 or 3, whose y i32 [N] are places in `class_names`.
+
+  Of this and the others here: without `test` it has a test split of no examples, and without class names no labels: its
+  task is none, and y is None.
+  """
+  return Dataset(name, MODALITIES["image"], _classes(class_names), train, _or_none(test, train), unlabeled)
 
 
 def sound_classes(
-  name: str, rate: int, class_names: Sequence[str], train: Split, test: Split, unlabeled: Split | None = None
+  name: str,
+  rate: int,
+  class_names: Sequence[str],
+  train: Split,
+  test: Split | None = None,
+  unlabeled: Split | None = None,
 ) -> Dataset:
   """A data set of recordings i16 [N,T], RAW_PAD behind their ends, whose y i32 [N] are places in `class_names`."""
-  task = TASKS["classification"](class_names)._replace(reading="time5")
-  return Dataset(name, MODALITIES["sound"], task, train, test, unlabeled, rate=rate)
+  task = _classes(class_names, reading="time5")
+  return Dataset(name, MODALITIES["sound"], task, train, _or_none(test, train), unlabeled, rate=rate)
 
 
 def text_classes(
@@ -264,28 +281,36 @@ def text_classes(
   vocabulary: Vocabulary,
   class_names: Sequence[str],
   train: Split,
-  test: Split,
+  test: Split | None = None,
   unlabeled: Split | None = None,
   origin: str = "",
 ) -> Dataset:
   """A data set of texts i32 [N,T], ids of `vocabulary`, PAD behind their ends, whose y i32 [N] are places in
   `class_names`.
   """
-  task = TASKS["classification"](class_names)._replace(reading="pool")
+  task, test = _classes(class_names, reading="pool"), _or_none(test, train)
   return Dataset(name, MODALITIES["text"], task, train, test, unlabeled, vocabulary=vocabulary, origin=origin)
 
 
 def text_corpus(name: str, vocabulary: Vocabulary, x: Rows, origin: str = "") -> Dataset:
   """A data set without labels: a stream of text in rows i32 [N,T], ids of `vocabulary`, PAD between two lines."""
-  train, test = Split(x, None), Split(np.zeros((0, *x.shape[1:]), x.dtype), None)
-  return Dataset(name, MODALITIES["text"], TASKS["none"](()), train, test, vocabulary=vocabulary, origin=origin)
+  return text_classes(name, vocabulary, (), Split(x, None), origin=origin)
 
 
 def clips(name: str, x: Rows, videos: Mapping[str, Sequence[Video]], test: Rows | None = None) -> Dataset:
   """A data set of clips u8 [N,T,H,W,3] without labels, and of whole videos with masks."""
-  empty = np.zeros((0, *x.shape[1:]), x.dtype)
-  train, last = Split(x, None), Split(empty if test is None else test, None)
+  train = Split(x, None)
+  last = _or_none(None if test is None else Split(test, None), train)
   return Dataset(name, MODALITIES["video"], TASKS["none"](()), train, last, videos=videos)
+
+
+def _or_none(test: Split | None, train: Split) -> Split:
+  return no_examples(train) if test is None else test
+
+
+def _classes(names: Sequence[str], **reading: str) -> Task:
+  """The task of these classes; none, where there are none."""
+  return TASKS["classification"](names)._replace(**reading) if len(names) else TASKS["none"](())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,6 +334,7 @@ class Request:
   stride: int | None = None  # every how many frames of a video one is taken; None: the data's own choice
   size: tuple[int, ...] | None = None  # of frames: height and width, or the shorter side; None: as they are
   targets: tuple[str, ...] = ()  # which of the data's columns or numbers are asked for; () means the data's own choice
+  labels_file: str | None = None  # a CSV of path and class, which labels files or corrects their labels
 
   @property
   def decoding(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from sslx import nn
-from sslx.data import Dataset
+from sslx.data import Dataset, Split
 from sslx.data.types import Rows
 from sslx.evaluation import features
 from sslx.evaluation.features import extract
@@ -45,6 +45,11 @@ class Labelled(NamedTuple):
   heldout: np.ndarray | None
   how: Subset = "balanced"
   """How both were drawn."""
+  judges: Mapping[int, np.ndarray] | None = None
+  """{seed: the training examples that its predictors are judged by}, none of which is in its subsets. None: they are
+  judged by the test split."""
+  folds: Mapping[int, Any] | None = None
+  """{seed: which part of which repetition its judges are (`sslx.evaluation.folds.Fold`)}, where there are any."""
 
   __repr__ = brief
 
@@ -130,6 +135,12 @@ class Bench:
     """The training examples that a case may read with their targets."""
     return self.labelled.subsets[case.subset_seed][case.labels]
 
+  def judged_by(self, case: Case) -> tuple[Split, np.ndarray | None]:
+    """The split that a case's predictor is judged by, and which of its rows; None: all of them."""
+    if self.labelled.judges is None:
+      return self.dataset.test, None
+    return self.dataset.train, self.labelled.judges[case.subset_seed]
+
   def read(self, rows: np.ndarray) -> tuple[Rows, np.ndarray]:
     """(x, y) of labelled rows."""
     return self.dataset.train.x[rows], self.dataset.train.targets()[rows]
@@ -150,10 +161,15 @@ class Bench:
     return np.concatenate(cached[:, np.searchsorted(known, rows)]), np.tile(train.targets()[rows], copies)
 
   def reference(self, reads: str) -> np.ndarray:
-    """Features of up to REFERENCE training examples, without their targets."""
-    train, represent = self.dataset.train, self.source(reads)
-    rows = np.sort(np.random.default_rng(self.seed).permutation(len(train))[:REFERENCE])
-    return self.once(("reference", reads), lambda: extract(represent, train.x[rows]))
+    """Features of up to REFERENCE training examples, and of the unlabelled ones behind them, without their targets."""
+
+    def make() -> np.ndarray:
+      x = self.dataset.pretraining_x
+      rows = np.sort(np.random.default_rng(self.seed).permutation(len(x))[:REFERENCE])
+      return extract(represent, x[rows])
+
+    represent = self.source(reads)
+    return self.once(("reference", reads), make)
 
 
 SHARED = "seconds"
@@ -186,8 +202,12 @@ class Mode(NamedTuple):
   __repr__ = brief
 
 
-def draw(dataset: Dataset, sizes: Sequence[int], seeds: int, heldout: int, how: Subset = "balanced") -> Labelled:
+def draw(
+  dataset: Dataset, sizes: Sequence[int], seeds: int, heldout: int, how: Subset = "balanced", folds: int = 5
+) -> Labelled:
   """Nested subsets for seeds 0 .. seeds-1 as the task draws them; `heldout` further rows that no subset contains.
+
+  Without a test split they are those of a cross-validation in so many folds, repeated for each of the seeds.
 
   how: balanced over the classes, or stratified: in proportion to the classes' frequencies. So are the rows held out.
 
@@ -199,15 +219,20 @@ def draw(dataset: Dataset, sizes: Sequence[int], seeds: int, heldout: int, how: 
   if heldout:
     if heldout >= len(y):
       raise UserError(f"--validation=heldout:{heldout}: the training split has only {len(y)} labels.")
-    held = _subset(f"--validation=heldout:{heldout}", dataset.task, y, [heldout], 2**31, how)[heldout]
+    held = subset_of(f"--validation=heldout:{heldout}", dataset.task, y, [heldout], 2**31, how)[heldout]
     pool = np.setdiff1d(pool, held)
-  drawn = {seed: _subset("--labels", dataset.task, y[pool], sizes, seed, how) for seed in range(seeds)}
+  if not len(dataset.test):
+    from sslx.evaluation import folds as parts
+
+    return parts.draw(dataset.task, y, sizes, seeds, folds, pool, how)._replace(heldout=held)
+  drawn = {seed: subset_of("--labels", dataset.task, y[pool], sizes, seed, how) for seed in range(seeds)}
   return Labelled({s: {n: pool[rows] for n, rows in by_size.items()} for s, by_size in drawn.items()}, held, how)
 
 
-def _subset(
+def subset_of(
   flag: str, task: Task, y: np.ndarray, sizes: Sequence[int], seed: int, how: Subset
 ) -> dict[int, np.ndarray]:
+  """The task's subsets. Raises UserError, with the flag in front, for a size that y does not have."""
   try:
     return task.subset(y, sizes, seed, how)
   except UserError as error:

@@ -1,4 +1,6 @@
-"""The comparison: trains one case after the other, and reads the test split once for each, when it is trained."""
+"""The comparison: trains one case after the other, and reads the test split once for each, when it is trained. Where
+there is none, it reads in its place the fold of the labelled examples that the case did not learn from.
+"""
 
 import dataclasses
 import time
@@ -26,7 +28,7 @@ class Trained(NamedTuple):
 
 
 class Scored(NamedTuple):
-  """What a case's predictor says of the test split, and how right it is."""
+  """What a case's predictor says of the test split, or of its fold, and how right it is."""
 
   predictor: Predictor
   seconds: float
@@ -34,6 +36,8 @@ class Scored(NamedTuple):
   scores: dict[str, float]
   testing: float
   """Seconds that this took."""
+  targets: np.ndarray
+  """What is true of them."""
   constant_features: float | None
   """See `constant_share`; of maps by a hundred examples; None where no encoder is read."""
 
@@ -47,7 +51,8 @@ def evaluate(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Scored
   """
   memory: dict[Hashable, np.ndarray] = {}
   for case, trained in training(bench, cases):
-    yield case, test_one(case, trained, bench.dataset.test, bench.task, memory)
+    split, rows = bench.judged_by(case)
+    yield case, test_one(case, trained, split, bench.task, memory, rows)
 
 
 def train(bench: Bench, cases: Sequence[Case]) -> dict[Case, Trained]:
@@ -79,31 +84,39 @@ def training(bench: Bench, cases: Sequence[Case]) -> Iterator[tuple[Case, Traine
 def test(trained: Mapping[Case, Trained], split: Split, task: Task) -> dict[Case, Scored]:
   """`test_one` of all of them."""
   memory: dict[Hashable, np.ndarray] = {}
-  return {case: test_one(case, each, split, task, memory) for case, each in trained.items()}
+  return {case: test_one(case, each, split, task, memory, None) for case, each in trained.items()}
 
 
-def test_one(case: Case, trained: Trained, split: Split, task: Task, memory: dict[Hashable, np.ndarray]) -> Scored:
+def test_one(
+  case: Case,
+  trained: Trained,
+  split: Split,
+  task: Task,
+  memory: dict[Hashable, np.ndarray],
+  rows: np.ndarray | None,
+) -> Scored:
   """The only function that reads the test split. memory: its features [N,D] by an encoder that no mode trains, which
-  are computed once for all cases that share it.
+  are computed once for all cases that share it. rows: which of its examples count; None: all.
   """
   begin = time.monotonic()
   represent, kind = trained.predictor.represent, mode(case.mode)
+  x, y = (split.x, split.targets()) if rows is None else (split.x[rows], split.targets()[rows])
   if represent.is_map:
-    features = extract(represent, split.x[np.arange(min(MAPS_AT_ONCE, len(split)))], MAPS_AT_ONCE)
-    outputs = trained.predictor.outputs(split.x)
+    features = extract(represent, x[np.arange(min(MAPS_AT_ONCE, len(x)))], MAPS_AT_ONCE)
+    outputs = trained.predictor.outputs(x)
   else:
     if kind.trains_encoder:
-      features = extract(represent, split.x)
+      features = extract(represent, x)
     else:
       key = kind.reads, represent.encoder, represent.reading
       if key not in memory:
         memory[key] = extract(represent, split.x)
-      features = memory[key]
+      features = memory[key] if rows is None else memory[key][rows]
     outputs = trained.predictor.head.outputs(features)
-  scores = {name: float(value) for name, value in task.scores(outputs, split.targets()).items()}
+  scores = {name: float(value) for name, value in task.scores(outputs, y).items()}
   encodes = kind.reads != "raw" or kind.trains_encoder
   constant = constant_share(features) if encodes else None
-  return Scored(trained.predictor, trained.seconds, outputs, scores, time.monotonic() - begin, constant)
+  return Scored(trained.predictor, trained.seconds, outputs, scores, time.monotonic() - begin, y, constant)
 
 
 def constant_share(features: np.ndarray) -> float | None:

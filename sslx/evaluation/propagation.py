@@ -163,11 +163,13 @@ def propagate(
 
 
 def graph_of(bench: Bench, reads: Source) -> Graph:
-  """The graph of all training examples' features; one for all modes and subsets."""
+  """The graph of all training examples' features, and of the unlabelled ones behind them; one for all modes and
+  subsets."""
 
   def make() -> Graph:
-    bench.say(f"the neighbour graph of {len(bench.dataset.train):,} images ({reads} features)")
-    return graph(extract(bench.source(reads), bench.dataset.train.x), plain=reads == "raw")
+    x = bench.dataset.pretraining_x
+    bench.say(f"the neighbour graph of {len(x):,} {bench.dataset.modality.name} examples ({reads} features)")
+    return graph(extract(bench.source(reads), x), plain=reads == "raw")
 
   return bench.once(("graph", reads), make)
 

@@ -149,7 +149,7 @@ def self_trained(reads: Source):
   """
 
   def fit_case(bench: Bench, case: Case) -> Predictor:
-    x, recipe, rounds = bench.dataset.train.x, bench.recipe, bench.recipe.self_train_rounds
+    x, recipe, rounds = bench.dataset.pretraining_x, bench.recipe, bench.recipe.self_train_rounds
     rows = bench.rows(case)
     y = bench.dataset.train.targets()[rows]
     start = bench.pretrained if reads == "pretrained" else bench.fresh(1000 + case.subset_seed)

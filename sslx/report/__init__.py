@@ -4,19 +4,18 @@ Every number in a table or sentence is computed here from the rows of `sslx.repo
 """
 
 from sslx.report.intervals import RIGHT_ANSWERS, binomial_interval, t_interval
+from sslx.report.limits import caveats, small_tests
 from sslx.report.records import Row
 from sslx.report.sentences import (
   Answer,
   against,
   answer,
   best,
-  caveats,
   comparisons,
   constant_features,
   doubts,
   listed,
   parameters,
-  small_tests,
   verdict,
 )
 from sslx.report.statistics import (
@@ -41,6 +40,7 @@ from sslx.report.tables import (
   curve_cells,
   curve_note,
   difference_text,
+  folded,
   markdown,
   methods_cells,
   parameters_cells,
@@ -73,6 +73,7 @@ __all__ = [
   "curve_note",
   "difference_text",
   "doubts",
+  "folded",
   "from_json",
   "gain",
   "goodness",

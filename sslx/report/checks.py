@@ -73,6 +73,7 @@ def _score(value: Any) -> bool:
 
 KINDS: dict[str, Callable[[Any], bool]] = {
   "method": _text, "dataset": _text, "encoder": _text, "mode": _text, "labels": _positive, "subset_seed": _whole,
+  "fold": _having(repetition=_count, number=_count, of=_positive),
   "settings": _having(validation=_text, subset=_text, labels_crc32=_or_none(_count)), "flags": _of(Mapping),
   "experiment": _text, "features": _of((str, int)), "command": _text, "git": _text, "device": _text,
   "versions": _of(Mapping), "chosen": _of(Mapping),

@@ -25,8 +25,43 @@ def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
   return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
+def resampled_interval(values: Sequence[float], folds: int) -> tuple[float | None, float | None]:
+  """The 95% interval of the mean of `values`, one of each fold of a cross-validation in so many folds, which may be
+  repeated; (None, None) of fewer than two.
+
+  It is the corrected resampled t-test of Nadeau & Bengio ("Inference for the generalization error", 2003): folds share
+  the examples that they learn from, and repetitions all examples, so that the variance of the mean is not s^2 / J but
+  (1 / J + 1 / (folds - 1)) s^2, where 1 / (folds - 1) is the examples that judge over those that are learnt from. It
+  holds for other examples and other folds, of which a larger number of repetitions makes it only a little narrower.
+  """
+  from scipy.stats import t
+
+  if len(values) < 2:
+    return None, None
+  variance = (1 / len(values) + 1 / (folds - 1)) * np.var(values, ddof=1)
+  half = t.ppf(0.975, len(values) - 1) * np.sqrt(variance)
+  return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def judged_interval(values: Sequence[float], folds: int, examples: int, score: Score) -> tuple[float, float]:
+  """`resampled_interval` of a score itself. Of a share of right answers it is at least as wide as its draw of so many
+  examples makes it (Wilson's interval), so that ten right ones of ten do not prove that all are.
+  """
+  middle = float(np.mean(values))
+  low, high = resampled_interval(values, folds)
+  low, high = middle if low is None else low, middle if high is None else high
+  if score != RIGHT_ANSWERS:
+    return low, high
+  least = binomial_interval(min(examples, round(middle * examples)), examples)
+  return max(0.0, min(low, least[0])), min(1.0, max(high, least[1]))
+
+
 def difference_interval(
-  differences: Sequence[float], means: Iterable[float], test_examples: int | None, score: Score = RIGHT_ANSWERS
+  differences: Sequence[float],
+  means: Iterable[float],
+  test_examples: int | None,
+  score: Score = RIGHT_ANSWERS,
+  folds: int | None = None,
 ) -> tuple[float | None, float | None]:
   """The two-sided 95% interval of the mean of differences between scores; (None, None) of fewer than two.
 
@@ -42,7 +77,10 @@ def difference_interval(
     means: p of each score that a difference is made of: of two, or of four where it is the change of a difference.
     test_examples: that each score was measured on; None where it is not known: Student's t alone.
     score: what the scores are. Of other scores than shares of right answers the spread over test examples is not known.
+    folds: of a cross-validation, each of which the differences are of: the interval is `resampled_interval`'s then.
   """
+  if folds is not None:
+    return resampled_interval(differences, folds)
   low, high = t_interval(differences)
   if low is None or high is None or test_examples is None or score != RIGHT_ANSWERS:
     return low, high

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslx.report import pages, sentences, statistics, tables
+from sslx.report import limits, pages, sentences, statistics, tables
 from sslx.report.intervals import RIGHT_ANSWERS, WIDENED
 from sslx.report.statistics import Entry
 from sslx.types import Score
@@ -156,7 +156,7 @@ def write_index(path: Path, title: str, command: str, boards: Sequence[Board], l
     "boards": [
       {
         "title": board.title,
-        "note": " ".join([board.note, *sentences.small_tests([line.entry for line in board.lines])]).strip(),
+        "note": " ".join([board.note, *limits.small_tests([line.entry for line in board.lines])]).strip(),
         "headers": headers(board.score),
         "lines": [(line, mark(line.entry), _cells(line)) for line in ranked(board.lines)],
       }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from sslx.report import first_screen, records, sentences, sounds, statistics, tables
+from sslx.report import first_screen, limits, records, sentences, sounds, statistics, tables
 from sslx.report.statistics import Entry
 from sslx.report.tables import Cells, Table
 from sslx.types import UserError
@@ -127,7 +127,7 @@ def write_html(
     "hero": _picture(run_dir, answer) if answer else None,
     "comparisons": [sentence.rpartition(": ") for sentence in sentences.comparisons(summary)],
     "doubts": sentences.doubts(summary),
-    "caveats": sentences.caveats(summary),
+    "caveats": limits.caveats(summary),
     "first": first or results[:1],
     "lead": list(lead),
     "defined": {mode: words for mode, words in modes.items() if words not in in_lines},
@@ -217,7 +217,7 @@ def write_page(path: Path, template: str, values: Mapping[str, Any]) -> Path:
 def _results(summary: Sequence[Entry]) -> list[Table]:
   if not summary:
     return []
-  note = tables.results_note(statistics.shared_score(summary))
+  note = tables.results_note(statistics.shared_score(summary), tables.folded(summary))
   return [
     Table("Results", tables.results_cells(summary), note),
     Table("Parameters", tables.parameters_cells(summary), tables.PARAMETERS_NOTE),

@@ -55,7 +55,7 @@ def _standing(name: str, entry: Entry, best: Entry, test_examples: int) -> Stand
   pairs = [(value, other[seed]) for seed, value in zip(entry.seeds, entry.values, strict=True) if seed in other]
   if len(pairs) > 1:
     differences = [a - b for a, b in pairs]
-    ends = difference_interval(differences, np.mean(pairs, 0), test_examples, entry.score)
+    ends = difference_interval(differences, np.mean(pairs, 0), test_examples, entry.score, entry.folds)
     return Standing(name, entry.mean, sum(differences) / len(pairs), *ends, entry.score, len(pairs))
   difference, ends = entry.mean - best.mean, (None, None)
   if entry.score == RIGHT_ANSWERS:  # of other scores the spread over test examples is not known

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sslx.report import statistics
-from sslx.report.intervals import FEW_EXAMPLES, FEW_PAIRS, FEWEST_PAIRS, RIGHT_ANSWERS, difference_interval
+from sslx.report.intervals import FEWEST_PAIRS, RIGHT_ANSWERS, difference_interval
+from sslx.report.limits import caveats
 from sslx.report.statistics import REFERENCES, Entry, name_of, quantity
 
 MANY = 0.5  # 22 encoders that work, of six methods on three sets of images, have 0.001 to 0.46, by dead relus
@@ -77,7 +78,8 @@ def _answer(entry: Entry, compared: int, summary: Sequence[Entry]) -> Answer:
     interval = statistics.interval(entry.low, entry.high, entry.score)
   name, encoder = entry.method, f" {entry.encoder}" if "encoder" in statistics.varying(summary) else ""
   best = f" (best mean of {compared})" if compared > 1 else ""
-  text = f"{name}{encoder}{best} on {entry.dataset}, {statistics.labels_text(entry.labels)}: {ours} {entry.mode}"
+  judge = ", cross-validated" if entry.folds else ""
+  text = f"{name}{encoder}{best} on {entry.dataset}, {statistics.labels_text(entry.labels)}{judge}: {ours} {entry.mode}"
   if theirs:
     against = "from scratch" if entry.baseline == "scratch" else f"by {entry.baseline}"
     text += f", {theirs} {against} ({_judged(entry, difference, interval)})"
@@ -128,7 +130,7 @@ def _is_level(entry: Entry, other: Entry) -> bool:
   gains = [statistics.goodness(entry.score, mine[seed] - theirs[seed]) for seed in pairs]
   if len(pairs) < FEWEST_PAIRS or statistics.goodness(entry.score, entry.mean - other.mean) <= 0:
     return False
-  low, _ = difference_interval(gains, (entry.mean, other.mean), entry.test_examples, entry.score)
+  low, _ = difference_interval(gains, (entry.mean, other.mean), entry.test_examples, entry.score, entry.folds)
   return low is not None and low <= 0
 
 
@@ -259,46 +261,6 @@ def doubts(summary: Sequence[Entry], answers: Sequence[Answer] = ()) -> list[str
       at, mode = statistics.labels_text(entry.labels), other.mode
       meaning = f" ({REFERENCES[mode]})" if mode in REFERENCES else ""
       sentences.append(f"{name_of(entry, summary)} does not beat {mode}{meaning} at {at}: mean {means}.")
-  return sentences
-
-
-def caveats(summary: Sequence[Entry]) -> list[str]:
-  """What the intervals cover and what they do not, and that the test split is small."""
-  compared = [entry for entry in summary if entry.low is not None]
-  if not compared:
-    return small_tests(summary)
-  if all(entry.runs == entry.n for entry in compared):
-    text = "Each seed has a pretraining run of its own: an interval covers both it and the choice of labelled subsets."
-  else:
-    text = (
-      "The seeds share one pretraining run: an interval covers the choice of labelled subsets, and the pretraining "
-      "seed is fixed."
-    )
-  several = " Each interval stands for itself, unadjusted for the number of comparisons." if len(compared) > 1 else ""
-  few = [entry for entry in compared if entry.pairs < FEW_PAIRS and (entry.test_examples or 0) >= FEW_EXAMPLES]
-  large = statistics.unique(f"{e.test_examples:,} test images" for e in few if e.score == RIGHT_ANSWERS)
-  drawn = f" With fewer than {FEW_PAIRS} labelled subsets they include the draw of the {' or '.join(large)}."
-  return [text + several + (drawn if large else ""), *small_tests(summary)]
-
-
-def small_tests(summary: Sequence[Entry]) -> list[str]:
-  """Each test split of fewer than FEW_EXAMPLES examples: of shares of right answers what one of these is worth, and of
-  every score whether the intervals include the draw of these examples.
-  """
-  sentences, several = [], "dataset" in statistics.varying(summary)
-  small = [entry for entry in summary if entry.test_examples and entry.test_examples < FEW_EXAMPLES]
-  for dataset, tested in statistics.unique((entry.dataset, entry.test_examples) for entry in small):
-    alike = [entry for entry in small if (entry.dataset, entry.test_examples) == (dataset, tested)]
-    is_share, has_interval = alike[0].score == RIGHT_ANSWERS, any(entry.low is not None for entry in alike)
-    thing = {"image": "image", "sound": "recording"}.get(alike[0].modality, alike[0].modality)
-    examples = f"1 {thing}" if tested == 1 else f"{tested:,} {thing}s"
-    text = f"The test split{f' of {dataset}' if several else ''} has {examples}"
-    if is_share:
-      text += f": one {thing} is {statistics.change_quantity(RIGHT_ANSWERS, 1 / tested).removeprefix('+')}"
-    if has_interval:
-      text += f"; the intervals {'include it' if is_share else 'do not include the draw of these'}"
-    if is_share or has_interval:
-      sentences.append(f"{text}.")
   return sentences
 
 

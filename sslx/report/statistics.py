@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sslx.report import checks
-from sslx.report.intervals import FEWEST_PAIRS, RIGHT_ANSWERS, difference_interval
+from sslx.report.intervals import FEWEST_PAIRS, RIGHT_ANSWERS, difference_interval, judged_interval
 from sslx.report.records import Row
 from sslx.types import Score, UserError
 
@@ -77,6 +77,11 @@ class Entry(NamedTuple):
   """Of the data set."""
   collapsed: int = 0
   """On how many of the subsets all of them are."""
+  folds: int | None = None
+  """Without a test split: parts of the cross-validation, whose `values` are; `test_examples` are those of all parts."""
+  mean_low: float | None = None
+  """Without a test split: where the 95% interval of the mean begins, see `judged_interval`; then where it ends."""
+  mean_high: float | None = None
 
   @property
   def judgement(self) -> str:
@@ -239,7 +244,11 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
   method, dataset, encoder, labels, mode = key
   tested = min((row["test_examples"] for row in rows.values() if row.get("test_examples")), default=None)
   constant = [row["constant_features"] for row in rows.values() if row.get("constant_features") is not None]
-  low, high = difference_interval(differences, np.mean(paired, 0) if paired else (), tested, score)
+  folds = (last.get("fold") or {}).get("of")
+  if folds is not None:
+    tested = round(folds * sum(row["test_examples"] for row in rows.values()) / len(rows))
+  low, high = difference_interval(differences, np.mean(paired, 0) if paired else (), tested, score, folds)
+  ends = judged_interval(list(values.values()), folds, tested or 1, score) if folds else (None, None)
   return Entry(
     method=method,
     dataset=dataset,
@@ -268,6 +277,9 @@ def _entry(key: tuple, groups: Mapping[tuple, Mapping[int, Mapping[str, Any]]], 
     test_examples=tested,
     constant_features=float(np.mean(constant)) if constant else None,
     collapsed=sum(share == 1 for share in constant),
+    folds=folds,
+    mean_low=ends[0],
+    mean_high=ends[1],
   )
 
 

@@ -59,9 +59,15 @@ def plain(value: float, digits: int = 4) -> str:
   return f"{round(value, places):,.{max(0, places)}f}"
 
 
-def results_note(score: Score = RIGHT_ANSWERS) -> str:
-  """What the numbers of a table of results are."""
+def results_note(score: Score = RIGHT_ANSWERS, folded: Entry | None = None) -> str:
+  """What the numbers of a table of results are. folded: an entry of it, where there is no test split."""
   unit = f", in {score.difference}" if score.difference else ""
+  if folded is not None:
+    return (
+      f"{_by_folds(score, folded)}: mean, and difference paired by fold{unit}, each with its 95% interval. "
+      "Both hold for other examples and other folds (Nadeau & Bengio, 2003); numbers of labels are those learnt from."
+      f"{direction(score)}"
+    )
   widened = f" {WIDENED}" if score == RIGHT_ANSWERS else ""
   return (
     f"Test {score.name}: mean ± sample standard deviation over labelled subsets (seeds). Difference: paired by subset, "
@@ -75,8 +81,26 @@ def scored(score: Score) -> str:
   return f"Test {score.name}{unit}"
 
 
-def curve_note(score: Score = RIGHT_ANSWERS, baseline: str = "scratch") -> str:
-  """What the numbers and arrows of `methods_cells` and `curve_cells` are."""
+def _by_folds(score: Score, entry: Entry) -> str:
+  """`Accuracy of a cross-validation in 5 folds, 5 times over, by 120 examples`."""
+  repetitions = entry.n // (entry.folds or 1)
+  times = "" if repetitions == 1 else f", {repetitions} times over"
+  judges = f"{entry.test_examples:,} labelled examples, each judged by models that did not learn from it"
+  return f"{statistics.title(score)} of a cross-validation in {entry.folds} folds{times}, by {judges}"
+
+
+def folded(summary: Sequence[Entry]) -> Entry | None:
+  """An entry that was judged by folds, where there is no test split; None where there is one."""
+  return next((entry for entry in summary if entry.folds), None)
+
+
+def curve_note(score: Score = RIGHT_ANSWERS, baseline: str = "scratch", folded: Entry | None = None) -> str:
+  """What the numbers and arrows of `methods_cells` and `curve_cells` are. folded: see `results_note`."""
+  if folded is not None:
+    return (
+      f"{_by_folds(score, folded)}: mean [95% interval]. ↑ (↓): the 95% interval of the difference to {baseline}, "
+      f"paired by fold, lies above (below) zero.{direction(score)}"
+    )
   return (
     f"{scored(score)}, mean ± standard deviation over label subsets. ↑ (↓): the 95% interval of the difference "
     f"to {baseline}, paired by subset, lies above (below) zero.{direction(score)}"
@@ -92,8 +116,10 @@ def results_table(summary: Sequence[Entry]) -> Table:
   """The scores in their unit, `86.3 ± 1.0`, and differences, `+3.1 [+1.9, +4.3]`."""
   score = statistics.shared_score(summary)
   names = len(statistics.varying(summary)) + 2  # and the number of labels, and the mode
-  title, spare = f"Test {score.name}{_shared(summary)}", ("seconds", "seeds")
-  return Table(title, results_cells(summary), results_note(score), spare, names)
+  part = folded(summary)
+  what = f"Cross-validated {score.name}" if part else f"Test {score.name}"
+  title, spare = f"{what}{_shared(summary)}", ("seconds", "folds" if part else "seeds")
+  return Table(title, results_cells(summary), results_note(score, part), spare, names)
 
 
 def markdown(cells: Cells) -> str:
@@ -129,7 +155,8 @@ def results_cells(summary: Sequence[Entry]) -> Cells:
   names = statistics.varying(summary)
   baseline = summary[0].baseline if summary else "baseline"
   score = statistics.heading(statistics.shared_score(summary))
-  headers = [*names, "labels", "mode", score, f"vs {baseline} [95% CI]", "seeds", "seconds"]
+  count = "folds" if folded(summary) else "seeds"
+  headers = [*names, "labels", "mode", score, f"vs {baseline} [95% CI]", count, "seconds"]
   rows = []
   for entry in summary:
     seconds = "" if entry.seconds is None else f"{entry.seconds:.1f}"
@@ -221,7 +248,10 @@ def _is_score(name: str) -> bool:
 
 
 def score_text(entry: Entry) -> str:
-  """`86.3 ± 1.0`, in the score's unit."""
+  """`86.3 ± 1.0`, in the score's unit; `86.3 [80.1, 92.5]` where there is no test split."""
+  if entry.mean_low is not None and entry.mean_high is not None:
+    ends = (statistics.number(entry.score, end) for end in (entry.mean_low, entry.mean_high))
+    return f"{statistics.number(entry.score, entry.mean)} [{', '.join(ends)}]"
   spread = "" if entry.std is None else f" ± {statistics.number(entry.score, entry.std)}"
   return statistics.number(entry.score, entry.mean) + spread
 

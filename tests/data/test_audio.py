@@ -284,7 +284,7 @@ def test_a_rate_out_of_range_needs_a_flag(tmp_path):
 def test_wrong_folders(root, tmp_path_factory):
   empty = tmp_path_factory.mktemp("empty")
   refused(empty / "none", "none: no such folder")
-  refused(empty, r"train: missing; audio:DIR needs DIR/train/CLASS/ and DIR/test/CLASS/ with recordings")
+  refused(empty, r"train: missing; audio:DIR needs DIR/train/CLASS/ with recordings, or DIR/unlabeled/")
   (empty / "train" / "a").mkdir(parents=True)
   refused(empty, "holds 1 class folders; at least two are needed")
   (root / "train" / "mid").mkdir()

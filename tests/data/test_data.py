@@ -136,7 +136,7 @@ def split(n=4, shape=(2, 2, 1), labels=(0, 1, 0, 1)):
   ("change", "message"),
   [
     ({"train": split(0, labels=())}, "the train split is empty"),
-    ({"test": split(0, labels=())}, "the test split is empty"),
+    ({"test": split(0, labels=(0,))}, "0 test images but 1 test labels"),
     ({"unlabeled": split(0, labels=None)}, "the unlabeled split is empty"),
     ({"test": split(3)}, "3 test images but 4 test labels"),
     ({"train": split(labels=None)}, "4 train images but 0 train labels"),

@@ -303,8 +303,8 @@ def damage(root, what):
   elif what == "one class":
     for part in ("train", "test"):
       os.rename(root / part / "dog", root / f"{part}-dog")
-  elif what == "no test":
-    os.rename(root / "test", root / "tset")
+  elif what == "no train":
+    os.rename(root / "train", root / "trian")
   elif what == "empty test":
     for name in ("cat", "dog"):
       (root / "test" / name / "0.png").unlink()
@@ -322,8 +322,8 @@ def damage(root, what):
     ("float", r"dog.1\.png: 'F' pixels"),
     ("empty class", "train.dog: holds no images"),
     ("one class", "train: holds 1 class folders; at least two"),
-    ("no test", "test: missing"),
-    ("empty test", "test: holds no images"),
+    ("no train", "train: missing; folder:DIR needs DIR/train/CLASS/ with images, or DIR/unlabeled/ without labels"),
+    ("empty test", "test: holds no images .*; delete it or fill it"),
     ("empty unlabeled", "unlabeled: holds no images"),
   ],
 )

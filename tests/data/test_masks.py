@@ -166,13 +166,24 @@ def test_a_damaged_mask(tmp_path):
   refused(tmp_path, r"masks/b\.png: not a readable image")
 
 
-@pytest.mark.parametrize("part", ["train/masks", "test/images", "test"])
+@pytest.mark.parametrize("part", ["train/masks", "test/images"])
 def test_a_folder_that_is_missing(tmp_path, part):
   shutil.rmtree(tree(tmp_path) / part)
   if part == "train/masks":  # one folder beside it is a class, and two are needed
     refused(tmp_path, "holds 1 class folders; at least two are needed")
   else:
     refused(tmp_path, "test/images: missing; a data set with masks needs images/ and masks/ in")
+
+
+def test_masks_without_a_test_split(tmp_path):
+  shutil.rmtree(tree(tmp_path) / "test")
+  dataset = load(tmp_path)
+  assert (dataset.task.names, dataset.split_sizes) == (("background", "1", "2"), {"train": 2, "test": 0})
+  assert (dataset.test.x.shape, dataset.test.y.shape) == ((0, *dataset.train.x.shape[1:]), (0, *MASK.shape))
+  small = load(tmp_path, image_size=6)
+  assert (small.test.x.shape, small.test.y.shape) == ((0, 6, 6, 3), (0, 6, 6))
+  with pytest.raises(UserError, match=r"is for classes, and folder:.* has masks"):
+    load(tmp_path, labels_file="labels.csv")
 
 
 def test_folders_that_are_classes_stay_classes(tmp_path):

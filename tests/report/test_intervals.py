@@ -136,3 +136,46 @@ def test_the_bootstrap_covers_the_mean_of_all_videos():
     low, high = intervals.bootstrap_interval(rng.beta(2, 3, 60), draws=500)
     inside += low <= 0.4 <= high
   assert 0.9 < inside / 300 < 0.98
+
+
+def test_folds_share_examples():
+  """Nadeau & Bengio's formula, of two repetitions of five folds."""
+  values = [0.5, 0.6, 0.55, 0.7, 0.65, 0.6, 0.6, 0.5, 0.7, 0.6]
+  low, high = intervals.resampled_interval(values, 5)
+  half = 2.262157 * np.sqrt((1 / 10 + 1 / 4) * np.var(values, ddof=1))  # t(0.975) of 9 degrees of freedom
+  np.testing.assert_allclose([low, high], [0.6 - half, 0.6 + half], rtol=1e-6)
+  assert intervals.difference_interval(values, (0.6, 0.6), 60, Score(), 5) == (low, high)
+  assert intervals.resampled_interval(values[:1], 5) == (None, None)
+
+
+def test_ten_right_ones_of_ten_do_not_prove_that_all_are():
+  assert intervals.judged_interval([1.0] * 5, 5, 10, Score()) == pytest.approx((report.binomial_interval(10, 10)[0], 1))
+  assert intervals.judged_interval([0.2] * 5, 5, 10, Score("R2")) == (0.2, 0.2)
+
+
+def test_the_interval_of_a_cross_validation_covers_what_it_estimates():
+  """Nearest means of two classes, 60 examples: of 200 draws of these, the accuracy on new examples of a classifier of
+  all 60 lies within the interval in 93% at least.
+  """
+  rng, covered = np.random.default_rng(0), 0
+
+  def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+    y = np.arange(n) % 2
+    return rng.normal(size=(n, 10)) + 0.35 * (2 * y[:, None] - 1), y
+
+  def right(x: np.ndarray, y: np.ndarray, new: np.ndarray, true: np.ndarray) -> float:
+    means = np.stack([x[y == c].mean(0) for c in (0, 1)])
+    return float(np.mean(((new[:, None] - means) ** 2).sum(2).argmin(1) == true))
+
+  for _ in range(200):
+    (x, y), values = draw(60), []
+    for _ in range(5):
+      order = rng.permutation(30)
+      for fold in range(5):
+        pairs = order[fold::5]
+        judge = np.concatenate([2 * pairs, 2 * pairs + 1])
+        fit = np.setdiff1d(np.arange(60), judge)
+        values.append(right(x[fit], y[fit], x[judge], y[judge]))
+    low, high = intervals.judged_interval(values, 5, 60, Score())
+    covered += low <= right(x, y, *draw(2000)) <= high
+  assert covered >= 186

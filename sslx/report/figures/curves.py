@@ -66,7 +66,8 @@ def loss_curve(metrics_rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 def label_curve(summary: Sequence[Entry], spans: Sequence[Span] = ()) -> Figure | None:
   """A score against the number of labels (logarithmic), a line per mode, named at its end, with a band of one sample
-  standard deviation either side; None where there are fewer than two numbers of labels and so no curve.
+  standard deviation either side, or of the 95% interval where there is no test split; None where there are fewer than
+  two numbers of labels and so no curve.
   """
   from matplotlib.ticker import NullLocator
 
@@ -82,11 +83,11 @@ def label_curve(summary: Sequence[Entry], spans: Sequence[Span] = ()) -> Figure 
     entries = sorted((e for e in summary if name_of(e, summary) == name), key=lambda entry: entry.labels)
     x = [entry.labels for entry in entries]
     mean = score.factor * np.array([entry.mean for entry in entries])
-    std = score.factor * np.array([entry.std or 0.0 for entry in entries])
+    low, high = score.factor * np.array([_band(entry) for entry in entries]).T
     line = {"color": look.line, "linestyle": look.linestyle, "marker": look.marker}
     ax.plot(x, mean, label=style.escape(name), linewidth=1.8, markersize=5, **line)
     ends.append((float(mean[-1]), name, look.line))
-    ax.fill_between(x, mean - std, mean + std, color=look.line, alpha=0.15, linewidth=0)
+    ax.fill_between(x, low, high, color=look.line, alpha=0.15, linewidth=0)
   ax.set_xscale("log")
   for begin, end, value, text in spans:
     _draw_span(ax, begin, min(end, max(counts)), score.factor * value, text)
@@ -97,6 +98,13 @@ def label_curve(summary: Sequence[Entry], spans: Sequence[Span] = ()) -> Figure 
   style.plain_axes(ax)
   _name_ends(ax, ends, NAME_HEIGHT / (height - 0.8))
   return fig
+
+
+def _band(entry: Entry) -> tuple[float, float]:
+  """Its 95% interval where there is no test split, else a standard deviation either side."""
+  if entry.mean_low is not None and entry.mean_high is not None:
+    return entry.mean_low, entry.mean_high
+  return entry.mean - (entry.std or 0.0), entry.mean + (entry.std or 0.0)
 
 
 def _name_ends(ax: Axes, ends: Sequence[tuple[float, str, str]], gap: float) -> None:

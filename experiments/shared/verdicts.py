@@ -1,0 +1,172 @@
+"""The end of experiments.worth: every way to use the winner, the curve of labels, what is said, and the model."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from experiments.shared import cli, table
+from experiments.shared.cli import FLAGS
+from experiments.shared.methods import NONE
+from experiments.shared.panel import Clock, Contest, Entrant
+from experiments.shared.publish import publish
+from experiments.shared.table import Row
+
+if TYPE_CHECKING:
+  from sslx.data import Dataset
+  from sslx.evaluation.bench import Bench
+  from sslx.report.statistics import Entry
+
+MODES = ("frozen", "propagate", "last:1", "full", "self_train")  # how a winner is used, as far as the time goes
+SHARES = (1 / 4, 1 / 2)  # of the labels, for the curve
+TITLE = "Is pretraining worth it on {name}?"
+
+
+def used(contest: Contest, entrants: Sequence[Entrant], modes: Sequence[str], clock: Clock) -> list[Row]:
+  """The rows of all entrants, and of the first in further ways to use it while there is time."""
+  rows = [row for entrant in entrants for row in entrant.rows]
+  if not entrants:
+    return rows
+  winner = entrants[0]
+  cost = 0.0
+  for mode in (mode for mode in modes if mode != "frozen"):
+    if not clock.decided(f"mode {mode}", lambda cost=cost: clock.left > 1.5 * cost):
+      continue
+    begin = clock.spent
+    rows += _rows(contest, winner, [mode])
+    cost = max(cost, clock.spent - begin)
+  return rows
+
+
+def _bench(contest: Contest, entrant: Entrant | None) -> "Bench":
+  """Of an encoder that was pretrained, or an untrained one."""
+  from sslx import nn
+  from sslx.evaluation import features
+
+  dataset = contest.dataset
+  if entrant is not None:
+    return table.bench(dataset, contest.labelled, entrant.pretrained.represent)
+  like = nn.Representation(contest.encoder, dataset.task.reading, {}, {}, dataset.modality.prepare)
+  return table.bench(dataset, contest.labelled, features.random(like, dataset)(FLAGS.seed))
+
+
+def _line(contest: Contest, entrant: Entrant | None) -> table.Line:
+  title, config = (NONE, None) if entrant is None else (entrant.variant.title, entrant.pretrained.config)
+  return table.Line(contest.experiment, contest.directory, title, FLAGS.encoder, config)
+
+
+def _rows(contest: Contest, entrant: Entrant | None, modes: Sequence[str]) -> list[Row]:
+  line, bench = _line(contest, entrant), _bench(contest, entrant)
+  return table.run_modes(line, bench, modes, contest.timings, pictured=False).rows
+
+
+def conclude(
+  contest: Contest,
+  given: "Dataset",
+  rows: Sequence[Row],
+  entrants: Sequence[Entrant],
+  lines: Sequence[Row],
+  clock: Clock,
+) -> None:
+  """Chooses, draws the curve of labels, keeps the model, and writes the report.
+
+  given: the data set with its test split, if it has one. rows: of the largest number of labels; lines: of the rounds.
+  """
+  from sslx import report
+  from sslx.report import figures, worth
+  from sslx.report.pages import Figure
+
+  summary = report.summarise(rows)
+  best = worth.chosen(summary)
+  winner = next((entrant for entrant in entrants if entrant.variant.title == best.method), None)
+  curve = _curve(contest, winner, best.mode, clock)
+  curves = report.summarise([*curve, *(row for row in rows if _same_line(row, best) or row["mode"] == best.baseline)])
+  ours = [entry for entry in curves if entry.mode == best.mode and entry.method == best.method]
+  scratch = [entry for entry in curves if entry.mode == best.baseline and entry.method == NONE]
+  value = _unflattered(contest, rows, summary)
+  last = next((entry for entry in scratch if entry.labels == best.labels), None)
+  opening = [f"{contest.dataset.name}: {worth.verdict(best, last, value, worth.labels_worth(ours, scratch))}"]
+  more = worth.growth(ours, 2 * best.labels)
+  said = [worth.growth_sentence(best, more)] if more else []
+  said += [_flattery(best, value, len(summary)), *_tested(contest, given, winner, best.mode)]
+  said += report.caveats(summary)
+  folder, shown = contest.directory / "figures", []
+  figures.save(figures.score_dots(summary), folder / "accuracy.png")
+  shown.append(Figure("All lines", "Cross-validated, with 95% intervals.", folder / "accuracy.png"))
+  drawing = figures.label_curve([*ours, *scratch])
+  if drawing is not None:
+    figures.save(drawing, folder / "labels.png")
+    shown.append(Figure("What labels are worth", "Means and 95% intervals.", folder / "labels.png", "plot"))
+  tables = [report.results_table(summary)]
+  panel_cells = report.Cells(["method", "steps", "frozen", "left out"], [_panel_row(line) for line in lines])
+  rounds = report.Table("The panel", panel_cells, "Each method after its last round, by its frozen encoder.")
+  publish(
+    contest.directory, TITLE.format(name=contest.dataset.name), cli.command(contest.experiment),
+    cli.flag_names({}, rows[0]["settings"]), rows, summary, shown, contest.timings, tables=[rounds, *tables],
+    sentences=said, first=tables, lead=said, opening=opening, folded=[rounds],
+  )  # fmt: skip
+
+
+def _panel_row(line: Row) -> list[str]:
+  steps = f"{line['steps']:,}" if "steps" in line else ""
+  return [str(line["method"]), steps, str(line.get("frozen", "")), str(line.get("left out", ""))]
+
+
+def _same_line(row: Row, entry: "Entry") -> bool:
+  return (row["method"], row["mode"]) == (entry.method, entry.mode)
+
+
+def _curve(contest: Contest, winner: Entrant | None, mode: str, clock: Clock) -> list[Row]:
+  """The rows of what was chosen and of training from scratch with smaller numbers of labels, if there is time."""
+  (most,) = next(iter(contest.labelled.subsets.values()))
+  fewest = 2 * contest.dataset.task.fewest
+  counts = sorted({round(share * most) for share in SHARES if round(share * most) >= fewest})
+  if not counts or not clock.decided("curve", lambda: clock.left > 0):
+    return []
+  FLAGS["labels"].value = [*map(str, counts), "all"]
+  labelled = table.draw(contest.dataset, [mode])
+  smaller = {seed: {n: sizes[n] for n in counts} for seed, sizes in labelled.subsets.items()}
+  fewer = contest._replace(labelled=labelled._replace(subsets=smaller))
+  cli.say(f"the curve of labels: {', '.join(map(str, counts))}")
+  return [*_rows(fewer, None, ["scratch"]), *_rows(fewer, winner, [mode])]
+
+
+def _unflattered(contest: Contest, rows: Sequence[Row], summary: "Sequence[Entry]") -> float:
+  """The score of what is chosen, without the luck of having been chosen; of other tasks than classes as it is."""
+  import numpy as np
+
+  from sslx.report import worth
+
+  best, judges = worth.chosen(summary), contest.labelled.judges
+  if best.score.name != "accuracy" or judges is None or "right" not in rows[0]:
+    return best.mean
+  lines = [[row for row in rows if _same_line(row, entry)] for entry in summary if entry.mode != "majority"]
+  return worth.unflattered(np.stack([worth.right_answers(line, judges) for line in lines]))
+
+
+def _flattery(best: "Entry", value: float, lines: int) -> str:
+  from sslx.report import statistics
+
+  mean = statistics.quantity(best.score, best.mean)
+  if value == best.mean:
+    return f"It is the best of {lines} lines by this very score, {mean}, which flatters it a little."
+  return f"It is the best of {lines} lines by its mean, {mean}; what such a choice is worth is told instead."
+
+
+def _tested(contest: Contest, given: "Dataset", winner: Entrant | None, mode: str) -> list[str]:
+  """What the test split says of the chosen line and of training from scratch, with all labels; read once, here."""
+  from sslx import report
+  from sslx.evaluation.bench import Labelled
+
+  if not len(given.test):
+    return []
+  import dataclasses
+
+  import numpy as np
+
+  from sslx.report import statistics
+
+  dataset = dataclasses.replace(contest.dataset, test=given.test)
+  count = len(dataset.train)
+  whole = contest._replace(dataset=dataset, labelled=Labelled({0: {count: np.arange(count)}}, None, FLAGS.subset))
+  rows = [*_rows(whole, None, ["scratch"]), *_rows(whole, winner, [mode])]
+  texts = [f"{statistics.quantity(e.score, e.mean)} {e.mode}" for e in report.summarise(rows)]
+  return [f"On the {len(given.test):,} test examples, with all {count:,} labels: {', '.join(texts)}."]

@@ -1,0 +1,147 @@
+"""Whether pretraining is worth it on somebody's own data: what is chosen, what it is worth, what more labels would buy.
+
+Every number is computed here from rows that folds of the labels judge, and nothing is said that its interval does not
+hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sslx.report import labels_saved, statistics
+from sslx.report.intervals import RIGHT_ANSWERS
+from sslx.report.records import Row
+from sslx.report.statistics import Entry, quantity
+from sslx.types import Score
+
+DRAWS = 2000  # of a bootstrap
+
+
+class Growth(NamedTuple):
+  """What a score would be with another number of labels, by the law that its errors follow so far."""
+
+  labels: int
+  value: float
+  low: float
+  high: float
+
+
+def chosen(summary: Sequence[Entry]) -> Entry:
+  """The entry with the best mean among those with the most labels; of equal ones the one that trains less."""
+  most = max(entry.labels for entry in summary)
+  rivals = [entry for entry in summary if entry.labels == most and entry.mode != "majority"]
+  return min(rivals, key=lambda e: (-statistics.goodness(e.score, e.mean), e.parameters_trainable or 0))
+
+
+def right_answers(rows: Sequence[Row], judges: Mapping[int, np.ndarray]) -> np.ndarray:
+  """f64 [N]: how often each labelled example was answered right, over the repetitions, by one line's rows of a
+  cross-validation.
+
+  judges: {subset seed: the examples that its row was judged by}, in the order of the row's `right`.
+  """
+  count = 1 + max(int(part.max()) for part in judges.values())
+  sums, times = np.zeros(count), np.zeros(count)
+  for row in rows:
+    part = judges[row["subset_seed"]]
+    sums[part] += [float(letter) for letter in row["right"]]
+    times[part] += 1
+  return sums[times > 0] / times[times > 0]
+
+
+def unflattered(right: np.ndarray, draws: int = DRAWS, seed: int = 0) -> float:
+  """The accuracy that choosing the best of C lines reaches, by their right answers f64 [C,N] on N examples.
+
+  The best of several means is partly the luckiest one. So the choice is made on examples that are drawn with
+  replacement, and what it chose is judged by those that were not drawn; the mean over all draws has no such luck
+  (Tsamardinos, Greasidou, Borboudakis: Bootstrapping the out-of-sample predictions for efficient and accurate
+  cross-validation, Machine Learning, 2018, arXiv 1708.07180).
+  """
+  rng, n = np.random.default_rng(seed), right.shape[1]
+  values = []
+  for _ in range(draws):
+    times = np.bincount(rng.integers(0, n, n), minlength=n)
+    out = times == 0
+    if out.any():
+      values.append(right[int((right @ times).argmax()), out].mean())
+  return float(np.mean(values)) if values else float(right.mean(1).max())
+
+
+def growth(entries: Sequence[Entry], labels: int, draws: int = DRAWS, seed: int = 0) -> Growth | None:
+  """What a line would reach with so many labels: its errors fall like a n^-b in the number n of labels, as they do over
+  wide ranges (Hestness et al.: Deep Learning Scaling is Predictable, Empirically, 2017, arXiv 1712.00409), with an
+  interval over draws of the folds.
+
+  entries: of one line at several numbers of labels, on the same folds. None where these are fewer than two, or the
+  score is no share of right answers.
+  """
+  entries = sorted(entries, key=lambda entry: entry.labels)
+  if len(entries) < 2 or entries[0].score != RIGHT_ANSWERS:
+    return None
+  seeds = sorted(set.intersection(*(set(entry.seeds) for entry in entries)))
+  values = np.array([[dict(zip(e.seeds, e.values, strict=True))[seed] for seed in seeds] for e in entries])
+  counts, rng = np.log([entry.labels for entry in entries]), np.random.default_rng(seed)
+
+  def at(means: np.ndarray) -> float:
+    errors = np.log(np.maximum(1 - means, 0.5 / (entries[0].test_examples or len(seeds))))
+    slope, start = np.polyfit(counts, errors, 1)
+    return float(1 - np.exp(start + min(slope, 0.0) * np.log(labels)))
+
+  drawn = [at(values[:, rng.integers(0, len(seeds), len(seeds))].mean(1)) for _ in range(draws)]
+  low, high = np.percentile(drawn, [2.5, 97.5])
+  return Growth(labels, at(values.mean(1)), float(low), float(high))
+
+
+def verdict(best: Entry, scratch: Entry | None, value: float, saved: str = "") -> str:
+  """`61.2% [52, 70] with vicreg, frozen; 47.9% from scratch (+14.4 points [+5.1, +23.7]: better).`
+
+  value: of the best, see `unflattered`; its interval is moved with it. saved: see `labels_worth`.
+  """
+  score, moved = best.score, value - best.mean
+  ends = ""
+  if best.mean_low is not None and best.mean_high is not None:
+    ends = f" {_range(score, best.mean_low + moved, best.mean_high + moved)}"
+  name = best.mode if best.method == "none" else f"{best.method}, {best.mode}"
+  text = f"{quantity(score, value)}{ends} with {name}"
+  if scratch is None or statistics.key_of(scratch) == statistics.key_of(best):
+    return f"{text}: nothing that was pretrained is better than training from scratch on these labels."
+  text += f"; {quantity(score, scratch.mean)} from scratch"
+  if best.difference is not None and best.low is not None and best.high is not None:
+    meaning = {"level": "no measurable difference", "unclaimed": "too few folds for a claim"}
+    judged = meaning.get(best.judgement, best.judgement)
+    text += f" ({statistics.change_quantity(score, best.difference)} "
+    text += f"{statistics.interval(best.low, best.high, score)}: {judged})"
+  return f"{text}{f'; {saved}' if saved and best.judgement == 'better' else ''}."
+
+
+def labels_worth(best: Sequence[Entry], scratch: Sequence[Entry]) -> str:
+  """`about 30 labels do with it what 96 do from scratch`: where the chosen line's curve reaches what training from
+  scratch has with the most labels; empty where it does not say.
+
+  best, scratch: their entries at several numbers of labels.
+  """
+  best, scratch = (sorted(line, key=lambda entry: entry.labels) for line in (best, scratch))
+  if len(best) < 2 or not scratch or best[-1].labels != scratch[-1].labels:
+    return ""
+  counts, values = [entry.labels for entry in best], [entry.mean for entry in best]
+  needed = labels_saved.labels_to_reach(counts, values, scratch[-1].mean, best[0].score.higher_is_better)
+  if not needed < scratch[-1].labels:
+    return ""
+  about = f"{counts[0]:,} labels or fewer" if needed <= counts[0] else f"about {round(needed):,} labels"
+  return f"{about} do with it what {scratch[-1].labels:,} do from scratch"
+
+
+def growth_sentence(now: Entry, more: Growth) -> str:
+  """`With 192 labels instead of 96 about 67% are to be expected [62, 72], if errors go on falling as they do.`"""
+  return (
+    f"With {more.labels:,} labels instead of {now.labels:,} about {quantity(now.score, more.value)} are to be expected "
+    f"{_range(now.score, more.low, more.high)}, if errors go on falling as they do; the interval is over folds alone."
+  )
+
+
+def _range(score: Score, low: float, high: float) -> str:
+  if score == RIGHT_ANSWERS:
+    low, high = max(0.0, low), min(1.0, high)
+  return f"[{statistics.number(score, low)}, {statistics.number(score, high)}]"

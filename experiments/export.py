@@ -15,10 +15,11 @@ rows of the run: score with its interval, table, how to load it.
 """
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
-from experiments.shared import cli, model
+from experiments.shared import cli, predicting
 from experiments.shared.cli import FLAGS
 from sslx.types import UserError
 
@@ -29,14 +30,23 @@ def main() -> None:
   """Runs the experiment on the parsed flags."""
   if not FLAGS.format:
     raise UserError("--format=: name a format, such as --format=stablehlo.")
-  from sslx import exported
+  from sslx import exported, models
 
   exported.check(FLAGS.format)  # a mistyped format is told before anything is loaded
-  given = model.given()
-  folder = Path(FLAGS.out) if FLAGS["out"].present else given.folder / "export"
-  for path in exported.write(given.fitted, folder, FLAGS.format, given.rows):
-    cli.say(f"{path}: {path.stat().st_size:,} bytes")
-  print(f"{folder / 'README.md'}: what it is, how good, and how to load it; license and intended use are yours to add.")
+  fitted, folder = predicting.model_of(FLAGS.model), models.find(FLAGS.model)
+  out = Path(FLAGS.out) if FLAGS["out"].present else folder / "export"
+  for path in exported.write(fitted, out, FLAGS.format, rows_of(folder)):
+    cli.tell(f"{path}: {path.stat().st_size:,} bytes")
+  cli.tell(f"{out / 'README.md'}: what it is, how good, how to load it; license and intended use are yours to add")
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+  """The results of the run that a model's folder lies in; [] where it lies elsewhere."""
+  from sslx import models
+  from sslx.report import records
+
+  above = folder.resolve().parent
+  return records.read_rows(above.parent / "results.jsonl") if above.name == models.IN_RUN else []
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_list("dims", [], "Units to walk along, such as 3,7. Default: the four that vary most.")
 flags.DEFINE_list("compare", [], "More runs, whose filters are drawn beside. Of their first layers.")
-flags.DEFINE_integer("images", 2000, "Training images that maps and so on are made of.")
+flags.DEFINE_integer("examples", 2000, "Training images that maps and so on are made of.")
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
   from sslx.interpret import codes, gallery, walks
   from sslx.training import run as training
 
-  cli.positive("images")
+  cli.positive("examples")
   folder = runs.given_checkpoint()
   run = training.restore(folder)
   others = [(Path(name).name, *_encoder(Path(name))) for name in FLAGS.compare]
@@ -45,7 +45,7 @@ def main() -> None:
     raise UserError(f"--checkpoint={folder}: reads {dataset.modality.name} data; what interpret draws are images.")
   representation = run.representation(FLAGS.features if FLAGS["features"].present else run.meta.flat_features)
   read = codes.reader(representation)
-  count = min(FLAGS.images, len(dataset.train), codes.room(read, dataset.train.x[np.arange(1)]))
+  count = min(FLAGS.examples, len(dataset.train), codes.room(read, dataset.train.x[np.arange(1)]))
   rows = np.random.default_rng(FLAGS.seed).permutation(len(dataset.train))[:count]
   x, modality = np.asarray(dataset.train.x[rows]), dataset.modality
   identity = {

@@ -37,6 +37,7 @@ TYPES = {  # what others are, by type
   "Run": "a Run, as sslx.pretrain and sslx.load give it",
   "Fitted": "a Fitted, as sslx.fit gives it",
   "Recipe": "a Recipe of sslx.evaluation.recipe",
+  "PathLike": "the path of a folder",
   "int": "an integer", "float": "a number", "str": "a text", "bool": "True or False",
 }  # fmt: skip
 ARRAYS = (

@@ -111,10 +111,8 @@ bound("save_seconds", low=0, high=options.LARGEST)
 bound("max_parameters", above=0)
 
 _PRETRAININGS = ("experiments.shared.pretrainings",)
-BASES = {  # whose flags are an experiment's own too
-  "experiments.data_efficiency": ("experiments.label_curve",), "experiments.words": _PRETRAININGS,
-  "experiments.track": _PRETRAININGS, "experiments.export": ("experiments.shared.model",),
-}  # fmt: skip
+BASES = {"experiments.data_efficiency": ("experiments.label_curve",), "experiments.words": _PRETRAININGS,
+         "experiments.track": _PRETRAININGS}  # whose flags are an experiment's own too  # fmt: skip
 
 
 def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None) -> int:

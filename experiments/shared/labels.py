@@ -40,6 +40,9 @@ flags.DEFINE_enum(
 )
 
 
+flags.DEFINE_string("model", None, "Model to use: a run directory, or a folder of its models/.")
+
+
 def bound(name: str, **limits: float) -> None:
   """Gives a flag that is no setting a range, see `options.beyond`."""
 

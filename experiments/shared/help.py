@@ -61,6 +61,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
     PRETRAINING: SEVERAL[PRETRAINING],
     COMPARED: ("labels", "seeds", "modes"),
   },
+  "export": {DATA: ("model",), PRETRAINING: (), COMPARED: (), RESULTS: ("out",)},
   "freezing": SEVERAL,
   "interpret": {**FINISHED, COMPARED: ("features",)},
   "label_curve": SEVERAL,
@@ -120,6 +121,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
     "dataset": "scenes", "method": "", "methods": "vader,simclr,inpaint",
     "encoder": "conv:widths=16-32-64-128,down=stride,norm=group", "steps": IMAGES, "labels": "100,500",
   },
+  "export": {"out": "the model's, export/"},
   "freezing": {
     "method": "", "methods": "denoise,rotation,simclr", "encoder": "conv", "steps": IMAGES,
     "labels": "30,100,300,1000,10000", "modes": "scratch,frozen,last:1,last:2,full", "finetune_epochs": "10",

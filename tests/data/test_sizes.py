@@ -38,7 +38,7 @@ def split(*counts, y=None):
       "a: 2 labelled images (x 2, y 1), no test split",
     ),
     (
-      Dataset("a", MODALITIES["image"], TASKS["regression"](("age",)), split(y=np.zeros((4, 1))), split(y=np.zeros((2, 1)))),
+      Dataset("a", MODALITIES["image"], TASKS["regression"](["age"]), split(y=np.zeros((4, 1))), split(y=np.zeros(2))),
       "a: 4 labelled images, 2 of test",
     ),
     (
@@ -52,7 +52,5 @@ def test_one_line(dataset, line):
 
 
 def test_of_an_embedded_set():
-  told = sizes(data.load("mnist"))
-  assert (
-    told == "mnist: 60,000 labelled images (10 classes of 5,421 to 6,742), 10,000 of test (10 classes of 892 to 1,135)"
-  )
+  train, test = "60,000 labelled images (10 classes of 5,421 to 6,742)", "10,000 of test (10 classes of 892 to 1,135)"
+  assert sizes(data.load("mnist")) == f"mnist: {train}, {test}"

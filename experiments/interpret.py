@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_list("dims", [], "Units to walk along, such as 3,7. Default: the four that vary most.")
 flags.DEFINE_list("compare", [], "More runs, whose filters are drawn beside. Of their first layers.")
-flags.DEFINE_integer("images", 2000, "Training images that maps and so on are made of. Labelled ones first.")
+flags.DEFINE_integer("examples", 2000, "Training images that maps and so on are made of. Labelled ones first.")
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
   from sslx.interpret import codes, gallery, walks
   from sslx.training import run as training
 
-  cli.positive("images")
+  cli.positive("examples")
   folder = runs.given_checkpoint()
   run = training.restore(folder)
   others = [(Path(name).name, *_encoder(Path(name))) for name in FLAGS.compare]
@@ -45,7 +45,7 @@ def main() -> None:
     raise UserError(f"--checkpoint={folder}: reads {dataset.modality.name} data; what interpret draws are images.")
   representation = run.representation(FLAGS.features if FLAGS["features"].present else run.meta.flat_features)
   read = codes.reader(representation)
-  most = min(FLAGS.images, codes.room(read, dataset.train.x[np.arange(1)]))
+  most = min(FLAGS.examples, codes.room(read, dataset.train.x[np.arange(1)]))
   (x, classes), modality = pictures.looked_at(dataset, most, FLAGS.seed), dataset.modality
   count, bare = len(x), 0 if classes is None else int((classes < 0).sum())
   identity = {

@@ -40,6 +40,9 @@ flags.DEFINE_enum(
 )
 
 
+flags.DEFINE_string("model", None, "Model to use: a run directory, or a folder of its models/.")
+
+
 def how_to_label(dataset: "Dataset") -> str:
   """What gives a data set without labels some, in words; empty where nothing does."""
   from sslx.data import DATASETS, path_of

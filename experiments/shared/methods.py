@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, directories, pages, runs, table
+from experiments.shared import cli, directories, keeping, pages, runs, table
 from experiments.shared.cli import FLAGS
 from experiments.shared.pictures import sampled
 from experiments.shared.table import Row, Timings
@@ -285,7 +285,7 @@ def run_variants(
   cli.say("references: " + ", ".join(dict.fromkeys(name for n in counts for name in references[n])))
   bench = table.bench(dataset, labelled, nothing)
   made = table.run_modes(line(NONE, None), bench, references, timings, more, pictured)
-  rows, answers[NONE] = [*made.everything], made.answers
+  rows, answers[NONE], offers = [*made.everything], made.answers, [keeping.Offer(line(NONE, None), bench, made)]
   for variant in variants:
     cli.say(f"{variant.title}")
     try:
@@ -296,8 +296,11 @@ def run_variants(
     bench = table.bench(dataset, labelled, pretrained.represent)
     made = table.run_modes(line(variant.title, pretrained.config), bench, trained, timings, more, pictured)
     rows, answers[variant.title] = [*rows, *made.everything], made.answers
+    offers.append(keeping.Offer(line(variant.title, pretrained.config), bench, made))
     lines += [{"method": variant.title, **pretrained.measured}] if pretrained.measured else []
     pictures += [(variant.title, pretrained.picture)] if pretrained.picture.exists() else []
+  if fold is None:  # the parts of one data set have no model of their own
+    keeping.keep(offers, timings)
   return pages.Outcome(rows, lines, pictures, answers)
 
 

@@ -32,7 +32,7 @@ DATA, PRETRAINING, COMPARED, RESULTS = (
 )  # fmt: skip
 PHOTOS = """\
       Your own photos: --dataset=folder:DIR --image_size=32, with pictures in
-      DIR/train/CLASS/ and DIR/test/CLASS/, a folder for each class."""
+      DIR/train/CLASS/, and perhaps DIR/test/CLASS/ and DIR/unlabeled/."""
 BUDGET = ("encoder", "steps", "epochs", "batch_size", "learning_rate")
 GROUPS = {
   DATA: ("dataset", "image_size", "seconds", "sample_rate"),

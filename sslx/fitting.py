@@ -119,6 +119,8 @@ def _fit(
 ) -> Fitted:
   task = data.task
   check_seed(seed)
+  if data.train.y is None:
+    raise UserError(f"data={data.name}: its training split has no labels; load_data gives files some by labels_file.")
   check_extra(task)
   if run.unfinished:
     print(f"warning: the run was {run.unfinished}; its encoder is what it was then.", file=sys.stderr)
@@ -127,8 +129,6 @@ def _fit(
   represent = run.representation(features or (task.reading if run.meta.task != task.name else None))
   check_modes((mode,), represent.encoder.block_names, task.name, data.modality.name)
   same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)
-  if data.train.y is None:
-    raise UserError(f"data={data.name}: its training split has no labels.")
   check_data(data, targets=True)
   if not 0 < labels < math.inf:
     raise UserError(f"labels={labels}: expected a number of labels, such as 600, or a fraction, such as 0.01.")

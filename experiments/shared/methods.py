@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.shared import cli, directories, keeping, pages, runs, table
 from experiments.shared.cli import FLAGS
+from experiments.shared.pictures import sampled
 from experiments.shared.table import Row, Timings
 from sslx.training.config import SMOKE_STEPS
 from sslx.types import Refusal, UserError
@@ -307,7 +308,8 @@ def measured(job: runs.Job) -> Row:
   """Of a finished run: the last loss and metrics of its training, and what its code and decoder do.
 
   squared error: mean over pixels in [0, 1] of test images, or spectrograms, against their reconstruction; active: the
-  fraction of the last block's outputs above 1 % of the largest, over test images.
+  fraction of the last block's outputs above 1 % of the largest, over test images; without a test split, over those of
+  training.
   """
   import jax
   import jax.numpy as jnp
@@ -323,7 +325,8 @@ def measured(job: runs.Job) -> Row:
   last = {k: v for k, v in history[-1].items() if k not in skipped} if history else {}
   run = restore(job.directory)
   params, state, pretext, encoder = run.params, run.state, run.pretext, run.meta.build_encoder("float32")
-  name, prepare, test = encoder.block_names[-1], job.dataset.modality.prepare, job.dataset.test
+  name, prepare, dataset = encoder.block_names[-1], job.dataset.modality.prepare, job.dataset
+  seen = (dataset.test if len(dataset.test) else dataset.train).x
 
   @jit
   def look(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -337,8 +340,8 @@ def measured(job: runs.Job) -> Row:
     error = jnp.where(there, jnp.square(pretext.decode(params, state, spoken, x.shape[1:]) - target), 0)
     return error.sum() / there.sum(), jnp.abs(code)
 
-  rows = np.arange(min(SAMPLE, len(test)))
-  errors, codes = zip(*(look(test.x[part]) for part in np.array_split(rows, 5)), strict=True)
+  rows = np.arange(min(SAMPLE, len(seen))) if len(dataset.test) else sampled(len(seen), SAMPLE)
+  errors, codes = zip(*(look(seen[part]) for part in np.array_split(rows, min(5, len(rows)))), strict=True)
   limit = 0.01 * max(float(c.max()) for c in codes)
   last |= {"images/s": float(np.median(speeds))} if speeds else {}
   last["active"] = float(np.mean([np.mean(np.asarray(c) > limit) for c in codes]))

@@ -101,6 +101,17 @@ def test_auto_is_margin_where_there_are_many_labels(flags, tmp_path, monkeypatch
   assert {row["strategy"] for row in table(tmp_path / "label_next.csv")} == {"margin"}
 
 
+@pytest.mark.parametrize("what", ["model", "encoder"])
+def test_the_data_are_those_of_the_run(run, photos, tmp_path, what):
+  """Without --dataset, whatever its pictures were resized to; the table lies beside the run."""
+  leave = shutil.ignore_patterns("models") if what == "encoder" else None
+  shutil.copytree(run, tmp_path / "run", ignore=leave)
+  assert call("label_next", f"--model={tmp_path / 'run'}", "--count=24") == 0
+  rows = table(tmp_path / "run" / "label_next.csv")
+  assert {row["path"] for row in rows} == {f"unlabeled/{path.name}" for path in (photos / "unlabeled").iterdir()}
+  assert all(bool(row["suggested"]) == (what == "model") for row in rows)
+
+
 @pytest.mark.parametrize("strategy", ["typical", "coreset", "random"])
 def test_an_encoder_alone_chooses_too(flags, run, tmp_path, strategy):
   shutil.copytree(run, tmp_path / "encoder", ignore=shutil.ignore_patterns("models"))

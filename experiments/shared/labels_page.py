@@ -87,6 +87,7 @@ def write(given: "Given", shown: Shown) -> None:
   """The table and the page; then says where they are, and what to do with them."""
   from experiments import called
   from sslx import report
+  from sslx.data import DATASETS
   from sslx.report import records, terminal
   from sslx.report.labelling import write_labelling
 
@@ -98,10 +99,13 @@ def write(given: "Given", shown: Shown) -> None:
   cells = report.Cells(list(shown.headers), [list(map(str, line)) for line in shown.lines[:TOLD]])
   terminal.show([shown.told], style="bold")
   terminal.show([report.Table("The first of them", cells)], elsewhere=table.name)
-  spec = FLAGS.dataset if FLAGS["dataset"].present else given.dataset.name
-  size = f" --image_size={FLAGS.image_size}" if given.root is not None and FLAGS.image_size else ""
   cli.tell(f"Table: {table}")
   cli.tell(f"Page: {page}")
+  spec = FLAGS.dataset if FLAGS["dataset"].present else given.dataset.name
+  if not DATASETS[spec.partition(":")[0]].files:
+    cli.tell(f"labels.csv of the page names examples by split and row; --labels_file does not take it for {spec}.")
+    return
+  size = f" --image_size={FLAGS.image_size}" if FLAGS.image_size else ""
   cli.tell(
     f"Label on the page, save labels.csv, then: {called('low_label')} --dataset={spec}{size} --labels_file=labels.csv"
   )

@@ -61,6 +61,14 @@ case $module in
   benchmarks.simclr | benchmarks.augment)  # peers that bring a PyTorch of their own
     extras=${extras:+$extras,}lightly
     venv=${SSLX_VENV:-$here/.venv-lightly} ;;
+  experiments.export)
+    extras=${extras:+$extras,}export
+    for argument in "$@"; do
+      if [[ $argument == --format=*onnx* ]]; then  # jax2onnx wants an older orbax-checkpoint than others
+        extras=$extras,onnx
+        venv=${SSLX_VENV:-$here/.venv-onnx}
+      fi
+    done ;;
 esac
 
 # The stamp holds pyproject.toml's checksum and the extras installed so far; nothing changed, nothing to do.

@@ -29,8 +29,9 @@ from sslx.checks import check_data, check_seed, same_shape
 from sslx.data import Dataset
 from sslx.evaluation import knn
 from sslx.exported import export
-from sslx.fitted import Fitted, accuracy, plot_confusion, plot_predictions, predict, scores
+from sslx.fitted import Fitted, accuracy, plot_confusion, plot_predictions, scores
 from sslx.fitting import classify, fit
+from sslx.predicting import predict
 from sslx.pretext import check
 from sslx.report import figures
 from sslx.saved import load, load_encoder, save

@@ -37,6 +37,7 @@ TYPES = {  # what others are, by type
   "Run": "a Run, as sslx.pretrain and sslx.load give it",
   "Fitted": "a Fitted, as sslx.fit gives it",
   "Recipe": "a Recipe of sslx.evaluation.recipe",
+  "PathLike": "the path of a folder",
   "int": "an integer", "float": "a number", "str": "a text", "bool": "True or False",
 }  # fmt: skip
 ARRAYS = (
@@ -45,7 +46,7 @@ ARRAYS = (
 )
 SAME = (
   "method", "hp", "max_parameters", "labels", "subset", "data_dir", "image_size", "in_memory_limit", "background",
-  "bits", "task", "sample_rate", "seconds", "min_count", "max_words", "max_length", "labels_file",
+  "bits", "task", "sample_rate", "seconds", "min_count", "max_words", "max_length", "labels_file", "format",
 )  # fmt: skip
 FLAGS = {  # that are arguments here: {flag: argument}
   **dict(zip(SAME, SAME, strict=True)),

@@ -1,8 +1,11 @@
 """A model as one pure function of jax, and as files that other programs read: see `export`."""
 
+import importlib.metadata
 import importlib.util
 import json
+import logging
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from sslx.types import Array, UserError
 
 RAW = {"image": "uint8", "video": "uint8", "sound": "int16", "text": "int32"}  # modality -> dtype of its raw x
 PLATFORMS = ("cpu", "cuda", "tpu")
+CHECKED, TOLERANCE = (1, 7), 1e-4  # batches by which an ONNX file is checked, and how far it may be off
 LARGEST = 2_000_000_000  # bytes of arrays that a program may hold: its file has a limit of 2 GiB
 
 
@@ -79,9 +83,7 @@ def as_function(fitted: Fitted) -> Callable[[Array], dict[str, Array]]:
 
 def write(fitted: Fitted, directory: Path, formats: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
   """`export` in several formats. rows: of the run that it comes from, for the table of its card."""
-  for name in formats:
-    if name not in FORMATS:
-      raise UserError(f"--format={name}: no such format; expected {', '.join(FORMATS)}.")
+  check(formats)
   files = {f"model.{name}": FORMATS[name](fitted) for name in dict.fromkeys(formats)}  # before the first is written
   facts = description(fitted)
   try:
@@ -94,6 +96,16 @@ def write(fitted: Fitted, directory: Path, formats: Sequence[str], rows: Sequenc
   except OSError as error:
     raise UserError(f"{directory}: cannot write there ({error.strerror or error}).") from error
   return [directory / name for name in files]
+
+
+def check(formats: Sequence[str]) -> None:
+  """Raises UserError for a format that there is not, or that needs a package which is missing."""
+  for name in formats:
+    if name not in FORMATS:
+      raise UserError(f"--format={name}: no such format; expected {', '.join(FORMATS)}.")
+    for package, cure in NEEDS[name].items():
+      if importlib.util.find_spec(package) is None:
+        raise UserError(f"--format={name}: needs the package {package}; {cure}.")
 
 
 def description(fitted: Fitted) -> dict[str, Any]:
@@ -130,25 +142,79 @@ def _stablehlo(fitted: Fitted) -> bytes:
   """A serialized `jax.export.Exported` with a batch of any size, for all PLATFORMS."""
   from jax import export
 
-  _need("stablehlo", "flatbuffers")
+  _check_size(fitted, "stablehlo")
   (b,) = export.symbolic_shape("b")
   exported = export.export(jax.jit(as_function(fitted)), platforms=PLATFORMS)(_example(fitted, b))
   return bytes(exported.serialize())
 
 
-def _need(format: str, package: str, extra: str = "export") -> None:
-  """Raises UserError where a package of an extra is missing."""
-  if importlib.util.find_spec(package) is None:
-    raise UserError(f"--format={format}: needs the package {package}; pip install 'sslx[{extra}]'.")
-
-
 def _safetensors(fitted: Fitted) -> bytes:
   """The arrays of `models.parts`, and as metadata the rest of it, in JSON, under the name sslx."""
-  _need("safetensors", "safetensors")
   from safetensors.numpy import save
 
   arrays, values = models.parts(fitted)
   return save({name: np.asarray(array, order="C") for name, array in arrays.items()}, {"sslx": json.dumps(values)})
 
 
-FORMATS: dict[str, Callable[[Fitted], bytes]] = {"stablehlo": _stablehlo, "safetensors": _safetensors}
+def _onnx(fitted: Fitted) -> bytes:
+  """By jax2onnx; checked by ONNX Runtime, whose outputs for CHECKED batches are those of jax, up to TOLERANCE."""
+  _check_size(fitted, "onnx")
+  import jax2onnx  # pyright: ignore[reportMissingImports]  an extra of an environment of its own
+  import onnxruntime  # pyright: ignore[reportMissingImports]
+
+  function, names = as_function(fitted), sorted(jax.eval_shape(as_function(fitted), _example(fitted, 1)))
+  logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it tells of every constant
+  quiet = onnxruntime.SessionOptions()
+  quiet.log_severity_level = 4
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      model = jax2onnx.to_onnx(
+        lambda x: [function(x)[name] for name in names], [_example(fitted, "B")], input_names=["x"], output_names=names
+      )
+      data = model.SerializeToString()
+      session = onnxruntime.InferenceSession(data, quiet)
+      for batch in CHECKED:
+        x = _random(fitted, batch)
+        check_alike(dict(zip(names, session.run(names, {"x": x}), strict=True)), jax.jit(function)(x))
+  except Exception as error:  # whatever they raise where they have no words for something: there are many kinds
+    version, why = importlib.metadata.version("jax2onnx"), str(error).partition("\n")[0]
+    raise UserError(
+      f"--format=onnx: jax2onnx {version} cannot convert this model ({why}); take --format=stablehlo."
+    ) from error
+  return data
+
+
+def _check_size(fitted: Fitted, format: str) -> None:
+  size = sum(array.nbytes for array in models.parts(fitted)[0].values())
+  if size > LARGEST:
+    raise UserError(f"--format={format}: the model has {size:,} bytes, and such a file 2 GiB at most; use safetensors.")
+
+
+def _random(fitted: Fitted, batch: int) -> np.ndarray:
+  """Raw examples that mean nothing, but are of the dtype and range of those that do."""
+  high = {"image": 256, "video": 256, "sound": 2**15, "text": getattr(fitted.meaning, "size", 1)}[fitted.modality.name]
+  x = np.random.default_rng(0).integers(0, high, (batch, *fitted.x_shape))
+  return x.astype(RAW[fitted.modality.name])
+
+
+def check_alike(outputs: Mapping[str, np.ndarray], expected: Mapping[str, Array]) -> None:
+  """Raises ValueError where outputs differ; of masks one pixel in a thousand may, where two classes are as likely."""
+  for name, array in expected.items():
+    theirs, ours = outputs[name], np.asarray(array)
+    if theirs.shape != ours.shape:
+      raise ValueError(f"{name} are of shape {theirs.shape}, not {ours.shape}")
+    limit = TOLERANCE * np.maximum(1, np.abs(ours, dtype=np.float64))
+    wrong = np.abs(theirs.astype(np.float64) - ours) > limit
+    if wrong.mean() > (0.001 if ours.dtype.kind in "iu" else 0):
+      raise ValueError(f"{name} differ from jax's in {wrong.mean():.1%} of their values")
+
+
+FORMATS: dict[str, Callable[[Fitted], bytes]] = {"stablehlo": _stablehlo, "safetensors": _safetensors, "onnx": _onnx}
+EXTRA = "pip install 'sslx[export]'"
+ALONE = "./launch.sh export --format=onnx makes an environment for it, or pip install 'sslx[onnx]' into one of its own"
+NEEDS: dict[str, dict[str, str]] = {  # format -> packages of extras -> where they come from
+  "stablehlo": {"flatbuffers": EXTRA},
+  "safetensors": {"safetensors": EXTRA},
+  "onnx": {"jax2onnx": ALONE, "onnxruntime": ALONE},
+}

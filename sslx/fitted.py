@@ -1,4 +1,4 @@
-"""What `sslx.fit` gives, and what is asked of it: predictions, their scores, and pictures of both."""
+"""What `sslx.fit` gives, and what is asked of it: scores of its predictions, and pictures of them."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,39 +44,15 @@ class Fitted(NamedTuple):
     return f"Fitted({how}, {trainable:,} of {total:,} parameters trained)"
 
 
-@public
-def predict(fitted: Fitted, x: Any) -> np.ndarray:
-  """What is predicted for each example of an array: how likely each class is, or numbers, masks or boxes.
-
-  classification: probabilities f32 [N,K], which sum to 1; `.argmax(1)` are the predicted classes.
-  multilabel: probabilities f32 [N,K], of each class by itself; a class is said to be there above 0.5.
-  regression: numbers f32 [N,T], in the units of the labels.
-  segmentation: masks u8 [N,H,W] as high and wide as the images, of the class of each pixel; 0 is the background.
-  detection: boxes f32 [N,M,6], rows (class, top, left, bottom, right, score), the best first. A box covers the pixels
-    from top to bottom - 1 and from left to right - 1; the score is from 0 to 1, and a row of class -1 is no box.
-
-  Example:
-    >>> probabilities = sslx.predict(fitted, data.test.x)
-
-  Args:
-    fitted: see `fit`.
-    x: raw [N,...], such as images u8 [N,H,W,C] or floats in [0, 1]; N may be 0.
-
-  Returns:
-    An array [N,...], by the task of `fitted` as above.
-
-  Raises:
-    UserError: x of another shape than the training examples, or with values that cannot be meant.
-  """
-  task, x = fitted.task, accepted(x, fitted.modality, fitted.x_shape)
-  some = x if len(x) else np.zeros((1, *fitted.x_shape), x.dtype)  # of no examples: the shape that one would have
-  outputs = fitted.predictor.outputs(some)[: len(x)]
+def answers(fitted: Fitted, outputs: np.ndarray) -> np.ndarray:
+  """What `predict` gives, of a predictor's outputs [N,...]."""
+  task = fitted.task
   if task.name == "segmentation":  # maps of places may reach beyond the image
     return outputs[:, : fitted.x_shape[0], : fitted.x_shape[1]]
   if task.name == "multilabel":
-    outputs = scipy.special.expit(outputs)
+    outputs = scipy.special.expit(outputs / fitted.temperature)
   elif task.probabilities is not None:
-    outputs = task.probabilities(outputs)
+    outputs = task.probabilities(outputs / fitted.temperature)
   return outputs.astype(np.float32)
 
 
@@ -156,7 +132,7 @@ def plot_predictions(fitted: Fitted, split: Split, seed: int = 0) -> "Figure":
   x, y = np.asarray(x[rows]), y[rows]
   outputs, pictures = fitted.predictor.outputs(x), fitted.modality.draw(x[:SHOWN_PREDICTIONS], fitted.meaning)
   if task.probabilities is not None:
-    return figures.predictions(pictures, y, task.decide(outputs), task.names, task.probabilities(outputs).max(1))
+    return figures.predictions(pictures, y, task.decide(outputs), task.names, answers(fitted, outputs).max(1))
   (figure,) = figures.answers(task, pictures, y, outputs).values()
   return figure
 

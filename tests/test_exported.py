@@ -24,6 +24,13 @@ CASES = [
   ("detection", "frozen", CONV), ("sound", "frozen", "mel+conv:widths=4"), ("sound", "frozen", "gru:width=4"),
   ("text", "frozen", "words:width=4"), ("text", "frozen", "bag+mlp:widths=4"),
 ]  # fmt: skip
+ONNX = [
+  ("classification", "frozen", CONV), ("classification", "full", "mlp:widths=8"),
+  ("classification", "frozen", "resnet:widths=4-8"), ("classification", "knn:5", CONV),
+  ("classification", "frozen", "vit:width=8,depth=1,heads=2,patch=5"),
+  ("multilabel", "frozen", CONV), ("regression", "frozen", CONV),
+  ("segmentation", "raw", CONV),
+]  # fmt: skip
 BATCHES = (1, 7)
 RUN_ALONE = """
 import json, sys
@@ -122,3 +129,40 @@ def test_a_missing_package_is_told(model, tmp_path, monkeypatch, format, package
   with pytest.raises(UserError, match=rf"format={format}: needs the package {package}; pip install 'sslx\[export\]'"):
     sslx.export(model, tmp_path, format)
   assert not list(tmp_path.iterdir())
+
+
+def test_onnx_runtime_predicts_the_same(model, tmp_path):
+  """Where its packages are: ./launch.sh --extras=test export --format=onnx makes an environment with them."""
+  pytest.importorskip("jax2onnx")
+  runtime = pytest.importorskip("onnxruntime")
+  for number, (kind, mode, spec) in enumerate(ONNX):
+    data = data_of(kind)
+    fitted = trained(data, mode, spec)
+    path = sslx.export(fitted, tmp_path / str(number), "onnx")
+    session = runtime.InferenceSession(path.read_bytes())
+    names = [each.name for each in session.get_outputs()]
+    for n in BATCHES:
+      x = data.test.x[:n]
+      outputs = dict(zip(names, session.run(None, {"x": x}), strict=True))
+      said = outputs.get("probabilities", outputs["answers"])
+      np.testing.assert_allclose(said, sslx.predict(fitted, x), rtol=1e-4, atol=1e-4, err_msg=f"{kind} {mode} {spec}")
+
+
+def test_what_onnx_has_no_words_for_is_one_line(tmp_path):
+  pytest.importorskip("jax2onnx")
+  pytest.importorskip("onnxruntime")
+  fitted = trained(images("detection"), "frozen", CONV)
+  with pytest.raises(
+    UserError, match=r"^format=onnx: jax2onnx .* cannot convert this model .*; take format=stablehlo\.$"
+  ):
+    sslx.export(fitted, tmp_path, "onnx")
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_converted_model_that_says_something_else_is_refused():
+  expected = {"answers": np.zeros((2, 3), np.float32)}
+  exported.check_alike({"answers": np.full((2, 3), 5e-5, np.float32)}, expected)
+  with pytest.raises(ValueError, match="answers differ"):
+    exported.check_alike({"answers": np.full((2, 3), 2e-4, np.float32)}, expected)
+  with pytest.raises(ValueError, match="answers are of shape"):
+    exported.check_alike({"answers": np.zeros((1, 3), np.float32)}, expected)

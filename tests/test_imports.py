@@ -89,11 +89,12 @@ def test_types_imports_no_sibling():
     ("fitted", {"types", "data", "evaluation", "report", "calls", "checks"}),
     ("fitting", {"types", "data", "training", "evaluation", "report", "calls", "checks", "fitted"}),
     ("models", {"types", "disk", "nn", "ops", "modalities", "tasks", "evaluation", "report", "fitted"}),
+    ("predicting", {"data", "calls", "fitted", "models"}),
     ("exported", {"types", "ops", "evaluation", "report", "calls", "fitted", "models"}),
     ("saved", {"types", "disk", "nn", "data", "training", "report", "calls", "fitted", "models"}),
     ("word_vectors", {"types", "ops", "training", "evaluation", "report", "calls", "tasks"}),
     ("api", {"types", "options", "ops", "nn", "data", "pretext", "training", "evaluation", "report", "calls", "checks",
-             "exported", "fitted", "fitting", "saved", "word_vectors"}),
+             "exported", "fitted", "fitting", "predicting", "saved", "word_vectors"}),
   ],
 )  # fmt: skip
 def test_imports_point_one_way(part, allowed):

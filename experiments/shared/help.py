@@ -61,6 +61,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
     PRETRAINING: SEVERAL[PRETRAINING],
     COMPARED: ("labels", "seeds", "modes"),
   },
+  "export": {DATA: ("model",), PRETRAINING: (), COMPARED: (), RESULTS: ("out",)},
   "freezing": SEVERAL,
   "interpret": {**FINISHED, COMPARED: ("features",)},
   "label_curve": SEVERAL,
@@ -77,6 +78,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
     COMPARED: ("labels", "modes", "features", "augment"),
   },
   "one_percent": {PRETRAINING: ("checkpoint", "method", "hp", *BUDGET)},  # each of --seeds pretrains
+  "predict": {DATA: ("model",), PRETRAINING: (), COMPARED: (), RESULTS: ("out",)},
   "pretrain": {COMPARED: ()},
   "probe": FINISHED,
   "rotnet_mnist": {PRETRAINING: ("epochs", "batch_size", "learning_rate")},
@@ -124,6 +126,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
     "dataset": "scenes", "method": "", "methods": "vader,simclr,inpaint",
     "encoder": "conv:widths=16-32-64-128,down=stride,norm=group", "steps": IMAGES, "labels": "100,500",
   },
+  "export": {"out": "the model's, export/"},
   "freezing": {
     "method": "", "methods": "denoise,rotation,simclr", "encoder": "conv", "steps": IMAGES,
     "labels": "30,100,300,1000,10000", "modes": "scratch,frozen,last:1,last:2,full", "finetune_epochs": "10",
@@ -141,6 +144,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "one_percent": {
     "method": "autoencode", "encoder": "mlp:code=10", "labels": "600", "modes": "scratch,frozen,full",
   },
+  "predict": {"out": "predictions.csv"},
   "probe": {**OF_RUN, "modes": "scratch,frozen,knn:20,full"},
   "rotnet_mnist": {"epochs": "50", "batch_size": "48", "learning_rate": "0.001", "labels": "1000"},
   "speakers": {"dataset": "spoken_digits"},
@@ -149,6 +153,11 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "words": {"dataset": "python_docs", "method": "skipgram"},
   "worth": {"methods": "vicreg,simclr,swav ...", "encoder": "conv", "labels": "all", "seeds": "2"},
 }  # fmt: skip
+
+
+HERE = {  # (experiment, flag): help of a flag that means something else there
+  ("predict", "out"): "Table to write, or the folder for it. The page and lists lie beside it.",
+}
 
 
 def spelled(arguments: Iterable[str]) -> list[str]:
@@ -187,7 +196,7 @@ def _short(name: str, doc: str, known: Sequence[Any]) -> str:
   column = max(len(flag) for group in groups.values() for flag in group) + 2
   for title, group in groups.items():
     lines += ["", title] if group else []
-    lines += [_line(by_name[flag], default(name, by_name[flag]), column) for flag in group]
+    lines += [_line(name, by_name[flag], default(name, by_name[flag]), column) for flag in group]
     lines += [PHOTOS] if title == DATA and groups[PRETRAINING] and "image_size" in group else []
   return "\n".join([*lines, "", *_more(groups)])
 
@@ -200,9 +209,9 @@ def _more(groups: Mapping[str, Sequence[str]]) -> list[str]:
   return [*lines, f"{called():<21} all experiments"]
 
 
-def _line(flag: Any, value: str, column: int) -> str:
+def _line(name: str, flag: Any, value: str, column: int) -> str:
   """`  --seeds  Label subsets, each drawn anew [5]`; of a long default its ends, or a network's kind."""
-  sentence = re.split(r"(?<=[\w`])\. |\.$", _told(flag))[0]
+  sentence = re.split(r"(?<=[\w`])\. |\.$", _told(name, flag))[0]
   parts = value.split(",")
   forms = [parts]
   forms += [[*parts[:2], "...", parts[-1]], [parts[0], "...", parts[-1]]] if len(parts) > 3 else []
@@ -217,9 +226,9 @@ def _line(flag: Any, value: str, column: int) -> str:
   return line
 
 
-def _told(flag: Any) -> str:
-  """A flag's help without what absl adds to it."""
-  return re.sub(r"^<[^>]*>: |;\s*repeat this option.*", "", flag.help, flags=re.DOTALL)
+def _told(name: str, flag: Any) -> str:
+  """A flag's help in this experiment, without what absl adds to it."""
+  return HERE.get((name, flag.name)) or re.sub(r"^<[^>]*>: |;\s*repeat this option.*", "", flag.help, flags=re.DOTALL)
 
 
 def default(name: str, flag: Any) -> str:
@@ -280,7 +289,7 @@ def _everything(name: str, doc: str, known: Sequence[Any]) -> str:
   lines = [document(doc, width), "", "Flags:"]
   for flag in known:
     value = default(name, flag)
-    lines += [f"  --{flag.name}{f' [{value}]' if value else ''}", hung(f"      {_told(flag)}")]
+    lines += [f"  --{flag.name}{f' [{value}]' if value else ''}", hung(f"      {_told(name, flag)}")]
   lines += ["", "Methods, for --method and --methods, with their --hp:"]
   for method_name, method in METHODS.items():
     takes = options.assignments(options.resolve(method.factory, {}))

@@ -60,7 +60,7 @@ def _knn(head: Knn, features: Array) -> Array:
 
 def _propagated(head: Propagated, features: Array) -> Array:
   space = head.graph.space
-  turned = features if space.basis is None else (features - space.mean) @ jnp.asarray(space.basis)
+  turned = features if space.basis is None else (features - jnp.asarray(space.mean)) @ jnp.asarray(space.basis)
   index = jax.lax.top_k(_unit(turned) @ jnp.asarray(head.graph.bank).T, head.graph.k)[1]
   return jnp.log(jnp.maximum(jnp.asarray(head.belief)[index].mean(1), LEAST_BELIEF))
 

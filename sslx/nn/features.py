@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from sslx import options
 from sslx.ops import sound
+from sslx.ops.patches import extended
 from sslx.ops.pool import grid_pool
 from sslx.types import Array, Refusal, UserError
 
@@ -102,8 +103,7 @@ def _resized(x: Array, axis: int, n: int) -> Array:
   old = x.shape[axis]
   window, times = -(-old // n), -(-n // old)
   if -(-old // window) == n:
-    beyond = [(0, n * window - old if i == axis else 0) for i in range(x.ndim)]
-    x = jnp.pad(x, beyond, mode="edge")
+    x = extended(x, axis, n * window - old)
     return x.reshape(*x.shape[:axis], n, window, *x.shape[axis + 1 :]).mean(axis + 1)
   length = times * old if -(-n // times) == old else n
   larger = jax.image.resize(x, (*x.shape[:axis], length, *x.shape[axis + 1 :]), "linear")
@@ -129,7 +129,7 @@ def moments(x: Array, share: Array | None = None) -> Array:
   total = mass.sum(axes)
   centres = []
   for axis in axes:
-    n = x.shape[axis] * share if axis == 1 else jnp.full(x.shape[0], float(x.shape[axis]))
+    n = x.shape[axis] * (share if axis == 1 else jnp.ones_like(share))
     place = (2 * jnp.arange(x.shape[axis]) + 1) / n[:, None] - 1
     place = place.reshape(x.shape[0], *[x.shape[axis] if i == axis else 1 for i in range(1, x.ndim)])
     centres.append((mass * place).sum(axes) / (total + 1e-6))

@@ -1,5 +1,6 @@
 """Images as grids of patches: pure (x) -> x, for any size of image."""
 
+import jax
 import jax.numpy as jnp
 
 from sslx.types import Array
@@ -12,9 +13,21 @@ def patchify(image: Array, size: int) -> Array:
   """
   b, height, width, channels = image.shape
   rows, columns = -(-height // size), -(-width // size)
-  image = jnp.pad(image, ((0, 0), (0, rows * size - height), (0, columns * size - width), (0, 0)), "edge")
+  image = extended(extended(image, 1, rows * size - height), 2, columns * size - width)
   image = image.reshape(b, rows, size, columns, size, channels)
   return image.swapaxes(2, 3).reshape(b, rows, columns, size * size * channels)
+
+
+def extended(x: Array, axis: int, n: int) -> Array:
+  """x with its last place along an axis n times more; as it is for 0.
+
+  What `jnp.pad(mode="edge")` gives. That also pads by nothing in front, for which not every format of exported programs
+  has words.
+  """
+  if not n:
+    return x
+  last = jax.lax.slice_in_dim(x, x.shape[axis] - 1, x.shape[axis], axis=axis)
+  return jnp.concatenate([x, *[last] * n], axis=axis)
 
 
 def unpatchify(patches: Array, size: int, image_shape: tuple[int, ...]) -> Array:

@@ -6,14 +6,12 @@ what a person reads. Nothing is told that is not in the model or in the rows of 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from sslx.report import sentences, statistics, tables
-from sslx.report.intervals import t_interval
 from sslx.report.records import any_smoke
 from sslx.report.statistics import Entry
 from sslx.types import visible
@@ -36,6 +34,7 @@ MEANINGS = {
   "int16": "one channel, -32768 behind the end of a recording that is shorter",
   "int32": "ids of words: `first_id` of card.json for the first of its `words`, and so on; 0 behind the end of a text",
 }
+UNTOLD = ("place", "made_of", "smoke", "calibrated")  # entries of `about` that are no one's business, or said elsewhere
 SNIPPETS = {
   "model.json": """\
 import sslx
@@ -69,7 +68,8 @@ def text(facts: Facts, files: Sequence[str], rows: Iterable[Mapping[str, Any]] =
 
   rows: of its run's results.jsonl, with those of other modes and numbers of labels, which stand in its table.
   """
-  about = facts["about"]
+  about = {name: visible(value) if isinstance(value, str) else value for name, value in facts["about"].items()}
+  facts = {**facts, "about": about, "names": [*map(visible, facts["names"])]}
   rows = [{**row, "dataset": named(str(row.get("dataset", "")))} for row in rows]
   summary = statistics.summarise(rows)
   entry = _of_model(facts, summary)
@@ -77,27 +77,26 @@ def text(facts: Facts, files: Sequence[str], rows: Iterable[Mapping[str, Any]] =
     f"---\n{_front(facts, entry)}---\n\n# {_name(facts)}",
     _what(facts),
     f"## How good it is\n\n{_score(facts, entry, summary, any_smoke(rows))}",
+    f"## Limits\n\n{_limits(facts, summary)}",
     f"## How to load it\n\n{_loading(facts, files)}",
     f"## How it was made\n\n{_making(about)}",
   ]
-  return visible_lines("\n\n".join(part for part in parts if part) + "\n")
-
-
-def visible_lines(text: str) -> str:
-  """A text of several lines without characters that do not show themselves."""
-  return "\n".join(map(visible, text.split("\n")))
+  return "\n\n".join(parts) + "\n"
 
 
 def named(dataset: str) -> str:
   """A data set's name without the folders that lead to it: `photos (folder)` of folder:/home/me/photos."""
   kind, colon, place = dataset.partition(":")
-  return f"{PurePath(place).name} ({kind})" if colon else dataset
+  return visible(f"{PurePath(place).name} ({kind})" if colon else dataset)
 
 
 def _of_model(facts: Facts, summary: Sequence[Entry]) -> Entry | None:
-  """The line of the table that the model is of."""
+  """The line of the table that the model is of. A model that was trained on all labels is of the line whose folds
+  judged it, which have fewer labels each.
+  """
   about = facts["about"]
-  asked = {"mode": facts["mode"], "labels": facts["labels"], "method": about.get("method")}
+  labels = (about.get("score") or {}).get("labels", facts["labels"])
+  asked = {"mode": facts["mode"], "labels": labels, "method": about.get("method")}
   asked = {name: value for name, value in asked.items() if value is not None}
   return next((entry for entry in summary if all(getattr(entry, k) == v for k, v in asked.items())), None)
 
@@ -121,11 +120,14 @@ def _front(facts: Facts, entry: Entry | None) -> str:
     score = METRICS.get(entry.score.name, entry.score.name)
     result = {
       "task": {"type": pipeline or f"{modality}-{task}"},
-      "dataset": {"name": entry.dataset, "type": _id(entry.dataset), "split": "test"},
+      "dataset": {"name": entry.dataset, "type": _id(entry.dataset), "split": "train" if entry.folds else "test"},
       "metrics": [{"type": score, "name": _measured(entry), "value": entry.mean}],
     }
     front |= {"metrics": [score], "model-index": [{"name": _name(facts), "results": [result]}]}
-  return f"# license: apache-2.0  (yours to choose: of the model, and of the data that it learnt from)\n{yaml(front)}"
+  import yaml
+
+  license = "# license: apache-2.0  (yours to choose; that of the data that it learnt from may bind it)\n"
+  return license + yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def _id(dataset: str) -> str:
@@ -134,28 +136,11 @@ def _id(dataset: str) -> str:
 
 
 def _measured(entry: Entry) -> str:
+  labels = statistics.labels_text(entry.labels)
+  if entry.folds:
+    return f"{entry.score.name}, {labels}, cross-validated in {entry.folds} folds"
   subsets = f", the mean over {entry.n} draws of the labels" if entry.n > 1 else ""
-  return f"test {entry.score.name}, {statistics.labels_text(entry.labels)}{subsets}"
-
-
-def yaml(value: Any, indent: str = "") -> str:
-  """A mapping as lines of YAML: texts in double quotes, with JSON's escapes, which are YAML's too."""
-  lines = []
-  for key, item in value.items():
-    if isinstance(item, Mapping):
-      lines += [f"{indent}{key}:", yaml(item, f"{indent}  ").rstrip("\n")]
-    elif isinstance(item, list):
-      lines.append(f"{indent}{key}:")
-      for each in item:
-        inner = yaml(each, f"{indent}  ").rstrip("\n") if isinstance(each, Mapping) else ""
-        lines.append(f"{indent}- {inner.lstrip(' ')}" if inner else f"{indent}- {_scalar(each)}")
-    else:
-      lines.append(f"{indent}{key}: {_scalar(item)}")
-  return "\n".join(lines) + "\n"
-
-
-def _scalar(value: Any) -> str:
-  return json.dumps(visible(value) if isinstance(value, str) else value, ensure_ascii=False)
+  return f"test {entry.score.name}, {labels}{subsets}"
 
 
 # ---- what people read ------------------------------------------------------------------------------------------------
@@ -176,34 +161,50 @@ def _what(facts: Facts) -> str:
 
 
 def _score(facts: Facts, entry: Entry | None, summary: Sequence[Entry], smoke: bool) -> str:
-  lines = []
-  if smoke:
+  about, lines = facts["about"], []
+  if smoke or about.get("smoke"):
     lines.append("The run was made with --smoke, to try things out: its numbers mean nothing.")
-  if entry is None:
-    lines.append("Nothing is known of it: it comes with no results.")
+  if about.get("score_told"):
+    lines.append(about["score_told"])
+  elif entry is not None:
+    lines.append(f"{statistics.title(entry.score)} {statistics.quantity(entry.score, entry.mean)}: {_measured(entry)}.")
   else:
-    low, high = t_interval(entry.values)
-    told = f"{statistics.title(entry.score)} on the test split: {statistics.quantity(entry.score, entry.mean)}"
-    if low is not None and high is not None:
-      told += f", 95% interval [{statistics.number(entry.score, low)}, {statistics.number(entry.score, high)}]"
-      told += f" of the mean over {entry.n} draws of the labels; this model is of one of them"
-    tested = "" if entry.test_examples is None else f" Measured on {entry.test_examples:,} test examples."
-    lines.append(f"{told}.{tested}")
+    lines.append("Nothing is known of this: it comes without results.")
+  if (row := _own(facts, entry)) is not None and entry is not None and entry.n > 1:
+    lines.append(f"This very model, of one of these draws: {statistics.quantity(entry.score, row)}.")
   lines += _calibration(facts)
   if summary:
-    answers = sentences.answer(summary)
-    lines += [answer.text for answer in answers]
+    lines += [answer.text for answer in sentences.answer(summary)]
     lines.append(tables.titled([tables.results_table(summary)]).strip())
-    lines += sentences.caveats(summary)
   return "\n\n".join(lines)
 
 
+def _own(facts: Facts, entry: Entry | None) -> float | None:
+  """The score of the model itself on the test split; None where it was not tested, as it has learnt all labels."""
+  seed = facts["about"].get("subset_seed")
+  if entry is None or entry.folds or seed not in entry.seeds:
+    return None
+  return entry.values[entry.seeds.index(seed)]
+
+
 def _calibration(facts: Facts) -> list[str]:
+  if facts["about"].get("calibration_told"):
+    return [f"Confidences: {facts['about']['calibration_told']}"]
   if facts["task"] not in ("classification", "multilabel"):
     return []
-  if facts["temperature"] == 1.0:
-    return ["Its probabilities are not calibrated: they may be surer, or less sure, than they are right."]
-  return [f"Its probabilities are calibrated: logits are divided by the temperature {facts['temperature']:.3g}."]
+  return ["Confidences are not calibrated: they may be surer, or less sure, than they are right."]
+
+
+def _limits(facts: Facts, summary: Sequence[Entry]) -> str:
+  """What is known to bound what the scores say."""
+  about = facts["about"]
+  told = [f"It has learnt {facts['task']} from {facts['labels']:,} labels."]
+  told += sentences.caveats(summary)
+  if about.get("dataset"):
+    told.append(
+      f"Nothing is known of {THINGS[facts['modality']]} that are not like those of {named(about['dataset'])}."
+    )
+  return "\n".join(f"- {each}" for each in told)
 
 
 def _loading(facts: Facts, files: Sequence[str]) -> str:
@@ -223,7 +224,7 @@ def _loading(facts: Facts, files: Sequence[str]) -> str:
 
 def _making(about: Mapping[str, Any]) -> str:
   """A table of what is known, as far as it is one value a line."""
-  told = {name: value for name, value in about.items() if isinstance(value, str | int | float) and name != "place"}
+  told = {k: v for k, v in about.items() if isinstance(v, str | int | float) and k not in UNTOLD and "_told" not in k}
   if isinstance(about.get("dataset"), str):
     told["dataset"] = named(about["dataset"])
   told |= {f"version of {name}": value for name, value in (about.get("versions") or {}).items() if value}

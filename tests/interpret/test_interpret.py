@@ -88,7 +88,7 @@ def test_interpret_draws_maps_and_walks_along_many(runs, tmp_path):
 
 def test_interpret_leaves_out_what_needs_a_decoder(runs, tmp_path, capsys, monkeypatch):
   monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
-  assert call("interpret", f"--checkpoint={runs['rotation']}", "--images=50", "--smoke", f"--out={tmp_path}") == 0
+  assert call("interpret", f"--checkpoint={runs['rotation']}", "--examples=50", "--smoke", f"--out={tmp_path}") == 0
   names, page = drawn(tmp_path)
   assert names == ALWAYS
   assert "rotation has no decoder" in page
@@ -105,7 +105,7 @@ def test_interpret_leaves_out_what_needs_a_decoder(runs, tmp_path, capsys, monke
     (["--dims=4"], "--dims=4: '4' is no unit of this code; they are numbered 0 to 3"),
     (["--dims=a,1"], "--dims=a,1: 'a' is no unit"),
     (["--compare=/nowhere"], "--compare=/nowhere: no such folder"),
-    (["--images=0"], "--images=0: must be positive"),
+    (["--examples=0"], "--examples=0: must be positive"),
     (["--dataset=mnist"], "--dataset=mnist: its images are"),
     (["--features=block9"], "--features=block9"),
   ],

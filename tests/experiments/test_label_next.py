@@ -137,7 +137,8 @@ def test_without_unlabeled_files_it_takes_what_the_model_was_not_trained_on(phot
   root = tmp_path / "photos"
   shutil.copytree(photos / "train", root / "train")
   models.write(fitted, tmp_path / "model")
-  assert call("label_next", f"--model={tmp_path / 'model'}", f"--dataset=folder:{root}", "--count=18") == 0
+  flags = [f"--model={tmp_path / 'model'}", f"--dataset=folder:{root}", "--strategy=random"]
+  assert call("label_next", *flags, "--count=18") == 0
   chosen = {row["path"] for row in table(tmp_path / "model" / "label_next.csv")}
   known = {str(Path(data.train.files[row]).relative_to(photos)) for row in fitted.rows}
   everything = {str(Path(file).relative_to(photos)) for file in data.train.files}

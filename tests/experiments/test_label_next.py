@@ -243,11 +243,16 @@ def test_a_corrected_label_overrides(spoilt, run, tmp_path):
 
 
 def test_a_network_that_saw_the_labels_is_no_judge(photos, run, tmp_path, capsys):
+  """But in a run directory, the pretraining is."""
   data = sslx.load_data(f"folder:{photos}", image_size=8)
   fitted = sslx.fit(sslx.load(run), data, labels=24)._replace(mode="full")
-  models.write(fitted, tmp_path / "model")
+  shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("models"))
+  for place in (tmp_path / "run" / "models" / "best", tmp_path / "model"):
+    models.write(fitted, place)
   assert call("label_next", f"--model={tmp_path / 'model'}", f"--dataset=folder:{photos}", "--suspects") != 0
   assert "was trained on these labels itself" in capsys.readouterr().err
+  assert call("label_next", f"--model={tmp_path / 'run'}", f"--dataset=folder:{photos}", "--suspects") == 0
+  assert (tmp_path / "run" / "suspects.csv").exists()
 
 
 # ---- sound and text --------------------------------------------------------------------------------------------------

@@ -65,8 +65,9 @@ def test_trackio(run, tmp_path, monkeypatch, capsys):
   assert SQLiteStorage.get_run_config("sslx", name)["method"] == "simclr"
 
 
+@pytest.mark.filterwarnings("ignore")  # of its own libraries
 def test_mlflow(run, tmp_path, monkeypatch):
-  monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "kept").as_uri())
+  monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/kept.db")
   mlflow = pytest.importorskip("mlflow")
   write("mlflow", run)
   client = mlflow.tracking.MlflowClient()

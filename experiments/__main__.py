@@ -21,11 +21,11 @@ GROUPS = {  # experiment -> about how long it takes without flags, with MNIST on
     "probe": "30 s", "blocks": "1 min", "interpret": "1 min", "speakers": "1 min",
     "all_reports": "5 s",
   },
-  "Use a model": {"predict": "10 s", "export": "5 s"},
+  "Use a model": {"predict": "10 s", "label_next": "30 s", "export": "5 s"},
   "Compare": {
     "compare": "1 h", "autoencoders": "30 min", "label_curve": "10 min", "data_efficiency": "40 min",
     "freezing": "25 min", "linear_eval": "10 min", "transfer": "3 min", "downstream": "45 min",
-    "new_speakers": "40 min", "words": "1 min", "track": "20 min",
+    "active": "15 min", "new_speakers": "40 min", "words": "1 min", "track": "20 min",
   },
   "Published comparisons, done again": {"one_percent": "10 min", "rotnet_mnist": "45 min"},
   "This project": {"readme_table": "5 s"},

@@ -1,7 +1,7 @@
 """What has a network learnt? Pictures, maps, sliders.
 
 Draws a finished run's filters, code, neighbours and maps (t-SNE needs the extra sslx[maps]); of a method with a
-decoder, reconstructions, walks through its code, and a page of sliders that move it. Of training images only.
+decoder, reconstructions, walks through its code, and a page of sliders that move it. Never of test images.
 
     python -m experiments.interpret --checkpoint=DIR
     python -m experiments.interpret --checkpoint=DIR --dims=3,7
@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments.shared import cli, directories, runs
+from experiments.shared import cli, directories, pictures, runs
 from sslx.types import UserError
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_list("dims", [], "Units to walk along, such as 3,7. Default: the four that vary most.")
 flags.DEFINE_list("compare", [], "More runs, whose filters are drawn beside. Of their first layers.")
-flags.DEFINE_integer("examples", 2000, "Training images that maps and so on are made of.")
+flags.DEFINE_integer("examples", 2000, "Training images that maps and so on are made of. Labelled ones first.")
 
 
 def main() -> None:
@@ -45,9 +45,9 @@ def main() -> None:
     raise UserError(f"--checkpoint={folder}: reads {dataset.modality.name} data; what interpret draws are images.")
   representation = run.representation(FLAGS.features if FLAGS["features"].present else run.meta.flat_features)
   read = codes.reader(representation)
-  count = min(FLAGS.examples, len(dataset.train), codes.room(read, dataset.train.x[np.arange(1)]))
-  rows = np.random.default_rng(FLAGS.seed).permutation(len(dataset.train))[:count]
-  x, modality = np.asarray(dataset.train.x[rows]), dataset.modality
+  most = min(FLAGS.examples, codes.room(read, dataset.train.x[np.arange(1)]))
+  (x, classes), modality = pictures.looked_at(dataset, most, FLAGS.seed), dataset.modality
+  count, bare = len(x), 0 if classes is None else int((classes < 0).sum())
   identity = {
     "experiment": "interpret", "pretraining": config.to_json(), "dataset": dataset.name, "step": run.meta.step,
     "images": count, "dims": FLAGS.dims, "compare": [other.config for other in compared[1:]], "seed": FLAGS.seed,
@@ -63,8 +63,7 @@ def main() -> None:
     decode = walks.decoder(run.pretext.decode, run.params, run.state, config.x_shape)
   seen = gallery.Seen(
     config.method, config.dataset, str(config.encoder), representation.encoder.block_names, run.params,
-    images=modality.draw(x, dataset.meaning),
-    classes=dataset.train.y[rows] if dataset.task.name == "classification" and dataset.train.y is not None else None,
+    images=modality.draw(x, dataset.meaning), classes=classes,
     class_names=dataset.task.names, shown=shown, codes=code, features=extract(representation, x), stats=stats,
     dims=interpret.check_dims(FLAGS.dims, len(stats.std)), decode=decode, seed=FLAGS.seed, say=cli.say,
     directory=directories.open_directory(
@@ -72,7 +71,7 @@ def main() -> None:
     ),
   )  # fmt: skip
   facts = {
-    "Images": f"{count:,} training images of {dataset.name}",
+    "Images": f"{count:,} training images of {dataset.name}{f', {bare:,} of them without labels' if bare else ''}",
     "Hyper-parameters": ", ".join(options.assignments(config.hp)) or "none",
   }
   subtitle = f"{config.encoder} · {config.epochs:g} epochs · seed {config.seed}"

@@ -87,6 +87,8 @@ def _export(path: Path, represent: "nn.Representation", dataset: "Dataset") -> N
 
   arrays = {}
   for name, split in (("train", dataset.train), ("test", dataset.test)):
+    if not len(split):
+      continue
     arrays[f"{name}_features"], arrays[f"{name}_labels"] = extract(represent, split.x), split.targets()
   with records.writing(path) as temporary, temporary.open("wb") as file:  # of a path, numpy would make another name
     np.savez(file, **arrays)

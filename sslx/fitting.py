@@ -1,8 +1,8 @@
 """Training on few labels from Python: `fit` for any task, and `classify`, which is `fit` for classes."""
 
-import dataclasses
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -16,7 +16,7 @@ from sslx.evaluation.modes import check_extra, check_modes
 from sslx.evaluation.recipe import Recipe
 from sslx.fitted import Fitted
 from sslx.report import records
-from sslx.training.run import Meta, Run
+from sslx.training.run import Run
 from sslx.types import Subset, UserError
 
 OF_CLASSES = ("classification", "multilabel")  # tasks
@@ -119,6 +119,8 @@ def _fit(
 ) -> Fitted:
   task = data.task
   check_seed(seed)
+  if data.train.y is None:
+    raise UserError(f"data={data.name}: its training split has no labels; load_data gives files some by labels_file.")
   check_extra(task)
   if run.unfinished:
     print(f"warning: the run was {run.unfinished}; its encoder is what it was then.", file=sys.stderr)
@@ -127,8 +129,6 @@ def _fit(
   represent = run.representation(features or (task.reading if run.meta.task != task.name else None))
   check_modes((mode,), represent.encoder.block_names, task.name, data.modality.name)
   same_shape(f"data={data.name}", data.train, run.meta.config.x_shape)
-  if data.train.y is None:
-    raise UserError(f"data={data.name}: its training split has no labels.")
   check_data(data, targets=True)
   if not 0 < labels < math.inf:
     raise UserError(f"labels={labels}: expected a number of labels, such as 600, or a fraction, such as 0.01.")
@@ -142,22 +142,25 @@ def _fit(
   case, recipe = Case(mode, n, seed), recipe or Recipe(**dict(task.recipe))
   bench = Bench(data, Labelled({seed: {n: rows}}, None, subset), represent, recipe, run.meta.config.seed)
   predictor = evaluate.train(bench, [case])[case].predictor
-  facts = about(data, case, subset, run.meta, recipe)
+  config = run.meta.config
+  facts = about(data, case, subset, recipe, config.method, str(config.encoder), config.to_json())
   return Fitted(mode, rows, task, data.modality, data.x_shape, predictor, data.meaning, about=facts)
 
 
-def about(data: Dataset, case: Case, subset: Subset, meta: Meta | None, recipe: Recipe) -> dict[str, Any]:
-  """What a model is made of, in JSON's types: `Fitted.about`. meta: of the run whose encoder it has."""
-  return records.plain({
+def about(
+  data: Dataset, case: Case, subset: Subset, recipe: Recipe, method: str, encoder: str, config: Mapping[str, Any] | None
+) -> dict[str, Any]:
+  """What a model is made of, in JSON's types: `Fitted.about`. config: of its pretraining, where there was one."""
+  made = {
     "dataset": data.name,
     "place": located(data.name),
     "mode": case.mode,
     "labels": case.labels,
     "subset": subset,
     "subset_seed": case.subset_seed,
-    "recipe": dataclasses.asdict(recipe),
-    "method": meta.config.method if meta else None,
-    "encoder": meta.config.encoder if meta else None,
-    "config": meta.config.to_json() if meta else None,
-    **records.provenance(),
-  })  # fmt: skip
+    "recipe": recipe.to_json(),
+    "method": method,
+    "encoder": encoder,
+    "config": config,
+  }
+  return records.plain({**made, **records.provenance()})

@@ -239,6 +239,13 @@ def test_an_encoder_without_maps_is_refused(rectangles):
     sslx.fit(flat, rectangles.doing("detection"), 20)
 
 
+def test_data_without_labels_are_refused(run, rectangles):
+  train = dataclasses.replace(rectangles.train, y=None, others={})
+  data = dataclasses.replace(rectangles, task=TASKS["none"](()), train=train, others={})
+  with pytest.raises(UserError, match="its training split has no labels; load_data gives files some by labels_file"):
+    sslx.fit(run, data, 10)
+
+
 def test_a_mode_that_cannot_do_the_task_is_refused(run, rectangles):
   for task, mode in (("detection", "raw"), ("regression", "knn:3"), ("segmentation", "propagate")):
     with pytest.raises(UserError, match=f"^mode={mode}: does not do {task}"):

@@ -129,7 +129,8 @@ def as_published(shared: Shared, title: str, condition: notebook.Condition, mode
 
 def letter(shared: Shared) -> Section:
   """The notebook as it ran: a line a seed."""
-  rows, answers, _ = as_published(shared, notebook.AS_IT_RAN, notebook.ALL, notebook.LETTER_MODES)
+  made = as_published(shared, notebook.AS_IT_RAN, notebook.ALL, notebook.LETTER_MODES)
+  rows, answers = made.rows, made.answers
   of = shared.parts.tested
   lines = []
   for seed in dict.fromkeys(row["subset_seed"] for row in rows):

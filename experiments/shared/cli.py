@@ -18,7 +18,7 @@ from absl import flags
 from experiments.shared import command as commands
 from experiments.shared import help as manual
 from experiments.shared import interrupt, logs, machine
-from experiments.shared.labels import bound
+from experiments.shared.labels import bound, how_to_label
 from experiments.shared.labels import heldout as heldout
 from experiments.shared.labels import label_counts as label_counts
 from experiments.shared.terminal import notify
@@ -282,7 +282,8 @@ def modes(dataset: "Dataset", encoder: "nn.Encoder", names: Sequence[str] | None
 
   if dataset.task.name == NO_TASK:
     where = "track" if dataset.videos.get("test") else "pretrain"
-    raise UserError(f"--dataset={dataset.name}: has no labels to be used; pretrain on it with experiments.{where}.")
+    cure = "; or ".join(filter(None, [how_to_label(dataset), f"pretrain on it with experiments.{where}"]))
+    raise UserError(f"--dataset={dataset.name}: has no labels to be used; {cure}.")
   check_extra(dataset.task)
   check_maps(dataset.task, encoder, dataset.x_shape)
   asked: Sequence[str] = FLAGS.modes if names is None else names

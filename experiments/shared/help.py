@@ -50,6 +50,10 @@ SEVERAL = {
   COMPARED: (*GROUPS[COMPARED], "finetune_epochs"),
 }
 SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
+  "active": {
+    PRETRAINING: ("checkpoint", "method", "hp", *BUDGET, "seed"),
+    COMPARED: ("labels", "seeds", "features"),
+  },
   "all_reports": {group: () for group in GROUPS},
   "assignment": {**SEVERAL, PRETRAINING: ("methods", *BUDGET, "seed")},
   "autoencoders": {PRETRAINING: (*BUDGET, "seed")},
@@ -65,6 +69,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
   "freezing": SEVERAL,
   "interpret": {**FINISHED, COMPARED: ("features",)},
   "label_curve": SEVERAL,
+  "label_next": {DATA: ("model", "dataset", "labels_file"), PRETRAINING: (), COMPARED: ("seed",)},
   "linear_eval": SEVERAL,
   "new_speakers": {
     DATA: (),
@@ -100,6 +105,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
 IMAGES = "118,000 images"
 OF_RUN = {"dataset": "the run's", "features": "the run's"}
 DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNIST
+  "active": {"labels": "50,100,200", "strategies": "all"},
   "assignment": {
     "methods": "rotation,simclr", "encoder": "conv", "steps": IMAGES, "labels": "100,all", "finetune_epochs": "5",
   },
@@ -125,6 +131,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
     "labels": "30,100,300,1000,10000", "modes": "scratch,frozen,last:1,last:2,full", "finetune_epochs": "10",
   },
   "interpret": OF_RUN,
+  "label_next": {"dataset": "the model's", "out": "the run's"},
   "label_curve": {
     "labels": "10,30,100,300,1000,3000,10000", "modes": "scratch,full,frozen", "finetune_epochs": "20",
   },

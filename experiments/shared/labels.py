@@ -43,6 +43,16 @@ flags.DEFINE_enum(
 flags.DEFINE_string("model", None, "Model to use: a run directory, or a folder of its models/.")
 
 
+def how_to_label(dataset: "Dataset") -> str:
+  """What gives a data set without labels some, in words; empty where nothing does."""
+  from sslx.data import DATASETS, path_of
+
+  kind, path = dataset.name.partition(":")[0], path_of(dataset.name)
+  if path is not None and DATASETS[kind].files and (path / "unlabeled").is_dir():
+    return f"move some files to {path / 'train'}/CLASS/, or name their classes with --labels_file"
+  return {"npz": "add train_images and train_labels", "csv": "fill a column of targets"}.get(kind, "")
+
+
 def bound(name: str, **limits: float) -> None:
   """Gives a flag that is no setting a range, see `options.beyond`."""
 

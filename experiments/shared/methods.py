@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, directories, pages, runs, table
+from experiments.shared import cli, directories, keeping, pages, runs, table
 from experiments.shared.cli import FLAGS
+from experiments.shared.pictures import sampled
 from experiments.shared.table import Row, Timings
 from sslx.training.config import SMOKE_STEPS
 from sslx.types import Refusal, UserError
@@ -284,7 +285,7 @@ def run_variants(
   cli.say("references: " + ", ".join(dict.fromkeys(name for n in counts for name in references[n])))
   bench = table.bench(dataset, labelled, nothing)
   made = table.run_modes(line(NONE, None), bench, references, timings, more, pictured)
-  rows, answers[NONE] = [*made.everything], made.answers
+  rows, answers[NONE], offers = [*made.everything], made.answers, [keeping.Offer(line(NONE, None), bench, made)]
   for variant in variants:
     cli.say(f"{variant.title}")
     try:
@@ -295,8 +296,11 @@ def run_variants(
     bench = table.bench(dataset, labelled, pretrained.represent)
     made = table.run_modes(line(variant.title, pretrained.config), bench, trained, timings, more, pictured)
     rows, answers[variant.title] = [*rows, *made.everything], made.answers
+    offers.append(keeping.Offer(line(variant.title, pretrained.config), bench, made))
     lines += [{"method": variant.title, **pretrained.measured}] if pretrained.measured else []
     pictures += [(variant.title, pretrained.picture)] if pretrained.picture.exists() else []
+  if fold is None:  # the parts of one data set have no model of their own
+    keeping.keep(offers, timings)
   return pages.Outcome(rows, lines, pictures, answers)
 
 
@@ -304,7 +308,8 @@ def measured(job: runs.Job) -> Row:
   """Of a finished run: the last loss and metrics of its training, and what its code and decoder do.
 
   squared error: mean over pixels in [0, 1] of test images, or spectrograms, against their reconstruction; active: the
-  fraction of the last block's outputs above 1 % of the largest, over test images.
+  fraction of the last block's outputs above 1 % of the largest, over test images; without a test split, over those of
+  training.
   """
   import jax
   import jax.numpy as jnp
@@ -320,7 +325,8 @@ def measured(job: runs.Job) -> Row:
   last = {k: v for k, v in history[-1].items() if k not in skipped} if history else {}
   run = restore(job.directory)
   params, state, pretext, encoder = run.params, run.state, run.pretext, run.meta.build_encoder("float32")
-  name, prepare, test = encoder.block_names[-1], job.dataset.modality.prepare, job.dataset.test
+  name, prepare, dataset = encoder.block_names[-1], job.dataset.modality.prepare, job.dataset
+  seen = (dataset.test if len(dataset.test) else dataset.train).x
 
   @jit
   def look(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -334,8 +340,8 @@ def measured(job: runs.Job) -> Row:
     error = jnp.where(there, jnp.square(pretext.decode(params, state, spoken, x.shape[1:]) - target), 0)
     return error.sum() / there.sum(), jnp.abs(code)
 
-  rows = np.arange(min(SAMPLE, len(test)))
-  errors, codes = zip(*(look(test.x[part]) for part in np.array_split(rows, 5)), strict=True)
+  rows = np.arange(min(SAMPLE, len(seen))) if len(dataset.test) else sampled(len(seen), SAMPLE)
+  errors, codes = zip(*(look(seen[part]) for part in np.array_split(rows, min(5, len(rows)))), strict=True)
   limit = 0.01 * max(float(c.max()) for c in codes)
   last |= {"images/s": float(np.median(speeds))} if speeds else {}
   last["active"] = float(np.mean([np.mean(np.asarray(c) > limit) for c in codes]))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments import START
-from experiments.shared import cli, methods, table
+from experiments.shared import cli, methods, runs, table
 from experiments.shared.cli import FLAGS
 from experiments.shared.methods import IMAGES, NONE, Pretrained, Variant
 from experiments.shared.table import Row, Timings
@@ -157,11 +157,15 @@ def entered(contest: Contest, variant: Variant, steps: int, modes: Sequence[str]
   from sslx.report import records
 
   variant = variant._replace(images=steps * batch_size(variant.method))
-  pretrained = methods.pretrain(variant, contest.dataset, contest.timings)
-  bench = table.bench(contest.dataset, contest.labelled, pretrained.represent)
+  job = runs.setup(methods.config_of(variant), contest.dataset)
+  represent, seconds = runs.pretrain(job)
+  contest.timings["pretraining"] = contest.timings.get("pretraining", 0) + seconds
+  represent = represent._replace(reading=runs.reading(contest.dataset.task))
+  pretrained = Pretrained(job.config.to_json(), represent, {}, job.directory / "figures/pretext.png")
+  bench = table.bench(contest.dataset, contest.labelled, represent)
   line = table.Line(contest.experiment, contest.directory, variant.title, FLAGS.encoder, pretrained.config)
   rows = table.run_modes(line, bench, modes, contest.timings, pictured=False).rows
-  history = records.read_rows(pretrained.picture.parents[1] / "metrics.jsonl")
+  history = records.read_rows(job.directory / "metrics.jsonl")
   speeds = [speed for row in history if (speed := records.examples_per_second(row)) is not None]
   seconds = batch_size(variant.method) / max(speeds) if speeds else 0.0
   return Entrant(variant, pretrained, steps, seconds, rows)

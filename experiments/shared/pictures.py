@@ -126,6 +126,8 @@ def draw_predictions(dataset: "Dataset", folder: Path, answers: "Mapping[Case, A
   for case in answers:
     if case.mode not in fewest or case.labels < fewest[case.mode].labels:
       fewest[case.mode] = case
+  if not len(dataset.test):
+    return
   rows = sampled(len(dataset.test), PICTURED)
   if dataset.task.name != "classification":
     rows = np.arange(len(rows))  # of which alone masks and boxes are kept
@@ -138,6 +140,21 @@ def draw_predictions(dataset: "Dataset", folder: Path, answers: "Mapping[Case, A
 def sampled(count: int, most: int) -> np.ndarray:
   """At most `most` of `count` rows, always the same random ones: data that are sorted by their classes show several."""
   return np.random.default_rng(0).permutation(count)[:most]
+
+
+def looked_at(dataset: "Dataset", most: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+  """(x [N,...], classes i64 [N]) of at most so many random examples that pretraining may see: of train, and where these
+  are too few, of unlabeled too, whose class is -1. None in place of classes, where the data set has none.
+  """
+  train, further, random = dataset.train, dataset.unlabeled, np.random.default_rng(seed)
+  rows = random.permutation(len(train))[:most]
+  x = np.asarray(train.x[rows])
+  y = np.asarray(train.y[rows], np.int64) if dataset.task.name == "classification" and train.y is not None else None
+  if len(x) == most or further is None:
+    return x, y
+  more = np.asarray(further.x[random.permutation(len(further))[: most - len(x)]])
+  mixed = random.permutation(len(x) + len(more))
+  return np.concatenate([x, more])[mixed], None if y is None else np.concatenate([y, np.full(len(more), -1)])[mixed]
 
 
 def _figures(dataset: "Dataset", rows: np.ndarray, pictures: Any, answers: Answers) -> "dict[str, Any]":

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.shared import cli
+from experiments.shared import cli, keeping
 from experiments.shared.terminal import clear_line
 
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ def publish(
   records.write_rows(directory / "summary.jsonl", map(report.to_json, summary))
   if markdown is not None:
     records.write_text(directory / "tables.md", markdown)
+  kept = keeping.shown(directory)
   page = pages.write_html(
     directory, title, command, config, rows, summary, figures, timings, first, lead,
-    modes_in_words(entry.mode for entry in summary), answer, folded, told,
+    modes_in_words(entry.mode for entry in summary), answer, folded, told, kept,
   )  # fmt: skip
   clear_line()
   spent = "Time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()) + "."
@@ -58,6 +59,9 @@ def publish(
   terminal.show([*lead, ""])
   terminal.show(tables, elsewhere=page.name if markdown is None else "tables.md")
   terminal.show([*sentences, spent])
+  if kept is not None:
+    cli.tell(f"Model: {directory / keeping.BEST}")
+    cli.tell(f"To use it: {kept.command}")
   cli.tell(f"Report: {page}")  # never folded: it is copied
 
 

@@ -109,8 +109,8 @@ def told_reading(meta: "Meta") -> str | None:
 
 
 def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -> "Dataset":
-  """The data set of the flags; a few hundred examples of it with --smoke. An --encoder that is given becomes one that
-  reads it: of sound, one with a front.
+  """The data set of the flags, whose sizes are told; a few hundred examples of it with --smoke. An --encoder that is
+  given becomes one that reads it: of sound, one with a front.
 
   is_source: it is what --targets are transferred to from. --task and --target are of these then: it does the same task
   where it can, and else its first. also: further targets, of classes, which then are the `others` of the data set and
@@ -122,6 +122,7 @@ def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -
   import functools
 
   from sslx import data
+  from sslx.data.sizes import sizes
 
   cli.positive("image_size", "in_memory_limit")
   columns = FLAGS.target if not is_source or spec.startswith("csv:") else ()  # a table may not be read without them
@@ -152,7 +153,9 @@ def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -
     from sslx import nn
 
     FLAGS["encoder"].value = nn.suited(FLAGS.encoder, dataset.modality.name, dataset.rate)
-  return small(dataset) if FLAGS.smoke else dataset
+  dataset = small(dataset) if FLAGS.smoke else dataset
+  command.say_once(sizes(dataset))
+  return dataset
 
 
 def task_of(dataset: "Dataset") -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, command, logs, pictures, runs
+from experiments.shared import cli, command, keeping, logs, pictures, runs
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import agrees, upgraded
 from experiments.shared.pictures import Answers
@@ -22,7 +22,7 @@ from sslx.types import UserError
 if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset
-  from sslx.evaluation.bench import Bench, Case, Labelled
+  from sslx.evaluation.bench import Bench, Case, Labelled, Predictor
 
 Row = dict[str, Any]
 Timings = dict[str, float]
@@ -52,6 +52,8 @@ class Measured(NamedTuple):
   """Of its scratch and frozen classifiers, as far as they were kept for figures."""
   others: Sequence[Row] = ()
   """Further rows of results.jsonl that were made alike, by commands with other modes, labels or subsets."""
+  predictors: "Mapping[Case, Predictor]" = {}
+  """Those of this command that may be kept as a model, see `keeping.wanted`."""
 
   @property
   def everything(self) -> list[Row]:
@@ -102,7 +104,9 @@ def compare(line: Line, bench: "Bench", modes: Sequence[str], timings: Timings) 
   from sslx.evaluation.modes import controls
 
   modes = [*controls(modes, bench.dataset), *modes]
-  _report(line, bench.dataset, run_modes(line, bench, modes, timings), timings)
+  measured = run_modes(line, bench, modes, timings)
+  keeping.keep([keeping.Offer(line, bench, measured)], timings)
+  _report(line, bench.dataset, measured, timings)
 
 
 def run_modes(
@@ -170,7 +174,7 @@ def run_modes(
   shared |= {"data_origin": dataset.origin} if dataset.origin else {}
   shared |= records.provenance() if missing else {}
   # Features are those of all cases, so that what a second command trains is to the last bit what one would have.
-  bench = dataclasses.replace(bench, labelled=labelled.of(cases), done=done)
+  bench, predictors = dataclasses.replace(bench, labelled=labelled.of(cases), done=done), {}
   for case, (predictor, seconds, outputs, scores, waited, y, constant) in evaluate.evaluate(bench, missing):
     kind, fold = mode(case.mode), _fold(bench, case, outputs, y)
     row = {
@@ -186,6 +190,7 @@ def run_modes(
       pictures.keep(line.directory, {**made, "settings": settings}, case, bench.task, outputs)
     records.append_row(results, row)
     logs.tell(line.directory)
+    predictors |= {case: predictor} if keeping.wanted(case, cases, bench) else {}
     testing += waited
   if missing:
     spent = {"training on labels": time.monotonic() - begin - testing, "testing": testing}
@@ -199,7 +204,7 @@ def run_modes(
     )
   others = [row for case, row in known.items() if case not in cases]
   answers = pictures.kept(line.directory, {**made, "settings": settings}, list(known)) if pictured else {}
-  return Measured([known[case] for case in cases], answers, others)
+  return Measured([known[case] for case in cases], answers, others, predictors)
 
 
 def _fold(bench: "Bench", case: "Case", outputs: np.ndarray, y: np.ndarray) -> Row:

@@ -75,15 +75,16 @@ def conclude(
   from sslx.report.pages import Figure
 
   summary = report.summarise(rows)
-  best = worth.chosen(summary)
+  choice = worth.choose(summary)
+  best = choice.entry
   winner = next((entrant for entrant in entrants if entrant.variant.title == best.method), None)
   curve = _curve(contest, winner, best.mode, clock)
   curves = report.summarise([*curve, *(row for row in rows if _same_line(row, best) or row["mode"] == best.baseline)])
   ours = [entry for entry in curves if entry.mode == best.mode and entry.method == best.method]
   scratch = [entry for entry in curves if entry.mode == best.baseline and entry.method == NONE]
-  value = _unflattered(contest, rows, summary)
+  value = _unflattered(contest, rows, summary, best)
   last = next((entry for entry in scratch if entry.labels == best.labels), None)
-  opening = [f"{contest.dataset.name}: {worth.verdict(best, last, value, worth.labels_worth(ours, scratch))}"]
+  opening = [f"{contest.dataset.name}: {worth.verdict(choice, last, value, worth.labels_worth(ours, scratch))}"]
   more = worth.growth(ours, 2 * best.labels)
   said = [worth.growth_sentence(best, more)] if more else []
   said += [_flattery(best, value, len(summary)), *_tested(contest, given, winner, best.mode)]
@@ -129,16 +130,18 @@ def _curve(contest: Contest, winner: Entrant | None, mode: str, clock: Clock) ->
   return [*_rows(fewer, None, ["scratch"]), *_rows(fewer, winner, [mode])]
 
 
-def _unflattered(contest: Contest, rows: Sequence[Row], summary: "Sequence[Entry]") -> float:
+def _unflattered(contest: Contest, rows: Sequence[Row], summary: "Sequence[Entry]", best: "Entry") -> float:
   """The score of what is chosen, without the luck of having been chosen; of other tasks than classes as it is."""
   import numpy as np
 
   from sslx.report import worth
 
-  best, judges = worth.chosen(summary), contest.labelled.judges
+  judges = contest.labelled.judges
   if best.score.name != "accuracy" or judges is None or "right" not in rows[0]:
     return best.mean
-  lines = [[row for row in rows if _same_line(row, entry)] for entry in summary if entry.mode != "majority"]
+  kind = best.reads == "pretrained"
+  rivals = [entry for entry in summary if (entry.reads == "pretrained") == kind and entry.mode != "majority"]
+  lines = [[row for row in rows if _same_line(row, entry)] for entry in rivals]
   return worth.unflattered(np.stack([worth.right_answers(line, judges) for line in lines]))
 
 

@@ -9,6 +9,7 @@ and all answered right, which would make T nothing and every confidence 1, each 
 probability of about 1 / (n + 2), as in Platt: Probabilistic Outputs for Support Vector Machines, 1999, section 2.2.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from sslx.evaluation.bench import Bench, Case
-from sslx.evaluation.folds import out_of_fold
+from sslx.evaluation import evaluate
+from sslx.evaluation.bench import Bench, Case, Labelled
+from sslx.evaluation.folds import out_of_fold, split
 from sslx.types import UserError
 
 BINS = 15  # as Guo et al.
@@ -68,7 +70,7 @@ def temperature(logits: np.ndarray, y: np.ndarray) -> float:
 
 def _classes(logits: np.ndarray, y: np.ndarray) -> Callable[[float], float]:
   """1 / T -> mean cross-entropy."""
-  z, (n, classes) = logits.astype(np.float64), logits.shape
+  z, n = logits.astype(np.float64), len(logits)
   z = z - z.max(1, keepdims=True)
   doubt = 1 / (n + 2)
   target = (1 - doubt) * z[np.arange(n), y] + doubt * z.mean(1)
@@ -113,18 +115,30 @@ def confidences(probabilities: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
   return probabilities.max(1), probabilities.argmax(1) == y
 
 
-def calibrate(bench: Bench, case: Case, folds: int = 5) -> Calibration | None:
+def calibrate(bench: Bench, case: Case, folds: int = 5, one_part: bool = False) -> Calibration | None:
   """The temperature of a case's predictor, by its own labels out of fold; None where its task has no confidences of
   answers, or the labels are too few to be parted.
+
+  one_part: only the first fold is answered, which takes a part of the time.
   """
   if bench.task.name not in CALIBRATED:
     return None
+  rows, y = bench.rows(case), bench.dataset.train.targets()
   try:
-    logits = out_of_fold(bench, case, folds)
+    logits, rows = _first_fold(bench, case, folds) if one_part else (out_of_fold(bench, case, folds), rows)
   except UserError:
     return None
-  y = bench.dataset.train.targets()[bench.rows(case)]
-  return calibration(logits, y)
+  return calibration(logits, y[rows])
+
+
+def _first_fold(bench: Bench, case: Case, folds: int) -> tuple[np.ndarray, np.ndarray]:
+  """Outputs for the labelled rows of the first fold, and these, by a predictor of the others."""
+  rows = bench.rows(case)
+  fit, judge = split(bench.task, bench.dataset.train.targets()[rows], folds, case.subset_seed)[0]
+  part = case._replace(labels=len(fit))
+  labelled = Labelled({case.subset_seed: {len(fit): rows[fit]}}, bench.labelled.heldout, bench.labelled.how)
+  predictor = evaluate.train(dataclasses.replace(bench, labelled=labelled), [part])[part].predictor
+  return np.asarray(predictor.outputs(bench.dataset.train.x[rows[judge]])), rows[judge]
 
 
 def calibration(logits: np.ndarray, y: np.ndarray) -> Calibration:

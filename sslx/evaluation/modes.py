@@ -97,9 +97,9 @@ def controls(modes: Iterable[str], dataset: Dataset) -> tuple[str, ...]:
 
 
 def _uneven(dataset: Dataset) -> bool:
-  """Whether the most frequent class of the test split has UNEVEN times its even share."""
-  y, classes = dataset.test.targets(), dataset.task.outputs
-  return len(y) > 0 and np.bincount(y).max() * classes >= UNEVEN * len(y)
+  """Whether the most frequent class of the test split, or of train where that is empty, has UNEVEN times its share."""
+  y, classes = (dataset.test if len(dataset.test) else dataset.train).targets(), dataset.task.outputs
+  return np.bincount(y).max() * classes >= UNEVEN * len(y)
 
 
 def check_modes(

@@ -10,7 +10,7 @@ import numpy as np
 
 from sslx.report import records
 from sslx.report.figures import style
-from sslx.report.figures.style import COLOURS, INK, RIGHT, WRONG
+from sslx.report.figures.style import COLOURS, INK, PALE, RIGHT, WRONG
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ def neighbours(queries: Any, nearest: Any, same: Any, names: Sequence[Sequence[s
     queries: u8 or f32 in [0, 1] [Q,H,W,C].
     nearest: [Q,K,H,W,C], nearest first.
     same: bool [Q,K]: of the query's class.
-    names: [Q][1+K] class names, the query's first; [] where there are no labels.
+    names: [Q][1+K] class names, the query's first, empty where one has no label; [] where there are no labels.
   """
   rows = [[query, *row] for query, row in zip(queries, nearest, strict=True)]
   fig = style.figure(0.85 * (len(rows[0]) + 0.6), (1.0 if len(names) else 0.85) * len(rows) + 0.4)
@@ -101,8 +101,9 @@ def neighbours(queries: Any, nearest: Any, same: Any, names: Sequence[Sequence[s
   for r, row in enumerate(names):
     y = r * (height + (text or 0)) + height + 0.5 * (text or 0) - 0.7
     for c, name in enumerate(row):
-      colour = INK if c == 0 else RIGHT if same[r][c - 1] else WRONG
-      weight = "normal" if c == 0 or same[r][c - 1] else "bold"
+      asked = c > 0 and bool(row[0])
+      colour = INK if not asked else RIGHT if same[r][c - 1] else WRONG
+      weight = "normal" if not asked or same[r][c - 1] else "bold"
       name = style.escape(style.short(name, 11))
       ax.text(centres[c], y, name, ha="center", va="center", fontsize=7.5, color=colour, fontweight=weight)
   return fig
@@ -150,7 +151,7 @@ def class_maps(maps: Mapping[str, np.ndarray], labels: np.ndarray | None, class_
 
   Args:
     maps: {title: f32 [N,2]}.
-    labels: int[N], or None: no colours.
+    labels: int[N], -1 where there is none: grey; or None: no colours.
     class_names: one per class.
   """
   from matplotlib import colormaps
@@ -163,9 +164,12 @@ def class_maps(maps: Mapping[str, np.ndarray], labels: np.ndarray | None, class_
   for ax, (title, points) in zip(fig.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # of a code of one unit
     dots = {"s": 9, "alpha": 0.7, "linewidths": 0, "rasterized": True}
-    ax.scatter(*points.T, c=COLOURS[0] if labels is None else colours[labels], **dots)
+    known = np.zeros(len(points), bool) if labels is None else labels >= 0
+    ax.scatter(*points[~known].T, c=COLOURS[0] if labels is None else PALE, **dots)
+    if labels is not None:
+      ax.scatter(*points[known].T, c=colours[labels[known]], **dots)
     if labels is not None and classes <= 20:
-      for k in np.unique(labels):
+      for k in np.unique(labels[known]):
         x, y = np.median(points[labels == k], 0)
         name = style.escape(style.short(class_names[k]))
         dark = 0.7 * colours[k][:3]  # pale ones could not be read as text

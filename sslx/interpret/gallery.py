@@ -29,7 +29,7 @@ class Seen(NamedTuple):
   images: np.ndarray
   """f32 [N,H,W,C] in [0, 1], in random order."""
   classes: np.ndarray | None
-  """i64 [N], where the data set has classes."""
+  """i64 [N], where the data set has classes; -1 of an image that has none."""
   class_names: Sequence[str]
   shown: Mapping[str, np.ndarray]
   """{title: images}: what the method sees and makes of the first ones; empty where it shows nothing."""
@@ -105,8 +105,9 @@ def code_facts(seen: Seen) -> dict[str, str]:
 
 def starts(seen: Seen, count: int) -> np.ndarray:
   """Rows of start images: of different classes as far as there are such."""
-  classes = np.zeros(len(seen.images)) if seen.classes is None else seen.classes
-  first = np.sort(np.unique(classes, return_index=True)[1])
+  classes = np.zeros(len(seen.images), np.int64) if seen.classes is None else seen.classes
+  kinds, first = np.unique(classes, return_index=True)
+  first = np.sort(first[kinds >= 0])
   rest = np.setdiff1d(np.arange(len(classes)), first)
   return np.concatenate([first, rest])[:count]
 
@@ -277,6 +278,7 @@ def class_maps(seen: Seen) -> tuple[Figure, list[str]]:
   caption = f"Features of {len(points):,} training images in the plane"
   if seen.classes is not None:
     caption += ", coloured by class" + ("" if seen.method == "supervised" else ", which the method never saw")
+    caption += "; grey: without a label" if (seen.classes < 0).any() else ""
   figure = figures.class_maps(panels, seen.classes, seen.class_names)
   return _save(seen, figure, "maps", "Maps of the features", f"{caption}.", "plot"), left_out
 
@@ -290,11 +292,13 @@ def neighbours(seen: Seen) -> Iterator[Figure]:
   nearest = maps.neighbours(seen.features, rows, count)
   same, names, share = np.ones(nearest.shape, bool), [], ""
   if seen.classes is not None:
-    same = seen.classes[nearest] == seen.classes[rows][:, None]
-    names = [
-      [seen.class_names[int(k)] for k in seen.classes[[row, *near]]] for row, near in zip(rows, nearest, strict=True)
-    ]
-    share = f" Of these, {100 * same.mean():.0f}% are of the query's class; the others are named in bold red."
+    classes, called = seen.classes, [*seen.class_names, ""]  # the last is that of -1
+    known = (classes[nearest] >= 0) & (classes[rows] >= 0)[:, None]
+    same = (classes[nearest] == classes[rows][:, None]) | ~known
+    names = [[called[int(k)] for k in classes[[row, *near]]] for row, near in zip(rows, nearest, strict=True)]
+    if known.any():
+      of = "these" if known.all() else "those whose class is known"
+      share = f" Of {of}, {100 * same[known].mean():.0f}% are of the query's class; the others are named in bold red."
   figure = figures.neighbours(seen.images[rows], seen.images[nearest], same, names)
   caption = f"The most alike of {len(seen.images):,} training images by the cosine of their features.{share}"
   yield _save(seen, figure, "neighbours", "Nearest neighbours", caption)

@@ -38,9 +38,13 @@ def resampled_interval(values: Sequence[float], folds: int) -> tuple[float | Non
 
   if len(values) < 2:
     return None, None
-  variance = (1 / len(values) + 1 / (folds - 1)) * np.var(values, ddof=1)
-  half = t.ppf(0.975, len(values) - 1) * np.sqrt(variance)
+  half = t.ppf(0.975, len(values) - 1) * resampled_error(values, folds)
   return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def resampled_error(values: Sequence[float], folds: int) -> float:
+  """The standard error of their mean, of which `resampled_interval` is made."""
+  return float(np.sqrt((1 / len(values) + 1 / (folds - 1)) * np.var(values, ddof=1)))
 
 
 def judged_interval(values: Sequence[float], folds: int, examples: int, score: Score) -> tuple[float, float]:

@@ -37,6 +37,16 @@ class Link(NamedTuple):
   """What it leads to, in words."""
 
 
+class Kept(NamedTuple):
+  """The model that a run keeps."""
+
+  sentences: Sequence[str]
+  command: str
+  """That uses it."""
+  figure: Figure | None = None
+  """How well its confidences agree with what is right."""
+
+
 class Section(NamedTuple):
   """A part of a page of several tasks."""
 
@@ -86,6 +96,7 @@ def write_html(
   answer: Figure | None = None,
   folded: Sequence[Table] = (),
   told: Sequence[Entry] | None = None,
+  kept: Kept | None = None,
 ) -> Path:
   """Writes `run_dir`/report.html, one self-contained page, atomically, and returns its path.
 
@@ -108,6 +119,7 @@ def write_html(
     answer: stands beside the numbers in place of the dots.
     folded: further tables, among what is folded.
     told: those of the summary that the large numbers are of; None: all.
+    kept: the model of the run, if it has one.
 
   Raises:
     UserError: a figure that is missing or no picture.
@@ -121,6 +133,8 @@ def write_html(
     "subtitle": _subtitle(rows),
     "smoke": records.any_smoke(rows),
     "command": command,
+    "kept": kept,
+    "reliability": _picture(run_dir, kept.figure) if kept and kept.figure else None,
     "headlines": headlines,
     "plots": plots,
     "score": statistics.heading(statistics.shared_score(summary)),

@@ -257,8 +257,10 @@ def digest_of(dataset: "Dataset", targets: bool) -> str:
 
 
 def lays_end_to_end(method: "Method", dataset: "Dataset") -> bool:
-  """Whether texts of their own become a stream for a method. A corpus without labels is one already."""
-  return method.stream and dataset.task.name != "none"
+  """Whether texts of their own become a stream for a method. A corpus without labels, whose rows are no files, is one
+  already.
+  """
+  return method.stream and (dataset.task.name != "none" or dataset.train.files is not None)
 
 
 def watched_rows(n: int, watch: int) -> np.ndarray:

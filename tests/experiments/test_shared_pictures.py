@@ -8,7 +8,7 @@ import pytest
 from experiments.shared import pictures
 from experiments.shared.pictures import PICTURED, Answers
 from sslx.data import Dataset
-from sslx.data.types import Split
+from sslx.data.types import Split, image_classes
 from sslx.evaluation.bench import Case
 from sslx.modalities import MODALITIES
 from sslx.report import figures
@@ -33,6 +33,26 @@ def data_of(name: str) -> tuple[Dataset, np.ndarray]:
   }[name]
   split = Split(rng.integers(0, 255, (N, 8, 8, 1)).astype(np.uint8), y)
   return Dataset("toy", MODALITIES["image"], TASKS[name](names), split, split), answers
+
+
+def test_of_few_training_examples_unlabelled_ones_are_looked_at_too():
+  def values(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.uint8)[:, None, None, None]
+
+  dataset = image_classes("toy", ("a", "b"), Split(values(0, 1, 2, 3), np.array([0, 1, 0, 1], np.int32)))
+  x, classes = pictures.looked_at(dataset, 3, seed=0)
+  rows = np.random.default_rng(0).permutation(4)[:3]
+  assert (x.ravel().tolist(), classes.tolist()) == (rows.tolist(), (rows % 2).tolist())
+  dataset = dataclasses.replace(dataset, unlabeled=Split(values(*range(10, 30)), None))
+  np.testing.assert_array_equal(pictures.looked_at(dataset, 3, seed=0)[0], x)
+  x, classes = pictures.looked_at(dataset, 14, seed=0)
+  assert {int(value) for value in x.ravel() if value < 10} == {0, 1, 2, 3}
+  assert len({*x.ravel().tolist()}) == 14
+  assert classes.tolist() == [value % 2 if value < 10 else -1 for value in x.ravel().tolist()]
+  assert classes.tolist() != sorted(classes.tolist(), reverse=True)  # they are mixed
+  assert len(pictures.looked_at(dataset, 1000, seed=0)[0]) == 24
+  bare = image_classes("toy", (), Split(values(1, 2, 3), None))
+  assert pictures.looked_at(bare, 9, seed=0)[1] is None
 
 
 def keep_and_read(folder, name: str, case: Case = FROZEN) -> dict[Case, Answers]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sslx import interpret, nn
+from sslx.interpret import figures as interpret_figures
 from sslx.interpret import filters, gallery, walks
 from sslx.modalities.image import IMAGE
 from sslx.pretext import build
@@ -91,6 +92,25 @@ def test_start_images_are_of_different_classes(tmp_path):
   given = seen(tmp_path)._replace(classes=np.repeat([1, 0, 2], [20, 15, 5]))
   assert gallery.starts(given, 4).tolist() == [0, 20, 35, 1]
   assert gallery.starts(given._replace(classes=None), 3).tolist() == [0, 1, 2]
+
+
+def test_images_without_a_label_say_nothing_of_classes(tmp_path, monkeypatch):
+  given = seen(tmp_path)
+  labels = given.classes.copy()
+  labels[::4] = -1
+  half = given._replace(classes=labels)
+  assert set(labels[gallery.starts(half, 3)]) == {0, 1, 2}
+  drawn, draw = [], interpret_figures.neighbours
+  monkeypatch.setattr(gallery.figures, "neighbours", lambda *given: drawn.append(given) or draw(*given))
+  (figure,) = gallery.neighbours(half)
+  _, _, same, names = drawn[0]
+  known = np.array([[row[0] != "" and name != "" for name in row[1:]] for row in names])
+  assert {name for row in names for name in row} == {"", *NAMES}
+  right = np.array([[name == row[0] for name in row[1:]] for row in names])
+  np.testing.assert_array_equal(same, right | ~known)
+  assert f"Of those whose class is known, {100 * right[known].mean():.0f}% are of the query's class" in figure.caption
+  assert "grey: without a label" in gallery.class_maps(half)[0].caption
+  assert "grey" not in gallery.class_maps(given)[0].caption
 
 
 def test_runs_of_one_name_have_their_folders_behind_it(tmp_path, monkeypatch):

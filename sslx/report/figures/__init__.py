@@ -10,6 +10,7 @@ from sslx.report.figures.boxes import boxes
 from sslx.report.figures.curves import Span, label_curve, loss_curve
 from sslx.report.figures.masks import masks
 from sslx.report.figures.pictures import confusion, confusion_counts, picture_rows, predictions
+from sslx.report.figures.reliability import reliability
 from sslx.report.figures.scores import score_dots
 from sslx.report.figures.style import save
 from sslx.report.figures.tracks import attention_rows, save_moving, track_rows
@@ -29,6 +30,7 @@ __all__ = [
   "masks",
   "picture_rows",
   "predictions",
+  "reliability",
   "save",
   "save_moving",
   "scatter",

@@ -76,8 +76,8 @@ def tensorboard(run: Run) -> Logger:
   """Event files in the run's folder tensorboard/: `tensorboard --logdir=runs` shows all runs; without TensorFlow."""
   import time
 
-  from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportMissingImports]
-  from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportMissingImports]
+  from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore
+  from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
   from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # pyright: ignore[reportMissingImports]
   from tensorboard.summary.writer.event_file_writer import EventFileWriter  # pyright: ignore[reportMissingImports]
 

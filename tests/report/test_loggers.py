@@ -89,9 +89,7 @@ def test_wandb(run, monkeypatch):
 
 
 def test_unknown_and_missing_ones_are_told(monkeypatch):
-  with pytest.raises(
-    UserError, match="--log=tensorbord: no such logger; expected tensorboard, wandb, "
-  ):
+  with pytest.raises(UserError, match="--log=tensorbord: no such logger; expected tensorboard, wandb, "):
     loggers.check(["tensorbord"])
   monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
   for name, kind in loggers.LOGGERS.items():

@@ -47,17 +47,18 @@ def wanted(case: "Case", cases: "Sequence[Case]", bench: "Bench") -> bool:
   return case.labels == max(other.labels for other in cases) and case.subset_seed == next(iter(bench.labelled.subsets))
 
 
-def keep(offers: Sequence[Offer], timings: dict[str, float]) -> None:
+def keep(offers: Sequence[Offer], timings: dict[str, float], worth: float | None = None) -> None:
   """Keeps the model of the best of all lines as models/best, and with --save=all one for each line, as METHOD-MODE.
 
-  A model that is there already, and was made of the same, stays.
+  A model that is there already, and was made of the same, stays. worth: the score of the best, where that is known
+  without the luck of being the best.
   """
   if FLAGS.save == "none":
     return
   entries = entries_of(offers)
   if not entries:
     return
-  best = best_of(entries)
+  best = best_of(entries) if worth is None else worth_of(best_of(entries), worth)
   dataset = offers[0].bench.dataset
   # A command for several data sets or tasks has a best model of each: the first one is called best.
   subject = [dataset.name, dataset.task.name]
@@ -89,6 +90,12 @@ def best_of(entries: "Sequence[Entry]") -> "Entry":
   from sslx.report import statistics
 
   return max(entries, key=lambda entry: statistics.goodness(entry.score, entry.mean))
+
+
+def worth_of(entry: "Entry", worth: float) -> "Entry":
+  """The entry with another mean, and its interval moved with it."""
+  low, high = (None if end is None else end + worth - entry.mean for end in (entry.mean_low, entry.mean_high))
+  return entry._replace(mean=worth, mean_low=low, mean_high=high)
 
 
 def slug(name: str) -> str:

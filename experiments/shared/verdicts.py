@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.shared import cli, table
+from experiments.shared import cli, keeping, table
 from experiments.shared.cli import FLAGS
 from experiments.shared.methods import NONE
 from experiments.shared.panel import Clock, Contest, Entrant
@@ -89,6 +89,8 @@ def conclude(
   said = [worth.growth_sentence(best, more)] if more else []
   said += [_flattery(best, value, len(summary)), *_tested(contest, given, winner, best.mode)]
   said += report.caveats(summary)
+  measured = table.Measured([row for row in rows if _same_line(row, best)], {})
+  keeping.keep([keeping.Offer(_line(contest, winner), _bench(contest, winner), measured)], contest.timings, value)
   folder, shown = contest.directory / "figures", []
   figures.save(figures.score_dots(summary), folder / "accuracy.png")
   shown.append(Figure("All lines", "Cross-validated, with 95% intervals.", folder / "accuracy.png"))

@@ -1,5 +1,7 @@
 """Simulated labelling: nothing is read before it is chosen, and each strategy sees what it says."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def run(strategy, pool, count=3, size=12, seed=0):
 def test_labels_grow_by_a_round_and_stay(strategy):
   made = run(strategy, pool())
   assert [len(each.rows) for each in made] == [12, 24, 36]
-  for before, after in zip(made, made[1:], strict=False):
+  for before, after in itertools.pairwise(made):
     assert after.rows[: len(before.rows)].tolist() == before.rows.tolist()
   assert len(set(made[-1].rows)) == 36
   again = run(strategy, pool())

@@ -24,7 +24,11 @@ SPELLINGS = {  # of --help=KIND, as absl's programs know them too
   **dict.fromkeys(("-h", "-?", "-help", "--help", "--help=true", "-helpshort", "--helpshort"), "short"),
   **dict.fromkeys(("-helpfull", "--helpfull"), "all"),
 }
-COMMON = ("experiments.shared.cli", "experiments.shared.labels")  # where the flags of all experiments are defined
+COMMON = (
+  "experiments.shared.cli",
+  "experiments.shared.labels",
+  "experiments.shared.logs",
+)  # where the flags of all experiments are defined
 COLUMNS = 80  # of a pipe, and of the short help
 
 DATA, PRETRAINING, COMPARED, RESULTS = (

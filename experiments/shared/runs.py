@@ -13,6 +13,7 @@ from experiments.shared.classes import with_classes
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import open_directory
 from experiments.shared.fits import check_fits
+from experiments.shared.start import is_program
 from experiments.shared.terminal import announce, notify
 from sslx.training.config import Config
 from sslx.types import UserError
@@ -154,7 +155,8 @@ def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -
 
     FLAGS["encoder"].value = nn.suited(FLAGS.encoder, dataset.modality.name, dataset.rate)
   dataset = small(dataset) if FLAGS.smoke else dataset
-  command.say_once(sizes(dataset))
+  if is_program():  # a notebook's cell says by itself what it loads
+    command.say_once(sizes(dataset))
   return dataset
 
 

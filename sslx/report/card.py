@@ -95,7 +95,8 @@ def _of_model(facts: Facts, summary: Sequence[Entry]) -> Entry | None:
   judged it, which have fewer labels each.
   """
   about = facts["about"]
-  labels = (about.get("score") or {}).get("labels", facts["labels"])
+  score = about.get("score")  # as experiments tell it; anyone may tell anything here
+  labels = score.get("labels", facts["labels"]) if isinstance(score, Mapping) else facts["labels"]
   asked = {"mode": facts["mode"], "labels": labels, "method": about.get("method")}
   asked = {name: value for name, value in asked.items() if value is not None}
   return next((entry for entry in summary if all(getattr(entry, k) == v for k, v in asked.items())), None)
@@ -229,7 +230,8 @@ def _making(about: Mapping[str, Any]) -> str:
   told = {k: v for k, v in about.items() if isinstance(v, str | int | float) and k not in UNTOLD and "_told" not in k}
   if isinstance(about.get("dataset"), str):
     told["dataset"] = named(about["dataset"])
-  told |= {f"version of {name}": value for name, value in (about.get("versions") or {}).items() if value}
+  versions = about.get("versions")
+  told |= {f"version of {k}": v for k, v in versions.items() if v} if isinstance(versions, Mapping) else {}
   if not told:
     return "Nothing is known of it."
   cells = tables.Cells(["what", "value"], [[name.replace("_", " "), str(value)] for name, value in told.items()])

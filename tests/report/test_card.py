@@ -79,6 +79,23 @@ def test_what_the_model_says_of_itself_is_told():
   assert "\n\nConfidences: Temperature 1.5.\n\n" in text
 
 
+def test_what_others_say_of_a_model_may_be_anything():
+  text = card.text(facts(score=0.5, versions="new", encoder=None, recipe={"steps": 3}), FILES, ROWS)
+  assert front(text)["model-index"]
+
+
+def test_a_model_that_learnt_all_labels_is_of_the_line_whose_folds_judged_it():
+  fold = {"repetition": 0, "of": 3}
+  folds = [{**row, "fold": {**fold, "number": row["subset_seed"]}, "test_examples": 10} for row in ROWS]
+  text = card.text({**facts(score={"labels": 20}), "labels": 30}, FILES, folds)
+  (result,) = front(text)["model-index"][0]["results"]
+  assert result["metrics"][0]["value"] == 0.5
+  assert result["dataset"]["split"] == "train"
+  assert "cross-validated in 3 folds" in result["metrics"][0]["name"]
+  assert "learnt from 30 labels" in text
+  assert "This very model" not in text  # it was judged by none
+
+
 def test_smoke_says_that_its_numbers_mean_nothing():
   assert "numbers mean nothing" in card.text(facts(), FILES, [{**row, "flags": {"smoke": True}} for row in ROWS])
   assert "numbers mean nothing" in card.text(facts(smoke=True), FILES)

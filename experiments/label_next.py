@@ -29,7 +29,7 @@ flags.DEFINE_bool("suspects", False, "Show labelled files that are probably misl
 def main() -> None:
   """Runs the experiment on the parsed flags."""
   cli.positive("count")
-  of = given.given()
+  of = given.given(unseen=FLAGS.suspects)
   labels_page.write(of, labelling.suspects(of) if FLAGS.suspects else labelling.chosen(of))
 
 

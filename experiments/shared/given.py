@@ -43,14 +43,14 @@ class Given(NamedTuple):
     return split
 
 
-def given() -> Given:
-  """By --model, --dataset and --out.
+def given(unseen: bool = False) -> Given:
+  """By --model, --dataset and --out. unseen: the encoder of the run's pretraining in place of a classifier, where both
+  are there: it did not see the labels.
 
   Raises:
     UserError: neither a model nor a pretraining is there, its data are not, or their task is not of one class each.
   """
   from sslx import models
-  from sslx.training import checkpoint
 
   if not FLAGS.model:
     raise UserError("--model: name a run directory, such as --model=runs/denoise-mnist-conv-1a2b3c4d.")
@@ -58,24 +58,30 @@ def given() -> Given:
   try:
     folder = models.find(place)
   except UserError:
-    if not place.is_dir() or not any(checkpoint.steps(part) for part in (place, place / "checkpoints")):
+    if not _is_pretraining(place):
       raise
     made = _encoder(place)
   else:
-    made = _model(folder)
+    run = folder.parent.parent if folder.parent.name == models.IN_RUN else folder
+    made = _encoder(run) if unseen and _is_pretraining(run) else _model(folder, run)
   if made.dataset.task.name not in ("classification", "none"):
     raise UserError(f"--dataset={made.dataset.name}: its task is {made.dataset.task.name}; classes can be labelled.")
   return made
 
 
-def _model(folder: Path) -> Given:
-  """A classifier."""
+def _is_pretraining(place: Path) -> bool:
+  from sslx.training import checkpoint
+
+  return place.is_dir() and any(checkpoint.steps(part) for part in (place, place / "checkpoints"))
+
+
+def _model(folder: Path, run: Path) -> Given:
+  """A classifier; run: the directory that it lies in."""
   from sslx import models
 
   fitted = models.read(folder)
   if fitted.task.name != "classification":
     raise UserError(f"--model={FLAGS.model}: its task is {fitted.task.name}; classes can be labelled.")
-  run = folder.parent.parent if folder.parent.name == models.IN_RUN else folder
   spec = FLAGS.dataset if FLAGS["dataset"].present else fitted.about.get("place")
   if not spec:
     raise UserError(f"--model={FLAGS.model}: does not say which data it is of; name them with --dataset.")
@@ -88,15 +94,8 @@ def _model(folder: Path) -> Given:
       f"{theirs[1]}); give the flags that these were read with, such as --image_size, --seconds or --min_count."
     )
   method = str(fitted.about.get("method") or "none").replace("none", "")
-  return Given(
-    ", ".join(filter(None, [method, fitted.mode])),
-    method,
-    _out(run),
-    fitted.predictor.represent,
-    fitted,
-    dataset,
-    _root(spec),
-  )
+  name, represent = ", ".join(filter(None, [method, fitted.mode])), fitted.predictor.represent
+  return Given(name, method, _out(run), represent, fitted, dataset, _root(spec))
 
 
 def _encoder(place: Path) -> Given:

@@ -24,7 +24,11 @@ SPELLINGS = {  # of --help=KIND, as absl's programs know them too
   **dict.fromkeys(("-h", "-?", "-help", "--help", "--help=true", "-helpshort", "--helpshort"), "short"),
   **dict.fromkeys(("-helpfull", "--helpfull"), "all"),
 }
-COMMON = ("experiments.shared.cli", "experiments.shared.labels")  # where the flags of all experiments are defined
+COMMON = (
+  "experiments.shared.cli",
+  "experiments.shared.labels",
+  "experiments.shared.logs",
+)  # where the flags of all experiments are defined
 COLUMNS = 80  # of a pipe, and of the short help
 
 DATA, PRETRAINING, COMPARED, RESULTS = (
@@ -32,7 +36,7 @@ DATA, PRETRAINING, COMPARED, RESULTS = (
 )  # fmt: skip
 PHOTOS = """\
       Your own photos: --dataset=folder:DIR --image_size=32, with pictures in
-      DIR/train/CLASS/ and DIR/test/CLASS/, a folder for each class."""
+      DIR/train/CLASS/, and perhaps DIR/test/CLASS/ and DIR/unlabeled/."""
 BUDGET = ("encoder", "steps", "epochs", "batch_size", "learning_rate")
 GROUPS = {
   DATA: ("dataset", "image_size", "seconds", "sample_rate"),
@@ -65,7 +69,12 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
   "freezing": SEVERAL,
   "interpret": {**FINISHED, COMPARED: ("features",)},
   "label_curve": SEVERAL,
-  "label_next": {DATA: ("model", "dataset", "labels_file"), PRETRAINING: (), COMPARED: ("seed",)},
+  "label_next": {
+    DATA: ("model", "dataset", "labels_file"),
+    PRETRAINING: (),
+    COMPARED: ("folds",),
+    RESULTS: ("out", "smoke"),
+  },
   "linear_eval": SEVERAL,
   "new_speakers": {
     DATA: (),
@@ -101,7 +110,7 @@ SHOWN: dict[str, Mapping[str, Sequence[str]]] = {
 IMAGES = "118,000 images"
 OF_RUN = {"dataset": "the run's", "features": "the run's"}
 DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNIST
-  "active": {"labels": "50,100,200", "strategies": "all"},
+  "active": {"labels": "50,100,200"},
   "assignment": {
     "methods": "rotation,simclr", "encoder": "conv", "steps": IMAGES, "labels": "100,all", "finetune_epochs": "5",
   },
@@ -127,7 +136,7 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
     "labels": "30,100,300,1000,10000", "modes": "scratch,frozen,last:1,last:2,full", "finetune_epochs": "10",
   },
   "interpret": OF_RUN,
-  "label_next": {"dataset": "the model's", "out": "the run's"},
+  "label_next": {"dataset": "the run's", "out": "the run's"},
   "label_curve": {
     "labels": "10,30,100,300,1000,3000,10000", "modes": "scratch,full,frozen", "finetune_epochs": "20",
   },

@@ -156,10 +156,9 @@ def _check_unseen(given: "Given") -> None:
   from sslx.evaluation.modes import mode
   from sslx.pretext import METHODS
 
-  fitted, cure = (
-    given.fitted,
-    "name the run of a pretraining without labels, such as --model=RUN of experiments.pretrain",
-  )
-  method = METHODS.get(given.method)
+  fitted, method = given.fitted, METHODS.get(given.method)
   if (fitted is not None and mode(fitted.mode).trains_encoder) or (method is not None and method.labels):
-    raise UserError(f"--suspects: the network of {given.name} was trained on these labels itself; {cure}.")
+    raise UserError(
+      f"--suspects: the network of {given.name} was trained on these labels itself; name the run directory of a "
+      "pretraining without labels."
+    )

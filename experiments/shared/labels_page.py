@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
   from sslx.report.labelling import Item
 
 LETTERS = 4000  # of a text on the page
+HEARD = 30  # seconds of a recording
 TOLD = 10  # lines of the table on the terminal
 
 
@@ -60,16 +62,16 @@ def item(given: "Given", split: "Split", row: int, name: str) -> "Item":
     return Item(name, text=_text(file) or " ".join(dataset.vocabulary.decode(x[0]) if dataset.vocabulary else ()))
   if kind == "image" and file is not None:
     try:
-      return Item(
-        name, picture=encoded(images.decode(file, 3, background=images.colour(FLAGS.background), bits=FLAGS.bits))
-      )
+      with images.without_size_warnings():
+        pixels = images.decode(file, 3, background=images.colour(FLAGS.background), bits=FLAGS.bits)
+      return Item(name, picture=encoded(pixels))
     except UserError:  # a mask or a number is read from it otherwise
       pass
   picture = encoded(dataset.modality.draw(x, dataset.meaning)[0])
   if kind != "sound":
     return Item(name, picture=picture)
   wave = np.asarray(dataset.modality.prepare(jnp.asarray(x)))[0]
-  return Item(name, picture=picture, sound=sounds.encoded(wave[wave > PAD], dataset.rate))
+  return Item(name, picture=picture, sound=sounds.encoded(wave[wave > PAD][: HEARD * dataset.rate], dataset.rate))
 
 
 def _text(file: str | None) -> str:
@@ -87,6 +89,7 @@ def write(given: "Given", shown: Shown) -> None:
   """The table and the page; then says where they are, and what to do with them."""
   from experiments import called
   from sslx import report
+  from sslx.data import DATASETS
   from sslx.report import records, terminal
   from sslx.report.labelling import write_labelling
 
@@ -98,13 +101,15 @@ def write(given: "Given", shown: Shown) -> None:
   cells = report.Cells(list(shown.headers), [list(map(str, line)) for line in shown.lines[:TOLD]])
   terminal.show([shown.told], style="bold")
   terminal.show([report.Table("The first of them", cells)], elsewhere=table.name)
-  spec = FLAGS.dataset if FLAGS["dataset"].present else given.dataset.name
-  size = f" --image_size={FLAGS.image_size}" if given.root is not None and FLAGS.image_size else ""
   cli.tell(f"Table: {table}")
   cli.tell(f"Page: {page}")
-  cli.tell(
-    f"Label on the page, save labels.csv, then: {called('low_label')} --dataset={spec}{size} --labels_file=labels.csv"
-  )
+  spec = FLAGS.dataset if FLAGS["dataset"].present else given.dataset.name
+  if not DATASETS[spec.partition(":")[0]].files:
+    cli.tell(f"labels.csv of the page names examples by split and row; --labels_file does not take it for {spec}.")
+    return
+  size = f" --image_size={FLAGS.image_size}" if FLAGS.image_size else ""
+  again = f"{called('low_label')} --dataset={shlex.quote(spec)}{size} --labels_file=labels.csv"
+  cli.tell(f"Label on the page, save labels.csv, then: {again}")
 
 
 def _earlier(given: "Given") -> dict[str, str]:

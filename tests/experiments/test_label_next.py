@@ -101,6 +101,17 @@ def test_auto_is_margin_where_there_are_many_labels(flags, tmp_path, monkeypatch
   assert {row["strategy"] for row in table(tmp_path / "label_next.csv")} == {"margin"}
 
 
+@pytest.mark.parametrize("what", ["model", "encoder"])
+def test_the_data_are_those_of_the_run(run, photos, tmp_path, what):
+  """Without --dataset, whatever its pictures were resized to; the table lies beside the run."""
+  leave = shutil.ignore_patterns("models") if what == "encoder" else None
+  shutil.copytree(run, tmp_path / "run", ignore=leave)
+  assert call("label_next", f"--model={tmp_path / 'run'}", "--count=24") == 0
+  rows = table(tmp_path / "run" / "label_next.csv")
+  assert {row["path"] for row in rows} == {f"unlabeled/{path.name}" for path in (photos / "unlabeled").iterdir()}
+  assert all(bool(row["suggested"]) == (what == "model") for row in rows)
+
+
 @pytest.mark.parametrize("strategy", ["typical", "coreset", "random"])
 def test_an_encoder_alone_chooses_too(flags, run, tmp_path, strategy):
   shutil.copytree(run, tmp_path / "encoder", ignore=shutil.ignore_patterns("models"))
@@ -126,7 +137,8 @@ def test_without_unlabeled_files_it_takes_what_the_model_was_not_trained_on(phot
   root = tmp_path / "photos"
   shutil.copytree(photos / "train", root / "train")
   models.write(fitted, tmp_path / "model")
-  assert call("label_next", f"--model={tmp_path / 'model'}", f"--dataset=folder:{root}", "--count=18") == 0
+  flags = [f"--model={tmp_path / 'model'}", f"--dataset=folder:{root}", "--strategy=random"]
+  assert call("label_next", *flags, "--count=18") == 0
   chosen = {row["path"] for row in table(tmp_path / "model" / "label_next.csv")}
   known = {str(Path(data.train.files[row]).relative_to(photos)) for row in fitted.rows}
   everything = {str(Path(file).relative_to(photos)) for file in data.train.files}
@@ -231,11 +243,16 @@ def test_a_corrected_label_overrides(spoilt, run, tmp_path):
 
 
 def test_a_network_that_saw_the_labels_is_no_judge(photos, run, tmp_path, capsys):
+  """But in a run directory, the pretraining is."""
   data = sslx.load_data(f"folder:{photos}", image_size=8)
   fitted = sslx.fit(sslx.load(run), data, labels=24)._replace(mode="full")
-  models.write(fitted, tmp_path / "model")
+  shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("models"))
+  for place in (tmp_path / "run" / "models" / "best", tmp_path / "model"):
+    models.write(fitted, place)
   assert call("label_next", f"--model={tmp_path / 'model'}", f"--dataset=folder:{photos}", "--suspects") != 0
   assert "was trained on these labels itself" in capsys.readouterr().err
+  assert call("label_next", f"--model={tmp_path / 'run'}", f"--dataset=folder:{photos}", "--suspects") == 0
+  assert (tmp_path / "run" / "suspects.csv").exists()
 
 
 # ---- sound and text --------------------------------------------------------------------------------------------------

@@ -194,3 +194,16 @@ def test_many_classes_have_no_keys_left(tmp_path):
   text, keys = seen(page_of(tmp_path, None, classes), script, tmp_path / "p")
   assert read(text)[1:] == [["plain.jpg", "class 34"], [NAMES[1], "class 39"]]
   assert keys == 35
+
+
+@browser
+def test_a_class_of_one_sign_has_its_own_key(tmp_path):
+  page = page_of(tmp_path, None, ["0", "1", "2", "B", "b", "other"])
+  script = """
+  const told = [...document.querySelectorAll("#classes kbd")].map((each) => each.textContent);
+  for (const name of ["1", "0", "b", "3", "4"]) key(name);
+  leave([told, text("csv")]);
+  """
+  told, got = seen(page, script, tmp_path / "p")
+  assert told == ["0", "1", "2", "b", "3", "4"]
+  assert [row[1] for row in read(got)[1:]] == ["1", "0", "B", "b", "other"]

@@ -13,6 +13,7 @@ from sslx.data import Dataset, located
 from sslx.evaluation import evaluate
 from sslx.evaluation.bench import Bench, Case, Labelled
 from sslx.evaluation.modes import check_extra, check_modes
+from sslx.evaluation.modes import mode as mode_of
 from sslx.evaluation.recipe import Recipe
 from sslx.fitted import Fitted
 from sslx.report import records
@@ -155,6 +156,7 @@ def about(
     "dataset": data.name,
     "place": located(data.name),
     "mode": case.mode,
+    "reads": mode_of(case.mode).reads,
     "labels": case.labels,
     "subset": subset,
     "subset_seed": case.subset_seed,

@@ -233,7 +233,7 @@ def shown(directory: Path) -> "Kept | None":
   elif path.exists():
     path.unlink()
   labels = f"{about['labels']:,} label{'' if about['labels'] == 1 else 's'}"
-  made = about["mode"] if about["method"] == "none" else f"{about['method']}, {about['mode']}"
+  made = f"{about['method']}, {about['mode']}" if about["reads"] == "pretrained" else about["mode"]
   sentences = [f"In models/best: {made}, trained on {labels}. {about['score_told']}", about["calibration_told"]]
   return Kept(sentences, f"python -m experiments.predict --model={machine.quoted(str(directory))} --images=DIR", figure)
 

@@ -23,7 +23,7 @@ TABLE = "predictions.csv"
 BROKEN = b"path,why\n"  # how the list of broken files begins
 AT_ONCE = 500  # examples that are encoded
 NAMED = 5  # broken files on the terminal
-WORDS = 160  # letters of a text on the page
+WORDS = 130  # letters of a text on the page
 
 
 def table_path(out: str) -> Path:
@@ -237,8 +237,8 @@ def _with_answer(fitted: "Fitted", picture: np.ndarray, answer: np.ndarray) -> n
 def _short(fitted: "Fitted") -> str:
   """A line on the model: `simclr, frozen, 120 labels of folder:photos`."""
   about = fitted.about
-  method = about.get("method")
-  parts = [method if method and method != "none" else "", fitted.mode, f"{len(fitted.rows):,} labels"]
+  method = about.get("method") if about.get("reads") == "pretrained" else None
+  parts = [method, fitted.mode, f"{len(fitted.rows):,} labels"]
   dataset = f" of {about['dataset']}" if about.get("dataset") else ""
   return ", ".join(filter(None, parts)) + dataset
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from sslx import models
 from sslx.calls import public
+from sslx.evaluation.modes import MODES
 from sslx.evaluation.traced import traced
 from sslx.fitted import Fitted
 from sslx.ops.text import FIRST, Vocabulary
@@ -111,6 +112,7 @@ def check(formats: Sequence[str]) -> None:
 def description(fitted: Fitted) -> dict[str, Any]:
   """What a program needs to know of the exported function, and what is known of the model, in JSON's types."""
   made = jax.eval_shape(as_function(fitted), _example(fitted, 1))
+  kind = MODES.get(fitted.mode.partition(":")[0])
   words = fitted.meaning.words if isinstance(fitted.meaning, Vocabulary) else None
   return records.plain({
     "input": {"x": _told(_example(fitted, 1))},
@@ -122,6 +124,8 @@ def description(fitted: Fitted) -> dict[str, Any]:
     "task": fitted.task.name,
     "names": fitted.task.names,
     "mode": fitted.mode,
+    "reads": kind.reads if kind else None,
+    "trains_encoder": kind.trains_encoder if kind else None,
     "temperature": fitted.temperature,
     "labels": len(fitted.rows),
     "parameters": fitted.predictor.total,

@@ -17,7 +17,7 @@ from absl import flags
 
 from experiments.shared import command as commands
 from experiments.shared import help as manual
-from experiments.shared import interrupt, machine
+from experiments.shared import interrupt, logs, machine
 from experiments.shared.labels import bound, how_to_label
 from experiments.shared.labels import heldout as heldout
 from experiments.shared.labels import label_counts as label_counts
@@ -144,6 +144,7 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     interrupt.as_usual()
     with interrupt.answered(), commands.running():
       machine.check_jax()
+      logs.check()
       main()
     return 0
   except flags.UnrecognizedFlagError as error:

@@ -51,6 +51,13 @@ def hold(name: Hashable, manager: Callable[[], AbstractContextManager[T]]) -> No
   once(name, lambda: command.held.enter_context(manager()))
 
 
+def entered(name: Hashable, manager: Callable[[], AbstractContextManager[T]]) -> T:
+  """What `manager` gives when it is entered, once under this name; the running command leaves it at its end."""
+  command = _RUNNING.get()
+  assert command is not None
+  return once(name, lambda: command.held.enter_context(manager()))
+
+
 def say_once(line: str) -> None:
   """Prints a line on stderr, unless this command has said it."""
   once(("said", line), lambda: notify(line))

@@ -24,7 +24,11 @@ SPELLINGS = {  # of --help=KIND, as absl's programs know them too
   **dict.fromkeys(("-h", "-?", "-help", "--help", "--help=true", "-helpshort", "--helpshort"), "short"),
   **dict.fromkeys(("-helpfull", "--helpfull"), "all"),
 }
-COMMON = ("experiments.shared.cli", "experiments.shared.labels")  # where the flags of all experiments are defined
+COMMON = (
+  "experiments.shared.cli",
+  "experiments.shared.labels",
+  "experiments.shared.logs",
+)  # where the flags of all experiments are defined
 COLUMNS = 80  # of a pipe, and of the short help
 
 DATA, PRETRAINING, COMPARED, RESULTS = (
@@ -32,7 +36,7 @@ DATA, PRETRAINING, COMPARED, RESULTS = (
 )  # fmt: skip
 PHOTOS = """\
       Your own photos: --dataset=folder:DIR --image_size=32, with pictures in
-      DIR/train/CLASS/ and DIR/test/CLASS/, a folder for each class."""
+      DIR/train/CLASS/, and perhaps DIR/test/CLASS/ and DIR/unlabeled/."""
 BUDGET = ("encoder", "steps", "epochs", "batch_size", "learning_rate")
 GROUPS = {
   DATA: ("dataset", "image_size", "seconds", "sample_rate"),

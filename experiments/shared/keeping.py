@@ -233,8 +233,8 @@ def shown(directory: Path) -> "Kept | None":
   elif path.exists():
     path.unlink()
   labels = f"{about['labels']:,} label{'' if about['labels'] == 1 else 's'}"
-  where = f"models/best is {about['mode']}" + ("" if about["method"] == "none" else f" on {about['method']}")
-  sentences = [f"{where}, trained on {labels}. {about['score_told']}", about["calibration_told"]]
+  made = about["mode"] if about["method"] == "none" else f"{about['method']}, {about['mode']}"
+  sentences = [f"In models/best: {made}, trained on {labels}. {about['score_told']}", about["calibration_told"]]
   return Kept(sentences, f"python -m experiments.predict --model={machine.quoted(str(directory))} --images=DIR", figure)
 
 

@@ -35,6 +35,9 @@ def table_path(out: str) -> Path:
   path = Path(out) if out.endswith(".csv") else Path(out) / TABLE
   if path.is_dir():
     raise UserError(f"--out={out}: is a folder; name a file.")
+  above = next(parent for parent in path.absolute().parents if parent.exists())
+  if not above.is_dir():
+    raise UserError(f"--out={out}: {above} is a file; name a folder, or a table that ends in .csv.")
   if path.is_file() and not path.read_bytes().startswith(b"path,"):
     raise UserError(f"--out={out}: {path} is no table of predictions and stays; name another file.")
   return path

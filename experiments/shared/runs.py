@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, command, interrupt, pictures
+from experiments.shared import cli, command, interrupt, logs, pictures
 from experiments.shared.classes import with_classes
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import open_directory
 from experiments.shared.fits import check_fits
+from experiments.shared.start import is_program
 from experiments.shared.terminal import announce, notify
 from sslx.training.config import Config
 from sslx.types import UserError
@@ -154,7 +155,8 @@ def load_dataset(spec: str, is_source: bool = False, also: Sequence[str] = ()) -
 
     FLAGS["encoder"].value = nn.suited(FLAGS.encoder, dataset.modality.name, dataset.rate)
   dataset = small(dataset) if FLAGS.smoke else dataset
-  command.say_once(sizes(dataset))
+  if is_program():  # a notebook's cell says by itself what it loads
+    command.say_once(sizes(dataset))
   return dataset
 
 
@@ -235,12 +237,18 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   metrics = job.directory / "metrics.jsonl"
   # What a kill left beyond the checkpoint goes.
   records.write_rows(metrics, [row for row in records.read_rows(metrics) if row["step"] <= done])
+  logs.tell(job.directory)
   trains = done < plan.steps
   if trains:
     cli.say(f"pretraining {job.config.method}: {length.told(plan.steps, plan.batch_size, len(plan.data['x']))}")
     with progress(f"pretraining {job.config.method}", plan.steps - done) as bar, interrupt.unsaved() as trained:
       save = hooks.save_to(lambda ts: checkpoint.save(checkpoints, ts, plan.meta.to_json()), FLAGS.save_seconds)
-      log = hooks.log_to(lambda row: records.append_row(metrics, row))
+
+      def append(row: dict[str, Any]) -> None:
+        records.append_row(metrics, row)
+        logs.tell(job.directory)
+
+      log = hooks.log_to(append)
       ts = run.run(
         plan,
         ts,

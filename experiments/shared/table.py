@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, command, keeping, pictures, runs
+from experiments.shared import cli, command, keeping, logs, pictures, runs
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import agrees, upgraded
 from experiments.shared.pictures import Answers
@@ -189,12 +189,14 @@ def run_modes(
     if pictured and labelled.judges is None:
       pictures.keep(line.directory, {**made, "settings": settings}, case, bench.task, outputs)
     records.append_row(results, row)
+    logs.tell(line.directory)
     predictors |= {case: predictor} if keeping.wanted(case, cases, bench) else {}
     testing += waited
   if missing:
     spent = {"training on labels": time.monotonic() - begin - testing, "testing": testing}
     timings |= {name: timings.get(name, 0) + seconds for name, seconds in spent.items()}
     known = known_rows()
+  logs.tell(line.directory)
   if not all(map(_tells_data, known.values())):
     command.say_once(
       f"{results}: rows from before sslx 0.2 are kept without knowing whether the test images are the same; --fresh "

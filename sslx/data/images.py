@@ -146,14 +146,14 @@ def covering(
   """Scales to the least size that covers `height` x `width` (bilinear, antialiased) and cuts the centre out of it."""
   if image.size == (width, height):
     return image
-  wide, high = _scaled(*image.size, height, width)
+  wide, high = scaled(*image.size, height, width)
   left, top = (wide - width) // 2, (high - height) // 2
   return image.resize((wide, high), resampling).crop((left, top, left + width, top + height))
 
 
 def framed(width: int, height: int, size: int) -> tuple[int, int, int, int]:
   """(width, height, left, top): what `square` scales a picture to, and where in it the square begins."""
-  width, height = _scaled(width, height, size, size)
+  width, height = scaled(width, height, size, size)
   return width, height, (width - size) // 2, (height - size) // 2
 
 
@@ -246,7 +246,7 @@ def _check_size(image: Image.Image, name: str, image_size: int | None, in_memory
   if most is not None and width * height > most:
     raise UserError(f"{name}: {size} is too large, above {most:,} pixels; scale it down, or delete it")
   least = image_size or 1
-  largest = max([image.size, _scaled(width, height, least, least)], key=lambda size: size[0] * size[1])
+  largest = max([image.size, scaled(width, height, least, least)], key=lambda size: size[0] * size[1])
   needed = 3 * largest[0] * largest[1]
   if needed > max(in_memory_limit, PICTURE_BYTES):
     how = f" to be scaled to --image_size={image_size}" if largest != image.size else ""
@@ -255,7 +255,7 @@ def _check_size(image: Image.Image, name: str, image_size: int | None, in_memory
     )
 
 
-def _scaled(width: int, height: int, least_height: int, least_width: int) -> tuple[int, int]:
+def scaled(width: int, height: int, least_height: int, least_width: int) -> tuple[int, int]:
   """(width, height) scaled until both are at least so large."""
   scale = max(least_width / width, least_height / height)
   return max(least_width, round(width * scale)), max(least_height, round(height * scale))

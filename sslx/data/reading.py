@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from sslx.data import recordings
-from sslx.data.images import WHITE, covering, decode, without_size_warnings
+from sslx.data.images import PICTURE_BYTES, WHITE, covering, decode, scaled, without_size_warnings
 from sslx.data.recordings import RECORDINGS
 from sslx.data.text_files import TEXTS, document_of
 from sslx.data.tree import IMAGES, Kind, is_kind
@@ -208,13 +208,17 @@ def _decoder(
     (length,) = shape
     return lambda path: padded(meaning.encode(document_of(path)[:length]), length), np.dtype(np.int32)
   height, width, channels = shape
-  side = height if height == width else None
+  side = height if height == width else None  # of a square, `decode` looks at what scaling takes before it decodes
 
   def image(path: str) -> np.ndarray:
     how: dict[str, Any] = {"background": background, "bits": bits, "in_memory_limit": in_memory_limit}
     pixels = decode(path, channels, side, **how)
     if pixels.shape[:2] == (height, width):
       return pixels
+    wide, high = scaled(pixels.shape[1], pixels.shape[0], height, width)
+    if channels * wide * high > max(in_memory_limit, PICTURE_BYTES):  # a long strip that is a few pixels high
+      size = f"{pixels.shape[0]}x{pixels.shape[1]}"
+      raise UserError(f"{path}: {size} (height x width) is too long to be scaled to {height}x{width}; crop it")
     picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
     return np.asarray(covering(picture, height, width)).reshape(shape)
 

@@ -147,16 +147,18 @@ def _measured(entry: Entry) -> str:
 
 
 def _what(facts: Facts) -> str:
-  about, modality, task = facts["about"], facts["modality"], facts["task"]
+  about, task, things = facts["about"], facts["task"], THINGS[facts["modality"]]
   encoder = f" {about['encoder']}" if about.get("encoder") else ""
-  told = f"An encoder{encoder} with a head for {task} of {THINGS[modality]}, {facts['parameters']:,} parameters in all."
-  if about.get("method"):
-    told += f" The encoder was pretrained without labels by {about['method']}."
-  mode = f" The mode is {facts['mode']}." if facts.get("mode") else ""
-  learnt = f"{task.capitalize()} was learnt from {facts['labels']:,} labels.{mode}"
-  names = (
-    f"{'Numbers' if task == 'regression' else 'Classes'}, in the order of the outputs: {', '.join(facts['names'])}."
-  )
+  what = f"An encoder{encoder} with a head for {task} of {things}"
+  start = {"random": " Its encoder started at random weights: nothing was pretrained."}
+  if facts.get("reads") == "raw" and not facts.get("trains_encoder"):
+    what = f"A head for {task} of {things}, without an encoder: it reads the signal itself"
+  elif facts.get("reads") == "pretrained" and about.get("method"):
+    start = {"pretrained": f" Its encoder was pretrained by {about['method']}."}
+  told = f"{what}; {facts['parameters']:,} parameters in all.{start.get(facts.get('reads') or '', '')}"
+  learnt = f"{task.capitalize()} was learnt from {facts['labels']:,} labels. The mode is {facts['mode']}."
+  listed = "Numbers" if task == "regression" else "Classes"
+  names = f"{listed}, in the order of the outputs: {', '.join(facts['names'])}."
   return "\n\n".join([told, learnt, names])
 
 

@@ -8,7 +8,7 @@ import soundfile
 from PIL import Image
 
 from sslx import data
-from sslx.data import reading
+from sslx.data import images, reading
 from sslx.data.types import LazyArray
 from sslx.types import UserError
 
@@ -115,6 +115,18 @@ def test_images_that_are_no_squares_are_covered(tmp_path):
     np.testing.assert_array_equal(files.x[0], a)
     np.testing.assert_array_equal(files.x[1], b.resize((16, 6), Image.Resampling.BILINEAR).crop((4, 0, 12, 6)))
     np.testing.assert_array_equal(files.x[2], c.resize((8, 24), Image.Resampling.BILINEAR).crop((0, 9, 8, 15)))
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (8, 9, 3)])
+def test_a_long_strip_does_not_fill_the_memory(tmp_path, monkeypatch, shape):
+  path = save(tmp_path / "strip.png", 1, 1000)  # of 8 rows, 8,000 columns
+  for module in (reading, images):
+    monkeypatch.setattr(module, "PICTURE_BYTES", 3 * 8 * 8000 - 1)
+  with pytest.raises(UserError, match=r"strip\.png: 1x1000 \(height x width\) .* to be scaled to .*crop it"):
+    reading.read([path], "image", shape, in_memory_limit=8 * 9 * 3)
+  for module in (reading, images):
+    monkeypatch.setattr(module, "PICTURE_BYTES", 3 * 9 * 9000)
+  assert reading.read([path], "image", shape, in_memory_limit=8 * 9 * 3).x.shape == (1, *shape)
 
 
 def test_broken_files_are_refused_or_listed(tmp_path):

@@ -33,7 +33,7 @@ def test_low_label_writes_rows_figures_and_a_report(low_label_run, toy_npz):
   pictures = {p.stem for p in (run / "figures").glob("*.png")}
   assert pictures == {
     "accuracy", "labels", "loss", "pretext", "predictions_scratch", "predictions_frozen",
-    "confusion_scratch", "confusion_frozen",
+    "confusion_scratch", "confusion_frozen", "calibration",
   }  # fmt: skip
   page = (run / "report.html").read_text()
   assert page.count("data:image/png") == len(pictures - {"accuracy"})  # the page draws these dots itself

@@ -1,9 +1,13 @@
 """Folders of one's own without a test split, or without any label: pretraining, pictures, and what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 from helpers import call, directory
 from PIL import Image
+
+from experiments.shared import runs
 
 CLASSES = {"red": (200, 40, 40), "blue": (40, 40, 200)}
 
@@ -43,9 +47,8 @@ def pretrained(folder, out, name, *more):
     ("bare", "40 images without labels", "40 training images of folder:"),
   ],
 )  # fmt: skip
-def test_pretraining_and_what_it_learnt(folder, tmp_path, capsys, name, told, looked_at):
-  import re
-
+def test_pretraining_and_what_it_learnt(folder, tmp_path, capsys, monkeypatch, name, told, looked_at):
+  monkeypatch.setattr(runs, "is_program", lambda: True)
   run, given = pretrained(folder, tmp_path, name)
   assert f"folder:{folder / name}: {told}\n" in capsys.readouterr().err
   assert (run / "figures" / "loss.png").exists()
@@ -56,7 +59,8 @@ def test_pretraining_and_what_it_learnt(folder, tmp_path, capsys, name, told, lo
   assert {"maps.png", "neighbours.png"} <= {path.name for path in directory(tmp_path, "interpret").rglob("*.png")}
 
 
-def test_labels_of_a_file_are_labels(folder, tmp_path, capsys):
+def test_labels_of_a_file_are_labels(folder, tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(runs, "is_program", lambda: True)
   labels = tmp_path / "labels.csv"
   labels.write_text("path,class\n" + "".join(f"red{i}.png,red\nblue{i}.png,blue\n" for i in range(5)))
   pretrained(folder, tmp_path, "bare", f"--labels_file={labels}")

@@ -136,7 +136,7 @@ def test_missing_figures_are_drawn_again_without_training(finished, nothing_is_t
   pictures = {path: path.read_bytes() for path in (run / "figures").glob("*.png")}
   assert {path.stem for path in pictures} == {
     "accuracy", "loss", "pretext", "views", "predictions_scratch", "predictions_frozen", "confusion_scratch",
-    "confusion_frozen",
+    "confusion_frozen", "calibration",
   }  # fmt: skip
   rows = (run / "results.jsonl").read_bytes()
   for path in [*pictures, run / "report.html", run / "summary.jsonl"]:

@@ -22,7 +22,8 @@ def facts(**about):
       "probabilities": {"dtype": "float32", "shape": [None, 2]},
     },
     "modality": "image", "task": "classification", "names": ["cat: big", "dog | small"], "mode": "frozen",
-    "temperature": 1.5, "labels": 100, "parameters": 1234, "about": told,
+    "reads": "pretrained", "trains_encoder": False, "temperature": 1.5, "labels": 100, "parameters": 1234,
+    "about": told,
   }  # fmt: skip
 
 
@@ -99,3 +100,11 @@ def test_regression_and_boxes_have_names_of_their_own():
   assert "pipeline_tag" not in top  # hubs have no name for it
   assert top["model-index"][0]["results"][0]["task"]["type"] == "image-regression"
   assert top["metrics"] == ["r_squared"]
+
+
+def test_only_what_was_pretrained_is_said_to_be():
+  assert "pretrained by denoising" in card.text(facts(), FILES)
+  for reads, trains, said in (("raw", False, "reads the signal itself"), ("random", True, "started at random weights")):
+    text = card.text({**facts(), "reads": reads, "trains_encoder": trains}, FILES)
+    assert said in text
+    assert "pretrained by" not in text

@@ -8,7 +8,8 @@ Northcutt, Jiang, Chuang: Confident Learning: Estimating Uncertainty in Dataset 
 An example whose likely class is another one than its label is counted beside the diagonal of the confident joint
 (section 3.1): it is a confident suspect. Few of these are right after all, but wrong labels are missed: on MNIST (swav,
 300 labels of which 30 were moved, five draws) 96 % of them had a wrong label, and they were 63 % of all that had. So
-the others follow whose label is not the most probable class: with them 70 % and 100 %. Both are ranked by normalised
+the others follow whose label is not the most probable class: with them 70 % and 100 %. (On Fashion-MNIST, where models
+are right in three of four cases only, 38 % and 72 %, with the others 31 % and 94 %.) Both are ranked by normalised
 margins, p(label) - max of p over the other classes, the smallest first (section 3.2). Unlike in the paper, and as in
 its authors' library cleanlab, an example whose label is the most probable class is no suspect.
 

@@ -37,7 +37,10 @@ CHUNK = 2000  # rows whose distances are held at a time
 
 
 STRATEGIES = ("typical", "margin", "coreset", "random")
-FEW = 10  # labels of a class up to which typical examples are worth more than uncertain ones
+# Labels of a class up to which typical examples are worth more than uncertain ones. On held-out training images (swav,
+# 400 labels in rounds of 50, three seeds) 5, 10 and 20 came out alike. On MNIST, margin alone was behind below 150
+# labels (86.7 against 94.7 % at 50) and typical alone from 200 on (97.0 against 98.2 % at 400).
+FEW = 10
 
 
 class Choice(NamedTuple):

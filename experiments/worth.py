@@ -1,4 +1,4 @@
-"""Is pretraining worth it on my data? A verdict, and a model.
+"""Is pretraining worth it on my data?
 
 Tries a panel of methods within --minutes, and what labels alone give; judges all of it by cross-validation inside the
 labels, and keeps the best model.

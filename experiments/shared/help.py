@@ -155,7 +155,8 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "track": {"dataset": "moving_digits", "method": "temporal_colour"},
   "transfer": {"labels": "100,1000", "modes": "frozen,full"},
   "words": {"dataset": "python_docs", "method": "skipgram"},
-  "worth": {"methods": "vicreg,simclr,swav ...", "encoder": "conv", "labels": "all", "seeds": "2"},
+  "worth": {
+    "methods": "vicreg,simclr,swav,barlow_twins,cpc_v2,inpaint,rotation,denoise", "encoder": "conv", "labels": "all", "seeds": "2"},
 }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def main() -> None:
   if given.task.name == "none" or kind not in panel.SUITED:
     raise UserError(f"--dataset={given.name}: a verdict needs labels of images, recordings or texts; add some.")
   suited = panel.SUITED[kind]
-  cli.default(methods=suited.methods, encoder=suited.encoder or methods.common_encoder(kind), seeds=2)
+  cli.default(methods=suited.methods, encoder=suited.encoder or methods.common_encoder(kind), seeds=2, labels=["all"])
   names = methods.named(FLAGS.methods)
   dataset = panel.without_test(panel.few(given) if FLAGS["labels"].present else given)
   encoder = runs.build_encoder(FLAGS.encoder, dataset)

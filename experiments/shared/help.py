@@ -156,7 +156,9 @@ DEFAULTS: dict[str, Mapping[str, str]] = {  # as an experiment sets them, on MNI
   "transfer": {"labels": "100,1000", "modes": "frozen,full"},
   "words": {"dataset": "python_docs", "method": "skipgram"},
   "worth": {
-    "methods": "vicreg,simclr,swav,barlow_twins,cpc_v2,inpaint,rotation,denoise", "encoder": "conv", "labels": "all", "seeds": "2"},
+    "methods": "vicreg,simclr,swav,barlow_twins,cpc_v2,inpaint,rotation,denoise", "encoder": "conv", "labels": "all",
+    "seeds": "2",
+  },
 }  # fmt: skip
 
 

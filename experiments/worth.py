@@ -44,7 +44,8 @@ def main() -> None:
   names = methods.named(FLAGS.methods)
   dataset = panel.without_test(panel.few(given) if FLAGS["labels"].present else given)
   encoder = runs.build_encoder(FLAGS.encoder, dataset)
-  modes = cli.modes(dataset, encoder, doable(verdicts.MODES, dataset))
+  cli.default(modes=doable(verdicts.MODES, dataset))
+  modes = cli.modes(dataset, encoder)
   directory = methods.open_directory("worth", dataset)
   clock = panel.Clock(directory, FLAGS.minutes)
   timings = {"start-up": time.monotonic() - START}

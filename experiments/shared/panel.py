@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from experiments import START
 from experiments.shared import cli, methods, runs, table
 from experiments.shared.cli import FLAGS
@@ -103,8 +105,6 @@ class Clock:
 
 def without_test(dataset: "Dataset") -> "Dataset":
   """Its labelled examples alone, for folds of them: what is chosen must not see the test split."""
-  import numpy as np
-
   from sslx.data import Split
 
   y = dataset.train.targets()
@@ -118,8 +118,6 @@ def few(dataset: "Dataset") -> "Dataset":
   Raises:
     UserError: several numbers, or more than there are.
   """
-  import numpy as np
-
   from sslx.data import Split
   from sslx.data.types import LazyArray, take
 
@@ -167,7 +165,7 @@ def entered(contest: Contest, variant: Variant, steps: int, modes: Sequence[str]
   rows = table.run_modes(line, bench, modes, contest.timings, pictured=False).rows
   history = records.read_rows(job.directory / "metrics.jsonl")
   speeds = [speed for row in history if (speed := records.examples_per_second(row)) is not None]
-  seconds = batch_size(variant.method) / max(speeds) if speeds else 0.0
+  seconds = batch_size(variant.method) / float(np.median(speeds)) if speeds else 0.0
   return Entrant(variant, pretrained, steps, seconds, rows)
 
 

@@ -1,7 +1,10 @@
 """The end of experiments.worth: every way to use the winner, the curve of labels, what is said, and the model."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from experiments.shared import cli, keeping, table
 from experiments.shared.cli import FLAGS
@@ -73,6 +76,7 @@ def conclude(
   from sslx import report
   from sslx.report import figures, worth
   from sslx.report.pages import Figure
+  from sslx.report.tables import titled
 
   summary = report.summarise(rows)
   choice = worth.choose(summary)
@@ -88,12 +92,9 @@ def conclude(
   more = worth.growth(ours, 2 * best.labels)
   said = [worth.growth_sentence(best, more)] if more else []
   said += [_flattery(best, value, len(summary)), *_tested(contest, given, winner, best.mode)]
-  said += report.caveats(summary)
   measured = table.Measured([row for row in rows if _same_line(row, best)], {})
   keeping.keep([keeping.Offer(_line(contest, winner), _bench(contest, winner), measured)], contest.timings, value)
   folder, shown = contest.directory / "figures", []
-  figures.save(figures.score_dots(summary), folder / "accuracy.png")
-  shown.append(Figure("All lines", "Cross-validated, with 95% intervals.", folder / "accuracy.png"))
   drawing = figures.label_curve([*ours, *scratch])
   if drawing is not None:
     figures.save(drawing, folder / "labels.png")
@@ -101,10 +102,12 @@ def conclude(
   tables = [report.results_table(summary)]
   panel_cells = report.Cells(["method", "steps", "frozen", "left out"], [_panel_row(line) for line in lines])
   rounds = report.Table("The panel", panel_cells, "Each method after its last round, by its frozen encoder.")
+  texts = titled([*tables, rounds])
+  markdown = texts + "\n".join([*(f"- {sentence}" for sentence in [*opening, *said]), ""])
   publish(
     contest.directory, TITLE.format(name=contest.dataset.name), cli.command(contest.experiment),
     cli.flag_names({}, rows[0]["settings"]), rows, summary, shown, contest.timings, tables=[rounds, *tables],
-    sentences=said, first=tables, lead=said, opening=opening, folded=[rounds],
+    sentences=report.caveats(summary), first=tables, lead=[*opening, *said], folded=[rounds], markdown=markdown,
   )  # fmt: skip
 
 
@@ -134,8 +137,6 @@ def _curve(contest: Contest, winner: Entrant | None, mode: str, clock: Clock) ->
 
 def _unflattered(contest: Contest, rows: Sequence[Row], summary: "Sequence[Entry]", best: "Entry") -> float:
   """The score of what is chosen, without the luck of having been chosen; of other tasks than classes as it is."""
-  import numpy as np
-
   from sslx.report import worth
 
   judges = contest.labelled.judges
@@ -152,8 +153,8 @@ def _flattery(best: "Entry", value: float, lines: int) -> str:
 
   mean = statistics.quantity(best.score, best.mean)
   if value == best.mean:
-    return f"It is the best of {lines} lines by this very score, {mean}, which flatters it a little."
-  return f"It is the best of {lines} lines by its mean, {mean}; what such a choice is worth is told instead."
+    return f"It was chosen among {lines} lines by this very score, which flatters it a little."
+  return f"It was chosen among {lines} lines, which flatters its mean, {mean}: what such a choice is worth is told."
 
 
 def _tested(contest: Contest, given: "Dataset", winner: Entrant | None, mode: str) -> list[str]:
@@ -163,10 +164,6 @@ def _tested(contest: Contest, given: "Dataset", winner: Entrant | None, mode: st
 
   if not len(given.test):
     return []
-  import dataclasses
-
-  import numpy as np
-
   from sslx.report import statistics
 
   dataset = dataclasses.replace(contest.dataset, test=given.test)

@@ -93,12 +93,21 @@ def panels(summary: Sequence[Entry]) -> list[Panel]:
   return made
 
 
+def spread(entry: Entry) -> tuple[float, float]:
+  """From where to where its whisker is: a standard deviation either side of the mean or, of a cross-validation, the
+  95% interval of the mean.
+  """
+  if entry.mean_low is not None and entry.mean_high is not None:
+    return entry.mean_low, entry.mean_high
+  return entry.mean - (entry.std or 0.0), entry.mean + (entry.std or 0.0)
+
+
 def axis(summary: Sequence[Entry]) -> Axis:
   """Of all means, their standard deviations and the values of single subsets; percents end at 100."""
   from matplotlib.ticker import MaxNLocator
 
   score = statistics.shared_score(summary)
-  means = [entry.mean + side * (entry.std or 0.0) for entry in summary for side in (-1, 1)]
+  means = [end for entry in summary for end in spread(entry)]
   values = [score.factor * value for value in (*means, *(v for entry in summary for v in entry.values))]
   low, high = min(values), max(values)
   room = 0.03 * (high - low) or 0.02 * score.factor

@@ -104,7 +104,8 @@ def plots(summary: Sequence[Entry], modes: Mapping[str, str], told: Sequence[Hea
     return []
   axis, score = dots.axis(summary), statistics.shared_score(summary)
   unit = f" in {score.unit}" if score.unit not in ("%", "") else ""
-  heading = f"Test {score.name}{unit}{'' if score.higher_is_better else ' (lower is better)'}"
+  judged = "Cross-validated" if tables.folded(summary) else "Test"
+  heading = f"{judged} {score.name}{unit}{'' if score.higher_is_better else ' (lower is better)'}"
   ticks = [(axis.percent(tick), f"{tick:g}{'%' if score.unit == '%' else ''}") for tick in axis.ticks]
   return [
     Plot(
@@ -133,8 +134,8 @@ def _holds(panel: Panel, told: Sequence[Headline]) -> bool:
 
 def _mark(dot: Dot, axis: Axis, modes: Mapping[str, str], panel: Panel) -> Mark:
   entry, factor = dot.entry, dot.entry.score.factor
-  mean, std = factor * entry.mean, factor * (entry.std or 0.0)
-  begin, end = (min(max(axis.percent(mean + side * std), 0.0), 100.0) for side in (-1, 1))
+  mean = factor * entry.mean
+  begin, end = (min(max(axis.percent(factor * end), 0.0), 100.0) for end in dots.spread(entry))
   subsets = [axis.percent(factor * value) for value in entry.values] if entry.n > 1 else []
   what = modes.get(entry.mode, "").partition(";")[0] if entry.mode != panel.group else ""
   name = tables.shortened(dot.name)

@@ -142,6 +142,7 @@ def write_html(
     "comparisons": [sentence.rpartition(": ") for sentence in sentences.comparisons(summary)],
     "doubts": sentences.doubts(summary),
     "caveats": limits.caveats(summary),
+    "folded": tables.folded(summary) is not None,
     "first": first or results[:1],
     "lead": list(lead),
     "defined": {mode: words for mode, words in modes.items() if words not in in_lines},

@@ -30,7 +30,7 @@ UNPRETRAINED = {
   "raw+self_train": "*self-training*",
 }
 NEEDED = (*checks.NEEDED, "experiment")
-UNLABELLED = {"words": "words.jsonl", "track": "tracks.jsonl"}  # experiments that ask no labels: their rows
+UNLABELLED = {"words": "words.jsonl", "track": "tracks.jsonl", "active": "active.jsonl"}  # with rows of their own
 
 
 class Published(NamedTuple):

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from sslx.pretext import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+PAGES = ("results", "tasks", "sound", "words", "video", "labels", "own_data")
 SMALL = ("--smoke", "--seeds=2", "--encoder=conv:widths=4-6,norm=none", "--labels=20")
 
 
@@ -48,7 +48,7 @@ def test_the_number_of_methods_is_right():
 
 
 def test_every_interval_that_it_tells_stands_in_the_results():
-  results = "".join((ROOT / f"docs/{page}.md").read_text() for page in ("results", "tasks", "sound", "words", "video"))
+  results = "".join((ROOT / f"docs/{page}.md").read_text() for page in PAGES)
   results = results.replace(" points, 95% CI", "")  # of sentences, which say it in words
   told = re.findall(r"[+-][\d.]+ \[[^\]]+\]", README)
   assert len(told) >= 7
@@ -63,7 +63,7 @@ def test_the_tests_are_what_launch_sh_calls_tests():
 def write_photos(folder: Path) -> None:
   """The folders that the README shows: two classes of photographs of different sizes."""
   rng = np.random.default_rng(0)
-  for split, names in {"train": ("cat", "dog"), "test": ("cat", "dog"), "unlabeled": ("",)}.items():
+  for split, names in {"train": ("cat", "dog"), "unlabeled": ("",)}.items():
     for name in names:
       place = folder / split / name
       place.mkdir(parents=True)
@@ -73,7 +73,7 @@ def write_photos(folder: Path) -> None:
         Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number}.jpg")
 
 
-OWN = [command for command in commands() if any("my_images" in word for word in command)]
+OWN = [command for command in commands() if any("photos" in word or "worth" in word for word in command)]
 MNIST = [command for command in commands() if command not in (*OWN, ["test"])]
 
 
@@ -86,15 +86,17 @@ def test_commands_on_mnist(command, tmp_path):
   assert {"raw", "random", "scratch", "frozen"} <= {row["mode"] for row in rows_of(run)}
 
 
-@pytest.mark.parametrize("command", OWN, ids=" ".join)
-def test_commands_on_own_images(command, tmp_path, monkeypatch):
+def test_commands_on_own_images(tmp_path, monkeypatch):
+  """One after the other: what the later ones take is made by the first."""
   monkeypatch.chdir(tmp_path)
-  write_photos(tmp_path / "my_images")
-  name, *flags = command
-  if name == "compare":  # by default all methods
-    flags.append("--methods=denoise,rotation")
-  smaller = [*flags, "--image_size=16", *SMALL]
-  assert call(name, *smaller, "--out=runs") == 0
-  runs = [path for path in (tmp_path / "runs").iterdir() if (path / "report.html").exists()]
-  assert len(runs) == 1
-  shutil.rmtree(tmp_path / "runs")
+  write_photos(tmp_path / "photos")
+  assert [name for name, *_ in OWN] == ["worth", "predict", "label_next"]
+  small = {"worth": (*SMALL, "--image_size=16", "--methods=denoise", "--modes=frozen", "--out=runs")}
+  for name, *flags in OWN:
+    made = [str(path) for path in tmp_path.glob("runs/worth-*")]
+    given = [flag.replace("runs/worth-...", *made) if made else flag for flag in flags]
+    assert call(name, *given, *small.get(name, ())) == 0, name
+  (run,) = tmp_path.glob("runs/worth-*")
+  assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 1 + 24
+  assert (run / "report.html").exists()
+  assert (run / "labels.html").exists()

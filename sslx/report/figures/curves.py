@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sslx.report import dots
 from sslx.report.figures import style
 from sslx.report.statistics import Entry, name_of, shared_score
 
@@ -83,7 +84,7 @@ def label_curve(summary: Sequence[Entry], spans: Sequence[Span] = ()) -> Figure 
     entries = sorted((e for e in summary if name_of(e, summary) == name), key=lambda entry: entry.labels)
     x = [entry.labels for entry in entries]
     mean = score.factor * np.array([entry.mean for entry in entries])
-    low, high = score.factor * np.array([_band(entry) for entry in entries]).T
+    low, high = score.factor * np.array([dots.spread(entry) for entry in entries]).T
     line = {"color": look.line, "linestyle": look.linestyle, "marker": look.marker}
     ax.plot(x, mean, label=style.escape(name), linewidth=1.8, markersize=5, **line)
     ends.append((float(mean[-1]), name, look.line))
@@ -94,17 +95,10 @@ def label_curve(summary: Sequence[Entry], spans: Sequence[Span] = ()) -> Figure 
   ax.xaxis.set_minor_locator(NullLocator())
   ax.set_xticks(counts, [f"{count:,}" for count in counts])
   ax.set_xlabel("labels (logarithmic)")
-  ax.set_ylabel(style.axis_label(score))
+  ax.set_ylabel(style.axis_label(score, any(entry.folds for entry in summary)))
   style.plain_axes(ax)
   _name_ends(ax, ends, NAME_HEIGHT / (height - 0.8))
   return fig
-
-
-def _band(entry: Entry) -> tuple[float, float]:
-  """Its 95% interval where there is no test split, else a standard deviation either side."""
-  if entry.mean_low is not None and entry.mean_high is not None:
-    return entry.mean_low, entry.mean_high
-  return entry.mean - (entry.std or 0.0), entry.mean + (entry.std or 0.0)
 
 
 def _name_ends(ax: Axes, ends: Sequence[tuple[float, str, str]], gap: float) -> None:

@@ -22,7 +22,7 @@ LOOKS = {"pretrained": (COLOURS[0], 7), "baseline": (INK, 7), "reference": (PALE
 
 def score_dots(summary: Sequence[Entry]) -> Figure:
   """A panel for each data set and number of labels, all on one axis; in it a line for each method or mode, the best
-  first: a dot for its mean, a whisker of one sample standard deviation either side, and a tick for each label subset.
+  first: a dot for its mean, a whisker (`dots.spread`), and a tick for each label subset or fold.
   Vertical lines go through what the others are held against. Of many methods, a panel has the first mode of the
   summary only.
   """
@@ -37,7 +37,7 @@ def score_dots(summary: Sequence[Entry]) -> Figure:
   lines = -(-len(panels) // columns)
   height = max(len(panel.dots) for panel in panels.values()) * LINE + 0.85
   fig = style.figure(1.2 + 4.8 * columns, height * lines)
-  axis, label = dots.axis(summary), style.axis_label(statistics.shared_score(summary))
+  axis, label = dots.axis(summary), style.axis_label(statistics.shared_score(summary), any(e.folds for e in summary))
   axes = fig.subplots(lines, columns, squeeze=False).ravel()
   for ax, panel in zip(axes, panels.values(), strict=False):
     _draw(ax, panel)
@@ -70,9 +70,9 @@ def _dot(ax: Axes, line: int, dot: Dot) -> None:
   if entry.n > 1:
     values = [factor * value for value in entry.values]
     ax.plot(values, [line] * entry.n, linestyle="none", marker="|", markersize=7, color=colour, alpha=0.45, zorder=2)
-  spread = factor * (entry.std or 0.0)
+  low, high = (factor * abs(end - entry.mean) for end in dots.spread(entry))
   look = {"color": colour, "markersize": size, "markeredgecolor": "white", "markeredgewidth": 1, "linewidth": 1.6}
-  ax.errorbar(factor * entry.mean, line, xerr=spread, fmt="o", zorder=3, **look)
+  ax.errorbar(factor * entry.mean, line, xerr=[[low], [high]], fmt="o", zorder=3, **look)
   ax.text(
     1.02, line, tables.score_text(entry), transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=colour
   )

@@ -157,10 +157,11 @@ def bare(ax: Axes, edge: str | None = None, linewidth: float = 1.0) -> None:
     ax.spines[:].set(edgecolor=edge, linewidth=linewidth)
 
 
-def axis_label(score: Score) -> str:
-  """`test accuracy (%)`: what stands at an axis of scores."""
+def axis_label(score: Score, folded: bool = False) -> str:
+  """`test accuracy (%)`, or `cross-validated accuracy (%)` where folds judge: what stands at an axis of scores."""
   unit = f" ({score.unit})" if score.unit else ""
-  return escape(f"test {score.name}{unit}{'' if score.higher_is_better else ', lower is better'}")
+  judged = "cross-validated" if folded else "test"
+  return escape(f"{judged} {score.name}{unit}{'' if score.higher_is_better else ', lower is better'}")
 
 
 def styles(summary: Sequence[Entry]) -> dict[str, Style]:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
   from sslx.evaluation.bench import Labelled
 
 FIRST = 1 / 8  # of a method's usual budget, in the first round
-LARGEST = 3.0  # usual budgets, in the last
-ROUNDS = ((3, 0.3), (1, 0.5))  # (how many go on, the share of the time left that their pretraining takes)
+ROUNDS = ((3, 0.3, 2.0), (1, 0.6, 10.0))
+"""(How many go on, the share of the time left that their pretraining takes, how many usual budgets at most)."""
 PLAN = "plan.json"
 
 
@@ -187,12 +187,12 @@ def contested(contest: Contest, names: Sequence[str], clock: Clock) -> tuple[lis
     else:
       lines.append({"method": name, "left out": "no time: --minutes is too short to try it"})
   final: dict[str, Entrant] = {entrant.variant.title: entrant for entrant in standing}
-  for number, (kept, share) in enumerate(ROUNDS, 2):
+  for number, (kept, share, largest) in enumerate(ROUNDS, 2):
     standing.sort(key=lambda entrant: -_goodness(entrant.rows))
     standing = standing[:kept]
     going = []
     for place, entrant in enumerate(standing):
-      most = usual_steps(entrant.variant.method, LARGEST, images)
+      most = usual_steps(entrant.variant.method, largest, images)
 
       def decide(entrant: Entrant = entrant, place: int = place, most: int = most, share: float = share) -> int:
         seconds = share * clock.left / (len(standing) - place)

@@ -12,7 +12,7 @@ import numpy as np
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
-  from sslx.evaluation.bench import Case
+  from sslx.evaluation.bench import Case, Labelled
   from sslx.report.pages import Figure, Kind
   from sslx.training.run import Plan
   from sslx.types import Score, Task, TrainState
@@ -74,17 +74,31 @@ def drawn(folder: Path, score: "Score") -> "list[Figure]":
   return [figure for figure in figures if Path(figure.path).exists()]
 
 
-def pictured(case: "Case") -> bool:
-  """Whether the answers of a case are drawn."""
-  return case.mode in MODES and case.subset_seed == 0
+def pictured(case: "Case", labelled: "Labelled | None" = None) -> bool:
+  """Whether the answers of a case are drawn: those of the first subset, or of the folds of the first repetition."""
+  if labelled is None or labelled.folds is None:
+    return case.mode in MODES and case.subset_seed == 0
+  fold = labelled.folds.get(case.subset_seed)
+  return case.mode in MODES and fold is not None and fold.repetition == 0
 
 
-def keep(directory: Path, made: Mapping[str, Any], case: "Case", task: "Task", outputs: np.ndarray) -> None:
-  """Keeps a case's answers, from its test outputs [N,...], in a run directory; made: what tells its row from others."""
+def keep(
+  directory: Path,
+  made: Mapping[str, Any],
+  case: "Case",
+  task: "Task",
+  outputs: np.ndarray,
+  labelled: "Labelled | None" = None,
+) -> None:
+  """Keeps a case's answers, from its outputs [N,...] for what judges it, in a run directory; made: what tells its row
+  from others.
+  """
   from sslx.report import figures, records
 
-  if not pictured(case) or task.name not in figures.DRAWN:
+  if not pictured(case, labelled) or task.name not in figures.DRAWN:
     return
+  if labelled is not None and labelled.judges is not None and task.name != "classification":
+    return  # of masks and boxes the first few are kept, which folds have from all over the data
   if task.name == "classification" and task.probabilities is not None:
     answers = Answers(np.asarray(task.decide(outputs)), np.asarray(task.probabilities(outputs).max(1)))
   else:
@@ -94,25 +108,44 @@ def keep(directory: Path, made: Mapping[str, Any], case: "Case", task: "Task", o
     np.savez(file, **arrays)
 
 
-def kept(directory: Path, made: Mapping[str, Any], cases: "Sequence[Case]") -> "dict[Case, Answers]":
-  """The answers that `keep` kept, of those of `cases` that are drawn; a file that is gone or damaged has none."""
-  found = {}
-  for case in filter(pictured, cases):
+def kept(
+  directory: Path, made: Mapping[str, Any], cases: "Sequence[Case]", labelled: "Labelled | None" = None
+) -> "dict[Case, Answers]":
+  """The answers that `keep` kept, of those of `cases` that are drawn; a file that is gone or damaged has none. Those of
+  folds are put together, under the case of the first one.
+  """
+  found: dict[Case, Answers] = {}
+  for case in (case for case in cases if pictured(case, labelled)):
     try:
       with np.load(_path(directory, made, case), allow_pickle=False) as arrays:
         found[case] = Answers(arrays["guess"], arrays.get("confidence"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
       continue
-  return found
+  return found if labelled is None or labelled.judges is None else _together(found, labelled.judges)
+
+
+def _together(parts: "Mapping[Case, Answers]", judges: Mapping[int, np.ndarray]) -> "dict[Case, Answers]":
+  """The answers to all labelled examples, in their order, of modes and numbers of labels that all folds have."""
+  whole: dict[Case, Answers] = {}
+  for case in parts:
+    folds = {c.subset_seed: parts[c] for c in parts if (c.mode, c.labels) == (case.mode, case.labels)}
+    rows = np.concatenate([judges[seed] for seed in folds])
+    if case.subset_seed == 0 and np.array_equal(np.sort(rows), np.arange(len(rows))):
+      order, guesses = np.argsort(rows), np.concatenate([part.guess for part in folds.values()])
+      sure = [part.confidence for part in folds.values() if part.confidence is not None]
+      whole[case] = Answers(guesses[order], np.concatenate(sure)[order] if sure else None)
+  return whole
 
 
 def _path(directory: Path, made: Mapping[str, Any], case: "Case") -> Path:
   digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:8]
-  return directory / "answers" / f"{case.mode}-{case.labels}-{digest}.npz"
+  part = f"-{case.subset_seed}" if case.subset_seed else ""
+  return directory / "answers" / f"{case.mode}-{case.labels}-{digest}{part}.npz"
 
 
 def draw_predictions(dataset: "Dataset", folder: Path, answers: "Mapping[Case, Answers]") -> None:
-  """Draws what scratch and frozen said of the test images into `folder`, each with the fewest labels that it has.
+  """Draws what scratch and frozen said of the test images into `folder`, each with the fewest labels that it has;
+  without a test split, of the labelled images, each by a model that did not learn from it.
 
   Figures there of another task of the data set are taken away.
   """
@@ -126,12 +159,11 @@ def draw_predictions(dataset: "Dataset", folder: Path, answers: "Mapping[Case, A
   for case in answers:
     if case.mode not in fewest or case.labels < fewest[case.mode].labels:
       fewest[case.mode] = case
-  if not len(dataset.test):
-    return
-  rows = sampled(len(dataset.test), PICTURED)
+  split = dataset.test if len(dataset.test) else dataset.train
+  rows = sampled(len(split), PICTURED)
   if dataset.task.name != "classification":
     rows = np.arange(len(rows))  # of which alone masks and boxes are kept
-  pictures = dataset.modality.draw(dataset.test.x[rows], dataset.meaning) if fewest else None
+  pictures = dataset.modality.draw(split.x[rows], dataset.meaning) if fewest else None
   for mode, case in fewest.items():
     for name, figure in _figures(dataset, rows, pictures, answers[case]).items():
       figures.save(figure, folder / f"{name}_{mode}.png")
@@ -158,12 +190,13 @@ def looked_at(dataset: "Dataset", most: int, seed: int) -> tuple[np.ndarray, np.
 
 
 def _figures(dataset: "Dataset", rows: np.ndarray, pictures: Any, answers: Answers) -> "dict[str, Any]":
-  """By short name; pictures: of these rows of the test split. Of classes only what was decided is kept, for which a
-  predictor's logits are too large.
+  """By short name; pictures: of these rows of the test split, or of the training split where there is none. Of classes
+  only what was decided is kept, for which a predictor's logits are too large.
   """
   from sslx.report import figures
 
-  task, y, guess, sure = dataset.task, dataset.test.targets(), answers.guess, answers.confidence
+  task, guess, sure = dataset.task, answers.guess, answers.confidence
+  y = (dataset.test if len(dataset.test) else dataset.train).targets()
   if task.name != "classification":
     return figures.answers(task, pictures, y, guess)
   samples = figures.predictions(pictures, y[rows], guess[rows], task.names, None if sure is None else sure[rows])

@@ -186,8 +186,8 @@ def run_modes(
       "constant_features": constant,
       "settings": settings, **fold, **more(outputs), **shared,
     }  # fmt: skip
-    if pictured and labelled.judges is None:
-      pictures.keep(line.directory, {**made, "settings": settings}, case, bench.task, outputs)
+    if pictured:
+      pictures.keep(line.directory, {**made, "settings": settings}, case, bench.task, outputs, labelled)
     records.append_row(results, row)
     logs.tell(line.directory)
     predictors |= {case: predictor} if keeping.wanted(case, cases, bench) else {}
@@ -203,7 +203,7 @@ def run_modes(
       "makes them anew."
     )
   others = [row for case, row in known.items() if case not in cases]
-  answers = pictures.kept(line.directory, {**made, "settings": settings}, list(known)) if pictured else {}
+  answers = pictures.kept(line.directory, {**made, "settings": settings}, list(known), labelled) if pictured else {}
   return Measured([known[case] for case in cases], answers, others, predictors)
 
 

@@ -9,7 +9,7 @@ from experiments.shared import pictures
 from experiments.shared.pictures import PICTURED, Answers
 from sslx.data import Dataset
 from sslx.data.types import Split, image_classes
-from sslx.evaluation.bench import Case
+from sslx.evaluation.bench import Case, draw
 from sslx.modalities import MODALITIES
 from sslx.report import figures
 from sslx.tasks import ASKED, TASKS
@@ -131,3 +131,21 @@ def test_a_test_split_smaller_than_the_pictures(tmp_path):
   pictures.keep(tmp_path, MADE, FROZEN, small.task, outputs[:3])
   pictures.draw_predictions(small, tmp_path / "figures", pictures.kept(tmp_path, MADE, [FROZEN]))
   assert (tmp_path / "figures/masks_frozen.png").exists()
+
+
+def test_answers_of_folds_are_put_together_in_the_order_of_the_labels(toy, tmp_path):
+  """Each labelled image is answered by the model that did not learn from it; of the first repetition alone."""
+  own = dataclasses.replace(toy, train=toy.train.part(np.arange(30)), test=toy.test.part(np.arange(0)))
+  labelled = draw(own, [20], 2, 0, folds=3)
+  assert labelled.judges is not None
+  logits = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+  cases = [Case("frozen", 20, seed) for seed in labelled.subsets]
+  for case in cases:
+    made = logits if case.subset_seed < 3 else -logits
+    pictures.keep(tmp_path, MADE, case, own.task, made[labelled.judges[case.subset_seed]], labelled)
+  (case,) = whole = pictures.kept(tmp_path, MADE, [*cases, Case("frozen", 20, 99)], labelled)
+  np.testing.assert_array_equal(whole[case].guess, logits.argmax(1))
+  pictures.draw_predictions(own, tmp_path / "figures", whole)
+  assert {path.name for path in (tmp_path / "figures").iterdir()} == {"predictions_frozen.png", "confusion_frozen.png"}
+  (tmp_path / "answers" / next(path.name for path in (tmp_path / "answers").glob("*-1.npz"))).unlink()
+  assert pictures.kept(tmp_path, MADE, cases, labelled) == {}

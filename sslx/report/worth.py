@@ -139,8 +139,8 @@ def growth(entries: Sequence[Entry], labels: int, draws: int = DRAWS, seed: int 
 def verdict(choice: Choice, scratch: Entry | None, value: float, saved: str = "") -> str:
   """`61.2% [52, 70] with vicreg, frozen; 47.9% from scratch (+14.4 points [+5.1, +23.7]: better).`
 
-  scratch: the entry that is trained on the labels alone. value: of what was chosen, see `unflattered`; its interval is
-  moved with it. saved: see `labels_worth`.
+  scratch: the entry that is trained on the labels alone. value: of what was chosen, see `unflattered`; its interval and
+  its difference to scratch are moved with it. saved: see `labels_worth`.
   """
   best, other = choice.entry, choice.other
   score, moved, ends = best.score, value - best.mean, ""
@@ -148,7 +148,7 @@ def verdict(choice: Choice, scratch: Entry | None, value: float, saved: str = ""
     ends = f" {_range(score, best.mean_low + moved, best.mean_high + moved)}"
   text = f"{quantity(score, value)}{ends} with {_name(best)}"
   if scratch is not None and statistics.key_of(scratch) != statistics.key_of(best):
-    text += f"; {quantity(score, scratch.mean)} from scratch{_against(best)}"
+    text += f"; {quantity(score, scratch.mean)} from scratch{_against(best, moved)}"
   if other is not None and best.reads != "pretrained":
     text += (
       f"; pretraining is not worth it on these labels: the best, {_name(other)}, has {quantity(score, other.mean)}"
@@ -158,7 +158,7 @@ def verdict(choice: Choice, scratch: Entry | None, value: float, saved: str = ""
       f"; {_name(other)} has {quantity(score, other.mean)}, which so few labels cannot hold against what pretraining "
       "gained on other data"
     )
-  elif best.judgement == "better" and saved:
+  elif saved and judgement(best, moved) == "better":
     text += f"; {saved}"
   return f"{text}."
 
@@ -167,14 +167,22 @@ def _name(entry: Entry) -> str:
   return entry.mode if entry.method == "none" else f"{entry.method}, {entry.mode}"
 
 
-def _against(entry: Entry) -> str:
-  """` (+14.4 points [+5.1, +23.7]: better)`: its difference to the baseline."""
+def judgement(entry: Entry, moved: float) -> str:
+  """As `Entry.judgement`, of its difference to the baseline moved by so much."""
+  if entry.low is None or entry.high is None:
+    return "unclaimed"
+  return statistics.outcome(entry.score, entry.low + moved, entry.high + moved, entry.pairs)
+
+
+def _against(entry: Entry, moved: float) -> str:
+  """` (+14.4 points [+5.1, +23.7]: better)`: its difference to the baseline, moved by so much."""
   if entry.difference is None or entry.low is None or entry.high is None:
     return ""
   meaning = {"level": "no measurable difference", "unclaimed": "too few folds for a claim"}
-  judged = meaning.get(entry.judgement, entry.judgement)
-  difference = statistics.change_quantity(entry.score, entry.difference)
-  return f" ({difference} {statistics.interval(entry.low, entry.high, entry.score)}: {judged})"
+  judged = judgement(entry, moved)
+  difference = statistics.change_quantity(entry.score, entry.difference + moved)
+  ends = statistics.interval(entry.low + moved, entry.high + moved, entry.score)
+  return f" ({difference} {ends}: {meaning.get(judged, judged)})"
 
 
 def labels_worth(best: Sequence[Entry], scratch: Sequence[Entry]) -> str:

@@ -53,12 +53,15 @@ def keep(offers: Sequence[Offer], timings: dict[str, float], worth: float | None
   A model that is there already, and was made of the same, stays. worth: the score of the best, where that is known
   without the luck of being the best.
   """
+  from sslx.report.worth import moved
+
   if FLAGS.save == "none":
     return
   entries = entries_of(offers)
   if not entries:
     return
-  best = best_of(entries) if worth is None else worth_of(best_of(entries), worth)
+  best = best_of(entries)
+  best = best if worth is None else moved(best, worth - best.mean)
   dataset = offers[0].bench.dataset
   # A command for several data sets or tasks has a best model of each: the first one is called best.
   subject = [dataset.name, dataset.task.name]
@@ -90,12 +93,6 @@ def best_of(entries: "Sequence[Entry]") -> "Entry":
   from sslx.report import statistics
 
   return max(entries, key=lambda entry: statistics.goodness(entry.score, entry.mean))
-
-
-def worth_of(entry: "Entry", worth: float) -> "Entry":
-  """The entry with another mean, and its interval moved with it."""
-  low, high = (None if end is None else end + worth - entry.mean for end in (entry.mean_low, entry.mean_high))
-  return entry._replace(mean=worth, mean_low=low, mean_high=high)
 
 
 def slug(name: str) -> str:
@@ -196,13 +193,12 @@ def _about(offer: Offer, entry: "Entry", case: "Case", compared: int) -> dict[st
 def score_told(entry: "Entry", compared: int) -> str:
   """`Accuracy 86.7% (standard deviation 1.2 over 5 label subsets of 100) on 10,000 test examples. ...`"""
   from sslx.report import statistics
+  from sslx.report.worth import within
 
   score = f"{statistics.title(entry.score)} {statistics.quantity(entry.score, entry.mean)}"
   if entry.folds:
     low, high = entry.mean_low, entry.mean_high
-    interval = (
-      f" (95% CI {statistics.interval(low, high, entry.score)})" if low is not None and high is not None else ""
-    )
+    interval = "" if low is None or high is None else f" (95% CI {within(entry.score, low, high)})"
     text = f"{score}{interval} by cross-validation of {entry.test_examples:,} labels in {entry.folds} folds."
   else:
     spread = "" if entry.std is None else f", standard deviation {statistics.number(entry.score, entry.std)}"

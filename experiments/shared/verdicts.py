@@ -108,6 +108,7 @@ def conclude(
     contest.directory, TITLE.format(name=contest.dataset.name), cli.command(contest.experiment),
     cli.flag_names({}, rows[0]["settings"]), rows, summary, shown, contest.timings, tables=[rounds, *tables],
     sentences=report.caveats(summary), first=tables, lead=[*opening, *said], folded=[rounds], markdown=markdown,
+    told=[*(e for e in summary if e.is_reference or e.mode == e.baseline), worth.moved(best, value - best.mean)],
   )  # fmt: skip
 
 

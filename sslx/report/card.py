@@ -14,6 +14,7 @@ from typing import Any
 from sslx.report import sentences, statistics, tables
 from sslx.report.records import any_smoke
 from sslx.report.statistics import Entry
+from sslx.report.worth import moved
 from sslx.types import visible
 
 Facts = Mapping[str, Any]  # what `sslx.exported.description` gives
@@ -99,7 +100,11 @@ def _of_model(facts: Facts, summary: Sequence[Entry]) -> Entry | None:
   labels = score.get("labels", facts["labels"]) if isinstance(score, Mapping) else facts["labels"]
   asked = {"mode": facts["mode"], "labels": labels, "method": about.get("method")}
   asked = {name: value for name, value in asked.items() if value is not None}
-  return next((entry for entry in summary if all(getattr(entry, k) == v for k, v in asked.items())), None)
+  entry = next((entry for entry in summary if all(getattr(entry, k) == v for k, v in asked.items())), None)
+  mean = score.get("mean") if isinstance(score, Mapping) else None
+  if entry is None or not isinstance(mean, int | float):
+    return entry
+  return moved(entry, mean - entry.mean)  # experiments.worth tells it without the luck of having been chosen
 
 
 def _name(facts: Facts) -> str:

@@ -142,13 +142,12 @@ def verdict(choice: Choice, scratch: Entry | None, value: float, saved: str = ""
   scratch: the entry that is trained on the labels alone. value: of what was chosen, see `unflattered`; its interval and
   its difference to scratch are moved with it. saved: see `labels_worth`.
   """
-  best, other = choice.entry, choice.other
-  score, moved, ends = best.score, value - best.mean, ""
+  best, other, score, ends = moved(choice.entry, value - choice.entry.mean), choice.other, choice.entry.score, ""
   if best.mean_low is not None and best.mean_high is not None:
-    ends = f" {_range(score, best.mean_low + moved, best.mean_high + moved)}"
+    ends = f" {within(score, best.mean_low, best.mean_high)}"
   text = f"{quantity(score, value)}{ends} with {_name(best)}"
   if scratch is not None and statistics.key_of(scratch) != statistics.key_of(best):
-    text += f"; {quantity(score, scratch.mean)} from scratch{_against(best, moved)}"
+    text += f"; {quantity(score, scratch.mean)} from scratch{_against(best)}"
   if other is not None and best.reads != "pretrained":
     text += (
       f"; pretraining is not worth it on these labels: the best, {_name(other)}, has {quantity(score, other.mean)}"
@@ -158,7 +157,7 @@ def verdict(choice: Choice, scratch: Entry | None, value: float, saved: str = ""
       f"; {_name(other)} has {quantity(score, other.mean)}, which so few labels cannot hold against what pretraining "
       "gained on other data"
     )
-  elif saved and judgement(best, moved) == "better":
+  elif saved and best.judgement == "better":
     text += f"; {saved}"
   return f"{text}."
 
@@ -167,22 +166,21 @@ def _name(entry: Entry) -> str:
   return entry.mode if entry.method == "none" else f"{entry.method}, {entry.mode}"
 
 
-def judgement(entry: Entry, moved: float) -> str:
-  """As `Entry.judgement`, of its difference to the baseline moved by so much."""
-  if entry.low is None or entry.high is None:
-    return "unclaimed"
-  return statistics.outcome(entry.score, entry.low + moved, entry.high + moved, entry.pairs)
+def moved(entry: Entry, by: float) -> Entry:
+  """The entry with another mean; its difference to the baseline, and both intervals, are moved with it."""
+  ends = ("mean", "mean_low", "mean_high", "difference", "low", "high")
+  values = {name: getattr(entry, name) for name in ends}
+  return entry._replace(**{name: None if value is None else value + by for name, value in values.items()})
 
 
-def _against(entry: Entry, moved: float) -> str:
-  """` (+14.4 points [+5.1, +23.7]: better)`: its difference to the baseline, moved by so much."""
+def _against(entry: Entry) -> str:
+  """` (+14.4 points [+5.1, +23.7]: better)`: its difference to the baseline."""
   if entry.difference is None or entry.low is None or entry.high is None:
     return ""
   meaning = {"level": "no measurable difference", "unclaimed": "too few folds for a claim"}
-  judged = judgement(entry, moved)
-  difference = statistics.change_quantity(entry.score, entry.difference + moved)
-  ends = statistics.interval(entry.low + moved, entry.high + moved, entry.score)
-  return f" ({difference} {ends}: {meaning.get(judged, judged)})"
+  difference = statistics.change_quantity(entry.score, entry.difference)
+  ends = statistics.interval(entry.low, entry.high, entry.score)
+  return f" ({difference} {ends}: {meaning.get(entry.judgement, entry.judgement)})"
 
 
 def labels_worth(best: Sequence[Entry], scratch: Sequence[Entry]) -> str:
@@ -206,11 +204,12 @@ def growth_sentence(now: Entry, more: Growth) -> str:
   """`With 192 labels instead of 96 about 67% are to be expected [62, 72], if errors go on falling as they do.`"""
   return (
     f"With {more.labels:,} labels instead of {now.labels:,} about {quantity(now.score, more.value)} are to be expected "
-    f"{_range(now.score, more.low, more.high)}, if errors go on falling as they do; the interval is over folds alone."
+    f"{within(now.score, more.low, more.high)}, if errors go on falling as they do; the interval is over folds alone."
   )
 
 
-def _range(score: Score, low: float, high: float) -> str:
+def within(score: Score, low: float, high: float) -> str:
+  """`[32.5, 58.2]`: an interval of a score itself."""
   if score == RIGHT_ANSWERS:
     low, high = max(0.0, low), min(1.0, high)
   return f"[{statistics.number(score, low)}, {statistics.number(score, high)}]"

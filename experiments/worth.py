@@ -42,14 +42,14 @@ def main() -> None:
   suited = panel.SUITED[kind]
   cli.default(methods=suited.methods, encoder=suited.encoder or methods.common_encoder(kind), seeds=2, labels=["all"])
   names = methods.named(FLAGS.methods)
-  dataset = panel.without_test(panel.few(given) if FLAGS["labels"].present else given)
+  dataset = panel.without_test(panel.few(given))
   encoder = runs.build_encoder(FLAGS.encoder, dataset)
   cli.default(modes=doable(verdicts.MODES, dataset))
   modes = cli.modes(dataset, encoder)
   directory = methods.open_directory("worth", dataset)
   clock = panel.Clock(directory, FLAGS.minutes)
   timings = {"start-up": time.monotonic() - START}
-  FLAGS["labels"].value = ["all"]
+  FLAGS["labels"].value = ["all"]  # of those that are left
   contest = panel.Contest("worth", dataset, directory, table.draw(dataset, modes), encoder, timings)
   rows = panel.references(contest, [*controls(modes, dataset), *doable(["scratch"], dataset)])
   entrants, lines = panel.contested(contest, names, clock)

@@ -121,6 +121,8 @@ def few(dataset: "Dataset") -> "Dataset":
   from sslx.data import Split
   from sslx.data.types import LazyArray, take
 
+  if FLAGS.labels == ["all"]:
+    return dataset
   y, counts = dataset.train.targets(), cli.label_counts(dataset, 0)
   if len(counts) > 1:
     raise UserError(f"--labels={','.join(FLAGS.labels)}: give one number; a curve of smaller ones is made by itself.")

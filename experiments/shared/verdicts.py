@@ -87,9 +87,10 @@ def conclude(
   ours = [entry for entry in curves if entry.mode == best.mode and entry.method == best.method]
   scratch = [entry for entry in curves if entry.mode == best.baseline and entry.method == NONE]
   value = _unflattered(contest, rows, summary, best)
+  fair = [worth.moved(entry, value - best.mean) for entry in ours]  # of one line, with the same luck
   last = next((entry for entry in scratch if entry.labels == best.labels), None)
-  opening = [f"{contest.dataset.name}: {worth.verdict(choice, last, value, worth.labels_worth(ours, scratch))}"]
-  more = worth.growth(ours, 2 * best.labels)
+  opening = [f"{contest.dataset.name}: {worth.verdict(choice, last, value, worth.labels_worth(fair, scratch))}"]
+  more = worth.growth(ours, 2 * best.labels, value - best.mean)
   said = [worth.growth_sentence(best, more)] if more else []
   said += [_flattery(best, value, len(summary)), *_tested(contest, given, winner, best.mode)]
   measured = table.Measured([row for row in rows if _same_line(row, best)], {})
@@ -130,6 +131,7 @@ def _curve(contest: Contest, winner: Entrant | None, mode: str, clock: Clock) ->
     return []
   FLAGS["labels"].value = [*map(str, counts), "all"]
   labelled = table.draw(contest.dataset, [mode])
+  FLAGS["labels"].value = ["all"]  # as the command says
   smaller = {seed: {n: sizes[n] for n in counts} for seed, sizes in labelled.subsets.items()}
   fewer = contest._replace(labelled=labelled._replace(subsets=smaller))
   cli.say(f"the curve of labels: {', '.join(map(str, counts))}")

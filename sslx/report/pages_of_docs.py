@@ -11,7 +11,8 @@ from sslx.report.records import Row
 from sslx.report.statistics import Entry
 from sslx.types import UserError
 
-NAMED = ("freezing", "assignment", "data_efficiency", "one_percent", "rotnet_mnist", "worth")  # whose name says what they ask
+# whose name says what they ask
+NAMED = ("freezing", "assignment", "data_efficiency", "one_percent", "rotnet_mnist", "worth")
 
 
 def markers(name: str) -> tuple[str, str]:

@@ -110,13 +110,13 @@ def unflattered(right: np.ndarray, draws: int = DRAWS, seed: int = 0) -> float:
   return float(np.mean(values)) if values else float(right.mean(1).max())
 
 
-def growth(entries: Sequence[Entry], labels: int, draws: int = DRAWS, seed: int = 0) -> Growth | None:
+def growth(entries: Sequence[Entry], labels: int, by: float = 0.0, draws: int = DRAWS, seed: int = 0) -> Growth | None:
   """What a line would reach with so many labels: its errors fall like a n^-b in the number n of labels, as they do over
   wide ranges (Hestness et al.: Deep Learning Scaling is Predictable, Empirically, 2017, arXiv 1712.00409), with an
   interval over draws of the folds.
 
   entries: of one line at several numbers of labels, on the same folds. None where these are fewer than two, or the
-  score is no share of right answers.
+  score is no share of right answers. by: what is added to all of it, see `moved`.
   """
   entries = sorted(entries, key=lambda entry: entry.labels)
   if len(entries) < 2 or entries[0].score != RIGHT_ANSWERS:
@@ -133,7 +133,7 @@ def growth(entries: Sequence[Entry], labels: int, draws: int = DRAWS, seed: int 
 
   drawn = [at(values[:, rng.integers(0, len(seeds), len(seeds))].mean(1)) for _ in range(draws)]
   low, high = np.percentile(drawn, [2.5, 97.5])
-  return Growth(labels, at(values.mean(1)), float(low), float(high))
+  return Growth(labels, at(values.mean(1)) + by, float(low) + by, float(high) + by)
 
 
 def verdict(choice: Choice, scratch: Entry | None, value: float, saved: str = "") -> str:

@@ -25,6 +25,8 @@ HEARD = (
 MODES = ("scratch", "frozen")  # whose answers are drawn, those of the first label subset
 WHOLE = ("classification", "regression")  # tasks whose figures show the answers to all test examples
 SAMPLES, EVERYTHING = "Test examples, first label subset.", "First label subset, whole test split."
+FOLDED = "Labelled examples, each answered by a model that did not learn from it."  # where there is no test split
+SPREAD = "Mean and standard deviation over label subsets."
 FINDS = "A box finds a true one of its class that it overlaps by half."
 FIGURES: tuple[tuple[str, "Kind", str, str], ...] = (  # file, kind, title, caption: those that a run has, in this order
   ("pretext", "picture", "What the method sees and makes", "Training examples, after pretraining."),
@@ -44,7 +46,7 @@ FIGURES: tuple[tuple[str, "Kind", str, str], ...] = (  # file, kind, title, capt
   ("masks_scratch", "picture", "Masks, from scratch", SAMPLES),
   ("boxes_frozen", "picture", "Boxes, pretrained (frozen)", f"{SAMPLES} {FINDS}"),
   ("boxes_scratch", "picture", "Boxes, from scratch", f"{SAMPLES} {FINDS}"),
-  ("labels", "plot", "{Score} against number of labels", "Mean and standard deviation over label subsets."),
+  ("labels", "plot", "{Score} against number of labels", SPREAD),
   (
     "loss", "plot", "Pretraining",
     "The loss and what else was watched. Each point is the mean over the steps since the one before.",
@@ -62,13 +64,14 @@ class Answers(NamedTuple):
   """Of classification [N] in [0, 1], of the guess."""
 
 
-def drawn(folder: Path, score: "Score") -> "list[Figure]":
-  """Those of FIGURES that are in `folder`; score: what they are of, {Score} in a title."""
+def drawn(folder: Path, score: "Score", folded: bool = False) -> "list[Figure]":
+  """Those of FIGURES that are in `folder`; score: what they are of, {Score} in a title; folded: whether folds judged."""
   from sslx.report import statistics
   from sslx.report.pages import Figure
 
+  others = {SAMPLES: FOLDED, EVERYTHING: FOLDED, SPREAD: "Mean and its 95% interval."} if folded else {}
   figures = [
-    Figure(title.format(Score=statistics.title(score)), caption, folder / f"{name}.png", kind)
+    Figure(title.format(Score=statistics.title(score)), others.get(caption, caption), folder / f"{name}.png", kind)
     for name, kind, title, caption in FIGURES
   ]
   return [figure for figure in figures if Path(figure.path).exists()]

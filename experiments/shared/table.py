@@ -273,7 +273,7 @@ def _report(line: Line, dataset: "Dataset", measured: Measured, timings: Timings
   pictures.draw_predictions(dataset, folder, measured.answers)
   timings["report"] = time.monotonic() - begin
 
-  drawn = pictures.drawn(folder, dataset.task.score)
+  drawn = pictures.drawn(folder, dataset.task.score, not len(dataset.test))
   curve = next((figure for figure in drawn if Path(figure.path).stem == "labels"), None)
   in_place = curve if len({entry.labels for entry in summary}) > 2 else None
   publish(

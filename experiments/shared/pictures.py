@@ -65,7 +65,7 @@ class Answers(NamedTuple):
 
 
 def drawn(folder: Path, score: "Score", folded: bool = False) -> "list[Figure]":
-  """Those of FIGURES that are in `folder`; score: what they are of, {Score} in a title; folded: whether folds judged."""
+  """Those of FIGURES that are in `folder`; score: what they are of, {Score} in a title; folded: if folds judged."""
   from sslx.report import statistics
   from sslx.report.pages import Figure
 

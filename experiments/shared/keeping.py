@@ -203,7 +203,8 @@ def score_told(entry: "Entry", compared: int) -> str:
   else:
     spread = "" if entry.std is None else f", standard deviation {statistics.number(entry.score, entry.std)}"
     subsets = f"{entry.n} label subset{'' if entry.n == 1 else 's'} of {entry.labels:,}"
-    text = f"{score} on {entry.test_examples:,} test examples ({subsets}{spread})."
+    tested = f"{entry.test_examples:,} test examples" if entry.test_examples else "the test split"  # of older rows
+    text = f"{score} on {tested} ({subsets}{spread})."
   chosen = f" It was chosen among {compared} by this very score, which flatters it a little." if compared > 1 else ""
   return text + chosen
 

@@ -44,7 +44,7 @@ def test_the_same_command_trains_nothing(runs, method, monkeypatch, capsys):
   monkeypatch.setattr(run, "run", None)
   monkeypatch.setattr(evaluate, "training", nothing_to_train)
   before, folders = contents(directory(runs, method)), sorted(runs.iterdir())
-  assert call("low_label", *OWN[method], *SHARED) == 0
+  assert call("low_label", *OWN[method], *SHARED, "--save=none") == 0
   assert sorted(runs.iterdir()) == folders
   assert contents(directory(runs, method)) == before
   told = [line for line in capsys.readouterr().err.splitlines() if "before sslx 0.2" in line]
@@ -64,6 +64,7 @@ def test_a_damaged_directory_beside_them_does_no_harm(runs, method):
   before, folders = contents(stranger), sorted(runs.iterdir())
   assert call("low_label", *OWN[method], *SHARED) == 0
   assert (sorted(runs.iterdir()), contents(stranger)) == (folders, before)
+  assert (stranger / "models/best/model.json").exists()  # of its best line, which is trained once more
 
 
 def test_another_seed_is_another_directory(runs):

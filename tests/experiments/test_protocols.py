@@ -97,7 +97,7 @@ def test_pages_tables_and_figures(finished):
   for name in arguments:
     run = directory(out, name)
     pictures = {p.name for p in (run / "figures").iterdir()}
-    assert pictures == set(drawn[name]), name
+    assert pictures - {"calibration.png"} == set(drawn[name]), name  # that of a model that could be calibrated
     for path in (run / "figures").iterdir():
       with Image.open(path) as picture:
         assert min(picture.size) > 200
@@ -122,7 +122,7 @@ def test_tables_go_into_a_page(finished, tmp_path, monkeypatch):
   (tmp_path / "page.md").write_text(f"# Protocols\n{pages_of_docs.BEGIN}\nold\n{pages_of_docs.END}\nend\n")
   readme_table.main([directory(out, name) for name in arguments], "page.md")
   page = (tmp_path / "page.md").read_text()
-  assert "old" not in page
+  assert "\nold\n" not in page
   assert page.endswith("end\n")
   assert re.search(r"### from npz:\S*toy.npz to npz:\S*other.npz, npz:\S*toy.npz, --encoder=conv:widths=4-6", page)
   for name in arguments:

@@ -102,7 +102,7 @@ def test_the_main_job_is_timed_by_phase(toy_npz, tmp_path):
   result = json.loads((tmp_path / "result.json").read_text())
   assert result["benchmark"] == "low_label"
   (row,) = result["rows"]
-  assert row["phases"].keys() == {"start-up", "pretraining", "training on labels", "testing", "report"}
+  assert row["phases"].keys() == {"start-up", "pretraining", "training on labels", "testing", "keeping", "report"}
   assert row["whole command"] > 0
   assert row["peak_mib"] > 50
 

@@ -16,7 +16,7 @@ def caveats(summary: Sequence[Entry]) -> list[str]:
     return small_tests(summary)
   if any(entry.folds for entry in compared):
     text = (
-      "There is no test split: each labelled example is judged by models that did not learn its label, and an interval "
+      "Folds judge: each labelled example is judged by models that did not learn its label, and an interval "
       "covers other examples and other folds. The pretraining, which saw them all without labels, is one run."
     )
   elif all(entry.runs == entry.n for entry in compared):

@@ -67,10 +67,8 @@ def main() -> None:
         ranked = readings.ranking(mine, name, len(dataset.test))
         sentences.append(readings.reading(f"{variant.title}, {labels:,} labels", ranked))
   score = summary[0].score
-  heading, note = (
-    f"{statistics.title(score)} against trained blocks",
-    report.curve_note(score, folded=report.folded(summary)),
-  )
+  heading = f"{statistics.title(score)} against trained blocks"
+  note = report.curve_note(score, folded=report.folded(summary))
   tables = [report.Table(heading, report.curve_cells(summary), note)]
   drawn = Figure(heading, caption, path, "plot")
   lead = pages.Lead(tables, [note, readings.note(score)], [], sentences, drawn)

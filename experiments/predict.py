@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list("images", [], "Files and folders to predict, also of sound or text. Patterns will do, too.")
 flags.DEFINE_integer("top", 3, "Classes told of each file, the likeliest first.")
 flags.DEFINE_float("threshold", 0.3, "Score from 0 to 1 that a box needs to be told.")
-flags.DEFINE_bool("skip_broken", False, "Pass over files that cannot be read. They are listed in broken.csv.")
+flags.DEFINE_bool("skip_broken", False, "Pass over files that cannot be read. They are listed beside the table.")
 flags.DEFINE_string("features_out", None, "Also write features here. An npz file with features and paths.")
 flags.DEFINE_string("sorted", None, "Also copy the files to a folder for each class here.")
 flags.DEFINE_bool("link", False, "Make links instead of copies for --sorted.")

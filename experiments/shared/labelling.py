@@ -101,8 +101,9 @@ def _taken(split: "Split", rows: np.ndarray) -> Any:
 
 def _probabilities(fitted: "Fitted", x: Any) -> np.ndarray:
   """f32 [N,K] of raw x [N,...]."""
-  assert fitted.task.probabilities is not None
-  return fitted.task.probabilities(fitted.predictor.outputs(x) / fitted.temperature)
+  from sslx.fitted import answers
+
+  return answers(fitted, fitted.predictor.outputs(x))
 
 
 def _said(fitted: "Fitted", x: Any) -> list[tuple[str, float]]:

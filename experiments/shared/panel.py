@@ -24,7 +24,7 @@ from sslx.types import Refusal, UserError
 if TYPE_CHECKING:
   from sslx import nn
   from sslx.data import Dataset
-  from sslx.evaluation.bench import Labelled
+  from sslx.evaluation.bench import Bench, Labelled
 
 FIRST = 1 / 8  # of a method's usual budget, in the first round
 ROUNDS = ((3, 0.3, 2.0), (1, 0.6, 10.0))
@@ -105,11 +105,9 @@ class Clock:
 
 def without_test(dataset: "Dataset") -> "Dataset":
   """Its labelled examples alone, for folds of them: what is chosen must not see the test split."""
-  from sslx.data import Split
+  from sslx.data.types import no_examples
 
-  y = dataset.train.targets()
-  empty = Split(np.zeros((0, *dataset.x_shape), dataset.train.x.dtype), np.zeros((0, *y.shape[1:]), y.dtype))
-  return dataclasses.replace(dataset, test=empty)
+  return dataclasses.replace(dataset, test=no_examples(dataset.train))
 
 
 def few(dataset: "Dataset") -> "Dataset":
@@ -119,7 +117,7 @@ def few(dataset: "Dataset") -> "Dataset":
     UserError: several numbers, or more than there are.
   """
   from sslx.data import Split
-  from sslx.data.types import LazyArray, take
+  from sslx.data.types import take
 
   if FLAGS.labels == ["all"]:
     return dataset
@@ -128,13 +126,9 @@ def few(dataset: "Dataset") -> "Dataset":
     raise UserError(f"--labels={','.join(FLAGS.labels)}: give one number; a curve of smaller ones is made by itself.")
   (labels,) = counts
   rows = np.sort(dataset.task.subset(y, [labels], FLAGS.seed, FLAGS.subset)[labels])
-  rest = take(dataset.train.x, np.setdiff1d(np.arange(len(y)), rows))
-  if dataset.unlabeled is not None:
-    first, second = rest, dataset.unlabeled.x
-    if isinstance(first, LazyArray) or isinstance(second, LazyArray):
-      return dataclasses.replace(dataset, train=dataset.train.part(rows))
-    rest = np.concatenate([first, second])
-  return dataclasses.replace(dataset, train=dataset.train.part(rows), unlabeled=Split(rest, None))
+  rest = Split(take(dataset.train.x, np.setdiff1d(np.arange(len(y)), rows)), None)
+  without = dataclasses.replace(dataset, train=rest).pretraining_x  # and those of unlabeled, which may be lazy
+  return dataclasses.replace(dataset, train=dataset.train.part(rows), unlabeled=Split(without, None))
 
 
 def usual_steps(method: str, share: float, images: bool) -> int:
@@ -162,13 +156,35 @@ def entered(contest: Contest, variant: Variant, steps: int, modes: Sequence[str]
   contest.timings["pretraining"] = contest.timings.get("pretraining", 0) + seconds
   represent = represent._replace(reading=runs.reading(contest.dataset.task))
   pretrained = Pretrained(job.config.to_json(), represent, {}, job.directory / "figures/pretext.png")
-  bench = table.bench(contest.dataset, contest.labelled, represent)
-  line = table.Line(contest.experiment, contest.directory, variant.title, FLAGS.encoder, pretrained.config)
-  rows = table.run_modes(line, bench, modes, contest.timings, pictured=False).rows
   history = records.read_rows(job.directory / "metrics.jsonl")
   speeds = [speed for row in history if (speed := records.examples_per_second(row)) is not None]
   seconds = batch_size(variant.method) / float(np.median(speeds)) if speeds else 0.0
-  return Entrant(variant, pretrained, steps, seconds, rows)
+  entrant = Entrant(variant, pretrained, steps, seconds, [])
+  return entrant._replace(rows=rows_of(contest, entrant, modes))
+
+
+def bench_of(contest: Contest, entrant: Entrant | None) -> "Bench":
+  """Of an encoder that was pretrained, or of an untrained one."""
+  from sslx import nn
+  from sslx.evaluation import features
+
+  dataset = contest.dataset
+  if entrant is not None:
+    return table.bench(dataset, contest.labelled, entrant.pretrained.represent)
+  like = nn.Representation(contest.encoder, dataset.task.reading, {}, {}, dataset.modality.prepare)
+  return table.bench(dataset, contest.labelled, features.random(like, dataset)(FLAGS.seed))
+
+
+def line_of(contest: Contest, entrant: Entrant | None) -> table.Line:
+  """What its rows say of it; None: of what is not pretrained."""
+  title, config = (NONE, None) if entrant is None else (entrant.variant.title, entrant.pretrained.config)
+  return table.Line(contest.experiment, contest.directory, title, FLAGS.encoder, config)
+
+
+def rows_of(contest: Contest, entrant: Entrant | None, modes: Sequence[str]) -> list[Row]:
+  """Its rows, judged by the contest's folds; None: of what is not pretrained."""
+  line, bench = line_of(contest, entrant), bench_of(contest, entrant)
+  return table.run_modes(line, bench, modes, contest.timings, pictured=False).rows
 
 
 def contested(contest: Contest, names: Sequence[str], clock: Clock) -> tuple[list[Entrant], list[Row]]:
@@ -221,12 +237,5 @@ def _goodness(rows: Sequence[Row]) -> float:
 
 def references(contest: Contest, modes: Sequence[str]) -> list[Row]:
   """The rows of what is not pretrained."""
-  from sslx import nn
-  from sslx.evaluation import features
-
-  dataset = contest.dataset
-  untrained = nn.Representation(contest.encoder, dataset.task.reading, {}, {}, dataset.modality.prepare)
-  bench = table.bench(dataset, contest.labelled, features.random(untrained, dataset)(FLAGS.seed))
-  line = table.Line(contest.experiment, contest.directory, NONE, FLAGS.encoder, None)
   cli.say(f"without pretraining: {', '.join(modes)}")
-  return table.run_modes(line, bench, modes, contest.timings, pictured=False).rows
+  return rows_of(contest, None, modes)

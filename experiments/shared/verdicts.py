@@ -9,13 +9,12 @@ import numpy as np
 from experiments.shared import cli, keeping, table
 from experiments.shared.cli import FLAGS
 from experiments.shared.methods import NONE
-from experiments.shared.panel import Clock, Contest, Entrant
+from experiments.shared.panel import Clock, Contest, Entrant, bench_of, line_of, rows_of
 from experiments.shared.publish import publish
 from experiments.shared.table import Row
 
 if TYPE_CHECKING:
   from sslx.data import Dataset
-  from sslx.evaluation.bench import Bench
   from sslx.report.statistics import Entry
 
 MODES = ("frozen", "propagate", "last:1", "full", "self_train")  # how a winner is used, as far as the time goes
@@ -34,31 +33,9 @@ def used(contest: Contest, entrants: Sequence[Entrant], modes: Sequence[str], cl
     if not clock.decided(f"mode {mode}", lambda cost=cost: clock.left > 1.5 * cost):
       continue
     begin = clock.spent
-    rows += _rows(contest, winner, [mode])
+    rows += rows_of(contest, winner, [mode])
     cost = max(cost, clock.spent - begin)
   return rows
-
-
-def _bench(contest: Contest, entrant: Entrant | None) -> "Bench":
-  """Of an encoder that was pretrained, or an untrained one."""
-  from sslx import nn
-  from sslx.evaluation import features
-
-  dataset = contest.dataset
-  if entrant is not None:
-    return table.bench(dataset, contest.labelled, entrant.pretrained.represent)
-  like = nn.Representation(contest.encoder, dataset.task.reading, {}, {}, dataset.modality.prepare)
-  return table.bench(dataset, contest.labelled, features.random(like, dataset)(FLAGS.seed))
-
-
-def _line(contest: Contest, entrant: Entrant | None) -> table.Line:
-  title, config = (NONE, None) if entrant is None else (entrant.variant.title, entrant.pretrained.config)
-  return table.Line(contest.experiment, contest.directory, title, FLAGS.encoder, config)
-
-
-def _rows(contest: Contest, entrant: Entrant | None, modes: Sequence[str]) -> list[Row]:
-  line, bench = _line(contest, entrant), _bench(contest, entrant)
-  return table.run_modes(line, bench, modes, contest.timings, pictured=False).rows
 
 
 def conclude(
@@ -94,7 +71,7 @@ def conclude(
   said = [worth.growth_sentence(best, more)] if more else []
   said += [_flattery(best, value, len(summary)), *_tested(contest, given, winner, best.mode)]
   measured = table.Measured([row for row in rows if _same_line(row, best)], {})
-  keeping.keep([keeping.Offer(_line(contest, winner), _bench(contest, winner), measured)], contest.timings, value)
+  keeping.keep([keeping.Offer(line_of(contest, winner), bench_of(contest, winner), measured)], contest.timings, value)
   folder, shown = contest.directory / "figures", []
   drawing = figures.label_curve([*ours, *scratch])
   if drawing is not None:
@@ -135,7 +112,7 @@ def _curve(contest: Contest, winner: Entrant | None, mode: str, clock: Clock) ->
   smaller = {seed: {n: sizes[n] for n in counts} for seed, sizes in labelled.subsets.items()}
   fewer = contest._replace(labelled=labelled._replace(subsets=smaller))
   cli.say(f"the curve of labels: {', '.join(map(str, counts))}")
-  return [*_rows(fewer, None, ["scratch"]), *_rows(fewer, winner, [mode])]
+  return [*rows_of(fewer, None, ["scratch"]), *rows_of(fewer, winner, [mode])]
 
 
 def _unflattered(contest: Contest, rows: Sequence[Row], summary: "Sequence[Entry]", best: "Entry") -> float:
@@ -172,6 +149,6 @@ def _tested(contest: Contest, given: "Dataset", winner: Entrant | None, mode: st
   dataset = dataclasses.replace(contest.dataset, test=given.test)
   count = len(dataset.train)
   whole = contest._replace(dataset=dataset, labelled=Labelled({0: {count: np.arange(count)}}, None, FLAGS.subset))
-  rows = [*_rows(whole, None, ["scratch"]), *_rows(whole, winner, [mode])]
+  rows = [*rows_of(whole, None, ["scratch"]), *rows_of(whole, winner, [mode])]
   texts = [f"{statistics.quantity(e.score, e.mean)} {e.mode}" for e in report.summarise(rows)]
   return [f"On the {len(given.test):,} test examples, with all {count:,} labels: {', '.join(texts)}."]

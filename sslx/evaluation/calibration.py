@@ -9,7 +9,6 @@ and all answered right, which would make T nothing and every confidence 1, each 
 probability of about 1 / (n + 2), as in Platt: Probabilistic Outputs for Support Vector Machines, 1999, section 2.2.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,9 +16,8 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from sslx.evaluation import evaluate
-from sslx.evaluation.bench import Bench, Case, Labelled
-from sslx.evaluation.folds import out_of_fold, split
+from sslx.evaluation.bench import Bench, Case
+from sslx.evaluation.folds import answered, out_of_fold
 from sslx.types import UserError
 
 BINS = 15  # as Guo et al.
@@ -125,20 +123,14 @@ def calibrate(bench: Bench, case: Case, folds: int = 5, one_part: bool = False) 
     return None
   rows, y = bench.rows(case), bench.dataset.train.targets()
   try:
-    logits, rows = _first_fold(bench, case, folds) if one_part else (out_of_fold(bench, case, folds), rows)
+    if one_part:
+      judge, logits = next(answered(bench, case, folds))
+      rows = rows[judge]
+    else:
+      logits = out_of_fold(bench, case, folds)
   except UserError:
     return None
   return calibration(logits, y[rows])
-
-
-def _first_fold(bench: Bench, case: Case, folds: int) -> tuple[np.ndarray, np.ndarray]:
-  """Outputs for the labelled rows of the first fold, and these, by a predictor of the others."""
-  rows = bench.rows(case)
-  fit, judge = split(bench.task, bench.dataset.train.targets()[rows], folds, case.subset_seed)[0]
-  part = case._replace(labels=len(fit))
-  labelled = Labelled({case.subset_seed: {len(fit): rows[fit]}}, bench.labelled.heldout, bench.labelled.how)
-  predictor = evaluate.train(dataclasses.replace(bench, labelled=labelled), [part])[part].predictor
-  return np.asarray(predictor.outputs(bench.dataset.train.x[rows[judge]])), rows[judge]
 
 
 def calibration(logits: np.ndarray, y: np.ndarray) -> Calibration:

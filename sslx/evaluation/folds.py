@@ -3,13 +3,13 @@ split; and a case's own labels, answered by predictors that did not see them.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from sslx.evaluation import evaluate
 from sslx.evaluation.bench import Bench, Case, Labelled, subset_of
+from sslx.evaluation.modes import mode
 from sslx.types import Subset, Task, UserError
 
 
@@ -72,17 +72,25 @@ def out_of_fold(bench: Bench, case: Case, folds: int = 5) -> np.ndarray:
   Raises:
     UserError: labels that cannot be parted.
   """
-  rows = bench.rows(case)
-  y = bench.dataset.train.targets()[rows]
-  parts = split(bench.task, y, folds, case.subset_seed)
-  # Each part is a subset of its own, whose seed is the case's: what is drawn by it (weights, order) is as in the case.
   outputs: np.ndarray | None = None
-  for fit, judge in parts:
-    labelled = Labelled({case.subset_seed: {len(fit): rows[fit]}}, bench.labelled.heldout, bench.labelled.how)
-    part = dataclasses.replace(bench, labelled=labelled, say=lambda line: None)
-    predictor = evaluate.train(part, [case._replace(labels=len(fit))]).popitem()[1].predictor
-    answers = np.asarray(predictor.outputs(bench.dataset.train.x[rows[judge]]))
-    outputs = np.zeros((len(rows), *answers.shape[1:]), answers.dtype) if outputs is None else outputs
+  for judge, answers in answered(bench, case, folds):
+    outputs = np.zeros((len(bench.rows(case)), *answers.shape[1:]), answers.dtype) if outputs is None else outputs
     outputs[judge] = answers
   assert outputs is not None
   return outputs
+
+
+def answered(bench: Bench, case: Case, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """`out_of_fold` fold by fold: (places [m] in `bench.rows(case)`, outputs [m,...]).
+
+  What does not depend on the fold, such as features and graphs of all examples, is made once for all of them.
+  """
+  rows, train = bench.rows(case), bench.dataset.train
+  shared = dataclasses.replace(bench, labelled=bench.labelled.of([case]), say=lambda line: None, memory={})
+  shared.once("rows", shared.labelled.rows)  # of all folds: their features are computed together
+  for fit, judge in split(bench.task, train.targets()[rows], folds, case.subset_seed):
+    # Each fold is a subset of its own with the case's seed: what is drawn by it (weights, order) is as in the case.
+    labelled = shared.labelled._replace(subsets={case.subset_seed: {len(fit): rows[fit]}})
+    part = dataclasses.replace(shared, labelled=labelled)
+    predictor = mode(case.mode).fit(part, case._replace(labels=len(fit)))
+    yield judge, np.asarray(predictor.outputs(train.x[rows[judge]]))

@@ -33,6 +33,9 @@ class LazyArray:
   """The arrays that it is made of, where these and its shape say all of it: they tell it from other data instead."""
   how: str = ""
   """What else its values depend on, such as settings of a decoder."""
+  blocks: tuple[int, ...] = ()
+  """Numbers of rows, one after another, that are read as one, such as the row groups of a Parquet file: who reads few of
+  them at a time reads each once. (): every row is read by itself."""
 
   @property
   def ndim(self) -> int:

@@ -44,7 +44,10 @@ def compiled_programs() -> str:
 
 
 # All of it before jax is imported.
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *(f"--{flag}" for flag in known_flags())])
+DEVICES = "xla_force_host_platform_device_count=4"  # of the CPU; what is not told of them runs on the first
+os.environ["XLA_FLAGS"] = " ".join(
+  [os.environ.get("XLA_FLAGS", ""), *(f"--{flag}" for flag in (*known_flags(), DEVICES))]
+)
 # Processes of one run share what they compile, and so do runs; JAX_COMPILATION_CACHE_DIR chooses another folder.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", compiled_programs())
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

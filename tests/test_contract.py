@@ -27,6 +27,7 @@ from sslx import nn
 from sslx.ops import text
 from sslx.ops.sound import PAD, is_sound
 from sslx.pretext import METHODS
+from sslx.training import parallel
 from sslx.training import step as training
 from sslx.types import Pretext, Refusal, TrainState, gathered
 
@@ -533,3 +534,27 @@ def test_a_method_that_reads_features_reads_them_as_asked(method, encoder):
     {"conv": 4 * 4 + 8, "mlp": 8 + 8}[encoder[:4].strip(":")],
     CLASSES,
   )
+
+
+@each_method
+def test_four_devices(method):
+  """Steps on a mesh, over which the batch is shared out, are those of one device to rounding: contrastive losses see all
+  negatives, batch normalisation the whole batch, and every device keeps the same state.
+  """
+  case, tx = get_case(method), optax.sgd(RATE)
+  raw, y = case.raw(16), np.tile(case.batch["y"], 4)[:16]
+  rows = np.random.default_rng(0).permutation(16).reshape(2, 8).astype(np.int32)
+  made = []
+  for mesh in (None, parallel.mesh_over(jax.devices()[:4])):
+    fresh = TrainState(
+      jnp.zeros((), jnp.int32), jax.random.key(11), *copy((case.params, case.state)), tx.init(case.params)
+    )
+    ts = parallel.replicate(jax.tree.map(jnp.array, fresh), mesh)
+    data = parallel.replicate({"x": jnp.asarray(raw), "y": jnp.asarray(y)}, mesh)
+    step = training.make_train_step(case.pretext, tx, case.prepare, mesh=mesh)
+    for i in range(2):
+      ts, metrics = step(ts, data, parallel.share(rows[i : i + 1], mesh, axis=1))
+    assert parallel.mesh_of(ts) == mesh
+    made.append((ts.params, ts.state, metrics))
+  for (name, on_one), on_four in zip(leaves(made[0]).items(), leaves(made[1]).values(), strict=True):
+    np.testing.assert_allclose(on_four, on_one, rtol=1e-4, atol=1e-5, err_msg=name)

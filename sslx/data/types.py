@@ -34,8 +34,8 @@ class LazyArray:
   how: str = ""
   """What else its values depend on, such as settings of a decoder."""
   blocks: tuple[int, ...] = ()
-  """Numbers of rows, one after another, that are read as one, such as the row groups of a Parquet file: who reads few of
-  them at a time reads each once. (): every row is read by itself."""
+  """Numbers of rows, one after another, that are read as one, such as the row groups of a Parquet file: who reads few
+  of them at a time reads each once. (): every row is read by itself."""
 
   @property
   def ndim(self) -> int:

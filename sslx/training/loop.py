@@ -3,14 +3,16 @@
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from sslx.data.batches import step_indices, stream
+from sslx.training import parallel
 from sslx.training.hooks import Hook, Row
 from sslx.training.step import TrainStep
 from sslx.types import Metrics, TrainState, UserError
@@ -30,6 +32,10 @@ class Interrupted(Exception):
     """Whether there were hooks that save."""
 
 
+Agree = Callable[[int, signal.Signals | None], signal.Signals | None]
+"""(steps done, the signal that this process got) -> the signal for which all processes stop after this step."""
+
+
 class Loop(NamedTuple):
   """How long, in what order, and how often something is said."""
 
@@ -45,6 +51,8 @@ class Loop(NamedTuple):
   steps_per_call: int | None = None
   """Steps that run as one call on the device, where data is in memory. They end at multiples of log_every. None: 1 on
   the CPU, where a loop around the step gains nothing, else log_every."""
+  agree: Agree = lambda step, got: got
+  """Of several processes, which have to stop after the same step; called after each, with the same steps in all."""
 
 
 def fit(
@@ -53,28 +61,30 @@ def fit(
   """Trains from ts.step to loop.steps and returns the last TrainState. `ts` is consumed.
 
   Args:
-    ts: where it starts.
+    ts: where it starts. Where it lives on a mesh of devices (`sslx.training.parallel`), batches are shared out over it.
     train_step: of `make_train_step`.
     data: raw arrays [N,...] by name. numpy or jax arrays live on the device; anything else with [indices] streams.
     loop: see `Loop`.
     hooks: get a row {step, loss, ..., examples_per_second} at the multiples of log_every and at the end, wherever the
       run was cut or saved, and may save. A row is the mean over the steps since the one before; the first after a
-      restored checkpoint, which may lie between two rows, over those since that checkpoint.
+      restored checkpoint, which may lie between two rows, over those since that checkpoint. Of several processes' mesh
+      they get what this process holds of the state.
 
   Raises:
     UserError: the loss is not finite; nothing is saved after that.
     Interrupted: Ctrl-C or SIGTERM, after saving.
   """
-  first, steps = int(ts.step), loop.steps
+  first, steps, mesh = int(ts.step), loop.steps, parallel.mesh_of(ts)
   n = len(data["x"])
   indices = step_indices(loop.seed, n, loop.batch_size, first, steps, loop.shuffle)
   batch_size = min(loop.batch_size, n)
   if all(isinstance(a, (np.ndarray, jax.Array)) for a in data.values()):
-    arrays = {name: jnp.asarray(array) for name, array in data.items()}
+    arrays = {name: parallel.replicate(jnp.asarray(array), mesh) for name, array in data.items()}
     at_once = loop.steps_per_call or (1 if jax.default_backend() == "cpu" else loop.log_every)
-    batches = ((arrays, rows) for rows in _grouped(indices, first, min(at_once, loop.log_every), loop.log_every))
+    groups = _grouped(indices, first, min(at_once, loop.log_every), loop.log_every)
+    batches = ((arrays, parallel.share(rows, mesh, axis=1), len(rows)) for rows in groups)
   else:
-    batches = _streamed(data, indices)
+    batches = ((batch, None, 1) for batch in _streamed(data, indices, batch_size, mesh))
   pending: list[tuple[int, Metrics]] = []
   fetched: list[Metrics] = []
   logged_at, logged_step = time.monotonic(), first
@@ -109,7 +119,7 @@ def fit(
     row = row_at(step)
     assert row
     for hook in hooks:
-      row = hook.logged(ts, row)
+      row = hook.logged(parallel.local(ts), row)
     logged_at = time.monotonic()  # what hooks take is no part of the speed
 
   def save() -> None:
@@ -118,26 +128,26 @@ def fit(
     begin = time.monotonic()
     for hook in savers:
       assert hook.save
-      hook.save(ts)
+      hook.save(parallel.local(ts))
     logged_at += time.monotonic() - begin
 
   with _signals() as stop:
     step = first
-    for source, rows in batches:
+    for source, rows, taken in batches:
       ts, metrics = train_step(ts, source, rows)
       if step == first:
         jax.block_until_ready(metrics)
         for hook in hooks:
-          hook.begun(len(rows))
-      step += len(rows)
+          hook.begun(taken)
+      step += taken
       pending.append((step, metrics))
       if step % loop.log_every == 0 or step == steps:
         log(step)
-      stopping = bool(stop)
+      stopping = loop.agree(step, stop[0] if stop else None)
       if savers and step < steps and (stopping or any(hook.due() for hook in savers)):
         save()
       if stopping and step < steps:
-        raise Interrupted(step, steps, stop[0], row_at(step), bool(savers))
+        raise Interrupted(step, steps, stopping, row_at(step), bool(savers))
     if first < steps:
       save()
     if stop:
@@ -154,12 +164,30 @@ def _grouped(indices: Sequence[np.ndarray], first: int, at_once: int, log_every:
     done += k
 
 
-def _streamed(data: Mapping[str, Any], indices: Sequence[np.ndarray]) -> Iterable[tuple[dict[str, Any], np.ndarray]]:
-  """(batch, all of its rows i32[1,B]) for each index array: x through grain, in threads; small arrays (y) directly."""
-  # `indices` is a lazy sequence: walked twice, never listed, however long the run.
-  for x, rows in zip(stream(data["x"], indices, num_threads=8), indices, strict=True):
-    batch = {"x": x, **{name: array[rows] for name, array in data.items() if name != "x"}}
-    yield batch, np.arange(len(rows), dtype=np.int32)[None]
+class _Parts(Sequence):
+  """Of each index array the part that this process reads: a lazy sequence as `indices` is."""
+
+  def __init__(self, indices: Sequence[np.ndarray], part: slice):
+    self.indices, self.part = indices, part
+
+  def __len__(self) -> int:
+    return len(self.indices)
+
+  def __getitem__(self, i: Any) -> Any:
+    return self.indices[i][self.part]
+
+
+def _streamed(
+  data: Mapping[str, Any], indices: Sequence[np.ndarray], batch_size: int, mesh: Mesh | None
+) -> Iterable[dict[str, Any]]:
+  """The batch of each index array: x through grain, in threads; small arrays (y) directly. Of several processes each
+  reads what its devices get.
+  """
+  own = _Parts(indices, parallel.own_rows(batch_size, mesh))
+  # A lazy sequence: walked twice, never listed, however long the run.
+  for x, rows in zip(stream(data["x"], own, num_threads=8), own, strict=True):
+    batch = {"x": x, **{name: np.asarray(array[rows]) for name, array in data.items() if name != "x"}}
+    yield {name: parallel.join(array, batch_size, mesh) for name, array in batch.items()}
 
 
 class _signals:

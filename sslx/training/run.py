@@ -22,7 +22,7 @@ from sslx.modalities import MODALITIES
 from sslx.ops.text import Vocabulary
 from sslx.pretext import build, check, taking
 from sslx.tasks import TASKS
-from sslx.training import hooks, loop, optim
+from sslx.training import hooks, loop, optim, parallel
 from sslx.training.config import SMOKE_STEPS, Config, lays_end_to_end, steps_of_epoch, watched_rows
 from sslx.training.hooks import Hook, Row
 from sslx.training.masks import path_of
@@ -275,7 +275,9 @@ def run(
   config, prepare = plan.config, plan.modality.prepare
   how = {"steps_per_call": plan.steps, **how} if plan.pretext.rows else how  # of steps as short as a call
   looped = loop.Loop(plan.steps, plan.batch_size, config.seed, config.shuffle, **how)
-  step = make_train_step(plan.pretext, plan.tx, prepare, config.accumulate, optim.by_rows(config.optimizer))
+  by_rows, mesh = optim.by_rows(config.optimizer), parallel.mesh_of(ts)
+  parallel.check_batch(plan.batch_size, config.accumulate, mesh)
+  step = make_train_step(plan.pretext, plan.tx, prepare, config.accumulate, by_rows, mesh)
   watching = []
   if plan.watched:
     watch = make_watch(plan.pretext, prepare, plan.watched, part_size(plan.batch_size, config.accumulate))

@@ -8,8 +8,10 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from sslx.compile import jit, jit_once
+from sslx.training import parallel
 from sslx.types import (
   ENCODER,
   Array,
@@ -69,13 +71,18 @@ def part_size(batch_size: int, accumulate: int) -> int:
 
 
 def make_train_step(
-  pretext: Pretext, tx: optax.GradientTransformation, prepare: Prepare, accumulate: int = 1, by_rows: bool = False
+  pretext: Pretext,
+  tx: optax.GradientTransformation,
+  prepare: Prepare,
+  accumulate: int = 1,
+  by_rows: bool = False,
+  mesh: Mesh | None = None,
 ) -> TrainStep:
   """The jitted (train_state, data, indices) -> (train_state, metrics). The old train_state is donated.
 
-  data: raw arrays [N,...]; indices i32[K,B]: each row picks the batch of one of K steps, on the device. Metrics are
-  [K]. Step order: prepare -> transform -> value_and_grad(loss) over params only -> optimiser -> update. All randomness
-  is fold_in(key, step), so that a resumed run is the same run.
+  data: raw arrays [N,...]; indices i32[K,B]: each row picks the batch of one of K steps, on the device; None: data is
+  the batch of one step. Metrics are [K]. Step order: prepare -> transform -> value_and_grad(loss) over params only ->
+  optimiser -> update. All randomness is fold_in(key, step), so that a resumed run is the same run.
   accumulate: parts of a batch that are transformed and differentiated one after the other, each with a key of its own,
   in a fraction of the memory; one optimiser step with the mean of their gradients, one `update`. The state passes
   through all of them: batch statistics move with every part, a queue takes in every key. The loss of a part knows this
@@ -83,6 +90,7 @@ def make_train_step(
   by_rows: whether `tx` moves each number by its own gradient alone, as plain descent does. Where a method names the
   rows of a table that it reads (`Pretext.rows`), only these are then differentiated and moved, and a step costs the
   same whatever the size of the table; otherwise, and with parts, gradients and updates are as large as the table.
+  mesh: the devices that train_state and data live on (`sslx.training.parallel`), over which a batch is shared out.
   """
   by_rows = by_rows and pretext.rows is not None and accumulate == 1
 
@@ -122,16 +130,18 @@ def make_train_step(
     (state, total), metrics = jax.lax.scan(part, start, (jax.random.split(key, accumulate), parts))
     return jax.tree.map(lambda g: g / accumulate, total), state, {name: m.mean(0) for name, m in metrics.items()}
 
-  def one_step(ts: TrainState, data: Mapping[str, Array], indices: Array) -> tuple[TrainState, Metrics]:
+  def one_step(ts: TrainState, data: Mapping[str, Array], indices: Array | None) -> tuple[TrainState, Metrics]:
     key = jax.random.fold_in(ts.key, ts.step)
 
     def pick(rows: Array) -> Batch:
-      return {name: array[rows] for name, array in data.items()}
+      return parallel.constrain({name: array[rows] for name, array in data.items()}, mesh)
 
     view = None
     if accumulate == 1:
-      grads, state, metrics, view = gradients(ts.params, ts.state, key, pick(indices))
+      batch = parallel.constrain(dict(data), mesh) if indices is None else pick(indices)
+      grads, state, metrics, view = gradients(ts.params, ts.state, key, batch)
     else:
+      indices = jnp.arange(len(data["x"])) if indices is None else indices
       parts = indices.reshape(accumulate, part_size(len(indices), accumulate))
       grads, state, metrics = accumulated(ts.params, ts.state, key, parts, pick)
     updates, opt_state = tx.update(grads, ts.opt_state, ts.params)
@@ -139,10 +149,13 @@ def make_train_step(
     state = pretext.update(params, state, ts.step)
     return TrainState(ts.step + 1, ts.key, params, state, opt_state), metrics
 
-  def train_step(ts: TrainState, data: Mapping[str, Array], indices: Array) -> tuple[TrainState, Metrics]:
-    if len(indices) == 1:  # without the loop, in which the CPU's compiler is slower
-      ts, metrics = one_step(ts, data, indices[0])
+  def train_step(ts: TrainState, data: Mapping[str, Array], indices: Array | None) -> tuple[TrainState, Metrics]:
+    if indices is None or len(indices) == 1:  # without the loop, in which the CPU's compiler is slower
+      ts, metrics = one_step(ts, data, None if indices is None else indices[0])
       return ts, {name: value[None] for name, value in metrics.items()}
     return jax.lax.scan(lambda ts, rows: one_step(ts, data, rows), ts, indices)
 
-  return jit(train_step, donate_argnums=0)
+  placed = (
+    {} if mesh is None else {"out_shardings": parallel.whole(mesh)}
+  )  # the compiler might share out the state, too
+  return jit(train_step, donate_argnums=0, **placed)

@@ -538,18 +538,17 @@ def test_a_method_that_reads_features_reads_them_as_asked(method, encoder):
 
 @each_method
 def test_four_devices(method):
-  """Steps on a mesh, over which the batch is shared out, are those of one device to rounding: contrastive losses see all
-  negatives, batch normalisation the whole batch, and every device keeps the same state.
+  """Steps on a mesh, over which the batch is shared out, are those of one device to rounding: contrastive losses see
+  all negatives, batch normalisation the whole batch, and every device keeps the same state.
   """
   case, tx = get_case(method), optax.sgd(RATE)
   raw, y = case.raw(16), np.tile(case.batch["y"], 4)[:16]
   rows = np.random.default_rng(0).permutation(16).reshape(2, 8).astype(np.int32)
   made = []
   for mesh in (None, parallel.mesh_over(jax.devices()[:4])):
-    fresh = TrainState(
-      jnp.zeros((), jnp.int32), jax.random.key(11), *copy((case.params, case.state)), tx.init(case.params)
-    )
-    ts = parallel.replicate(jax.tree.map(jnp.array, fresh), mesh)
+    start = jax.tree.map(jnp.array, (case.params, case.state))
+    ts = TrainState(jnp.zeros((), jnp.int32), jax.random.key(11), *start, tx.init(case.params))
+    ts = parallel.replicate(ts, mesh)
     data = parallel.replicate({"x": jnp.asarray(raw), "y": jnp.asarray(y)}, mesh)
     step = training.make_train_step(case.pretext, tx, case.prepare, mesh=mesh)
     for i in range(2):

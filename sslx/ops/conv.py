@@ -121,10 +121,11 @@ def weight_gradient(x: Array, g: Array, size: Pair, strides: Pair, pads: Pads) -
   def chunked(x: Array, g: Array) -> Array:
     chunk = max(1, min(CHUNK if g.shape[1] * g.shape[2] < 1000 else CHUNK // 4, len(x)))
     extra = -len(x) % chunk  # images whose g is 0
-    x, g = (jnp.pad(a, ((0, extra), (0, 0), (0, 0), (0, 0))).reshape(-1, chunk, *a.shape[1:]) for a in (x, g))
+    # Every k-th image makes a chunk: where images are shared out among devices, each then has a part of every chunk.
+    x, g = (jnp.pad(a, ((0, extra), (0, 0), (0, 0), (0, 0))).reshape(chunk, -1, *a.shape[1:]) for a in (x, g))
     # the sum at least in float32: chunk by chunk, bfloat16 would round small ones away
     zero = jnp.zeros((*size, x.shape[-1], g.shape[-1]), jnp.promote_types(x.dtype, jnp.float32))
-    return lax.scan(lambda total, pair: (total + summed(*pair), None), zero, (x, g))[0].astype(x.dtype)
+    return lax.fori_loop(0, x.shape[1], lambda i, total: total + summed(x[:, i], g[:, i]), zero).astype(x.dtype)
 
   return lax.platform_dependent(x, g, cpu=chunked, default=summed)
 

@@ -8,6 +8,7 @@
 #   ./launch.sh docs                        the site, in docs/_build/html
 #   ./launch.sh --extras=bench,tfds NAME    with these extras of pyproject.toml,
 #                                           which are kept once installed
+#   ./launch.sh --processes=2 NAME          in two processes as one program
 # Needs Python >= 3.11 (PYTHON=... names one) and, at first, a package index.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,12 +16,13 @@ venv=${SSLX_VENV:-$here/.venv}
 
 fail() { echo "launch.sh: $*" >&2; exit 2; }
 
-extras=""
+extras="" processes=""
 while [[ ${1:-} == -* ]]; do
   case $1 in
     --extras=*) extras=${1#--extras=} ;;
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) fail "unknown option $1; usage: ./launch.sh [--extras=a,b] NAME|test|docs [arguments]; alone it lists all" ;;
+    --processes=*) processes=${1#--processes=} ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) fail "unknown option $1; usage: ./launch.sh [--extras=a,b] [--processes=N] NAME|test|docs [arguments]; alone it lists all" ;;
   esac
   shift
 done
@@ -114,4 +116,7 @@ if [[ $module == docs ]]; then
 fi
 # benchmarks/ is no package of the installation; our folder goes on the path, behind nothing of the caller's.
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
+if [[ -n $processes ]]; then
+  exec "$venv/bin/python" -P -m experiments.shared.launch "$processes" -m "$module" "$@"
+fi
 exec "$venv/bin/python" -P -m "$module" "$@"

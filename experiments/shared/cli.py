@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments.shared import command as commands
+from experiments.shared import devices, interrupt, logs, machine, processes
 from experiments.shared import help as manual
-from experiments.shared import interrupt, logs, machine
 from experiments.shared.labels import bound, how_to_label
 from experiments.shared.labels import heldout as heldout
 from experiments.shared.labels import label_counts as label_counts
@@ -141,8 +141,13 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
     machine.check_xla_flags()
     import jax as jax  # takes seconds: until it is there, Ctrl-C ends a program at once, as nothing is begun
 
+    devices.start()
+    if processes.follows():
+      from experiments.shared import together
+
+      together.follow()
     interrupt.as_usual()
-    with interrupt.answered(), commands.running():
+    with interrupt.answered(), processes.leading(), commands.running():
       machine.check_jax()
       logs.check()
       main()

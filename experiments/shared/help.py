@@ -26,6 +26,7 @@ SPELLINGS = {  # of --help=KIND, as absl's programs know them too
 }
 COMMON = (
   "experiments.shared.cli",
+  "experiments.shared.devices",
   "experiments.shared.labels",
   "experiments.shared.logs",
 )  # where the flags of all experiments are defined

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, command, interrupt, logs, pictures
+from experiments.shared import cli, command, devices, interrupt, logs, pictures, processes, together
 from experiments.shared.classes import with_classes
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import open_directory
@@ -222,7 +222,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
 
   from sslx.evaluation import knn
   from sslx.report import records
-  from sslx.training import checkpoint, hooks, length, run
+  from sslx.training import checkpoint, hooks, length, parallel, run
   from sslx.training.progress import progress
   from sslx.types import ENCODER
 
@@ -232,6 +232,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   restored = checkpoint.restore(checkpoints, shapes, set_aside=True)
   ts = restored or run.start(plan)
   done = int(ts.step)
+  mesh = devices.everywhere(plan.batch_size, job.config.accumulate)
   if restored and done < plan.steps:
     notify(f"continuing at step {done} of {plan.steps}")
   metrics = job.directory / "metrics.jsonl"
@@ -251,11 +252,13 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
       log = hooks.log_to(append)
       ts = run.run(
         plan,
-        ts,
+        together.begun(plan, ts, mesh),
         [hooks.Hook(begun=lambda steps: trained()), log, save, hooks.showing(bar, done)],
         knn.watches(plan, FLAGS.online_knn),
         log_every=run.log_every(plan.steps),
+        agree=processes.agree(),
       )
+      ts = parallel.local(ts)
   history = records.read_rows(metrics)
   if trains:
     announce(f"drawing what {job.config.method} sees and makes")
@@ -264,7 +267,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
     for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
       notify(f"{job.config.method}: {doubt}")
   tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
-  return run.representation(plan.meta, tree), time.monotonic() - begin
+  return run.representation(plan.meta, parallel.replicate(tree, devices.here())), time.monotonic() - begin
 
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------

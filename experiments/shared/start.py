@@ -6,6 +6,7 @@ import sys
 
 HELP = ("help", "h", "?", "helpshort", "helpfull", "helpxml")  # the flags that ask for no more than a text
 LIGHT = ("readme_table",)  # what does without JAX
+RANKS = ("JAX_PROCESS_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")  # of several processes, the first of which speaks
 
 
 def is_program() -> bool:
@@ -16,7 +17,8 @@ def is_program() -> bool:
 def _module() -> str | None:
   """NAME of `python -m experiments.NAME`."""
   pairs = zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
-  return next((name[12:] for flag, name in pairs if flag == "-m" and name.startswith("experiments.")), None)
+  name = next((name for flag, name in pairs if flag == "-m"), "")
+  return name[12:] if name.startswith("experiments.") and not name.startswith("experiments.shared.") else None
 
 
 def start_again(environment: dict[str, str]) -> None:
@@ -45,7 +47,8 @@ def use_huge_pages() -> None:
 def greet() -> None:
   """Says on stderr what is started: JAX takes seconds to load. Not of --help, whose text is the answer."""
   asked = {argument.lstrip("-").partition("=")[0] for argument in sys.argv[1:] if argument.startswith("-")}
-  if is_program() and not asked.intersection(HELP) and _module() not in LIGHT:
+  first = all(os.environ.get(name, "0") == "0" for name in RANKS)
+  if is_program() and first and not asked.intersection(HELP) and _module() not in LIGHT:
     print(f"sslx{_version()}, {_module()}: loading JAX ...", file=sys.stderr, flush=True)
 
 

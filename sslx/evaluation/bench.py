@@ -14,6 +14,7 @@ from sslx.evaluation import features
 from sslx.evaluation.features import extract
 from sslx.evaluation.lsa import lsa
 from sslx.evaluation.recipe import Recipe
+from sslx.training import parallel
 from sslx.types import Head, Subset, Task, UserError, brief
 
 REFERENCE = 10_000  # unlabelled training examples that standardisation takes its statistics from
@@ -78,7 +79,8 @@ class Predictor(NamedTuple):
   def outputs(self, x: Rows) -> np.ndarray:
     """Raw x [N,...] -> the task's answers [N,...]. Maps are too large to be kept: they are answered batch by batch."""
     if self.represent.is_map:
-      return extract(lambda batch: self.head.outputs(self.represent(batch)), x, MAPS_AT_ONCE)
+      mesh = parallel.mesh_of(self.represent)
+      return extract(lambda batch: self.head.outputs(self.represent(batch)), x, MAPS_AT_ONCE, mesh)
     return self.head.outputs(extract(self.represent, x))
 
 

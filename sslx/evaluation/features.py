@@ -8,24 +8,32 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from sslx import nn
 from sslx.compile import jit, jit_once
 from sslx.data import Dataset
 from sslx.data.types import Rows
 from sslx.modalities import views as viewing
+from sslx.training import parallel
 from sslx.types import Array, Task
 
 
-def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500) -> np.ndarray:
+def extract(function: Callable[[Any], Any], x: Rows, batch_size: int = 500, mesh: Mesh | None = None) -> np.ndarray:
   """f32 [N,...], or integers: `function`, such as a Representation, of raw x [N,...]. It should be jitted: every batch
   has the same shape (the last is padded), so that one compilation serves all sets.
+
+  mesh: devices that batches are shared out among; default: those that the weights of a Representation live on.
   """
+  mesh = mesh or parallel.mesh_of(function)
+  batch_size += -batch_size % (1 if mesh is None else mesh.size)
   out = []
   for start in range(0, len(x), batch_size):
     batch = np.asarray(x[np.arange(start, min(start + batch_size, len(x)))])
     padding = [(0, batch_size - len(batch))] + [(0, 0)] * (batch.ndim - 1)
-    out.append(function(jnp.asarray(np.pad(batch, padding))))  # not waited for: the next batch is read meanwhile
+    batch = np.pad(batch, padding)
+    out.append(function(jnp.asarray(batch) if mesh is None else parallel.share(batch, mesh)))
+    # What was computed is not waited for: the next batch is read meanwhile.
     if len(out) > 1:
       out[-2] = np.asarray(out[-2])
   made = np.concatenate(out)[: len(x)]
@@ -40,7 +48,7 @@ def of_views(represent: nn.Representation, views: str, x: Rows, copies: int, see
   def read(batch: Array) -> Array:
     return function(*weights, jax.random.fold_in(key, next(keys)), batch)
 
-  return np.stack([extract(read, x) for _ in range(copies)])
+  return np.stack([extract(read, x, mesh=parallel.mesh_of(weights)) for _ in range(copies)])
 
 
 @functools.lru_cache(maxsize=16)
@@ -99,4 +107,5 @@ def random(like: nn.Representation, dataset: Dataset) -> Callable[[int], nn.Repr
   def init(key: Array) -> tuple[dict, dict]:
     return nn.init(encoder, key, jnp.zeros(x.shape, x.dtype))
 
-  return lambda seed: like.holding(*init(jax.random.key(seed)))
+  mesh = parallel.mesh_of(like)
+  return lambda seed: like.holding(*parallel.replicate(init(jax.random.key(seed)), mesh))

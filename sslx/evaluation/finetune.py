@@ -19,7 +19,7 @@ from sslx.evaluation.bench import Bench, Case, Predictor
 from sslx.evaluation.recipe import Recipe
 from sslx.pretext.supervised import supervised
 from sslx.tasks.linear import Linear, identity
-from sslx.training import hooks, masks, optim
+from sslx.training import hooks, masks, optim, parallel
 from sslx.training.loop import Loop, fit
 from sslx.training.step import Prepare, TrainStep, make_train_step
 from sslx.types import Array, Head, Params, Task, TrainState, UserError, brief
@@ -84,7 +84,7 @@ def make_finetune(
   """
   pretext = supervised(encoder, task, reading, blocks, views=recipe.augment or None)
   make = head_maker(task)
-  compiled: dict[tuple[float, int], tuple[optax.GradientTransformation, TrainStep]] = {}  # by rate and steps
+  compiled: dict[tuple[float, int, Any], tuple[optax.GradientTransformation, TrainStep]] = {}  # by rate, steps, mesh
   sizes: set[int] = set()  # numbers of labels that a step was compiled for
   sign = 1 if task.score.higher_is_better else -1
 
@@ -100,12 +100,14 @@ def make_finetune(
     params = {"encoder": tree["params"], "head": head}
     mask = masks.trainable(params, blocks)
     steps = max(recipe.steps, int(recipe.epochs * (len(y) // recipe.batch_size)))
-    if (rate, steps) not in compiled:
+    mesh = parallel.mesh_of(start)
+    if (rate, steps, mesh) not in compiled:
       schedule = optim.schedule(recipe.schedule, rate, steps)
       tx = optim.freeze(optim.optimizer(schedule, recipe.optimizer, recipe.weight_decay), mask)
-      compiled[rate, steps] = tx, make_train_step(pretext, tx, prepare)
-    tx, step = compiled[rate, steps]
+      compiled[rate, steps, mesh] = tx, make_train_step(pretext, tx, prepare, mesh=mesh)
+    tx, step = compiled[rate, steps, mesh]
     ts = TrainState(jnp.zeros((), jnp.int32), key, params, {"encoder": tree["stats"]}, tx.init(params))
+    ts = parallel.replicate(ts, mesh)
     loop = Loop(steps, recipe.batch_size, seed, recipe.shuffle, log_every=steps)
     if recipe.patience is None:
       chosen, ts = {"learning_rate": rate}, fit(ts, step, data, loop)

@@ -23,12 +23,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from scipy import linalg, sparse
 
 from sslx.compile import jit
 from sslx.evaluation.bench import Bench, Case, Predictor, Source
 from sslx.evaluation.features import extract
 from sslx.tasks.linear import unit
+from sslx.training import parallel
 from sslx.types import Array, UserError, brief
 
 CHUNK = 500  # rows of the similarity matrix at a time: 60,000 images take 120 MB, not 14 GB
@@ -102,29 +104,34 @@ def principal(features: np.ndarray) -> Space:
 
 
 @functools.partial(jit, static_argnames="k")
-def _most_similar(queries: Array, bank: Array, forbidden: Array, k: int) -> Array:
+def _most_similar(queries: Array, forbidden: Array, bank: Array, k: int) -> Array:
   """Queries [Q,D] -> rows i32[Q,k] of the bank [N,D]; not the row forbidden i32[Q] (N: none)."""
   similarity = queries @ bank.T
   return jax.lax.top_k(jnp.where(jnp.arange(bank.shape[0]) == forbidden[:, None], -jnp.inf, similarity), k)[1]
 
 
-def nearest(queries: np.ndarray, bank: np.ndarray, k: int, themselves: bool = False) -> np.ndarray:
+def nearest(
+  queries: np.ndarray, bank: np.ndarray, k: int, themselves: bool = False, mesh: Mesh | None = None
+) -> np.ndarray:
   """The k most similar rows of bank [N,D] for each of queries [Q,D], both of unit length: i32 [Q,k], nearest first.
 
-  themselves: the queries are the bank, and no row is its own neighbour.
+  themselves: the queries are the bank, and no row is its own neighbour; mesh: devices that queries are shared out over.
   """
-  on_device, out = jnp.asarray(bank), []
-  for start in range(0, len(queries), CHUNK):
-    rows = queries[start : start + CHUNK]
+  on_device, out = parallel.replicate(jnp.asarray(bank), mesh), []
+  at_once = CHUNK * (1 if mesh is None else mesh.size)
+  for start in range(0, len(queries), at_once):
+    rows = queries[start : start + at_once]
     forbidden = np.arange(start, start + len(rows)) if themselves else np.full(len(rows), len(bank))
-    out.append(np.asarray(_most_similar(jnp.asarray(rows), on_device, jnp.asarray(forbidden), k)))
+    asked = (parallel.share(each, mesh) for each in (rows, forbidden))
+    out.append(np.asarray(_most_similar(*(jnp.asarray(each) for each in asked), bank=on_device, k=k)))
   return np.concatenate(out)
 
 
-def graph(features: np.ndarray, k: int = NEIGHBOURS, plain: bool = False) -> Graph:
+def graph(features: np.ndarray, k: int = NEIGHBOURS, plain: bool = False, mesh: Mesh | None = None) -> Graph:
   """The symmetric graph of each row's k nearest others: an edge where either is among the other's k.
 
-  features: f32 [N,D]; plain: by their cosines as they are, instead of along principal axes.
+  features: f32 [N,D]; plain: by their cosines as they are, instead of along principal axes; mesh: see
+    `nearest`.
 
   Raises:
     UserError: k is not below the number of rows.
@@ -134,7 +141,7 @@ def graph(features: np.ndarray, k: int = NEIGHBOURS, plain: bool = False) -> Gra
     raise UserError(f"--modes=propagate: {_too_few(k, n)}.")
   space = Space() if plain else principal(features)
   bank = space(features)
-  columns = nearest(bank, bank, k, themselves=True)
+  columns = nearest(bank, bank, k, themselves=True, mesh=mesh)
   one_way = sparse.csr_array((np.ones(n * k, np.float32), columns.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
   edges = one_way.maximum(one_way.T)
   scale = sparse.diags_array(1 / np.sqrt(edges.sum(axis=1)))  # every row has k edges at least
@@ -169,7 +176,8 @@ def graph_of(bench: Bench, reads: Source) -> Graph:
   def make() -> Graph:
     x = bench.dataset.pretraining_x
     bench.say(f"the neighbour graph of {len(x):,} {bench.dataset.modality.name} examples ({reads} features)")
-    return graph(extract(bench.source(reads), x), plain=reads == "raw")
+    mesh = parallel.mesh_of(bench.pretrained)
+    return graph(extract(bench.source(reads), x, mesh=mesh), plain=reads == "raw", mesh=mesh)
 
   return bench.once(("graph", reads), make)
 

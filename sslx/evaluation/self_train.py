@@ -17,6 +17,7 @@ METHODS: it is what the modes self_train and raw+self_train train with, and read
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ from sslx.evaluation.propagation import Propagated, graph, graph_of, spread
 from sslx.evaluation.recipe import Recipe
 from sslx.modalities import views
 from sslx.pretext.families import averages, common
-from sslx.training import hooks, masks, optim
+from sslx.training import hooks, masks, optim, parallel
 from sslx.training.loop import Loop, fit
 from sslx.training.progress import progress
 from sslx.training.step import Prepare, TrainStep, make_init, make_train_step
@@ -99,7 +100,7 @@ def make_self_train(
 
   Labelled examples are repeated so that they make up an eighth of the batches.
   """
-  compiled: dict[int, tuple[Pretext, optax.GradientTransformation, TrainStep]] = {}  # by steps
+  compiled: dict[Any, tuple[Pretext, optax.GradientTransformation, TrainStep]] = {}  # by steps and mesh
 
   def run(
     start: nn.Representation,
@@ -120,17 +121,18 @@ def make_self_train(
     data = {"x": take(x, order), "y": given[order], "told": told[order], "known": known[order]}
     batch_size = min(recipe.self_train_batch_size, len(order))
     steps = max(1, round(recipe.self_train_epochs * (len(order) // batch_size)))
-    if steps not in compiled:
+    mesh = parallel.mesh_of(start)
+    if (steps, mesh) not in compiled:
       pretext = self_training(encoder, task, reading, steps=steps)
       rate = optim.cosine(recipe.self_train_learning_rate, steps, warmup=steps // 20)
       tx = optim.optimizer(rate, weight_decay=recipe.weight_decay)
-      compiled[steps] = pretext, tx, make_train_step(pretext, tx, prepare)
-    pretext, tx, step = compiled[steps]
+      compiled[steps, mesh] = pretext, tx, make_train_step(pretext, tx, prepare, mesh=mesh)
+    pretext, tx, step = compiled[steps, mesh]
     ts = make_init(pretext, tx, prepare)(jax.random.key(seed), {"x": x[np.arange(1)]})
     tree = jax.tree.map(jnp.array, {"params": start.params, "stats": start.stats})  # a copy: the step donates it
     params = {**ts.params, "encoder": tree["params"]}
     state = {**ts.state, "encoder": tree["stats"], "teacher": jax.tree.map(jnp.array, params)}
-    ts, logged = ts._replace(params=params, state=state), []
+    ts, logged = parallel.replicate(ts._replace(params=params, state=state), mesh), []
     with progress(title, steps) as bar:
       beside = [hooks.log_to(logged.append), hooks.showing(bar, 0)]
       ts = fit(ts, step, data, Loop(steps, batch_size, seed), beside)
@@ -158,7 +160,8 @@ def self_trained(reads: Source):
     for number in range(1, rounds + 1):
       title = f"{case}, round {number} of {rounds}"
       predictor = train(start, x, rows, y, labels, case.subset_seed, title)
-      labels = spread(bench, case, graph(extract(predictor.represent, x)))
+      mesh = parallel.mesh_of(predictor.represent)
+      labels = spread(bench, case, graph(extract(predictor.represent, x), mesh=mesh))
     chosen = {**labels.chosen, **predictor.head.chosen, "rounds": rounds}
     return predictor._replace(head=labels._replace(chosen=chosen))
 

@@ -36,12 +36,13 @@ def save(directory: Path, ts: TrainState, meta: dict[str, Any]) -> None:
   Raises:
     UserError: the directory cannot be written, the disk is full, or this step is already there.
   """
-  state = _plain(ts)
-  encoder = {"params": ts.params["encoder"], "stats": ts.state["encoder"]}
+  state = jax.device_get(_plain(ts))
+  encoder = {"params": state["params"]["encoder"], "stats": state["state"]["encoder"]}
   step, digests = int(ts.step), {"state": digest(state), "encoder": digest(encoder)}
   meta = {**meta, "step": step, "digests": digests}
   digests["meta"] = _digest_of_meta(meta)
   try:
+    directory.mkdir(parents=True, exist_ok=True)
     with _quiet(), _manager(directory) as manager:
       done = manager.save(
         step,
@@ -186,8 +187,14 @@ def _set_aside(directory: Path, step: int) -> None:
 
 
 def _manager(directory: Path, read_only: bool = False) -> ocp.CheckpointManager:
+  """Of several processes each is alone with its directories: what is saved is on the host, and orbax waits for none."""
+  alone, several = jax.process_index(), jax.process_count() > 1
   options = ocp.CheckpointManagerOptions(
+    multiprocessing_options=ocp.options.MultiprocessingOptions(
+      primary_host=alone, active_processes={alone} if several else None, barrier_sync_key_prefix=f"of_{alone}"
+    ),
     max_to_keep=None if read_only else KEEP,
+    create=not several,
     enable_async_checkpointing=False,
     read_only=read_only,
     cleanup_tmp_directories=not read_only,

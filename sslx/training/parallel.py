@@ -53,7 +53,7 @@ def replicate(tree: T, mesh: Mesh | None) -> T:
     return tree
 
   def one(leaf: Any) -> Any:
-    if _is_key(leaf):
+    if is_key(leaf):
       return jax.random.wrap_key_data(one(jax.random.key_data(leaf)))
     return _placed(leaf if _is_mine(mesh) else np.asarray(leaf), whole(mesh))
 
@@ -104,7 +104,7 @@ def local(tree: T) -> T:
   mine = mesh_over(list(mesh.local_devices))
 
   def one(leaf: Any) -> Any:
-    if _is_key(leaf):
+    if is_key(leaf):
       return jax.random.wrap_key_data(one(jax.random.key_data(leaf)))
     parts = [shard.data for shard in leaf.addressable_shards]
     return parts[0] if mine is None else jax.make_array_from_single_device_arrays(leaf.shape, whole(mine), parts)
@@ -130,7 +130,8 @@ def check_batch(batch_size: int, accumulate: int, mesh: Mesh | None) -> None:
   )
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
+  """Whether it is a key of jax.random, or several."""
   return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 

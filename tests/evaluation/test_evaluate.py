@@ -17,6 +17,7 @@ from sslx.evaluation.modes import MODES, check_amounts, check_modes, controls, d
 from sslx.evaluation.recipe import Recipe
 from sslx.tasks import TASKS
 from sslx.tasks.linear import Linear, identity
+from sslx.training import parallel
 from sslx.types import UserError
 
 ENCODER = "conv:widths=4-6"
@@ -411,3 +412,21 @@ def test_last_blocks():
   for bad in ("0", "4"):
     with pytest.raises(UserError, match="--modes=last"):
       finetune.last_blocks(bad, blocks)
+
+
+def test_modes_on_a_mesh_are_those_of_one_device(toy):
+  """Features, heads, fine-tuning, the graph and self-training: batches of 8 are shared out over four, of 10 are not."""
+  mesh = parallel.mesh_over(jax.devices()[:4])
+  recipe = dataclasses.replace(RECIPE, learning_rates=(1e-3,), optimizer="sgd")
+  answers = []
+  for where in (None, mesh):
+    start = pretrained(toy)
+    start = start.holding(*parallel.replicate((start.params, start.stats), where))
+    bench = Bench(toy, draw(toy, (10, 32), 1, 0), start, recipe, 0)
+    trained = evaluate.train(bench, cases_of(bench))
+    for each in trained.values():
+      params = each.predictor.represent.params
+      assert parallel.mesh_of(params) == (where if params else None)
+    answers.append({case: each.predictor.outputs(toy.test.x) for case, each in trained.items()})
+  for case, outputs in answers[0].items():
+    np.testing.assert_allclose(answers[1][case], outputs, rtol=1e-3, atol=1e-3, err_msg=str(case))

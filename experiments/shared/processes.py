@@ -1,0 +1,340 @@
+"""Several processes as one program: `jax.distributed`, where the environment says so, and what they say to one another.
+
+The first process runs the experiment. It alone writes rows, pages, checkpoints and progress. The others lend their
+devices: they wait for its pretrainings (`follow`), take every step of them with it, and end when it ends.
+
+Arrays go the way of jax: over the collectives of its mesh. What has no place in an array (which pretraining is next,
+after which step all stop, why one has failed) goes over a connection from each process to the first one. The system
+closes it when a process ends, however it does: so the others learn within a second that, and which, one is gone, where
+a collective would wait for it. Where a whole machine falls silent, jax's own heartbeat ends the others.
+
+Environments: SLURM, Open MPI and Kubernetes as `jax.distributed` knows them; JAX_COORDINATOR_ADDRESS with
+JAX_NUM_PROCESSES and JAX_PROCESS_ID, as `launch.sh --processes` sets them; SSLX_DISTRIBUTED=1 for whatever else jax
+detects by itself, such as the workers of a Cloud TPU.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.connection import Client, Listener
+from typing import Any, NamedTuple
+
+from experiments.shared import machine
+from sslx.types import UserError
+
+HEARTBEAT = 20  # seconds of silence after which jax takes a process for dead
+GRACE = 3.0  # seconds in which a failed process listens whether another one knows why
+BETWEEN = 1.0  # seconds between two agreements on whether to stop
+ADDRESS = 1024  # bytes that the first process tells its address in
+WORLD_SIZES = ("JAX_NUM_PROCESSES", "OMPI_COMM_WORLD_SIZE")
+SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
+
+
+Connection = Any  # of multiprocessing.connection, whose classes differ between systems
+
+
+class Group(NamedTuple):
+  """What one process has of the others."""
+
+  rank: int
+  count: int
+  connections: dict[int, Connection]
+  """By rank: of the first process to all others, of another one to the first."""
+  inbox: queue.SimpleQueue
+  """Messages of the first process that its main thread waits for."""
+  stops: list[int]
+  """Signals that other processes have got."""
+  ending: threading.Event
+
+
+_GROUP: list[Group] = []  # of this process, for its whole life, as jax's own client is
+
+
+def wanted() -> bool:
+  """Whether the environment says that this process is one of several."""
+  if os.environ.get("SSLX_DISTRIBUTED") == "1":
+    return True
+  if any(int(os.environ.get(name, "1") or 1) > 1 for name in WORLD_SIZES):
+    return True
+  return all(name in os.environ for name in SLURM) and int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def join() -> None:
+  """Makes this process one of several, where the environment says so; before jax is asked for its devices.
+
+  Raises:
+    UserError: the others cannot be reached.
+  """
+  if _GROUP or not wanted():
+    return
+  import jax
+
+  explicit: dict[str, Any] = {}
+  if "JAX_NUM_PROCESSES" in os.environ:
+    explicit = {"num_processes": _number("JAX_NUM_PROCESSES"), "process_id": _number("JAX_PROCESS_ID")}
+    if not os.environ.get("JAX_COORDINATOR_ADDRESS"):
+      raise UserError("JAX_COORDINATOR_ADDRESS: missing; JAX_NUM_PROCESSES needs it beside it, as HOST:PORT.")
+    # of the devices of a machine each process sees its own only where jax is told so (JAX_LOCAL_DEVICE_IDS)
+  with contextlib.suppress(AttributeError):  # it takes SIGTERM for itself, of which `loop.fit` makes a checkpoint
+    jax.config.update("jax_enable_preemption_service", False)
+  try:
+    jax.distributed.initialize(
+      **explicit, initialization_timeout=120, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=10
+    )
+  except Exception as error:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    raise UserError(f"jax.distributed: the processes do not find one another ({line[:200]}).") from error
+  if jax.process_count() > 1:
+    _GROUP.append(_connected(jax.process_index(), jax.process_count()))
+
+
+def count() -> int:
+  """How many processes there are."""
+  return _GROUP[0].count if _GROUP else 1
+
+
+def follows() -> bool:
+  """Whether this process is another than the first."""
+  return bool(_GROUP) and _GROUP[0].rank > 0
+
+
+# ---- the first process -----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def leading() -> Iterator[None]:
+  """Within, the first process of several runs the experiment; at the end of it, however it comes, the others end."""
+  if not _GROUP:
+    yield
+    return
+  from sslx.training.loop import Interrupted
+
+  try:
+    yield
+  except (UserError, Interrupted, KeyboardInterrupt):
+    _end(_GROUP[0])
+    raise
+  except Exception:
+    time.sleep(GRACE)  # a collective that another process's end has broken: who hears of that ends this process
+    _end(_GROUP[0])
+    raise
+  _end(_GROUP[0])
+
+
+def call(message: Mapping[str, Any]) -> None:
+  """Tells the others what comes next; each `follow`s."""
+  for connection in _GROUP[0].connections.values() if _GROUP else ():
+    _send(connection, dict(message))
+
+
+def spread(tree: Any) -> Any:
+  """A tree of arrays as the first process has it, in all of them, which call this together; on the host.
+
+  As bytes: jax sums them up, and a sum would lose the sign of a zero.
+  """
+  if not _GROUP:
+    return tree
+  import jax
+  import numpy as np
+  from jax.experimental import multihost_utils
+
+  from sslx.training import parallel
+
+  keys = jax.tree.map(parallel.is_key, tree)
+  plain = jax.tree.map(lambda leaf, key: np.asarray(jax.random.key_data(leaf) if key else leaf), tree, keys)
+  content = multihost_utils.broadcast_one_to_all(jax.tree.map(lambda a: np.frombuffer(a.tobytes(), np.uint8), plain))
+  back = jax.tree.map(lambda a, b: np.frombuffer(np.asarray(b).tobytes(), a.dtype).reshape(a.shape), plain, content)
+  return jax.tree.map(lambda a, key: jax.random.wrap_key_data(jax.numpy.asarray(a)) if key else a, back, keys)
+
+
+def agree() -> Callable[[int, signal.Signals | None], signal.Signals | None]:
+  """A `Loop.agree` of all processes: about every second the first one says whether all stop after this step, and after
+  which step it will say so next. A process that gets a signal tells the first one at once.
+  """
+  if not _GROUP:
+    return lambda step, got: got
+  group, asked_at, asked_next, told = _GROUP[0], time.monotonic(), 0, False
+  last = 0
+
+  def decide(step: int, got: signal.Signals | None) -> signal.Signals | None:
+    nonlocal asked_at, asked_next, told, last
+    if group.rank:
+      if got and not told:
+        told = True
+        _send(group.connections[0], {"stop": int(got)})
+      if step < asked_next:
+        return None
+      message = group.inbox.get()
+      asked_next = message["next"]
+    elif step >= asked_next:
+      now = time.monotonic()
+      each = (now - asked_at) / max(1, step - last)
+      asked_at, last, asked_next = now, step, step + max(1, min(1000, int(BETWEEN / max(each, 1e-4))))
+      message = {"stops": int(got or (group.stops[0] if group.stops else 0)), "next": asked_next}
+      call(message)
+    else:
+      return None
+    return signal.Signals(message["stops"]) if message["stops"] else None
+
+  return decide
+
+
+def _end(group: Group) -> None:
+  """Lets the others end, and jax's service with them."""
+  import jax
+
+  group.ending.set()
+  for connection in group.connections.values():
+    with contextlib.suppress(OSError):
+      _send(connection, {"end": True})
+  with contextlib.suppress(Exception):
+    jax.distributed.shutdown()
+
+
+# ---- the others ------------------------------------------------------------------------------------------------------
+
+
+def follow(train: Callable[[Mapping[str, Any]], None]) -> None:
+  """In another process than the first: does with `train` what that one calls for, until it ends; never returns.
+
+  Nothing is printed: what goes wrong is told by the first process.
+  """
+  group = _GROUP[0]
+
+  def got(number: int, frame: Any) -> None:
+    with contextlib.suppress(OSError):
+      _send(group.connections[0], {"stop": number})
+
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, got)
+  from sslx.training.loop import Interrupted
+
+  silence = open(os.devnull, "w")  # noqa: SIM115  # for the rest of this process
+  sys.stdout = sys.stderr = silence
+  while True:
+    try:
+      train(group.inbox.get())
+    except Interrupted:
+      continue
+    except KeyboardInterrupt:  # the second one: the first process has got it too
+      os._exit(130)
+    except BaseException as error:
+      time.sleep(GRACE)  # the first process may have failed for the same reason, and say so
+      why = str(error) if isinstance(error, UserError) else machine.reason(error) or f"{type(error).__name__}: {error}"
+      with contextlib.suppress(OSError):
+        _send(group.connections[0], {"failed": machine.one_line(why)})
+      time.sleep(GRACE)
+      os._exit(1)
+
+
+# ---- connections -----------------------------------------------------------------------------------------------------
+
+
+def _connected(rank: int, number: int) -> Group:
+  """Connections between the first process and all others. Its address travels by a collective."""
+  import numpy as np
+  from jax.experimental import multihost_utils
+
+  group = Group(rank, number, {}, queue.SimpleQueue(), [], threading.Event())
+  box, listener, key = np.zeros(ADDRESS, np.uint8), None, secrets.token_hex(16)
+  if rank == 0:
+    near = os.environ.get("JAX_COORDINATOR_ADDRESS", "").rpartition(":")[0]
+    at_home = near in ("127.0.0.1", "localhost")
+    listener = Listener(("127.0.0.1" if at_home else "", 0), backlog=number, authkey=key.encode())
+    hosts = [near] if at_home else [*([near] if near else []), *_own_addresses()]
+    text = json.dumps({"hosts": hosts, "port": listener.address[1], "key": key}).encode()
+    box[: len(text)] = np.frombuffer(text, np.uint8)
+  box = np.asarray(multihost_utils.broadcast_one_to_all(box))
+  if listener is None:
+    address = json.loads(bytes(box).rstrip(b"\0"))
+    group.connections[0] = _reached(address["hosts"], address["port"], address["key"].encode())
+    _send(group.connections[0], {"rank": rank})
+  while listener is not None and len(group.connections) < number - 1:
+    connection = listener.accept()
+    group.connections[_receive(connection)["rank"]] = connection
+  for other, connection in group.connections.items():
+    threading.Thread(target=_listen, args=(group, other, connection), daemon=True).start()
+  return group
+
+
+def _own_addresses() -> list[str]:
+  """Names and addresses that other machines may reach this one by, the likeliest first."""
+  name = socket.gethostname()
+  found = []
+  with contextlib.suppress(OSError):
+    found = [str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+  return list(dict.fromkeys([*(a for a in found if not a.startswith(("127.", "::1"))), name]))[:8]
+
+
+def _reached(hosts: list[str], port: int, key: bytes) -> Connection:
+  """Raises UserError where none of the addresses answers."""
+  for host in hosts:
+    with contextlib.suppress(OSError):
+      return Client((host, port), authkey=key)
+  raise UserError(f"the first process cannot be reached at port {port} of {' or '.join(hosts)}; is a firewall between?")
+
+
+def _listen(group: Group, other: int, connection: Connection) -> None:
+  """In a thread of its own: hears all that one process says, and that it is gone."""
+  while True:
+    try:
+      message = _receive(connection)
+    except (OSError, EOFError):
+      if not group.ending.is_set():
+        _fail(group, other, "has ended without a word (killed, or its machine is gone)")
+      return
+    if "failed" in message:
+      _fail(group, message.get("who", other), message["failed"])
+    elif "end" in message:
+      group.ending.set()
+      _leave()
+    elif "stop" in message:
+      group.stops.append(message["stop"])
+    else:
+      group.inbox.put(message)
+
+
+def _fail(group: Group, who: int, why: str) -> None:
+  """Ends this process. The first one says why, and tells the others; where it is the first that is gone, they do."""
+  group.ending.set()
+  if group.rank == 0:
+    for connection in group.connections.values():
+      with contextlib.suppress(OSError):
+        _send(connection, {"failed": why, "who": who})
+  if group.rank == 0 or (who == 0 and group.rank == 1):
+    line = f"error: process {who} of {group.count}: {why}; all are ended. Run the same command to go on."
+    with contextlib.suppress(OSError):
+      os.write(2, f"{machine.one_line(line)}\n".encode())
+  os._exit(1)
+
+
+def _leave() -> None:
+  """Ends this process with the first one, from whatever its main thread does."""
+  import jax
+
+  with contextlib.suppress(Exception):
+    jax.distributed.shutdown()
+  os._exit(0)
+
+
+def _number(name: str) -> int:
+  try:
+    return int(os.environ[name])
+  except (KeyError, ValueError):
+    raise UserError(f"{name}: must be a number where JAX_NUM_PROCESSES is set.") from None
+
+
+def _send(connection: Connection, message: Mapping[str, Any]) -> None:
+  connection.send_bytes(json.dumps(message).encode())
+
+
+def _receive(connection: Connection) -> dict[str, Any]:
+  return json.loads(connection.recv_bytes())

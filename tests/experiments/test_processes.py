@@ -1,0 +1,186 @@
+"""Several processes as one program, on loopback: what one process does, two do; and none of them is left hanging."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.shared import launch, processes
+from sslx.types import UserError
+
+ROOT = Path(__file__).parents[2]
+STEPS = 40
+
+
+def environment() -> dict[str, str]:
+  """Of a child: its own devices, and the compiled programs that all tests share."""
+  flags = [f for f in os.environ["XLA_FLAGS"].split() if "host_platform_device_count" not in f]
+  return {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": " ".join(flags)}
+
+
+def command(toy_npz: str, out: Path, *more: str) -> list[str]:
+  return [
+    "-m", "experiments.pretrain", f"--dataset={toy_npz}", "--method=simclr", "--encoder=mlp:widths=8,code=4",
+    "--batch_size=16", f"--steps={STEPS}", "--hp=projector=8-8", "--optimizer=sgd", f"--out={out}", *more,
+  ]  # fmt: skip
+
+
+def start(count: int, *arguments: str) -> list[subprocess.Popen]:
+  """As launch.sh --processes, without a parent."""
+  shared = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{launch.free_port()}", "JAX_NUM_PROCESSES": str(count)}
+  return [
+    subprocess.Popen(
+      [sys.executable, "-P", *arguments],
+      env={**environment(), **shared, "JAX_PROCESS_ID": str(rank)} if count > 1 else environment(),
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    for rank in range(count)
+  ]  # fmt: skip
+
+
+def ended(started: list[subprocess.Popen], within: float = 120) -> list[tuple[int, str]]:
+  """(exit status, stderr) of each; none may take longer."""
+  try:
+    return [(process.wait(within), process.communicate()[1]) for process in started]
+  finally:
+    for process in started:
+      process.kill()
+
+
+def rows(out: Path) -> list[dict]:
+  (path,) = out.glob("*/metrics.jsonl")
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def digests(out: Path) -> dict:
+  """Of the last checkpoint: of every bit of the state."""
+  (path,) = out.glob(f"*/checkpoints/{STEPS}/meta/metadata")
+  return json.loads(path.read_text())["digests"]
+
+
+@pytest.fixture(scope="module")
+def alone(toy_npz, tmp_path_factory) -> Path:
+  out = tmp_path_factory.mktemp("alone")
+  ((status, stderr),) = ended(start(1, *command(toy_npz, out)))
+  assert status == 0, stderr
+  return out
+
+
+@pytest.fixture(scope="module")
+def two(toy_npz, tmp_path_factory) -> Path:
+  """Two processes of two devices."""
+  out = tmp_path_factory.mktemp("two")
+  for status, stderr in ended(start(2, *command(toy_npz, out, "--devices=2"))):
+    assert status == 0, stderr
+  return out
+
+
+def test_two_processes_of_two_devices_are_one_of_one(alone, two):
+  for one, other in zip(rows(alone), rows(two), strict=True):
+    assert one.keys() == other.keys()
+    for name in one.keys() - {"examples_per_second"}:
+      np.testing.assert_allclose(other[name], one[name], rtol=1e-4, err_msg=name)
+
+
+def wait_for_checkpoint(out: Path, started: list[subprocess.Popen]) -> None:
+  until = time.monotonic() + 120
+  while not any(path.name.isdecimal() for path in out.glob("*/checkpoints/*")):
+    assert time.monotonic() < until
+    assert all(process.poll() is None for process in started), ended(started)
+    time.sleep(0.01)
+
+
+SLOW = ("--save_seconds=0",)  # a checkpoint after each step: there is time to end a process in the middle
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_that_is_killed_ends_the_other_and_the_run_goes_on_exactly(toy_npz, two, tmp_path, rank):
+  started = start(2, *command(toy_npz, tmp_path, "--devices=2", *SLOW))
+  wait_for_checkpoint(tmp_path, started)
+  started[rank].send_signal(signal.SIGKILL)
+  (status, stderr) = ended([started[1 - rank]], within=30)[0]
+  assert status == 1
+  errors = [line for line in stderr.splitlines() if line.startswith("error")]
+  assert errors == [
+    f"error: process {rank} of 2: has ended without a word (killed, or its machine is gone); all are ended. Run the "
+    "same command to go on."
+  ]
+  started[rank].wait(30)
+  for status, stderr in ended(start(2, *command(toy_npz, tmp_path, "--devices=2"))):
+    assert status == 0, stderr
+  assert digests(tmp_path) == digests(two)
+
+
+def test_a_signal_to_one_stops_all_after_the_same_step_and_one_process_goes_on(toy_npz, alone, tmp_path):
+  started = start(2, *command(toy_npz, tmp_path, *SLOW))
+  wait_for_checkpoint(tmp_path, started)
+  started[1].send_signal(signal.SIGTERM)
+  (first, stderr), (second, _) = ended(started, within=60)
+  assert (first, second) == (130, 0)
+  assert "stopped at step" in stderr
+  ((status, stderr),) = ended(start(1, *command(toy_npz, tmp_path)))
+  assert status == 0, stderr
+  assert "continuing at step" in stderr
+  last, expected = rows(tmp_path)[-1], rows(alone)[-1]
+  for name in expected.keys() - {"examples_per_second"}:
+    np.testing.assert_allclose(last[name], expected[name], rtol=1e-3, err_msg=name)
+
+
+BROKEN = """
+import runpy, sys
+from experiments.shared import together
+
+def train(message):
+  raise ValueError("no such luck")
+
+together._train_along = train
+sys.argv[0] = "pretrain"
+runpy.run_module("experiments.pretrain", run_name="__main__")
+"""
+
+
+def test_an_error_of_one_is_told_once_by_the_first(toy_npz, tmp_path):
+  (first, stderr), (second, silent) = ended(start(2, "-c", BROKEN, *command(toy_npz, tmp_path)[2:]))
+  assert (first, second) == (1, 1)
+  assert [line for line in stderr.splitlines() if "error" in line.lower()] == [
+    "error: process 1 of 2: ValueError: no such luck; all are ended. Run the same command to go on."
+  ]
+  assert "luck" not in silent
+
+
+def test_what_the_environment_says(monkeypatch):
+  for name in ("SSLX_DISTRIBUTED", *processes.WORLD_SIZES, *processes.SLURM, "SLURM_NTASKS"):
+    monkeypatch.delenv(name, raising=False)
+  assert not processes.wanted()
+  for name in processes.SLURM:  # a shell of sbatch has no step: one process, whatever the number of tasks
+    monkeypatch.setenv(name, "0")
+  monkeypatch.setenv("SLURM_NTASKS", "1")
+  assert not processes.wanted()
+  monkeypatch.setenv("SLURM_NTASKS", "4")
+  assert processes.wanted()
+  monkeypatch.delenv("SLURM_STEP_NODELIST")
+  assert not processes.wanted()
+  monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+  assert processes.wanted()
+  monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+  monkeypatch.setenv("JAX_PROCESS_ID", "x")
+  with pytest.raises(UserError, match="JAX_PROCESS_ID: must be a number"):
+    processes.join()
+  monkeypatch.setenv("JAX_PROCESS_ID", "0")
+  with pytest.raises(UserError, match="JAX_COORDINATOR_ADDRESS: missing"):
+    processes.join()
+
+
+def test_launcher_waits_for_all_and_gives_the_status_of_the_first_that_failed():
+  script = (
+    "import os, sys; sys.exit(3 * int(os.environ['JAX_PROCESS_ID']) + (int(os.environ['JAX_NUM_PROCESSES']) != 2))"
+  )
+  assert launch.wait(launch.start(2, ["-c", script])) == 3
+  assert launch.wait(launch.start(2, ["-c", "import os; os.kill(os.getpid(), 9)"])) == 137
+  assert launch.main(["no"]) == 2

@@ -119,14 +119,17 @@ def leading() -> Iterator[None]:
 
   try:
     yield
-  except (UserError, Interrupted, KeyboardInterrupt):
-    _end(_GROUP[0])
+  except (Interrupted, KeyboardInterrupt):
+    _end(_GROUP[0], 130)
+    raise
+  except UserError:
+    _end(_GROUP[0], 1)
     raise
   except Exception:
     time.sleep(GRACE)  # a collective that another process's end has broken: who hears of that ends this process
-    _end(_GROUP[0])
+    _end(_GROUP[0], 1)
     raise
-  _end(_GROUP[0])
+  _end(_GROUP[0], 0)
 
 
 def call(message: Mapping[str, Any]) -> None:
@@ -187,14 +190,14 @@ def agree() -> Callable[[int, signal.Signals | None], signal.Signals | None]:
   return decide
 
 
-def _end(group: Group) -> None:
-  """Lets the others end, and jax's service with them."""
+def _end(group: Group, status: int) -> None:
+  """Lets the others end with this exit status, and jax's service with them."""
   import jax
 
   group.ending.set()
   for connection in group.connections.values():
     with contextlib.suppress(OSError):
-      _send(connection, {"end": True})
+      _send(connection, {"end": status})
   with contextlib.suppress(Exception):
     jax.distributed.shutdown()
 
@@ -295,7 +298,7 @@ def _listen(group: Group, other: int, connection: Connection) -> None:
       _fail(group, message.get("who", other), message["failed"])
     elif "end" in message:
       group.ending.set()
-      _leave()
+      _leave(message["end"])
     elif "stop" in message:
       group.stops.append(message["stop"])
     else:
@@ -316,13 +319,13 @@ def _fail(group: Group, who: int, why: str) -> None:
   os._exit(1)
 
 
-def _leave() -> None:
+def _leave(status: int) -> None:
   """Ends this process with the first one, from whatever its main thread does."""
   import jax
 
   with contextlib.suppress(Exception):
     jax.distributed.shutdown()
-  os._exit(0)
+  os._exit(status)
 
 
 def _number(name: str) -> int:

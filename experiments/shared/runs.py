@@ -218,13 +218,10 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   Draws the loss curve and what the method sees and makes into figures/, when it trained or when they are missing.
   """
   announce(f"preparing {job.config.method} on {job.config.encoder}")
-  import jax
-
   from sslx.evaluation import knn
   from sslx.report import records
-  from sslx.training import checkpoint, hooks, length, parallel, run
+  from sslx.training import checkpoint, hooks, length, run
   from sslx.training.progress import progress
-  from sslx.types import ENCODER
 
   begin, plan, checkpoints = time.monotonic(), job.plan, job.directory / "checkpoints"
   shapes = run.shapes(plan)
@@ -258,7 +255,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
         log_every=run.log_every(plan.steps),
         agree=processes.agree(),
       )
-      ts = parallel.local(ts)
+      ts = together.ended(ts)
   history = records.read_rows(metrics)
   if trains:
     announce(f"drawing what {job.config.method} sees and makes")
@@ -266,8 +263,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
   if not job.config.smoke:
     for doubt in length.doubts(history, plan.steps, plan.pretext.chance or {}):
       notify(f"{job.config.method}: {doubt}")
-  tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
-  return run.representation(plan.meta, parallel.replicate(tree, devices.here())), time.monotonic() - begin
+  return together.representation(plan, ts), time.monotonic() - begin
 
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------

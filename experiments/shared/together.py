@@ -10,6 +10,7 @@ from sslx.types import UserError
 if TYPE_CHECKING:
   from jax.sharding import Mesh
 
+  from sslx import nn
   from sslx.training.run import Plan
   from sslx.types import TrainState
 
@@ -28,6 +29,24 @@ def begun(plan: "Plan", ts: "TrainState", mesh: "Mesh | None") -> "TrainState":
     processes.call({"pretrain": plan.meta.to_json()})
     ts = processes.spread(ts)
   return parallel.replicate(ts, mesh)
+
+
+def ended(ts: "TrainState") -> "TrainState":
+  """The state after the last step, as the devices of this process hold it."""
+  from sslx.training import parallel
+
+  return parallel.local(ts)
+
+
+def representation(plan: "Plan", ts: "TrainState") -> "nn.Representation":
+  """The encoder of a state, on the devices of this process, for all that comes after."""
+  import jax
+
+  from sslx.training import parallel, run
+  from sslx.types import ENCODER
+
+  tree = jax.device_get({"params": ts.params[ENCODER], "stats": ts.state[ENCODER]})
+  return run.representation(plan.meta, parallel.replicate(tree, devices.here()))
 
 
 def follow() -> None:

@@ -35,7 +35,7 @@ from sslx.predicting import predict
 from sslx.pretext import check
 from sslx.report import figures
 from sslx.saved import load, load_encoder, save
-from sslx.training import hooks, length, loop
+from sslx.training import hooks, length, loop, parallel
 from sslx.training import run as runs
 from sslx.training.config import Config
 from sslx.training.progress import progress as shown
@@ -145,7 +145,13 @@ def _with_settings(function: Callable[P, R]) -> Callable[P, R]:
 @public
 @_with_settings
 def pretrain(
-  method: str, data: Dataset, *, progress: bool = True, max_parameters: int = nn.MAX_PARAMETERS, **settings: Any
+  method: str,
+  data: Dataset,
+  *,
+  progress: bool = True,
+  max_parameters: int = nn.MAX_PARAMETERS,
+  devices: int | None = None,
+  **settings: Any,
 ) -> Run:
   """Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
 
@@ -160,6 +166,7 @@ def pretrain(
     data: see `load_data`.
     progress: shows a bar.
     max_parameters: up to which the encoder, and each other part of the method, is trained.
+    devices: among which a batch is shared out; default: all accelerators, or one CPU device, that it splits over.
     settings: SETTINGS
       Anything else is a hyper-parameter of the method, such as level=0.3.
 
@@ -186,6 +193,8 @@ def pretrain(
   nn.check_size(encoder, nn.build(encoder, vocabulary=data.vocabulary), data.x_shape, max_parameters)
   plan = runs.plan(config, data, config.features)
   runs.check_size(runs.shapes(plan), method, max_parameters)
+  asked, part = parallel.some(jax.devices(), devices), plan.batch_size // config.accumulate
+  mesh = parallel.mesh_over(parallel.fitting(asked, part) if devices is None else asked)
   history: list[dict[str, float]] = []
   stopped: list[TrainState] = []
   log_every = max(1, min(50, plan.steps // 40))  # a curve even of a short run
@@ -194,7 +203,8 @@ def pretrain(
   try:
     with shown(f"pretraining {method}" if progress else None, plan.steps) as bar:
       beside = [hooks.log_to(history.append), hooks.save_to(stopped.append, math.inf), hooks.showing(bar, 0)]
-      ts = runs.run(plan, runs.start(plan), beside, knn.watches(plan), log_every=log_every)
+      start = parallel.replicate(runs.start(plan), mesh)
+      ts = runs.run(plan, start, beside, knn.watches(plan), log_every=log_every)
   except loop.Interrupted as reason:
     ts = stopped[-1]
     history += [reason.row] if reason.row else []

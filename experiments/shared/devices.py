@@ -52,9 +52,11 @@ def everywhere(batch_size: int, accumulate: int) -> "Mesh | None":
   devices = [device for own in each for device in own]
   part = batch_size // accumulate
   if FLAGS.devices is None and len(each) == 1 and part % len(devices):
-    fitting = max(n for n in range(1, len(devices) + 1) if part % n == 0)
-    notify(f"a batch of {part} does not split over {len(devices)} devices: on {fitting}; give another --batch_size")
-    devices = devices[:fitting]
+    fitting = parallel.fitting(devices, part)
+    notify(
+      f"a batch of {part} does not split over {len(devices)} devices: on {len(fitting)}; give another --batch_size"
+    )
+    devices = fitting
   mesh = parallel.mesh_over(devices)
   parallel.check_batch(batch_size, accumulate, mesh)
   return mesh
@@ -73,14 +75,9 @@ def _of_process(rank: int) -> list[Any]:
   """Raises UserError where it has fewer than are asked for."""
   import jax
 
-  devices, number = jax.local_devices(process_index=rank), _asked()
-  if number is None:
-    number = 1 if devices[0].platform == "cpu" else len(devices)
-  number = number or len(devices)  # 0: all
-  if number > len(devices):
-    kind = devices[0].platform.upper()
-    raise UserError(f"--devices={number}: there are {len(devices)} {kind} devices; give at most so many, or all.")
-  return devices[:number]
+  from sslx.training import parallel
+
+  return parallel.some(jax.local_devices(process_index=rank), _asked())
 
 
 def _asked() -> int | None:

@@ -29,6 +29,25 @@ def mesh_over(devices: Sequence[Any]) -> Mesh | None:
   return None if len(devices) == 1 else Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
+def some(devices: Sequence[Any], number: int | None) -> list[Any]:
+  """The first of these devices. None: all accelerators, or one CPU device; 0: all.
+
+  Raises:
+    UserError: there are fewer.
+  """
+  if number is None:
+    number = 1 if devices[0].platform == "cpu" else 0
+  if number > len(devices):
+    kind = devices[0].platform.upper()
+    raise UserError(f"--devices={number}: there are {len(devices)} {kind} devices; give at most so many, or all.")
+  return list(devices[: number or len(devices)])
+
+
+def fitting(devices: Sequence[Any], n: int) -> list[Any]:
+  """As many of these devices as n rows are equal parts for."""
+  return list(devices[: max(k for k in range(1, len(devices) + 1) if n % k == 0)])
+
+
 def mesh_of(tree: Any) -> Mesh | None:
   """The mesh that the arrays of a tree live on."""
   arrays = (leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer))

@@ -8,9 +8,9 @@ after which step all stop, why one has failed) goes over a connection from each 
 closes it when a process ends, however it does: so the others learn within a second that, and which, one is gone, where
 a collective would wait for it. Where a whole machine falls silent, jax's own heartbeat ends the others.
 
-Environments: SLURM, Open MPI and Kubernetes as `jax.distributed` knows them; JAX_COORDINATOR_ADDRESS with
-JAX_NUM_PROCESSES and JAX_PROCESS_ID, as `launch.sh --processes` sets them; SSLX_DISTRIBUTED=1 for whatever else jax
-detects by itself, such as the workers of a Cloud TPU.
+Environments: SLURM and Open MPI as `jax.distributed` knows them; JAX_COORDINATOR_ADDRESS with JAX_NUM_PROCESSES and
+JAX_PROCESS_ID, as `launch.sh --processes` and `launchers/kubernetes.yaml` set them; SSLX_DISTRIBUTED=1 for whatever else
+jax detects by itself, such as the workers of a Cloud TPU.
 """
 
 import contextlib
@@ -34,7 +34,8 @@ HEARTBEAT = 20  # seconds of silence after which jax takes a process for dead
 GRACE = 3.0  # seconds in which a failed process listens whether another one knows why
 BETWEEN = 1.0  # seconds between two agreements on whether to stop
 ADDRESS = 1024  # bytes that the first process tells its address in
-WORLD_SIZES = ("JAX_NUM_PROCESSES", "OMPI_COMM_WORLD_SIZE")
+WORLDS = {"JAX_NUM_PROCESSES": "JAX_PROCESS_ID", "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK"}  # size: own number
+ONE = ("", "0", "1")  # sizes of what is no more than one process
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
 
 
@@ -62,9 +63,9 @@ def wanted() -> bool:
   """Whether the environment says that this process is one of several."""
   if os.environ.get("SSLX_DISTRIBUTED") == "1":
     return True
-  if any(int(os.environ.get(name, "1") or 1) > 1 for name in WORLD_SIZES):
+  if any(os.environ.get(name, "1") not in ONE for name in WORLDS):
     return True
-  return all(name in os.environ for name in SLURM) and int(os.environ.get("SLURM_NTASKS", "1")) > 1
+  return all(name in os.environ for name in SLURM) and os.environ.get("SLURM_NTASKS", "1") not in ONE
 
 
 def join() -> None:
@@ -78,11 +79,11 @@ def join() -> None:
   import jax
 
   explicit: dict[str, Any] = {}
-  if "JAX_NUM_PROCESSES" in os.environ:
-    explicit = {"num_processes": _number("JAX_NUM_PROCESSES"), "process_id": _number("JAX_PROCESS_ID")}
-    if not os.environ.get("JAX_COORDINATOR_ADDRESS"):
-      raise UserError("JAX_COORDINATOR_ADDRESS: missing; JAX_NUM_PROCESSES needs it beside it, as HOST:PORT.")
-    # of the devices of a machine each process sees its own only where jax is told so (JAX_LOCAL_DEVICE_IDS)
+  size = next((name for name in WORLDS if name in os.environ), None)
+  if size is not None and "JAX_COORDINATOR_ADDRESS" in os.environ:
+    explicit = {"num_processes": _number(size), "process_id": _number(WORLDS[size])}
+  elif size == "JAX_NUM_PROCESSES":
+    raise UserError("JAX_COORDINATOR_ADDRESS: missing; JAX_NUM_PROCESSES needs it beside it, as HOST:PORT.")
   with contextlib.suppress(AttributeError):  # it takes SIGTERM for itself, of which `loop.fit` makes a checkpoint
     jax.config.update("jax_enable_preemption_service", False)
   try:
@@ -91,7 +92,10 @@ def join() -> None:
     )
   except Exception as error:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    raise UserError(f"jax.distributed: the processes do not find one another ({line[:200]}).") from error
+    raise UserError(
+      f"jax.distributed: the processes do not find one another ({line[:200].rstrip('.')}); start all of them, and name "
+      "HOST:PORT of the first in JAX_COORDINATOR_ADDRESS."
+    ) from error
   if jax.process_count() > 1:
     _GROUP.append(_connected(jax.process_index(), jax.process_count()))
 
@@ -332,7 +336,7 @@ def _number(name: str) -> int:
   try:
     return int(os.environ[name])
   except (KeyError, ValueError):
-    raise UserError(f"{name}: must be a number where JAX_NUM_PROCESSES is set.") from None
+    raise UserError(f"{name}: must be a number, of one of several processes.") from None
 
 
 def _send(connection: Connection, message: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ closes it when a process ends, however it does: so the others learn within a sec
 a collective would wait for it. Where a whole machine falls silent, jax's own heartbeat ends the others.
 
 Environments: SLURM and Open MPI as `jax.distributed` knows them; JAX_COORDINATOR_ADDRESS with JAX_NUM_PROCESSES and
-JAX_PROCESS_ID, as `launch.sh --processes` and `launchers/kubernetes.yaml` set them; SSLX_DISTRIBUTED=1 for whatever else
+JAX_PROCESS_ID, as `launch.sh --processes` and `launchers/kubernetes.yaml` set them; SSLX_DISTRIBUTED=1 for what else
 jax detects by itself, such as the workers of a Cloud TPU.
 """
 

@@ -5,25 +5,40 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from several import command, digests, ended, rows, start, wait_for_checkpoint
 
 from experiments.shared import launch, processes
 from sslx.types import UserError
 
+STREAMED = "--in_memory_limit=1"  # each process then reads its share of every batch
+
 
 @pytest.fixture(scope="module")
-def alone(toy_npz, tmp_path_factory) -> Path:
+def photos(toy, tmp_path_factory) -> str:
+  """The toy set as --dataset=folder:DIR."""
+  root = tmp_path_factory.mktemp("photos")
+  for part, split in (("train", toy.train), ("test", toy.test)):
+    for i, (x, y) in enumerate(zip(split.x, split.y, strict=True)):
+      folder = root / part / toy.task.names[y]
+      folder.mkdir(parents=True, exist_ok=True)
+      Image.fromarray(x[..., 0]).save(folder / f"{i:03d}.png")
+  return f"folder:{root}"
+
+
+@pytest.fixture(scope="module")
+def alone(photos, tmp_path_factory) -> Path:
   out = tmp_path_factory.mktemp("alone")
-  ((status, stderr),) = ended(start(1, *command(toy_npz, out)))
+  ((status, stderr),) = ended(start(1, *command(photos, out)))
   assert status == 0, stderr
   return out
 
 
 @pytest.fixture(scope="module")
-def two(toy_npz, tmp_path_factory) -> Path:
-  """Two processes of two devices."""
+def two(photos, tmp_path_factory) -> Path:
+  """Two processes of two devices, which do not hold the data in memory."""
   out = tmp_path_factory.mktemp("two")
-  for status, stderr in ended(start(2, *command(toy_npz, out, "--devices=2"))):
+  for status, stderr in ended(start(2, *command(photos, out, "--devices=2", STREAMED))):
     assert status == 0, stderr
   return out
 
@@ -39,8 +54,8 @@ SLOW = ("--save_seconds=0",)  # a checkpoint after each step: there is time to e
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_one_that_is_killed_ends_the_other_and_the_run_goes_on_exactly(toy_npz, two, tmp_path, rank):
-  started = start(2, *command(toy_npz, tmp_path, "--devices=2", *SLOW))
+def test_one_that_is_killed_ends_the_other_and_the_run_goes_on_exactly(photos, two, tmp_path, rank):
+  started = start(2, *command(photos, tmp_path, "--devices=2", STREAMED, *SLOW))
   wait_for_checkpoint(tmp_path, started)
   started[rank].send_signal(signal.SIGKILL)
   (status, stderr) = ended([started[1 - rank]], within=30)[0]
@@ -51,19 +66,19 @@ def test_one_that_is_killed_ends_the_other_and_the_run_goes_on_exactly(toy_npz, 
     "same command to go on."
   ]
   started[rank].wait(30)
-  for status, stderr in ended(start(2, *command(toy_npz, tmp_path, "--devices=2"))):
+  for status, stderr in ended(start(2, *command(photos, tmp_path, "--devices=2", STREAMED))):
     assert status == 0, stderr
   assert digests(tmp_path) == digests(two)
 
 
-def test_a_signal_to_one_stops_all_after_the_same_step_and_one_process_goes_on(toy_npz, alone, tmp_path):
-  started = start(2, *command(toy_npz, tmp_path, *SLOW))
+def test_a_signal_to_one_stops_all_after_the_same_step_and_one_process_goes_on(photos, alone, tmp_path):
+  started = start(2, *command(photos, tmp_path, *SLOW))
   wait_for_checkpoint(tmp_path, started)
   started[1].send_signal(signal.SIGTERM)
   (first, stderr), (second, _) = ended(started, within=60)
   assert (first, second) == (130, 130)
   assert "stopped at step" in stderr
-  ((status, stderr),) = ended(start(1, *command(toy_npz, tmp_path)))
+  ((status, stderr),) = ended(start(1, *command(photos, tmp_path)))
   assert status == 0, stderr
   assert "continuing at step" in stderr
   last, expected = rows(tmp_path)[-1], rows(alone)[-1]
@@ -84,8 +99,8 @@ runpy.run_module("experiments.pretrain", run_name="__main__")
 """
 
 
-def test_an_error_of_one_is_told_once_by_the_first(toy_npz, tmp_path):
-  (first, stderr), (second, silent) = ended(start(2, "-c", BROKEN, *command(toy_npz, tmp_path)[2:]))
+def test_an_error_of_one_is_told_once_by_the_first(photos, tmp_path):
+  (first, stderr), (second, silent) = ended(start(2, "-c", BROKEN, *command(photos, tmp_path)[2:]))
   assert (first, second) == (1, 1)
   assert [line for line in stderr.splitlines() if "error" in line.lower()] == [
     "error: process 1 of 2: ValueError: no such luck; all are ended. Run the same command to go on."

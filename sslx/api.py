@@ -145,7 +145,13 @@ def _with_settings(function: Callable[P, R]) -> Callable[P, R]:
 @public
 @_with_settings
 def pretrain(
-  method: str, data: Dataset, *, progress: bool = True, max_parameters: int = nn.MAX_PARAMETERS, **settings: Any
+  method: str,
+  data: Dataset,
+  *,
+  progress: bool = True,
+  max_parameters: int = nn.MAX_PARAMETERS,
+  workers: int = 0,
+  **settings: Any,
 ) -> Run:
   """Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
 
@@ -160,6 +166,8 @@ def pretrain(
     data: see `load_data`.
     progress: shows a bar.
     max_parameters: up to which the encoder, and each other part of the method, is trained.
+    workers: processes that read and decode data that stay on the disk; 0: threads of this one. In a script that is run
+      by itself, the call then stands below `if __name__ == "__main__":`, as Python wants it for processes.
     settings: SETTINGS
       Anything else is a hyper-parameter of the method, such as level=0.3.
 
@@ -194,7 +202,7 @@ def pretrain(
   try:
     with shown(f"pretraining {method}" if progress else None, plan.steps) as bar:
       beside = [hooks.log_to(history.append), hooks.save_to(stopped.append, math.inf), hooks.showing(bar, 0)]
-      ts = runs.run(plan, runs.start(plan), beside, knn.watches(plan), log_every=log_every)
+      ts = runs.run(plan, runs.start(plan), beside, knn.watches(plan), log_every=log_every, workers=workers)
   except loop.Interrupted as reason:
     ts = stopped[-1]
     history += [reason.row] if reason.row else []

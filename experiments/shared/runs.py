@@ -249,13 +249,9 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
         logs.tell(job.directory)
 
       log = hooks.log_to(append)
-      ts = run.run(
-        plan,
-        ts,
-        [hooks.Hook(begun=lambda steps: trained()), log, save, hooks.showing(bar, done)],
-        knn.watches(plan, FLAGS.online_knn),
-        log_every=run.log_every(plan.steps),
-      )
+      beside = [hooks.Hook(begun=lambda steps: trained()), log, save, hooks.showing(bar, done)]
+      watches = knn.watches(plan, FLAGS.online_knn)
+      ts = run.run(plan, ts, beside, watches, log_every=run.log_every(plan.steps), workers=FLAGS.workers)
   history = records.read_rows(metrics)
   if trains:
     announce(f"drawing what {job.config.method} sees and makes")

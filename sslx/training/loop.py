@@ -1,9 +1,10 @@
 """The one loop, for every method and for the supervised baseline."""
 
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -45,6 +46,8 @@ class Loop(NamedTuple):
   steps_per_call: int | None = None
   """Steps that run as one call on the device, where data is in memory. They end at multiples of log_every. None: 1 on
   the CPU, where a loop around the step gains nothing, else log_every."""
+  workers: int = 0
+  """Processes that read and decode data that streams; 0: threads of this one. The run is the same."""
 
 
 def fit(
@@ -67,14 +70,14 @@ def fit(
   """
   first, steps = int(ts.step), loop.steps
   n = len(data["x"])
-  indices = step_indices(loop.seed, n, loop.batch_size, first, steps, loop.shuffle)
+  indices = step_indices(loop.seed, n, loop.batch_size, first, steps, loop.shuffle, getattr(data["x"], "blocks", ()))
   batch_size = min(loop.batch_size, n)
   if all(isinstance(a, (np.ndarray, jax.Array)) for a in data.values()):
     arrays = {name: jnp.asarray(array) for name, array in data.items()}
     at_once = loop.steps_per_call or (1 if jax.default_backend() == "cpu" else loop.log_every)
     batches = ((arrays, rows) for rows in _grouped(indices, first, min(at_once, loop.log_every), loop.log_every))
   else:
-    batches = _streamed(data, indices)
+    batches = _streamed(data, indices, loop.workers)
   pending: list[tuple[int, Metrics]] = []
   fetched: list[Metrics] = []
   logged_at, logged_step = time.monotonic(), first
@@ -121,7 +124,7 @@ def fit(
       hook.save(ts)
     logged_at += time.monotonic() - begin
 
-  with _signals() as stop:
+  with _signals() as stop, contextlib.closing(batches):  # worker processes end here, not when memory is tidied up
     step = first
     for source, rows in batches:
       ts, metrics = train_step(ts, source, rows)
@@ -154,12 +157,15 @@ def _grouped(indices: Sequence[np.ndarray], first: int, at_once: int, log_every:
     done += k
 
 
-def _streamed(data: Mapping[str, Any], indices: Sequence[np.ndarray]) -> Iterable[tuple[dict[str, Any], np.ndarray]]:
-  """(batch, all of its rows i32[1,B]) for each index array: x through grain, in threads; small arrays (y) directly."""
+def _streamed(
+  data: Mapping[str, Any], indices: Sequence[np.ndarray], workers: int
+) -> Generator[tuple[dict[str, Any], np.ndarray], None, None]:
+  """(batch, all of its rows i32[1,B]) for each index array: x through grain; small arrays (y) directly."""
   # `indices` is a lazy sequence: walked twice, never listed, however long the run.
-  for x, rows in zip(stream(data["x"], indices, num_threads=8), indices, strict=True):
-    batch = {"x": x, **{name: array[rows] for name, array in data.items() if name != "x"}}
-    yield batch, np.arange(len(rows), dtype=np.int32)[None]
+  with contextlib.closing(stream(data["x"], indices, 8, workers)) as batches:
+    for x, rows in zip(batches, indices, strict=True):
+      batch = {"x": x, **{name: array[rows] for name, array in data.items() if name != "x"}}
+      yield batch, np.arange(len(rows), dtype=np.int32)[None]
 
 
 class _signals:

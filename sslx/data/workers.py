@@ -9,7 +9,9 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -67,16 +69,33 @@ def in_processes(
     while batch is not None:
       if isinstance(batch, _Failure):
         raise batch.error
-      yield np.array(batch)  # a copy, so that grain's shared memory lives no longer than this moment
+      yield batch
       batch = _next(batches, workers)
   finally:
     batches.close()
+    _give_back()
+
+
+def _give_back() -> None:
+  """Waits, a second at most, until grain's thread has given back the shared memory of batches that nobody used. At the
+  end of a program it would be cut off, and Python would tell of memory that is lost.
+  """
+  from grain.multiprocessing import SharedMemoryArray
+
+  last = SharedMemoryArray((1,), np.uint8)  # its turn comes after all others
+  last.unlink_on_del()
+  place, deadline = Path("/dev/shm", last.metadata.name), time.monotonic() + 1
+  del last
+  while place.exists() and time.monotonic() < deadline:
+    time.sleep(0.002)
 
 
 def _next(batches: Iterator, workers: int) -> np.ndarray | _Failure | None:
   """The next batch, None at the end. Whatever grain raises is of the processes, as errors of reading are values."""
   try:
-    return next(batches, None)
+    batch = next(batches, None)
+    # A copy, so that grain's shared memory is given back at once, and never while jax still reads it.
+    return np.array(batch) if isinstance(batch, np.ndarray) else batch
   except (pickle.PicklingError, TypeError, AttributeError) as error:
     raise UserError(
       f"--workers={workers}: these data cannot be handed to other processes ({error}); leave --workers out."

@@ -38,7 +38,6 @@ def main(folder):
     if stopped:
       break
   batches.close()
-  time.sleep(1)  # grain gives its shared memory back in a thread
   print(*stopped, flush=True)
 
 if __name__ == "__main__":

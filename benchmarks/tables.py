@@ -125,10 +125,11 @@ def stream(result: dict[str, Any]) -> list[str]:
   for row in resident:
     middle, beyond = statistics.median(row["mib"]), max(row["mib"]) - row["before_mib"]
     flat = max(max(row["mib"]) / middle - 1, 1 - min(row["mib"]) / middle)
+    times = row["decoded_mib"] / row["limit_mib"]
     sentences.append(
       f"- memory, {row['framework']}: {middle:,.0f} MiB, ±{100 * flat:.1f} % over {row['batches']:,} batches (an hour "
-      f"of this step takes {row['hour']:,}), {beyond:,.0f} MiB above the start, of a set of {row['decoded_mib']:,.0f} MiB "
-      f"({row['decoded_mib'] / row['limit_mib']:.0f} times the limit)."
+      f"of this step takes {row['hour']:,}), {beyond:,.0f} MiB above the start; the set has "
+      f"{row['decoded_mib']:,.0f} MiB, {times:.0f} times the limit."
     )
   headers = ["what", "data", "images a second", "[lowest, highest]"]
   return [report.markdown(Cells(headers, lines)), "", *sentences]

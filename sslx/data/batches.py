@@ -9,6 +9,7 @@ import numpy as np
 
 from sslx.data.types import LazyArray
 from sslx.data.workers import in_processes
+from sslx.types import UserError
 
 WINDOW = 8192
 """Rows of an array with blocks among which the order is random (the shuffle buffer): larger mixes better, and a reader
@@ -131,6 +132,8 @@ def stream(
   """
   import grain
 
+  if workers < 0:
+    raise UserError(f"--workers={workers}: must be 0 or more.")
   source = indices if isinstance(indices, Sequence) else list(indices)
   if not len(source):
     return

@@ -73,7 +73,8 @@ def in_processes(
       batch = _next(batches, workers)
   finally:
     batches.close()
-    _give_back()
+    with contextlib.suppress(OSError):  # /dev/shm may be full
+      _give_back()
 
 
 def _give_back() -> None:

@@ -28,14 +28,16 @@ def main(folder):
     (folder / str(os.getpid())).touch()
     return np.zeros((len(rows), 4), np.uint8)
 
-  stopped = []
-  signal.signal(signal.SIGINT, lambda *_: stopped.append("interrupted"))  # as sslx.training.loop does
+  stopped, left = [], 30  # more batches than are in flight, so that each worker has to make some
+  for number in (signal.SIGINT, signal.SIGTERM):  # as sslx.training.loop does
+    signal.signal(number, lambda *_: stopped.append("stopped"))
   batches = stream(LazyArray((50, 4), fetch), step_indices(0, 50, 5, 0, 10**9), 8, workers=2)
   for number, _ in enumerate(batches):
     if number == 10:
       print("streaming", flush=True)
-    time.sleep(0.001)
-    if stopped:
+    time.sleep(0.02 if stopped else 0.001)
+    left -= bool(stopped)
+    if not left:
       break
   batches.close()
   print(*stopped, flush=True)
@@ -158,7 +160,7 @@ def alive(pid):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_what_started_them(tmp_path, number):
   program, folder = tmp_path / "program.py", tmp_path / "workers"
   program.write_text(ENDLESS)
@@ -173,13 +175,13 @@ def test_workers_end_with_what_started_them(tmp_path, number):
   workers = [int(path.name) for path in folder.iterdir()]
   assert len(workers) == 2
   assert all(map(alive, workers))
-  if number == signal.SIGINT:
-    os.killpg(process.pid, number)  # as a terminal does
-  else:
+  if number == signal.SIGKILL:
     process.kill()
+  else:
+    os.killpg(process.pid, number)  # as a terminal does, or a scheduler
   out, err = process.communicate(timeout=30)
-  if number == signal.SIGINT:
-    assert (out, err, process.returncode) == ("interrupted\n", "", 0)
+  if number != signal.SIGKILL:
+    assert (out, err, process.returncode) == ("stopped\n", "", 0)
   deadline = time.monotonic() + 20
   while any(map(alive, workers)) and time.monotonic() < deadline:
     time.sleep(0.1)

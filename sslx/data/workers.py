@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import gc
 import multiprocessing
 import os
 import pickle
@@ -83,6 +84,7 @@ def _give_back() -> None:
   """
   from grain.multiprocessing import SharedMemoryArray
 
+  gc.collect()  # the exceptions by which grain's threads end keep their last batch in a circle
   last = SharedMemoryArray((1,), np.uint8)  # its turn comes after all others
   last.unlink_on_del()
   place, deadline = Path("/dev/shm", last.metadata.name), time.monotonic() + 1

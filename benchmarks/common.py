@@ -36,10 +36,13 @@ def pretext(method: str, encoder: str, features: str = "flatten", **hp: Any) -> 
   return build(method, nn.build(encoder), hp, TASKS["classification"](tuple("0123456789")), features)
 
 
-def sslx_step(built: "Pretext", images: np.ndarray, labels: np.ndarray | None = None) -> Callable[[np.ndarray], float]:
-  """A function of the rows of a batch: one update by sslx's own train step, whose loss it returns when it is done.
+def sslx_update(
+  built: "Pretext", example: Mapping[str, np.ndarray]
+) -> Callable[[Mapping[str, Any], np.ndarray], float]:
+  """A function of arrays [N,...] by name and the rows i32[B] of a batch in them: one update by sslx's own train step,
+  whose loss it returns when it is done.
 
-  The images, and labels where the method reads them, stay on the device.
+  example: of the arrays, a row of each.
   """
   import jax
 
@@ -48,16 +51,25 @@ def sslx_step(built: "Pretext", images: np.ndarray, labels: np.ndarray | None = 
   from sslx.training.step import make_init, make_train_step
 
   prepare, tx = MODALITIES["image"].prepare, optim.optimizer(1e-3)
-  data = {"x": images} if labels is None else {"x": images, "y": labels}
-  state = make_init(built, tx, prepare)(jax.random.key(0), {name: array[:1] for name, array in data.items()})
-  data, step = jax.device_put(data), make_train_step(built, tx, prepare)
+  state, step = make_init(built, tx, prepare)(jax.random.key(0), example), make_train_step(built, tx, prepare)
 
-  def update(rows: np.ndarray) -> float:
+  def update(data: Mapping[str, Any], rows: np.ndarray) -> float:
     nonlocal state
     state, metrics = step(state, data, rows[None])
     return float(metrics["loss"][0])
 
   return update
+
+
+def sslx_step(built: "Pretext", images: np.ndarray, labels: np.ndarray | None = None) -> Callable[[np.ndarray], float]:
+  """`sslx_update` as a function of the rows alone: the images, and labels where the method reads them, stay on the
+  device.
+  """
+  import jax
+
+  data = {"x": images} if labels is None else {"x": images, "y": labels}
+  update, on_device = sslx_update(built, {name: array[:1] for name, array in data.items()}), jax.device_put(data)
+  return lambda rows: update(on_device, rows)
 
 
 def machine(*libraries: str) -> dict[str, Any]:
@@ -181,11 +193,12 @@ def compare(
 
 
 def summary(rates: Sequence[float]) -> dict[str, Any]:
-  """Median and spread of a list of rates."""
+  """Median and spread of a list of rates, one a round."""
   return {
     "images_per_second": statistics.median(rates),
     "spread": [min(rates), max(rates)],
     "repeats": len(rates),
+    "rates": list(rates),
   }
 
 

@@ -106,6 +106,35 @@ def vocabulary_cost(result: dict[str, Any]) -> list[str]:
   return [report.markdown(Cells(["method", "words", "milliseconds a step"], lines))]
 
 
+def stream(result: dict[str, Any]) -> list[str]:
+  """Speed of a stream alone and with a step, ratios to data in memory in the same round, and resident memory."""
+  alone, steps, resident = ([r for r in result["rows"] if r["kind"] == kind] for kind in ("alone", "step", "memory"))
+  step = f"{result['method']} on {result['encoder']}, batch {result['batch_size']}"
+  lines = [
+    [what, row["framework"], f"{_rate(row):,.0f}", f"[{row['spread'][0]:,.0f}, {row['spread'][1]:,.0f}]"]
+    for what, rows in (("the stream alone", alone), (step, steps))
+    for row in rows
+  ]
+  first = next((row for row in steps if row["framework"] == "in memory"), None)
+  sentences = [
+    f"- {row['framework']}: {_middle([a / b for a, b in zip(row['rates'], first['rates'], strict=False)])} times the "
+    "steps in memory, in the same round."
+    for row in steps
+    if first and row is not first
+  ]
+  for row in resident:
+    middle, beyond = statistics.median(row["mib"]), max(row["mib"]) - row["before_mib"]
+    flat = max(max(row["mib"]) / middle - 1, 1 - min(row["mib"]) / middle)
+    times = row["decoded_mib"] / row["limit_mib"]
+    sentences.append(
+      f"- memory, {row['framework']}: {middle:,.0f} MiB, ±{100 * flat:.1f} % over {row['batches']:,} batches (an hour "
+      f"of this step takes {row['hour']:,}), {beyond:,.0f} MiB above the start; the set has "
+      f"{row['decoded_mib']:,.0f} MiB, {times:.0f} times the limit."
+    )
+  headers = ["what", "data", "images a second", "[lowest, highest]"]
+  return [report.markdown(Cells(headers, lines)), "", *sentences]
+
+
 def _middle(values: Sequence[float]) -> str:
   """`0.412 [0.4, 0.42]`: the median, the lowest and the highest."""
   middle, low, high = (f"{value:.3g}" for value in (statistics.median(values), min(values), max(values)))
@@ -119,6 +148,7 @@ SECTIONS = {
   "low_label": ("The main job, seconds", low_label),
   "memory": ("Memory and time against size", memory),
   "words": ("Vectors of words", words),
+  "stream": ("Data that stay on the disk", stream),
   "vocabulary_cost": ("Steps of a small and a large vocabulary", vocabulary_cost),
 }
 

@@ -151,6 +151,7 @@ def pretrain(
   progress: bool = True,
   max_parameters: int = nn.MAX_PARAMETERS,
   devices: int | None = None,
+  workers: int = 0,
   **settings: Any,
 ) -> Run:
   """Trains `method` on all training examples of `data`; labels are read by `supervised` alone.
@@ -167,6 +168,8 @@ def pretrain(
     progress: shows a bar.
     max_parameters: up to which the encoder, and each other part of the method, is trained.
     devices: among which a batch is shared out; default: all accelerators, or one CPU device, that it splits over.
+    workers: processes that read and decode data that stay on the disk; 0: threads of this one. In a script that is run
+      by itself, the call then stands below `if __name__ == "__main__":`, as Python wants it for processes.
     settings: SETTINGS
       Anything else is a hyper-parameter of the method, such as level=0.3.
 
@@ -204,7 +207,7 @@ def pretrain(
     with shown(f"pretraining {method}" if progress else None, plan.steps) as bar:
       beside = [hooks.log_to(history.append), hooks.save_to(stopped.append, math.inf), hooks.showing(bar, 0)]
       start = parallel.replicate(runs.start(plan), mesh)
-      ts = runs.run(plan, start, beside, knn.watches(plan), log_every=log_every)
+      ts = runs.run(plan, start, beside, knn.watches(plan), log_every=log_every, workers=workers)
   except loop.Interrupted as reason:
     ts = stopped[-1]
     history += [reason.row] if reason.row else []

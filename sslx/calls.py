@@ -47,6 +47,7 @@ ARRAYS = (
 SAME = (
   "method", "hp", "max_parameters", "labels", "subset", "data_dir", "image_size", "in_memory_limit", "background",
   "bits", "task", "sample_rate", "seconds", "min_count", "max_words", "max_length", "labels_file", "format",
+  "workers",
 )  # fmt: skip
 FLAGS = {  # that are arguments here: {flag: argument}
   **dict(zip(SAME, SAME, strict=True)),

@@ -69,6 +69,16 @@ def run(toy_npz, tmp_path_factory):
   return directory, [json.loads(line) for line in (directory / "results.jsonl").read_text().splitlines()]
 
 
+def test_workers_reach_the_loop(toy, monkeypatch):
+  def fit(ts, step, data, how, hooks=()):
+    raise UserError(f"{how.workers} workers")
+
+  monkeypatch.setattr("sslx.training.loop.fit", fit)
+  for workers in (0, 3):
+    with pytest.raises(UserError, match=f"{workers} workers"):
+      sslx.pretrain("denoise", toy, encoder="conv:widths=4", workers=workers, progress=False)
+
+
 def test_pretrain_is_the_run_of_the_command_line(model, run):
   theirs = sslx.load(run[0])
   assert_same(model, theirs)

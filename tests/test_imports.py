@@ -122,8 +122,9 @@ def test_nobody_in_the_library_imports_experiments():
 
 
 def test_only_experiments_reads_flags():
-  assert having("absl.flags", "absl.app") <= inside("experiments")
-  assert having("absl.flags")
+  by_grain = {"sslx.data.workers"}  # grain's processes look at its own flags, which nobody has parsed in a notebook
+  assert having("absl.flags", "absl.app") <= inside("experiments") | by_grain
+  assert having("absl.flags") - by_grain
 
 
 @pytest.mark.parametrize("library", ["tensorflow_datasets", "grain", "array_record"])

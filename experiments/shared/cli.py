@@ -88,6 +88,8 @@ flags.DEFINE_bool(
 )  # fmt: skip
 flags.DEFINE_string("out", "runs", "Folder that results go to, a directory a run.")
 flags.DEFINE_float("save_seconds", 30.0, "Seconds between checkpoints of pretraining.")
+flags.DEFINE_integer("workers", 0, "Processes that read and decode data that stay on the disk. Default: 0, threads of "
+                     "this process.")  # fmt: skip
 flags.DEFINE_bool("compilation_cache", False, "Keep compiled programs in ~/.cache/sslx: a later start is faster.")
 flags.DEFINE_bool("fresh", False, "Start over: delete this run's directory first.")
 flags.DEFINE_bool("smoke", False, "Try it out in seconds: few examples and steps. The numbers then mean nothing.")
@@ -108,6 +110,7 @@ flags.DEFINE_integer(
 )
 define(Recipe)
 bound("save_seconds", low=0, high=options.LARGEST)
+bound("workers", low=0)
 bound("max_parameters", above=0)
 
 _PRETRAININGS = ("experiments.shared.pretrainings",)

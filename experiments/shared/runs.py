@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.shared import cli, command, devices, interrupt, logs, pictures, processes, together
+from experiments.shared import cli, command, devices, interrupt, logs, pictures, together
 from experiments.shared.classes import with_classes
 from experiments.shared.cli import FLAGS
 from experiments.shared.directories import open_directory
@@ -247,15 +247,9 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
         logs.tell(job.directory)
 
       log = hooks.log_to(append)
-      ts = run.run(
-        plan,
-        together.begun(plan, ts, mesh),
-        [hooks.Hook(begun=lambda steps: trained()), log, save, hooks.showing(bar, done)],
-        knn.watches(plan, FLAGS.online_knn),
-        log_every=run.log_every(plan.steps),
-        agree=processes.agree(),
-      )
-      ts = together.ended(ts)
+      beside = [hooks.Hook(begun=lambda steps: trained()), log, save, hooks.showing(bar, done)]
+      watches, how = knn.watches(plan, FLAGS.online_knn), together.how(plan)
+      ts = together.ended(run.run(plan, together.begun(plan, ts, mesh), beside, watches, **how))
   history = records.read_rows(metrics)
   if trains:
     announce(f"drawing what {job.config.method} sees and makes")

@@ -4,8 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from absl import flags
+
 from experiments.shared import command, devices, processes
 from sslx.types import UserError
+
+FLAGS = flags.FLAGS
 
 if TYPE_CHECKING:
   from jax.sharding import Mesh
@@ -13,6 +17,13 @@ if TYPE_CHECKING:
   from sslx import nn
   from sslx.training.run import Plan
   from sslx.types import TrainState
+
+
+def how(plan: "Plan") -> dict[str, Any]:
+  """Of `sslx.training.loop.Loop`: the same in all processes, which take the same steps."""
+  from sslx.training.run import log_every
+
+  return {"log_every": log_every(plan.steps), "workers": FLAGS.workers, "agree": processes.agree()}
 
 
 def begun(plan: "Plan", ts: "TrainState", mesh: "Mesh | None") -> "TrainState":
@@ -74,4 +85,4 @@ def _train_along(message: Mapping[str, Any]) -> None:
     raise UserError("its data are not those of the first process, or this experiment is one for one process")
   mesh = devices.everywhere(plan.batch_size, config.accumulate)
   ts = parallel.replicate(processes.spread(run.start(plan)), mesh)
-  run.run(plan._replace(watched={}), ts, log_every=run.log_every(plan.steps), agree=processes.agree())
+  run.run(plan._replace(watched={}), ts, **how(plan))

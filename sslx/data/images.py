@@ -162,20 +162,20 @@ def resized(split: Split, size: int | None, in_memory_limit: int) -> Split:
   images = split.x
   if size is None or tuple(images.shape[1:3]) == (size, size):
     return split
-  channels = images.shape[3]
+  channels, blocks = images.shape[3], getattr(images, "blocks", ())
 
   def fetch(rows):
     pictures = [picture[..., 0] if channels == 1 else picture for picture in images[rows]]
     return np.stack([to_array(Image.fromarray(picture), channels, size) for picture in pictures])
 
-  sized = LazyArray((len(images), size, size, channels), fetch, parents=(images,))
+  sized = LazyArray((len(images), size, size, channels), fetch, parents=(images,), blocks=blocks)
   return dataclasses.replace(split, x=within(sized, in_memory_limit), files=None)
 
 
 def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
   """`split` with its images u8[N,H,W,channels], 1 or 3: grey repeated, or the luma of colour as Pillow rounds it."""
   images = split.x
-  n, height, width, given = images.shape
+  (n, height, width, given), blocks = images.shape, getattr(images, "blocks", ())
   if given == channels:
     return split
 
@@ -185,7 +185,7 @@ def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
     weighted = images[rows].astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)  # ITU-R BT.601 in 16 bits
     return ((weighted + 0x8000) >> 16).astype(np.uint8)[..., None]
 
-  changed = LazyArray((n, height, width, channels), fetch, parents=(images,))
+  changed = LazyArray((n, height, width, channels), fetch, parents=(images,), blocks=blocks)
   return dataclasses.replace(split, x=within(changed, in_memory_limit), files=None)
 
 
@@ -198,15 +198,15 @@ def streamed(images: LazyArray, in_memory_limit: int, name: str) -> LazyArray:
   """`images`, but where more rows are asked for at once than memory is meant for, that is a UserError naming `name`."""
   # The program may hold three splits of the limit and the union of two beside it; as much is allowed to rows at once.
   limit, size = 4 * max(in_memory_limit, PICTURE_BYTES), images.nbytes // max(1, len(images))
+  (height, width), read = images.shape[1:3], images.fetch
 
   def fetch(rows):
     if len(rows) * size > limit:
-      height, width = images.shape[1:3]
       raise UserError(
         f"{name}: {len(rows)} images of its size, {height}x{width} (height x width), are {len(rows) * size:,} bytes, "
         f"too many for --in_memory_limit={in_memory_limit}; give --image_size, or raise the limit"
       )
-    return images.fetch(rows)
+    return read(rows)
 
   return dataclasses.replace(images, fetch=fetch)
 

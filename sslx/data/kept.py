@@ -1,6 +1,7 @@
 """Arrays that are made once and kept in data_dir: NumPy's own files, with digests that tell a damaged one."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -180,10 +181,11 @@ def _array(path: Path, dtype: str, shape: tuple[int, ...], digest: str, in_memor
     if file.read(len(header)) != header or os.path.getsize(path) != len(header) + size:
       raise ValueError(f"{path}: not {dtype} {shape}")
     if size > in_memory_limit:
-      on_disk = np.memmap(path, dtype, "r", len(header), shape)
+      on_disk = functools.partial(np.memmap, path, dtype, "r", len(header), shape)
       if not lazy:
-        return on_disk
-      return LazyArray(shape, lambda rows: np.asarray(on_disk[rows]), on_disk.dtype, files=(str(path),))
+        return on_disk()
+      # It is opened for every batch: a worker process is then handed its path, and not all that is in it.
+      return LazyArray(shape, lambda rows: np.asarray(on_disk()[rows]), np.dtype(dtype), files=(str(path),))
     array = np.fromfile(file, dtype).reshape(shape)
   if hashlib.blake2b(array.reshape(-1).view(np.uint8).data, digest_size=16).hexdigest() != digest:
     raise ValueError(f"{path}: damaged")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sslx.data import blocks
 from sslx.modalities import MODALITIES
 from sslx.ops.text import Vocabulary
 from sslx.tasks import TASKS
@@ -75,10 +76,11 @@ Rows = np.ndarray | LazyArray
 
 
 def take(x: Rows, rows: np.ndarray) -> Rows:
-  """x[rows], lazy where `x` is: nothing is read."""
+  """x[rows], lazy where `x` is: nothing is read. Rows that ascend keep what is left of the blocks of `x`."""
   if isinstance(x, np.ndarray):
     return x[rows]
-  return LazyArray((len(rows), *x.shape[1:]), lambda i: x.fetch(rows[i]), x.dtype, parents=(x, rows))
+  fetch, kept = x.fetch, blocks.of_rows(x.blocks, rows)
+  return LazyArray((len(rows), *x.shape[1:]), lambda i: fetch(rows[i]), x.dtype, parents=(x, rows), blocks=kept)
 
 
 def in_memory(x: LazyArray) -> np.ndarray:
@@ -229,14 +231,15 @@ class Dataset:
     first, second = self.train.x, self.unlabeled.x
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
       return np.concatenate([first, second])
-    n = len(first)
+    n, shape, dtype = len(first), self.x_shape, first.dtype  # by name: a worker process is handed what `fetch` names
 
     def fetch(rows: np.ndarray) -> np.ndarray:
-      out = np.empty((len(rows), *self.x_shape), first.dtype)
+      out = np.empty((len(rows), *shape), dtype)
       out[rows < n], out[rows >= n] = first[rows[rows < n]], second[rows[rows >= n] - n]
       return out
 
-    return LazyArray((n + len(second), *self.x_shape), fetch, first.dtype, parents=(first, second))
+    both = blocks.of_both(getattr(first, "blocks", ()), n, getattr(second, "blocks", ()), len(second))
+    return LazyArray((n + len(second), *shape), fetch, dtype, parents=(first, second), blocks=both)
 
   @property
   def split_sizes(self) -> dict[str, int]:

@@ -1,9 +1,11 @@
 """The one loop, for every method and for the supervised baseline."""
 
+import contextlib
+import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from sslx.data.batches import step_indices, stream
+from sslx.data.batches import StepIndices, step_indices, stream
 from sslx.training import parallel
 from sslx.training.hooks import Hook, Row
 from sslx.training.step import TrainStep
@@ -51,6 +53,8 @@ class Loop(NamedTuple):
   steps_per_call: int | None = None
   """Steps that run as one call on the device, where data is in memory. They end at multiples of log_every. None: 1 on
   the CPU, where a loop around the step gains nothing, else log_every."""
+  workers: int = 0
+  """Processes that read and decode data that streams; 0: threads of this one. The run is the same."""
   agree: Agree = lambda step, got: got
   """Of several processes, which have to stop after the same step; called after each, with the same steps in all."""
 
@@ -76,7 +80,7 @@ def fit(
   """
   first, steps, mesh = int(ts.step), loop.steps, parallel.mesh_of(ts)
   n = len(data["x"])
-  indices = step_indices(loop.seed, n, loop.batch_size, first, steps, loop.shuffle)
+  indices = step_indices(loop.seed, n, loop.batch_size, first, steps, loop.shuffle, getattr(data["x"], "blocks", ()))
   batch_size = min(loop.batch_size, n)
   if all(isinstance(a, (np.ndarray, jax.Array)) for a in data.values()):
     arrays = {name: parallel.replicate(jnp.asarray(array), mesh) for name, array in data.items()}
@@ -84,7 +88,7 @@ def fit(
     groups = _grouped(indices, first, min(at_once, loop.log_every), loop.log_every)
     batches = ((arrays, parallel.share(rows, mesh, axis=1), len(rows)) for rows in groups)
   else:
-    batches = ((batch, None, 1) for batch in _streamed(data, indices, batch_size, mesh))
+    batches = _streamed(data, indices, loop.workers, batch_size, mesh)
   pending: list[tuple[int, Metrics]] = []
   fetched: list[Metrics] = []
   logged_at, logged_step = time.monotonic(), first
@@ -131,7 +135,7 @@ def fit(
       hook.save(parallel.local(ts))
     logged_at += time.monotonic() - begin
 
-  with _signals() as stop:
+  with _signals() as stop, contextlib.closing(batches):  # worker processes end here, not when memory is tidied up
     step = first
     for source, rows, taken in batches:
       ts, metrics = train_step(ts, source, rows)
@@ -164,30 +168,18 @@ def _grouped(indices: Sequence[np.ndarray], first: int, at_once: int, log_every:
     done += k
 
 
-class _Parts(Sequence):
-  """Of each index array the part that this process reads: a lazy sequence as `indices` is."""
-
-  def __init__(self, indices: Sequence[np.ndarray], part: slice):
-    self.indices, self.part = indices, part
-
-  def __len__(self) -> int:
-    return len(self.indices)
-
-  def __getitem__(self, i: Any) -> Any:
-    return self.indices[i][self.part]
-
-
 def _streamed(
-  data: Mapping[str, Any], indices: Sequence[np.ndarray], batch_size: int, mesh: Mesh | None
-) -> Iterable[dict[str, Any]]:
-  """The batch of each index array: x through grain, in threads; small arrays (y) directly. Of several processes each
-  reads what its devices get.
+  data: Mapping[str, Any], indices: StepIndices, workers: int, batch_size: int, mesh: Mesh | None
+) -> Generator[tuple[dict[str, Any], None, int], None, None]:
+  """The batch of each step: x through grain; small arrays (y) directly. Of several processes each reads what its
+  devices get.
   """
-  own = _Parts(indices, parallel.own_rows(batch_size, mesh))
+  own = dataclasses.replace(indices, part=parallel.own_rows(batch_size, mesh))
   # A lazy sequence: walked twice, never listed, however long the run.
-  for x, rows in zip(stream(data["x"], own, num_threads=8), own, strict=True):
-    batch = {"x": x, **{name: np.asarray(array[rows]) for name, array in data.items() if name != "x"}}
-    yield {name: parallel.join(array, batch_size, mesh) for name, array in batch.items()}
+  with contextlib.closing(stream(data["x"], own, 8, workers)) as batches:
+    for x, rows in zip(batches, own, strict=True):
+      batch = {"x": x, **{name: np.asarray(array[rows]) for name, array in data.items() if name != "x"}}
+      yield {name: parallel.join(array, batch_size, mesh) for name, array in batch.items()}, None, 1
 
 
 class _signals:

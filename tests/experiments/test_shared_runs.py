@@ -60,6 +60,19 @@ def test_large_batches_go_on_where_they_stopped(toy_npz, tmp_path):
   assert len([d for d in tmp_path.iterdir() if d.name.startswith("simclr")]) == 2
 
 
+def test_workers_reach_the_loop_and_are_no_part_of_the_run(toy_npz, tmp_path, monkeypatch, capsys):
+  def fit(ts, step, data, how, hooks=()):
+    raise UserError(f"{how.workers} workers")
+
+  monkeypatch.setattr("sslx.training.loop.fit", fit)
+  for workers in (0, 3):
+    given = [f"--dataset={toy_npz}", f"--out={tmp_path}", "--encoder=conv:widths=4", f"--workers={workers}"]
+    assert call("pretrain", *given) == 1
+    assert f"error: {workers} workers" in capsys.readouterr().err
+  assert len(list(tmp_path.glob("denoise*"))) == 1
+  assert call("pretrain", *given, "--workers=-1") == 2
+
+
 KILLED = """
 import os, signal, sys
 from experiments import pretrain

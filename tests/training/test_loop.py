@@ -11,6 +11,7 @@ import pytest
 
 from sslx import nn
 from sslx.data import LazyArray
+from sslx.data.batches import epoch_order
 from sslx.pretext import build
 from sslx.training import hooks, loop, optim
 from sslx.training.step import make_init, make_train_step
@@ -53,8 +54,21 @@ def test_a_run_in_two_parts_is_the_same_run(setup, toy):
 
 def test_streaming_equals_memory(setup, toy):
   lazy = LazyArray(toy.train.x.shape, lambda rows: toy.train.x[rows])
-  memory, streamed = fit(setup, {"x": toy.train.x}), fit(setup, {"x": lazy})
-  assert_identical(memory, streamed)
+  memory = fit(setup, {"x": toy.train.x})
+  assert_identical(memory, fit(setup, {"x": lazy}))
+  assert_identical(memory, fit(setup, {"x": lazy}, workers=2))
+
+
+def test_what_is_read_in_blocks_is_streamed_in_the_order_of_its_blocks(setup, toy):
+  blocks = (100, 20, 120)
+  lazy = LazyArray(toy.train.x.shape, lambda rows: toy.train.x[rows], blocks=blocks)
+  order = epoch_order(3, 0, 240, blocks)
+  memory = {"x": toy.train.x[order]}
+  step, fresh = setup
+  in_order = loop.fit(fresh(), step, memory, loop.Loop(7, BATCH, 3, shuffle=False))
+  whole = fit(setup, {"x": lazy}, steps=7)
+  assert_identical(in_order, whole)
+  assert_identical(whole, fit(setup, {"x": lazy}, fit(setup, {"x": lazy}, steps=4), steps=7))
 
 
 @pytest.mark.parametrize(("at_once", "log_every"), [(4, 4), (5, 3), (12, 50)])

@@ -118,7 +118,8 @@ DATASETS: dict[str, Source] = {
   "folder": Source(
     load_folder,
     "DIR/train/CLASS/*.png|jpg|webp|gif|tif|bmp, [DIR/test/CLASS/*], [DIR/unlabeled/*], which may be all there is; or, "
-    "in place of classes, images/* and masks/*.png of class indices, [DIR/classes.txt]; --labels_file",
+    "in place of classes, images/* and masks/*.png of class indices, [DIR/classes.txt]; --labels_file; or "
+    "classes at a URL",
     "DIR",
     tasks=("classification", "segmentation", "none"),
     files=True,
@@ -174,23 +175,24 @@ DATASETS: dict[str, Source] = {
   ),
   "parquet": Source(
     load_parquet,
-    "columns of image files (bytes, or {bytes, path}) and of labels (whole numbers or text); files called train-*, "
-    "test-*, validation-*, unlabeled-*, else all are of train",
+    "a file, a folder, a glob in quotes, FILE-{00..12}, or a URL (gs://, s3://, https://); columns of image files "
+    "(bytes, or {bytes, path}) and of labels (whole numbers or text); files called train-*, test-*, validation-*, "
+    "unlabeled-*, else all are of train",
     "GLOB",
     tasks=("classification", "none"),
     targets="the column of labels; default: the one that is called or declared so",
   ),
   "webdataset": Source(
     load_webdataset,
-    "tar shards, shards-{0000..0123}.tar, of samples NAME.jpg|png|webp ... and [NAME.cls, a number or a class, or "
-    'NAME.json with "label"]; splits as of parquet:',
+    "tar files, named as of parquet:, with samples NAME.jpg|png|webp ... and [NAME.cls, a number or a class, or "
+    'NAME.json with "label"]',
     "GLOB",
     tasks=("classification", "none"),
   ),
   "array_record": Source(
     load_array_record,
-    "ArrayRecord files of tf.train.Example with image or image/encoded, [label or image/class/label]; splits as of "
-    "parquet:",
+    "ArrayRecord files, named as of parquet:, of tf.train.Example with image or image/encoded, [label or "
+    "image/class/label]",
     "GLOB",
     tasks=("classification", "none"),
   ),

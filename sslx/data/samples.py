@@ -4,6 +4,7 @@ A loader says how the bytes of row i are read, and what its label is. Decoding, 
 stays on the disk are decided here, by the rules of `folder:`.
 """
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -137,14 +138,22 @@ def _with_one_test(parts: Mapping[str, Samples], labelled: bool, request: Reques
 
 
 def _chosen(x: Rows, rows: np.ndarray) -> Rows:
-  return x if len(rows) == len(x) else take(x, rows)
+  """x[rows], which ascend; what is lazy keeps its blocks, as far as rows of them are left."""
+  if len(rows) == len(x):
+    return x
+  chosen = take(x, rows)
+  if isinstance(x, np.ndarray) or isinstance(chosen, np.ndarray) or not x.blocks:
+    return chosen
+  counts = np.bincount(np.searchsorted(np.cumsum(x.blocks), rows, "right"))
+  return dataclasses.replace(chosen, blocks=tuple(counts[counts > 0].tolist()))
 
 
 def _both(first: Rows, second: Rows) -> Rows:
   if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
     return np.concatenate([first, second])
   fetch = functools.partial(_from_both, first, second)
-  blocks = sum((x.blocks if isinstance(x, LazyArray) and x.blocks else (1,) * len(x) for x in (first, second)), ())
+  found = [x.blocks if isinstance(x, LazyArray) else () for x in (first, second)]
+  blocks = found[0] + found[1] if all(found) else ()
   return LazyArray((len(first) + len(second), *first.shape[1:]), fetch, parents=(first, second), blocks=blocks)
 
 

@@ -151,7 +151,8 @@ def read_pieces(files: Sequence[File], starts: Sequence[int], sizes: Sequence[in
   for i, file in enumerate(files):
     if pieces[i] is None:
       try:
-        pieces[i] = os.pread(_opened(file).number, sizes[i], starts[i])
+        opened = _opened(file)  # is held until it has been read: the cache may let go of it before
+        pieces[i] = os.pread(opened.number, sizes[i], starts[i])
       except OSError as error:
         raise UserError(f"{file.path}: cannot be read ({error.strerror or error}); load the data set again") from error
     if 0 <= sizes[i] != len(pieces[i]):

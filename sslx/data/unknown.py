@@ -22,7 +22,7 @@ def unknown(spec: str, names: Mapping[str, str]) -> str:
   if not close and spec.lower().endswith(VIDEOS):
     return f"--dataset={spec}: write video:{spec}"
   for ending, scheme in ((".parquet", "parquet"), (".tar", "webdataset"), (".array_record", "array_record")):
-    if not close and spec.endswith(ending):
+    if spec.endswith(ending):
       return f"--dataset={spec}: write {scheme}:{spec}"
   if not close and spec.isidentifier() and len(spec) < 100:
     from sslx.data import catalogue

@@ -41,7 +41,7 @@ def reaching(url: str) -> Iterator[None]:
   except UserError:
     raise
   except FileNotFoundError as error:
-    raise UserError(f"{url}: no such file or folder; check the address") from error
+    raise UserError(f"{url}: no such file or folder, or no such server; check the address and the network") from error
   except Exception as error:
     why = f"{type(error).__name__}: {first_line(error)}"
     raise UserError(f"{url}: cannot be read ({why}); check the address, the network and your credentials") from error

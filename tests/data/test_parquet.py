@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from shard_files import png, write_parquet, write_tables
 
 from sslx import data
 from sslx.data import parquet
 from sslx.data.columns import columns_of
 from sslx.types import UserError
-from tests.data.shard_files import png, write_parquet, write_tables
 
 N = 200
 

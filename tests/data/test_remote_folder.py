@@ -3,11 +3,11 @@
 import fsspec
 import numpy as np
 import pytest
+from shard_files import png
 
 from sslx import data
 from sslx.data.fingerprint import fingerprint
 from sslx.types import UserError
-from tests.data.shard_files import png
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
+from shard_files import NAMES, WRITERS, png, write_tables, write_webdataset
 
 from sslx import data
 from sslx.data import samples, shards
 from sslx.data.fingerprint import fingerprint
 from sslx.data.types import LazyArray
 from sslx.types import UserError
-from tests.data.shard_files import NAMES, WRITERS, png, write_webdataset
 
 TRAIN, TEST = 210, 50
 LAZY = {"in_memory_limit": 0}
@@ -280,3 +280,16 @@ def test_splits_by_names(names, parts):
   files = [f"/root/of/{name}" for name in names]
   found = samples.by_part(files)
   assert {file: part for part, each in found.items() for file in each} == dict(zip(files, parts, strict=True))
+
+
+def test_blocks_go_with_the_rows_that_are_left(tmp_path, digits):
+  labels = [None if i < 5 or i == 40 else int(label) for i, label in enumerate(digits[1])]
+  rows = {"image": [png(image) for image in digits[0]], "label": labels}
+  write_tables(tmp_path, "train", rows, group=32)
+  write_tables(tmp_path, "unlabeled", {"image": rows["image"][:40]}, group=16)
+  dataset = data.load(f"parquet:{tmp_path}", **LAZY)
+  assert dataset.train.x.blocks == (27, 31, 32, 32, 32, 32, 18)
+  assert dataset.unlabeled.x.blocks == (5, 1, 16, 16, 8)
+  np.testing.assert_array_equal(np.asarray(dataset.train.x), digits[0][[label is not None for label in labels]])
+  expected = np.concatenate([digits[0][:5], digits[0][40:41], digits[0][:40]])
+  np.testing.assert_array_equal(np.asarray(dataset.unlabeled.x), expected)

@@ -2,17 +2,18 @@
 
 import io
 import json
+import os
 import sys
 import tarfile
 
 import datasets
 import numpy as np
 import pytest
+from shard_files import png, write_array_record, write_hf, write_webdataset
 
 from sslx import data
-from sslx.data import webdataset
+from sslx.data import shards, webdataset
 from sslx.types import UserError
-from tests.data.shard_files import png, write_array_record, write_hf, write_webdataset
 
 N = 60
 
@@ -123,6 +124,16 @@ def test_tars_that_are_compressed_or_none_or_hold_no_image(digits, tmp_path):
 def test_labels_that_are_none(digits, tmp_path, files, message):
   with pytest.raises(UserError, match=f"{tmp_path / 'x.tar'}: {message}"):
     load(write(tmp_path / "x.tar", [("1.png", digits[2][0]), *files]), tmp_path)
+
+
+def test_a_file_is_open_for_as_long_as_it_is_read(digits, tmp_path, monkeypatch):
+  write_webdataset(tmp_path, "train", digits[2], digits[1], shards=6)
+  x = load(f"webdataset:{tmp_path}", tmp_path, in_memory_limit=0).train.x
+  monkeypatch.setattr(shards, "_opened", lambda file: shards._Descriptor(file.path))  # nothing is kept
+  numbers = set(os.listdir("/dev/fd"))
+  rows = np.random.default_rng(0).permutation(N)
+  np.testing.assert_array_equal(x[rows], digits[0][rows])
+  assert set(os.listdir("/dev/fd")) == numbers
 
 
 # ---- array_record

@@ -71,7 +71,7 @@ def write_array_record(folder: Path, part: str, images, labels, shards: int = 2,
   for i, rows in enumerate(np.array_split(np.arange(len(images)), shards)):
     writer = ArrayRecordWriter(str(folder / f"{part}.array_record-{i:05d}-of-{shards:05d}"), "group_size:1")
     for row in rows.tolist():
-      example = tf_example_pb2.Example()
+      example = tf_example_pb2.Example()  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
       example.features.feature[keys[0]].bytes_list.value.append(images[row])
       if isinstance(labels[row], str):
         example.features.feature[keys[1]].bytes_list.value.append(labels[row].encode())

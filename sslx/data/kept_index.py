@@ -1,6 +1,7 @@
 """Where the samples of shards are, and their labels: found once, by reading every shard, and kept in data_dir."""
 
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from sslx.data.samples import coded
 from sslx.data.shards import File
 from sslx.data.types import Request
 
+_AT_ONCE = 8  # files that are looked through
 _VERSION = 1  # of what is kept
 
 
@@ -53,7 +55,8 @@ def index_of(
   """
 
   def make() -> tuple[Any, Any]:
-    found = [find(file) for file in files]
+    with futures.ThreadPoolExecutor(_AT_ONCE) as pool:  # of files behind URLs, most of the time is waiting
+      found = list(pool.map(find, files))
     labels, texts = coded([label for each in found for label in each.label])
     index = Index(
       np.repeat(np.arange(len(files), dtype=np.int32), [len(each.start) for each in found]),

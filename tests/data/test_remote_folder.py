@@ -10,6 +10,9 @@ from sslx.data.fingerprint import fingerprint
 from sslx.types import UserError
 
 
+CLASSES = ("d", "d-1", "d1", "é 2")  # the paths of d-1/ come before those of d/, and the class does not
+
+
 @pytest.fixture(scope="module")
 def mnist():
   return data.load("mnist")
@@ -20,7 +23,7 @@ def there(tmp_path, mnist):
   """(a folder, the same one behind a URL)."""
   for part, x, y in (("train", mnist.train.x, mnist.train.y), ("test", mnist.test.x, mnist.test.y)):
     for i in range(40):
-      path = tmp_path / "set" / part / f"d{y[i] % 4}" / "deep" / f"{i:03d}.png"
+      path = tmp_path / "set" / part / CLASSES[y[i] % 4] / "deep" / f"{i:03d}.png"
       path.parent.mkdir(parents=True, exist_ok=True)
       path.write_bytes(png(x[i]))
   (tmp_path / "set" / "unlabeled").mkdir()

@@ -9,7 +9,6 @@ from sslx import data
 from sslx.data.fingerprint import fingerprint
 from sslx.types import UserError
 
-
 CLASSES = ("d", "d-1", "d1", "é 2")  # the paths of d-1/ come before those of d/, and the class does not
 
 

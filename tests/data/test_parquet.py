@@ -86,7 +86,7 @@ def test_the_column_of_target_is_read(digits, tmp_path, capsys):
   write_tables(tmp_path, "train", {"image": digits[2], "odd": y % 2, "large": 10 + (y > 4), "weight": y / 2})
   write_tables(tmp_path, "unlabeled", {"image": digits[2][:30]})
   spec = f"parquet:{tmp_path}"
-  with pytest.raises(UserError, match="which column is the label. Give --target=NAME: odd, large"):
+  with pytest.raises(UserError, match=r"which column is the label. Give --target=NAME: odd, large"):
     data.load(spec)
   np.testing.assert_array_equal(data.load(spec, targets=["odd"]).train.y, y % 2)
   large = data.load(spec, targets=["large"])
@@ -94,7 +94,7 @@ def test_the_column_of_target_is_read(digits, tmp_path, capsys):
   np.testing.assert_array_equal(large.train.y, y > 4)
   assert len(large.unlabeled) == 30
   with pytest.raises(
-    UserError, match="--target=weight: is no column of whole numbers or text of .*; it has odd, large"
+    UserError, match=r"--target=weight: is no column of whole numbers or text of .*; it has odd, large"
   ):
     data.load(spec, targets=["weight"])
   with pytest.raises(UserError, match="--target=odd,large: names 2 columns"):
@@ -104,7 +104,7 @@ def test_the_column_of_target_is_read(digits, tmp_path, capsys):
 def test_rows_without_a_label_or_an_image(digits, tmp_path):
   labels = [None if i % 4 == 0 else int(label) for i, label in enumerate(digits[1])]
   write_tables(tmp_path, "train", {"image": [*digits[2][:-1], None], "label": labels})
-  with pytest.raises(UserError, match="train-00000-of-00001.parquet, row 199: holds no image; delete this row"):
+  with pytest.raises(UserError, match=r"train-00000-of-00001.parquet, row 199: holds no image; delete this row"):
     data.load(f"parquet:{tmp_path}")
   write_tables(tmp_path, "train", {"image": digits[2], "label": labels})
   dataset = data.load(f"parquet:{tmp_path}", in_memory_limit=0)

@@ -61,14 +61,14 @@ def test_what_is_missing_is_said(there, tmp_path):
     data.load("folder:memory://nowhere")
   with pytest.raises(UserError, match="holds no images in memory://a-folder/train/train/CLASS/"):
     data.load(f"folder:{url}/train")
-  with pytest.raises(UserError, match="--labels_file=x.csv: is for a folder of this machine"):
+  with pytest.raises(UserError, match=r"--labels_file=x.csv: is for a folder of this machine"):
     data.load(f"folder:{url}", labels_file="x.csv")
   with pytest.raises(UserError, match="nonsense"):
     data.load("folder:nonsense://a-folder")
   memory = fsspec.filesystem("memory")
   x = data.load(f"folder:{url}", in_memory_limit=0).unlabeled.x
   memory.rm("/a-folder/unlabeled/u.png")
-  with pytest.raises(UserError, match="memory://a-folder/unlabeled/u.png|a-folder"):
+  with pytest.raises(UserError, match=r"memory://a-folder/unlabeled/u.png|a-folder"):
     x[0]
   memory.pipe_file("/a-folder/test/d9/a.png", b"")
   with pytest.raises(UserError, match="memory://a-folder/test/d9: class 'd9' is unknown to memory://a-folder/train"):

@@ -258,7 +258,7 @@ def test_files_of_a_folder_a_glob_and_braces(tmp_path, monkeypatch):
   with pytest.raises(UserError, match=r"a/x-2.tar: no such file"):
     found("a/x-{0..2}.tar")
   for nothing in ("c*", "a/*.parquet"):
-    with pytest.raises(UserError, match="--dataset=webdataset:GLOB: .* matches no file .* in quotes"):
+    with pytest.raises(UserError, match=r"--dataset=webdataset:GLOB: .* matches no file .* in quotes"):
       found(nothing)
   monkeypatch.chdir(tmp_path)
   assert data.located("webdataset:a/x-{0..1}.tar") == f"webdataset:{tmp_path}/a/x-{{0..1}}.tar"

@@ -190,7 +190,7 @@ def test_without_a_network(tmp_path, monkeypatch):
   monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
   monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
   monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-  with pytest.raises(UserError, match="--dataset=hf:someone/photos: cannot be loaded .*give hf:DIR") as error:
+  with pytest.raises(UserError, match=r"--dataset=hf:someone/photos: cannot be loaded .*give hf:DIR") as error:
     load("hf:someone/photos", tmp_path)
   assert "\n" not in str(error.value)
   with pytest.raises(UserError, match="/no/such/folder: no such folder"):

@@ -36,7 +36,8 @@ def load_hf(request: Request) -> Dataset:
     raise UserError(f"--dataset={request.spec}: needs the datasets library: {EXTRA.format('hf')}") from error
   files, found = _loaded(request)
   tables: dict[str, Any] = {}
-  for name, table in (found if isinstance(found, Mapping) else {"train": found}).items():
+  splits = found if isinstance(found, Mapping) else {"train": found}
+  for name, table in sorted(splits.items(), key=lambda each: part_of([str(each[0])]) is None):
     if not isinstance(table, datasets.Dataset):
       raise UserError(f"--dataset={request.spec}: is a stream; save it with save_to_disk, and give hf:DIR")
     part = part_of([str(name)]) or "train"

@@ -1,5 +1,6 @@
 """Images in shards, whatever their format: parquet:, hf:, webdataset: and array_record: of digits of MNIST."""
 
+import io
 import shutil
 from pathlib import Path
 
@@ -297,3 +298,23 @@ def test_blocks_go_with_the_rows_that_are_left(tmp_path, digits):
   np.testing.assert_array_equal(np.asarray(dataset.train.x), digits[0][[label is not None for label in labels]])
   expected = np.concatenate([digits[0][:5], digits[0][40:41], digits[0][:40]])
   np.testing.assert_array_equal(np.asarray(dataset.unlabeled.x), expected)
+
+
+@pytest.mark.parametrize("how", [{}, {"bits": 12}, {"background": "red"}, {"image_size": 9}])
+def test_pictures_are_read_as_those_of_a_folder(tmp_path, capsys, how):
+  rng = np.random.default_rng(0)
+  images = [Image.fromarray(rng.integers(0, 4096, (12, 10)).astype(np.uint16)) for _ in range(6)]  # of sixteen bits
+  images[3] = Image.fromarray(rng.integers(0, 256, (12, 10, 4), np.uint8))  # transparent
+  files = [io.BytesIO() for _ in images]
+  for i, (image, file) in enumerate(zip(images, files, strict=True)):
+    image.save(file, "PNG")
+    (tmp_path / "train" / str(i // 3)).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "train" / str(i // 3) / f"{i}.png").write_bytes(file.getvalue())
+  spec = tars(tmp_path / "tars", [file.getvalue() for file in files], [0, 0, 0, 1, 1, 1])
+  folder, warned = data.load(f"folder:{tmp_path}", **how), capsys.readouterr().err
+  shard = load(spec, tmp_path, **how)
+  assert shard.train.x.shape[3] == 3
+  np.testing.assert_array_equal(shard.train.x, folder.train.x)
+  told = [line.split(": the train")[1] for line in warned.splitlines() if "images of 16 bits" in line]
+  assert told == [line.split(": the train")[1] for line in capsys.readouterr().err.splitlines() if "16 bits" in line]
+  assert len(told) == ("bits" not in how)

@@ -84,6 +84,7 @@ def matching(pattern: str, kind: str, spec: str) -> list[str]:
 
 
 def _of_kind(path: str, kind: str) -> bool:
+  path = path.partition("?")[0] if is_url(path) else path  # what a web server is asked beside the file
   name = path.rstrip("/").rpartition("/")[2]
   return re.search(kind, name) is not None and not name.startswith((".", "_"))
 

@@ -101,6 +101,18 @@ def test_the_column_of_target_is_read(digits, tmp_path, capsys):
     data.load(spec, targets=["odd", "large"])
 
 
+def test_an_empty_file_and_truth_values(digits, tmp_path):
+  odd = (digits[1] % 2).astype(bool)
+  write_tables(tmp_path, "train", {"image": digits[2], "odd": odd})
+  table = pa.table({"image": digits[2][:0], "odd": odd[:0]}, schema=pq.read_schema(next(tmp_path.iterdir())))
+  pq.write_table(table, tmp_path / "train-00000.parquet")  # comes first
+  pq.write_table(table, tmp_path / "test-00000.parquet")
+  dataset = data.load(f"parquet:{tmp_path}", in_memory_limit=0)
+  np.testing.assert_array_equal(dataset.train.y, odd)
+  np.testing.assert_array_equal(dataset.train.x[np.array([199, 0])], digits[0][[199, 0]])
+  assert len(dataset.test) == 0
+
+
 def test_rows_without_a_label_or_an_image(digits, tmp_path):
   labels = [None if i % 4 == 0 else int(label) for i, label in enumerate(digits[1])]
   write_tables(tmp_path, "train", {"image": [*digits[2][:-1], None], "label": labels})

@@ -265,6 +265,9 @@ def test_files_of_a_folder_a_glob_and_braces(tmp_path, monkeypatch):
   assert data.located("webdataset:a/x-{0..1}.tar") == f"webdataset:{tmp_path}/a/x-{{0..1}}.tar"
   assert data.located("parquet:s3://bucket/*.parquet") == "parquet:s3://bucket/*.parquet"
   assert data.located("hf:owner/name") == "hf:owner/name"
+  assert data.located("folder:gs://bucket/photos") == "folder:gs://bucket/photos"
+  url = "https://host.example/x-{0..1}.tar?download=true"  # is not asked for here: no web server is asked for folders
+  assert shards.matching(url, r"\.tar$", "") == [url.replace("{0..1}", number) for number in "01"]
   assert data.located("hf:a") == f"hf:{tmp_path}/a"
   assert data.path_of("parquet:a/*") is None
 

@@ -1,14 +1,14 @@
 """`parquet:GLOB`: Parquet files with a column of images and one of labels, of the `datasets` library or others.
 
-A row group is what such a file can be entered at: it is read as one, and the last few stay in memory, as they stand in
-the file. So an order that keeps to a few row groups at a time reads each once; `LazyArray.blocks` says which they are.
+A row group is what such a file can be entered at: it is read as one, and the last ones stay in memory, as they stand
+in the file: those of two windows of an epoch's order, which so reads each once (`LazyArray.blocks`).
 Files whose row groups hold some hundred images, as the `datasets` library writes them, suit that well.
 """
 
 import contextlib
 import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
@@ -23,8 +23,8 @@ from sslx.data.warn import warn
 from sslx.types import UserError
 
 KIND = r"\.(parquet|parq|pq)$"
-KEPT = 16  # row groups that stay in memory, of all files of a process
-LARGE = 4 << 30  # bytes that these may hold without a word
+WINDOW = 8192  # rows among which the order of an epoch is random
+LARGE = 4 << 30  # bytes that the row groups in memory may hold without a word
 _AT_ONCE = 8  # files whose labels are read
 
 
@@ -83,10 +83,11 @@ def _table(file: File, targets: Sequence[str], labelled: bool) -> _Table:
 
 def _tell_large(tables: dict[File, _Table], request: Request) -> None:
   file, table = max(tables.items(), key=lambda each: each[1].largest)
-  if KEPT * table.largest > max(request.in_memory_limit, LARGE):
+  kept = kept_of([size for each in tables.values() for size in each.groups])
+  if kept * table.largest > max(request.in_memory_limit, LARGE):
     warn(
       request.spec,
-      f"a row group is read as one, {KEPT} of them stay in memory, and they hold up to {table.largest:,} bytes, as in "
+      f"a row group is read as one, {kept} of them stay in memory, and they hold up to {table.largest:,} bytes, as in "
       f"{file.path}: write such files with row groups of some hundred images",
     )
 
@@ -130,6 +131,8 @@ class _Groups(NamedTuple):
   """i64 [G]: of the row group in its file."""
   starts: np.ndarray
   """i64 [G + 1]: the first row of each."""
+  kept: int
+  """How many of them stay in memory."""
 
 
 def _samples(pieces: Sequence[tuple[File, _Table, np.ndarray]]) -> Samples:
@@ -137,10 +140,19 @@ def _samples(pieces: Sequence[tuple[File, _Table, np.ndarray]]) -> Samples:
   files, tables, labels = zip(*pieces, strict=True)
   sizes, counts = [size for table in tables for size in table.groups], [len(table.groups) for table in tables]
   columns, numbers = tuple(table.columns.image for table in tables), np.concatenate([np.arange(n) for n in counts])
-  groups = _Groups(files, columns, np.repeat(np.arange(len(files)), counts), numbers, np.cumsum([0, *sizes]))
+  groups = _Groups(
+    files, columns, np.repeat(np.arange(len(files)), counts), numbers, np.cumsum([0, *sizes]), kept_of(sizes)
+  )
   read, called = functools.partial(_read, groups), functools.partial(_called, groups)
   paths, how = tuple(file.path for file in files), ",".join(dict.fromkeys(columns))
   return Samples(sum(sizes), read, called, np.concatenate(labels), paths, how, tuple(size for size in sizes if size))
+
+
+def kept_of(sizes: Sequence[int]) -> int:
+  """How many row groups of so many rows hold two windows of rows at most: batches are read ahead across the border of
+  two windows."""
+  before_the_last = int(np.searchsorted(np.cumsum(np.sort(np.asarray(sizes, np.int64))), WINDOW))
+  return max(1, min(len(sizes), 2 * (before_the_last + 1)))
 
 
 def _called(groups: _Groups, row: int) -> str:
@@ -154,7 +166,7 @@ def _read(groups: _Groups, rows: np.ndarray) -> list[bytes]:
   group_of = np.searchsorted(groups.starts, rows, "right") - 1
   for group in np.unique(group_of).tolist():
     file = groups.file_of[group]
-    column = _column(groups.files[file], int(groups.number[group]), groups.columns[file])
+    column = _column(groups.files[file], int(groups.number[group]), groups.columns[file], groups.kept)
     for i in np.flatnonzero(group_of == group).tolist():
       out[i] = image_bytes(column[int(rows[i] - groups.starts[group])].as_py(), _called(groups, int(rows[i])))
   return out
@@ -170,15 +182,16 @@ class _Once:
 _LOCK = threading.Lock()  # two threads that ask for a new row group at once must get the same _Once
 
 
-@functools.lru_cache(maxsize=KEPT)
-def _once(file: File, group: int, column: str) -> _Once:
-  return _Once()
+@functools.cache
+def _memory(kept: int) -> Callable[[File, int, str], _Once]:
+  """What remembers the row groups that were asked for last, so many of them."""
+  return functools.lru_cache(maxsize=kept)(lambda file, group, column: _Once())
 
 
-def _column(file: File, group: int, column: str) -> Any:
+def _column(file: File, group: int, column: str, kept: int) -> Any:
   """A column of a row group, as it stands in the file."""
   with _LOCK:
-    once = _once(file, group, column)
+    once = _memory(kept)(file, group, column)
   with once.lock:
     if once.column is None:
       with _reading(file, _footer(file)) as parquet:

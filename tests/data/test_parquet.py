@@ -44,12 +44,13 @@ def test_blocks_are_the_row_groups(digits, tmp_path):
   assert x.blocks == (32, 32, 3, 32, 32, 3, 32, 32, 2)
 
 
-def test_an_order_that_keeps_to_few_row_groups_reads_each_once(digits, tmp_path, groups_read):
+def test_an_order_that_keeps_to_few_row_groups_reads_each_once(digits, tmp_path, groups_read, monkeypatch):
+  monkeypatch.setattr(parquet, "WINDOW", 20)
   write_parquet(tmp_path, "train", digits[2], digits[1], shards=1, group=4)
   x = data.load(f"parquet:{tmp_path}", in_memory_limit=0).train.x
-  assert len(x.blocks) == 50 > 2 * parquet.KEPT
+  assert (len(x.blocks), parquet.kept_of(x.blocks)) == (50, 10)
   groups_read.clear()
-  parquet._once.cache_clear()
+  parquet._memory.cache_clear()
   rng, blocks = np.random.default_rng(0), np.random.default_rng(1).permutation(50)
   for some in np.array_split(blocks, 10):  # five at a time, in batches that threads ask for at once
     rows = rng.permutation(np.concatenate([np.arange(4 * block, 4 * block + 4) for block in some]))
@@ -57,7 +58,10 @@ def test_an_order_that_keeps_to_few_row_groups_reads_each_once(digits, tmp_path,
       for batch, images in zip(rows.reshape(5, 4), pool.map(x.__getitem__, rows.reshape(5, 4)), strict=True):
         np.testing.assert_array_equal(images, digits[0][batch])
   assert sorted(number for _, number in groups_read) == list(range(50))
-  assert parquet._once.cache_info().currsize == parquet.KEPT
+  x[np.arange(4 * blocks[-10], 4 * blocks[-10] + 4)]  # the tenth from the end is still there, and no older one
+  assert len(groups_read) == 50
+  x[np.arange(4 * blocks[0], 4 * blocks[0] + 4)]
+  assert len(groups_read) == 51
 
 
 def test_a_file_that_is_written_anew_is_read_anew(digits, tmp_path):

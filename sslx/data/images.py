@@ -173,8 +173,7 @@ def resized(split: Split, size: int | None, in_memory_limit: int) -> Split:
     pictures = [picture[..., 0] if channels == 1 else picture for picture in images[rows]]
     return np.stack([to_array(Image.fromarray(picture), channels, size) for picture in pictures])
 
-  blocks = images.blocks if isinstance(images, LazyArray) else ()
-  sized = LazyArray((len(images), size, size, channels), fetch, parents=(images,), blocks=blocks)
+  sized = LazyArray((len(images), size, size, channels), fetch, parents=(images,))
   return dataclasses.replace(split, x=within(sized, in_memory_limit), files=None)
 
 
@@ -191,8 +190,7 @@ def with_channels(split: Split, channels: int, in_memory_limit: int) -> Split:
     weighted = images[rows].astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)  # ITU-R BT.601 in 16 bits
     return ((weighted + 0x8000) >> 16).astype(np.uint8)[..., None]
 
-  blocks = images.blocks if isinstance(images, LazyArray) else ()
-  changed = LazyArray((n, height, width, channels), fetch, parents=(images,), blocks=blocks)
+  changed = LazyArray((n, height, width, channels), fetch, parents=(images,))
   return dataclasses.replace(split, x=within(changed, in_memory_limit), files=None)
 
 

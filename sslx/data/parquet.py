@@ -72,10 +72,8 @@ def _table(file: File, targets: Sequence[str], labelled: bool) -> _Table:
   with _reading(file) as parquet:
     columns = columns_of(parquet.schema_arrow, targets, file.path, labelled)
     groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
-    rows, largest = (
-      tuple(group.num_rows for group in groups),
-      max((group.total_byte_size for group in groups), default=0),
-    )
+    rows = tuple(group.num_rows for group in groups)
+    largest = max((group.total_byte_size for group in groups), default=0)
     if columns.label is None:
       return _Table(columns, rows, np.full(sum(rows), NO_LABEL), largest)
     return _Table(columns, rows, labels_of(parquet.read([columns.label])[columns.label], file.path), largest)

@@ -127,7 +127,7 @@ def test_only_experiments_reads_flags():
   assert having("absl.flags") - by_grain
 
 
-@pytest.mark.parametrize("library", ["tensorflow_datasets", "grain", "array_record"])
+@pytest.mark.parametrize("library", ["tensorflow_datasets", "grain", "array_record", "pyarrow", "datasets", "fsspec"])
 def test_only_data_imports(library):
   assert having(library) <= inside("sslx.data")
 

@@ -197,7 +197,10 @@ def short_name(dataset: str) -> str:
 
   scheme, _, argument = dataset.partition(":")
   has_settings = scheme in DATASETS and DATASETS[scheme].argument.startswith("[")
-  return dataset if has_settings else Path(argument).stem or dataset
+  if has_settings:
+    return dataset
+  of_several = [part for part in Path(argument).parts if not set(part) & set("*?[{")]  # of a glob, its folder
+  return Path(of_several[-1]).stem if of_several else dataset
 
 
 UNTRAINED = "The line 'no pretraining' is a random encoder, frozen, and training from scratch under 'full'."

@@ -4,34 +4,37 @@ This package is the only importer of tensorflow_datasets and grain, and imports 
 """
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslx import options
+from sslx.data.array_records import load_array_record
 from sslx.data.audio import load_audio
 from sslx.data.check import checked
 from sslx.data.coco import load_coco
 from sslx.data.davis import load_davis
 from sslx.data.folder import load_folder
-from sslx.data.footage import EXTENSIONS as VIDEOS
+from sslx.data.hub import load_hf
 from sslx.data.idx_sets import load_fashion_mnist, load_idx, load_mnist
 from sslx.data.images import colour, resized, without_size_warnings
 from sslx.data.limits import check_limits, frame_size
 from sslx.data.motion import MovingDigits
 from sslx.data.moving_digits import load_moving_digits
 from sslx.data.npz import load_npz
+from sslx.data.parquet import load_parquet
 from sslx.data.python_docs import load_python_docs
 from sslx.data.render import Scenes
 from sslx.data.scenes import load_scenes
 from sslx.data.spoken import load_spoken_digits, spoken_digits
 from sslx.data.table import load_table
 from sslx.data.text import load_text
-from sslx.data.text_files import TEXTS
 from sslx.data.types import Dataset, LazyArray, Request, Split
+from sslx.data.unknown import unknown
+from sslx.data.urls import is_url
 from sslx.data.video import load_video
+from sslx.data.webdataset import load_webdataset
 from sslx.data.words import MIN_COUNT
 from sslx.types import UserError, brief
 
@@ -115,7 +118,8 @@ DATASETS: dict[str, Source] = {
   "folder": Source(
     load_folder,
     "DIR/train/CLASS/*.png|jpg|webp|gif|tif|bmp, [DIR/test/CLASS/*], [DIR/unlabeled/*], which may be all there is; or, "
-    "in place of classes, images/* and masks/*.png of class indices, [DIR/classes.txt]; --labels_file",
+    "in place of classes, images/* and masks/*.png of class indices, [DIR/classes.txt]; --labels_file; or "
+    "classes at a URL",
     "DIR",
     tasks=("classification", "segmentation", "none"),
     files=True,
@@ -168,6 +172,37 @@ DATASETS: dict[str, Source] = {
     "FILE|DIR",
     modalities=("video",),
     tasks=("none",),
+  ),
+  "parquet": Source(
+    load_parquet,
+    "a file, a folder, a glob in quotes, FILE-{00..12}, or a URL (gs://, s3://, https://); columns of image files "
+    "(bytes, or {bytes, path}) and of labels (whole numbers or text); files called train-*, test-*, validation-*, "
+    "unlabeled-*, else all are of train",
+    "GLOB",
+    tasks=("classification", "none"),
+    targets="the column of labels; default: the one that is called or declared so",
+  ),
+  "webdataset": Source(
+    load_webdataset,
+    "tar files, named as of parquet:, with samples NAME.jpg|png|webp ... and [NAME.cls, a number or a class, or "
+    'NAME.json with "label"]',
+    "GLOB",
+    tasks=("classification", "none"),
+  ),
+  "array_record": Source(
+    load_array_record,
+    "ArrayRecord files, named as of parquet:, of tf.train.Example with image or image/encoded, [label or "
+    "image/class/label]",
+    "GLOB",
+    tasks=("classification", "none"),
+  ),
+  "hf": Source(
+    load_hf,
+    "the datasets library's: a folder of save_to_disk, or one that load_dataset reads, or NAME[:CONFIG] of the Hugging "
+    "Face hub",
+    "NAME|DIR",
+    tasks=("classification", "none"),
+    targets="the column of labels; default: the one that is called or declared so",
   ),
   "tfds": Source(
     _tfds, "a set of the TFDS catalogue for classification of images or sound", "NAME", modalities=("image", "sound")
@@ -230,7 +265,7 @@ def load(
   scheme, colon, argument = spec.partition(":")
   source = DATASETS.get(scheme)
   if source is None:
-    raise UserError(_unknown(spec))
+    raise UserError(unknown(spec, {name: each.written(name) for name, each in DATASETS.items()}))
   if source.argument and not argument and not source.argument.startswith("["):
     raise UserError(f"--dataset={spec}: write {scheme}:{source.argument} ({source.help})")
   if not source.argument and colon:
@@ -251,7 +286,7 @@ def load(
   named = data_dir or os.environ.get("TFDS_DATA_DIR")
   data_dir = os.path.abspath(os.path.expanduser(named or "~/tensorflow_datasets"))
   path = path_of(spec)
-  made_of = argument if path is None else str(path.absolute())
+  made_of = located(spec).partition(":")[2] if path is None else str(path.absolute())
   request: dict[str, Any] = {
     **limited, "spec": spec, "argument": made_of, "data_dir": data_dir, "in_memory_limit": in_memory_limit,
     "background": behind, "bits": bits, "data_dir_is_given": bool(named), "targets": tuple(targets),
@@ -277,39 +312,23 @@ def load(
 
 
 def path_of(spec: str) -> Path | None:
-  """The folder or file that a data set's name holds: photos of `folder:photos`. None: none, as of mnist."""
+  """The folder or file that a data set's name holds: photos of `folder:photos`. None: none, as of mnist, or one that is
+  not of this machine, or several, as of a glob."""
   scheme, _, argument = spec.partition(":")
   source = DATASETS.get(scheme)
-  if source is None or source.argument not in ("DIR", "FILE", "FILE|DIR") or not argument:
+  if source is None or source.argument not in ("DIR", "FILE", "FILE|DIR", "NAME|DIR") or not argument:
+    return None
+  if is_url(argument) or (source.argument == "NAME|DIR" and not os.path.isdir(os.path.expanduser(argument))):
     return None
   return Path(os.path.expanduser(argument))  # of an unknown ~user this is no error, but a folder that is not there
 
 
 def located(spec: str) -> str:
   """The name with its path from the root, as it can be read from every folder: `folder:/home/me/photos`."""
-  path = path_of(spec)
-  return spec if path is None else f"{spec.partition(':')[0]}:{os.path.abspath(path)}"
-
-
-def _unknown(spec: str) -> str:
-  names = [source.written(name) for name, source in DATASETS.items()]
-  if spec and os.path.isdir(os.path.expanduser(spec)):
-    kinds = f"folder:{spec} (images), audio:{spec} (sound), text:{spec}, idx:{spec} (IDX files)"
-    kinds = f"{kinds}, coco:{spec}, davis:{spec} or video:{spec}"
-    return f"--dataset={spec}: a folder needs its kind in front: {kinds}"
-  close = difflib.get_close_matches(spec.partition(":")[0][:100], DATASETS, n=2)
-  if not close and spec.endswith((".npz", ".csv")):
-    return f"--dataset={spec}: write {spec[-3:]}:{spec}"
-  if not close and spec.endswith(TEXTS.extensions):
-    return f"--dataset={spec}: write text:{spec}"
-  if not close and spec.lower().endswith(VIDEOS):
-    return f"--dataset={spec}: write video:{spec}"
-  if not close and spec.isidentifier() and len(spec) < 100:
-    from sslx.data import catalogue
-
-    close = [f"tfds:{name}" for name in catalogue.nearest(spec, 2)]
-  hint = f"did you mean {' or '.join(close)}? All: " if close else ""
-  return f"--dataset={spec}: unknown; {hint}{', '.join(names)}"
+  (scheme, _, argument), path = spec.partition(":"), path_of(spec)
+  if path is None and scheme in DATASETS and DATASETS[scheme].argument == "GLOB" and argument and not is_url(argument):
+    path = Path(os.path.expanduser(argument))  # of a glob, its signs stay as they are
+  return spec if path is None else f"{scheme}:{os.path.abspath(path)}"
 
 
 def describe() -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 
 import numpy as np
@@ -38,7 +38,7 @@ def headers_of(
   paths = list(dict.fromkeys(path for part in files.values() for path in part))
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     headers = dict(zip(paths, pool.map(read, paths, chunksize=64), strict=True))
-  _tell(files, headers, request)
+  tell(files, headers, request)
   return headers
 
 
@@ -71,8 +71,16 @@ def common_shape(headers: Mapping[str, Header], image_size: int | None) -> tuple
   return first.height, first.width, channels
 
 
-def _tell(files: Mapping[str, Sequence[str]], headers: Mapping[str, Header], request: Request) -> None:
-  """What is lost of these images, on stderr."""
+def tell(
+  files: Mapping[str, Sequence[str]],
+  headers: Mapping[str, Header],
+  request: Request,
+  largest_of: Callable[[str], int] = brightest,
+) -> None:
+  """What is lost of these images, on stderr.
+
+  files: the names of the images of each split. largest_of: name -> the largest value of an image of sixteen bits.
+  """
   moving = [path for path, found in headers.items() if found.moving]
   if moving:
     warn(
@@ -85,7 +93,7 @@ def _tell(files: Mapping[str, Sequence[str]], headers: Mapping[str, Header], req
     if not deep or request.bits < 16:
       continue
     seen = deep[:: -(-len(deep) // _LOOKED_AT)]
-    largest = max(map(brightest, seen))
+    largest = max(map(largest_of, seen))
     if 0 < largest < 1 << 12:  # of what is darker than a sixteenth, 16 levels are left at most
       warn(
         request.spec,

@@ -13,6 +13,7 @@ from concurrent import futures
 import numpy as np
 
 from sslx.data.types import Dataset, LazyArray, Rows
+from sslx.data.urls import changes
 from sslx.types import UserError
 
 _PIECE = 8 << 20  # bytes hashed by one thread at a time; another number makes other fingerprints
@@ -112,9 +113,9 @@ def stamps(files: tuple[str, ...]) -> Iterator[bytes]:
     UserError: naming the file that is gone.
   """
   root = os.path.commonpath([os.path.dirname(file) for file in files])
-  for file in files:
-    try:
-      facts = os.stat(file)
-    except OSError as error:
-      raise UserError(f"{file}: cannot be read ({error.strerror or error}); load the data set again") from error
-    yield os.fsencode(os.path.relpath(file, root)) + f"\0{facts.st_size} {facts.st_mtime_ns}\0".encode()
+  try:
+    for file, stamp in zip(files, changes(files), strict=True):
+      yield os.fsencode(os.path.relpath(file, root)) + f"\0{stamp}\0".encode()
+  except OSError as error:
+    why = error.strerror or error
+    raise UserError(f"{error.filename}: cannot be read ({why}); load the data set again") from error

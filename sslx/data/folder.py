@@ -2,15 +2,18 @@
 
 DIR/unlabeled/ may be all there is.
 
-Where DIR/train holds just images/ and masks/, these are no classes: see `sslx.data.masks`.
+DIR may be a URL: see `sslx.data.remote_folder`. Where DIR/train holds just images/ and masks/, these are no classes:
+see `sslx.data.masks`.
 """
 
 from pathlib import Path
 
 from sslx.data.files import headers_of, images_of
 from sslx.data.masks import FOLDERS, load_masks
+from sslx.data.remote_folder import load_remote_folder
 from sslx.data.tree import IMAGES, class_folders, folders_in
 from sslx.data.types import Dataset, Request, Split, image_classes
+from sslx.data.urls import is_url
 from sslx.types import UserError
 
 
@@ -24,6 +27,8 @@ def load_folder(request: Request) -> Dataset:
     UserError: naming the folder or file: missing, without images, unreadable, too large, a test class unknown to train,
       or images of two sizes while --image_size is not given.
   """
+  if is_url(request.argument):
+    return load_remote_folder(request)
   root = Path(request.argument).expanduser()
   if not root.is_dir():
     raise UserError(f"{root}: no such folder")

@@ -61,23 +61,28 @@ def colour(name: str) -> tuple[int, int, int]:
 
 
 def header(
-  path: str, background: tuple[int, int, int] = WHITE, image_size: int | None = None, in_memory_limit: int = 2 << 30
+  file: str | bytes,
+  background: tuple[int, int, int] = WHITE,
+  image_size: int | None = None,
+  in_memory_limit: int = 2 << 30,
+  name: str | None = None,
 ) -> Header:
-  """Reads the header of an image file.
+  """Reads the header of an image file, or of its bytes.
 
   Raises:
-    UserError: naming the file, if it is no image, or too large to be decoded and resized to `image_size`.
+    UserError: naming the file (`name`, for bytes), if it is no image, or too large to be decoded and resized to
+      `image_size`.
   """
-  with opened(path, path, image_size, in_memory_limit) as image:
+  with opened(file, name or str(file), image_size, in_memory_limit) as image:
     size = image.size[::-1] if _orientation(image) >= 5 else image.size
     grey = image.mode in _GREY and not (image.has_transparency_data and len(set(background)) > 1)
     moving = getattr(image, "is_animated", False) and image.format != "MPO"  # a phone's JPEG with a preview behind it
     return Header(size[1], size[0], grey, image.mode.startswith("I;16"), moving, _stored_orientation(image) != 1)
 
 
-def brightest(path: str) -> int:
-  """The largest value of a grey image file of sixteen bits."""
-  with opened(path, path) as image:
+def brightest(file: str | bytes, name: str | None = None) -> int:
+  """The largest value of a grey image file of sixteen bits, or of its bytes, which `name` names."""
+  with opened(file, name or str(file)) as image:
     return int(np.max(np.asarray(image)))
 
 

@@ -102,6 +102,8 @@ assert "tensorflow" not in sys.modules, "TensorFlow was imported"
     ("", "unknown; mnist,.* fashion_mnist,.* idx:DIR"),
     ("qqqqqqq", "unknown; mnist,.* fashion_mnist,.* idx:DIR"),
     ("some/arrays.npz", "write npz:some/arrays.npz"),
+    ("some/train-{00..12}.tar", "write webdataset:some/train"),
+    ("some/*.parquet", "write parquet:some/"),
     (os.curdir, r"folder:\."),
     ("npz", "write npz:FILE"),
     ("folder:", "write folder:DIR"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.shared import cli, methods, overview, pictures
-from experiments.shared.pages import Lead, Outcome
+from experiments.shared.pages import Lead, Outcome, short_name
 from sslx import nn
 from sslx.data import Dataset, Split
 from sslx.evaluation.bench import Case
@@ -143,3 +143,18 @@ def test_a_variant_is_pretrained_once_and_read_as_each_task_does(masks, monkeypa
   assert cli.run(main, "experiments.downstream", ["downstream"]) == 0
   assert asked == [("a", "segmentation"), ("b", "segmentation"), ("c", "segmentation"), ("c", "segmentation")]
   assert [made.represent.reading for made in seen] == ["maps4", "all:moments"] * 3
+
+
+@pytest.mark.parametrize(
+  ("name", "short"),
+  [
+    ("parquet:/data/photos/*.parquet", "photos"),
+    ("webdataset:s3://bucket/tars/{train,val}-{0..9}.tar", "tars"),
+    ("hf:owner/digits", "digits"),
+    ("npz:/data/digits.npz", "digits"),
+    ("scenes:one", "scenes:one"),
+    ("mnist", "mnist"),
+  ],
+)
+def test_a_data_set_is_called_by_its_file_or_folder(name, short):
+  assert short_name(name) == short

@@ -87,7 +87,7 @@ def shortened(dataset: "Dataset") -> Part:
     UserError: a fraction that is not one, or --batch_size beside --batch_fraction.
   """
   from sslx.data import Split
-  from sslx.data.types import take
+  from sslx.data.lazy import take
 
   for name in ("train_fraction", "batch_fraction"):
     value = FLAGS[name].value

@@ -65,7 +65,7 @@ def portions(dataset: "Dataset") -> Portions:
     UserError: the data set is too small for that.
   """
   from sslx.data import Split
-  from sslx.data.types import take
+  from sslx.data.lazy import take
 
   labelled = min(LABELLED, len(dataset.train) * LABELLED // (UNLABELLED + LABELLED))
   if labelled < 2 * dataset.task.outputs:

@@ -94,7 +94,7 @@ def _choice(
 
 
 def _taken(split: "Split", rows: np.ndarray) -> Any:
-  from sslx.data.types import take
+  from sslx.data.lazy import take
 
   return take(split.x, rows)
 

@@ -117,7 +117,7 @@ def few(dataset: "Dataset") -> "Dataset":
     UserError: several numbers, or more than there are.
   """
   from sslx.data import Split
-  from sslx.data.types import take
+  from sslx.data.lazy import take
 
   if FLAGS.labels == ["all"]:
     return dataset

@@ -19,6 +19,7 @@ from sslx.data.folder import load_folder
 from sslx.data.hub import load_hf
 from sslx.data.idx_sets import load_fashion_mnist, load_idx, load_mnist
 from sslx.data.images import colour, resized, without_size_warnings
+from sslx.data.lazy import LazyArray
 from sslx.data.limits import check_limits, frame_size
 from sslx.data.motion import MovingDigits
 from sslx.data.moving_digits import load_moving_digits
@@ -30,7 +31,7 @@ from sslx.data.scenes import load_scenes
 from sslx.data.spoken import load_spoken_digits, spoken_digits
 from sslx.data.table import load_table
 from sslx.data.text import load_text
-from sslx.data.types import Dataset, LazyArray, Request, Split
+from sslx.data.types import Dataset, Request, Split
 from sslx.data.unknown import unknown
 from sslx.data.urls import is_url
 from sslx.data.video import load_video

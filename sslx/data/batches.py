@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 
 import numpy as np
 
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.data.workers import in_processes
 from sslx.types import UserError
 
@@ -51,7 +51,7 @@ def blocks_kept(blocks: Sequence[int], window: int = WINDOW) -> int:
   It is enough as long as all batches in flight have no more rows than a window; else some are read again.
   """
   before_the_last = int(np.searchsorted(np.cumsum(np.sort(np.asarray(blocks, np.int64))), window))
-  return min(len(blocks), 2 * (before_the_last + 1))
+  return max(1, min(len(blocks), 2 * (before_the_last + 1)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +65,8 @@ class StepIndices(Sequence):
   last_step: int
   shuffle: bool = True
   blocks: tuple[int, ...] = ()
-  part: slice = slice(None)
-  """Of the batch: what one of several processes reads of it."""
+  part: tuple[int | None, int | None] = (None, None)
+  """From where to where in the batch: what one of several processes reads of it."""
 
   def __len__(self) -> int:
     return max(0, self.last_step - self.first_step)
@@ -79,9 +79,9 @@ class StepIndices(Sequence):
     epoch, place = divmod(self.first_step + i % len(self), self.n // self.batch_size)
     first, last = place * self.batch_size, (place + 1) * self.batch_size
     if not self.shuffle:
-      return np.arange(first, last, dtype=np.int32)[self.part]
+      return np.arange(first, last, dtype=np.int32)[slice(*self.part)]
     with _DRAWING:
-      return _cached_order(self.seed, epoch, self.n, self.blocks)[first:last][self.part]
+      return _cached_order(self.seed, epoch, self.n, self.blocks)[first:last][slice(*self.part)]
 
 
 def step_indices(

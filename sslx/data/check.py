@@ -7,9 +7,10 @@ import numpy as np
 from sslx.data import target_rules
 from sslx.data.duplicates import duplicates
 from sslx.data.image_rules import images, tell_dark
+from sslx.data.lazy import LazyArray
 from sslx.data.sound_rules import recordings, tell_silent
 from sslx.data.text_rules import texts
-from sslx.data.types import Dataset, LazyArray, Split
+from sslx.data.types import Dataset, Split
 from sslx.data.video_rules import clips
 from sslx.data.warn import warn
 from sslx.tasks import NO_TASK

@@ -8,7 +8,8 @@ from concurrent import futures
 import numpy as np
 
 from sslx.data.images import Header, brightest, decode, header, streamed, within
-from sslx.data.types import LazyArray, Request, Rows
+from sslx.data.lazy import LazyArray, Rows
+from sslx.data.types import Request
 from sslx.data.warn import warn
 from sslx.types import UserError
 

@@ -12,7 +12,8 @@ from concurrent import futures
 
 import numpy as np
 
-from sslx.data.types import Dataset, LazyArray, Rows
+from sslx.data.lazy import LazyArray, Rows
+from sslx.data.types import Dataset
 from sslx.data.urls import changes
 from sslx.types import UserError
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sslx.data.types import Dataset, Rows, Split
+from sslx.data.lazy import Rows
+from sslx.data.types import Dataset, Split
 from sslx.data.warn import warn
 from sslx.types import UserError
 

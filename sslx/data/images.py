@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageColor, UnidentifiedImageError
 
-from sslx.data.types import LazyArray, Split, in_memory
+from sslx.data.lazy import LazyArray, in_memory
+from sslx.data.types import Split
 from sslx.types import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # no other is opened: Pillow has EPS drawn by another program

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from sslx.data.types import Dataset, LazyArray, Split
+from sslx.data.lazy import LazyArray
+from sslx.data.types import Dataset, Split
 from sslx.types import Modality, UserError
 
 

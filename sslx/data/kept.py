@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sslx.data.fingerprint import digest_of
-from sslx.data.types import LazyArray, Request, Rows
+from sslx.data.lazy import LazyArray, Rows
+from sslx.data.types import Request
 from sslx.data.warn import say, warn
 from sslx.types import UserError
 

@@ -15,9 +15,10 @@ from sslx import options
 from sslx.data.digits import Digits, dealt
 from sslx.data.idx import read_idx_folder
 from sslx.data.kept import kept
+from sslx.data.lazy import LazyArray, Rows
 from sslx.data.motion import RENDERER, MovingDigits, Rendered, render
 from sslx.data.settings import check_ranges, with_ranges
-from sslx.data.types import Dataset, LazyArray, Request, Rows, Video, clips
+from sslx.data.types import Dataset, Request, Video, clips
 from sslx.types import UserError
 
 LARGEST = 16 << 30  # bytes of all clips and masks

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sslx.data.batches import blocks_kept
 from sslx.data.columns import Columns, columns_of, image_bytes, joined, labels_of
 from sslx.data.samples import NO_LABEL, Samples, by_part, dataset_of
 from sslx.data.shards import File, matching, stamped
@@ -23,7 +24,6 @@ from sslx.data.warn import warn
 from sslx.types import UserError
 
 KIND = r"\.(parquet|parq|pq)$"
-WINDOW = 8192  # rows among which the order of an epoch is random
 LARGE = 4 << 30  # bytes that the row groups in memory may hold without a word
 _AT_ONCE = 8  # files whose labels are read
 
@@ -81,7 +81,7 @@ def _table(file: File, targets: Sequence[str], labelled: bool) -> _Table:
 
 def _tell_large(tables: dict[File, _Table], request: Request) -> None:
   file, table = max(tables.items(), key=lambda each: each[1].largest)
-  kept = kept_of([size for each in tables.values() for size in each.groups])
+  kept = blocks_kept([size for each in tables.values() for size in each.groups])
   if kept * table.largest > max(request.in_memory_limit, LARGE):
     warn(
       request.spec,
@@ -139,18 +139,11 @@ def _samples(pieces: Sequence[tuple[File, _Table, np.ndarray]]) -> Samples:
   sizes, counts = [size for table in tables for size in table.groups], [len(table.groups) for table in tables]
   columns, numbers = tuple(table.columns.image for table in tables), np.concatenate([np.arange(n) for n in counts])
   groups = _Groups(
-    files, columns, np.repeat(np.arange(len(files)), counts), numbers, np.cumsum([0, *sizes]), kept_of(sizes)
+    files, columns, np.repeat(np.arange(len(files)), counts), numbers, np.cumsum([0, *sizes]), blocks_kept(sizes)
   )
   read, called = functools.partial(_read, groups), functools.partial(_called, groups)
   paths, how = tuple(file.path for file in files), ",".join(dict.fromkeys(columns))
   return Samples(sum(sizes), read, called, np.concatenate(labels), paths, how, tuple(size for size in sizes if size))
-
-
-def kept_of(sizes: Sequence[int]) -> int:
-  """How many row groups of so many rows hold two windows of rows at most: batches are read ahead across the border of
-  two windows."""
-  before_the_last = int(np.searchsorted(np.cumsum(np.sort(np.asarray(sizes, np.int64))), WINDOW))
-  return max(1, min(len(sizes), 2 * (before_the_last + 1)))
 
 
 def _called(groups: _Groups, row: int) -> str:

@@ -19,8 +19,9 @@ from sslx.data.docstrings import READER, Package, packages_beside, paragraphs_of
 from sslx.data.fingerprint import digest_of
 from sslx.data.images import within
 from sslx.data.kept import Layout, Parts, kept_as_made
+from sslx.data.lazy import LazyArray, Rows
 from sslx.data.text import checked_vocabulary
-from sslx.data.types import Dataset, LazyArray, Request, Rows, Split, text_classes
+from sslx.data.types import Dataset, Request, Split, text_classes
 from sslx.data.words import Counts
 from sslx.ops.text import PAD, Vocabulary
 from sslx.types import UserError

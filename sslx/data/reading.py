@@ -15,10 +15,10 @@ from PIL import Image
 
 from sslx.data import recordings
 from sslx.data.images import PICTURE_BYTES, WHITE, covering, decode, scaled, without_size_warnings
+from sslx.data.lazy import LazyArray, Rows
 from sslx.data.recordings import RECORDINGS
 from sslx.data.text_files import TEXTS, document_of
 from sslx.data.tree import IMAGES, Kind, is_kind
-from sslx.data.types import LazyArray, Rows
 from sslx.data.words import padded
 from sslx.types import UserError, brief
 

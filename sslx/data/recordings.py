@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sslx.data.lazy import LazyArray
 from sslx.data.tree import Kind
-from sslx.data.types import LazyArray
 from sslx.data.warn import warn
 from sslx.ops.sound import RAW_PAD
 from sslx.types import UserError

@@ -16,7 +16,8 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from sslx.data.fingerprint import digest_of, stamps
 from sslx.data.images import decode
-from sslx.data.types import LazyArray, Request, Split, in_memory
+from sslx.data.lazy import LazyArray, in_memory
+from sslx.data.types import Request, Split
 from sslx.types import UserError
 
 _Example: Any = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]  # made at run time

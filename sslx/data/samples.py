@@ -4,7 +4,6 @@ A loader says how the bytes of row i are read, and what its label is. Decoding, 
 stays on the disk are decided here, by the rules of `folder:`.
 """
 
-import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +15,9 @@ import numpy as np
 from sslx.data.files import common_shape, tell
 from sslx.data.images import Header, brightest, decode, header, streamed, within
 from sslx.data.labels import places
+from sslx.data.lazy import LazyArray, Rows, joined, take
 from sslx.data.shards import File, below_common
-from sslx.data.types import Dataset, LazyArray, Request, Rows, Split, image_classes, take
+from sslx.data.types import Dataset, Request, Split, image_classes
 from sslx.data.warn import say
 from sslx.types import UserError
 
@@ -106,7 +106,7 @@ def dataset_of(
   train, unlabeled = x["train"], None if "unlabeled" not in x else Split(x["unlabeled"], None)
   if len(known) < len(train):
     others = Split(_chosen(train, np.flatnonzero(y["train"] == NO_LABEL)), None)
-    unlabeled = others if unlabeled is None else Split(_both(others.x, unlabeled.x), None)
+    unlabeled = others if unlabeled is None else Split(joined(others.x, unlabeled.x), None)
   first, last = y["train"][known], y["test"]
   if texts is not None:
     names, first, last = _occurring(request.spec, texts, first, last)
@@ -138,29 +138,7 @@ def _with_one_test(parts: Mapping[str, Samples], labelled: bool, request: Reques
 
 
 def _chosen(x: Rows, rows: np.ndarray) -> Rows:
-  """x[rows], which ascend; what is lazy keeps its blocks, as far as rows of them are left."""
-  if len(rows) == len(x):
-    return x
-  chosen = take(x, rows)
-  if isinstance(x, np.ndarray) or isinstance(chosen, np.ndarray) or not x.blocks:
-    return chosen
-  counts = np.bincount(np.searchsorted(np.cumsum(x.blocks), rows, "right"))
-  return dataclasses.replace(chosen, blocks=tuple(counts[counts > 0].tolist()))
-
-
-def _both(first: Rows, second: Rows) -> Rows:
-  if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-    return np.concatenate([first, second])
-  fetch = functools.partial(_from_both, first, second)
-  found = [x.blocks if isinstance(x, LazyArray) else () for x in (first, second)]
-  blocks = found[0] + found[1] if all(found) else ()
-  return LazyArray((len(first) + len(second), *first.shape[1:]), fetch, parents=(first, second), blocks=blocks)
-
-
-def _from_both(first: Rows, second: Rows, rows: np.ndarray) -> np.ndarray:
-  out, n = np.empty((len(rows), *first.shape[1:]), first.dtype), len(first)
-  out[rows < n], out[rows >= n] = first[rows[rows < n]], second[rows[rows >= n] - n]
-  return out
+  return x if len(rows) == len(x) else take(x, rows)
 
 
 def _shape(parts: Mapping[str, Samples], request: Request) -> tuple[int, int, int]:

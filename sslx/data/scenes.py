@@ -14,9 +14,10 @@ from sslx import options
 from sslx.data.digits import Digits
 from sslx.data.idx import read_idx_folder
 from sslx.data.kept import kept
+from sslx.data.lazy import Rows
 from sslx.data.render import RENDERER, Rendered, Scenes, render
 from sslx.data.settings import check_ranges, with_ranges
-from sslx.data.types import Dataset, Request, Rows, Split
+from sslx.data.types import Dataset, Request, Split
 from sslx.modalities import MODALITIES
 from sslx.tasks import TASKS
 from sslx.types import UserError

@@ -11,8 +11,9 @@ import numpy as np
 
 from sslx import options
 from sslx.data.images import within
+from sslx.data.lazy import LazyArray, take
 from sslx.data.recordings import decoding, lazy, row_of, samples_of
-from sslx.data.types import Dataset, LazyArray, Request, Split, sound_classes, take
+from sslx.data.types import Dataset, Request, Split, sound_classes
 from sslx.types import UserError
 
 FOLDER = Path(__file__).parent / "spoken_digits"

@@ -16,9 +16,10 @@ import numpy as np
 from sslx.data.fingerprint import digest_of, stamps
 from sslx.data.images import within
 from sslx.data.kept import Layout, Parts, find, kept_as_made
+from sslx.data.lazy import LazyArray
 from sslx.data.text_files import TEXTS, document_of, lines_of
 from sslx.data.tree import class_folders, is_kind, listed
-from sslx.data.types import Dataset, LazyArray, Request, Split, text_classes, text_corpus
+from sslx.data.types import Dataset, Request, Split, text_classes, text_corpus
 from sslx.data.warn import warn
 from sslx.data.words import BLOCK, Counts, Line, blocks, counted, padded, stream, vocabulary_of
 from sslx.ops.text import Vocabulary

@@ -23,8 +23,9 @@ from sslx.data.files import headers_of
 from sslx.data.footage import EXTENSIONS, Footage, in_order, of_file, of_pictures
 from sslx.data.images import EXTENSIONS as PICTURES
 from sslx.data.images import PICTURE_BYTES, Header
+from sslx.data.lazy import LazyArray, Rows
 from sslx.data.tree import is_image, listed
-from sslx.data.types import Dataset, LazyArray, Request, Rows, Video, clips
+from sslx.data.types import Dataset, Request, Video, clips
 from sslx.data.video_masks import mask_files, video_of
 from sslx.data.warn import say, warn
 from sslx.types import UserError

@@ -8,8 +8,9 @@ from PIL import Image
 
 from sslx.data.footage import Footage
 from sslx.data.images import Header
+from sslx.data.lazy import LazyArray, Rows
 from sslx.data.masks import read_mask, refuse_turned
-from sslx.data.types import LazyArray, Request, Rows, Video
+from sslx.data.types import Request, Video
 from sslx.types import UserError
 
 WHOLE = 255  # the value of the one object of black and white masks; beside others it is what is to be ignored

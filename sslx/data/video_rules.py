@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from sslx.data.image_rules import check_bytes
-from sslx.data.types import Dataset, LazyArray, Split, Video
+from sslx.data.lazy import LazyArray
+from sslx.data.types import Dataset, Split, Video
 from sslx.types import UserError
 
 

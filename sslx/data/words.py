@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sslx.data.types import Rows
+from sslx.data.lazy import Rows
 from sslx.ops.text import PAD, UNKNOWN, Vocabulary
 
 BLOCK = 256

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.types import UserError
 
 GRACE = 30.0  # seconds that a worker goes on after SIGTERM, which the loop answers when its step is done
@@ -159,6 +159,9 @@ def _uninterrupted() -> Iterator[None]:
   if not hasattr(signal, "pthread_sigmask"):
     yield
     return
+  from multiprocessing import resource_tracker
+
+  resource_tracker.ensure_running()  # it is started with the first process, and lets SIGINT through where that is
   before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
   try:
     yield

@@ -9,7 +9,7 @@ import numpy as np
 
 from sslx import nn
 from sslx.data import Dataset, Split
-from sslx.data.types import Rows
+from sslx.data.lazy import Rows
 from sslx.evaluation import features
 from sslx.evaluation.features import extract
 from sslx.evaluation.lsa import lsa

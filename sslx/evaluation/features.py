@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from sslx import nn
 from sslx.compile import jit, jit_once
 from sslx.data import Dataset
-from sslx.data.types import Rows
+from sslx.data.lazy import Rows
 from sslx.modalities import views as viewing
 from sslx.training import parallel
 from sslx.types import Array, Task

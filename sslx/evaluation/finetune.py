@@ -14,7 +14,7 @@ import optax
 
 from sslx import nn
 from sslx.compile import jit, jit_once
-from sslx.data.types import Rows
+from sslx.data.lazy import Rows
 from sslx.evaluation.bench import Bench, Case, Predictor
 from sslx.evaluation.recipe import Recipe
 from sslx.pretext.supervised import supervised

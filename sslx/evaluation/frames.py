@@ -10,7 +10,7 @@ import numpy as np
 
 from sslx import losses, nn
 from sslx.compile import jit
-from sslx.data.types import Rows
+from sslx.data.lazy import Rows
 from sslx.evaluation.features import extract
 from sslx.modalities import MODALITIES
 from sslx.ops import color

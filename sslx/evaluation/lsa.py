@@ -13,7 +13,7 @@ import numpy as np
 
 from sslx import nn
 from sslx.data import Dataset
-from sslx.data.types import Rows
+from sslx.data.lazy import Rows
 from sslx.evaluation.ppmi import truncated_svd
 from sslx.ops.text import FIRST, Vocabulary
 from sslx.types import UserError

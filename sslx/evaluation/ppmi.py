@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from sslx.data.types import Rows
+from sslx.data.lazy import Rows
 from sslx.ops.text import FIRST, PAD, UNKNOWN, Vocabulary
 
 SMOOTHING, POWER = 0.75, 0.5

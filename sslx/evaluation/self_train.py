@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 from sslx import losses, nn
-from sslx.data.types import Rows, take
+from sslx.data.lazy import Rows, take
 from sslx.evaluation.bench import Bench, Case, Predictor, Source
 from sslx.evaluation.features import extract
 from sslx.evaluation.finetune import linear_head

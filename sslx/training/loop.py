@@ -174,7 +174,8 @@ def _streamed(
   """The batch of each step: x through grain; small arrays (y) directly. Of several processes each reads what its
   devices get.
   """
-  own = dataclasses.replace(indices, part=parallel.own_rows(batch_size, mesh))
+  part = parallel.own_rows(batch_size, mesh)
+  own = dataclasses.replace(indices, part=(part.start, part.stop))
   # A lazy sequence: walked twice, never listed, however long the run.
   with contextlib.closing(stream(data["x"], own, 8, workers)) as batches:
     for x, rows in zip(batches, own, strict=True):

@@ -16,7 +16,7 @@ import optax
 from sslx import nn, options
 from sslx.compile import check_floats, jit
 from sslx.data import Dataset, located
-from sslx.data.types import take
+from sslx.data.lazy import take
 from sslx.data.words import end_to_end
 from sslx.modalities import MODALITIES
 from sslx.ops.text import Vocabulary

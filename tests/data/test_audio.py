@@ -11,7 +11,8 @@ from sslx import data
 from sslx.data import recordings
 from sslx.data.check import checked
 from sslx.data.fingerprint import fingerprint_of
-from sslx.data.types import LazyArray, Split, sound_classes
+from sslx.data.lazy import LazyArray
+from sslx.data.types import Split, sound_classes
 from sslx.ops.sound import RAW_PAD
 from sslx.types import UserError
 

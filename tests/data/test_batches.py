@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sslx.data.batches import epoch_order, step_indices, stream
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.types import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (103, 4, 5, 3)).astype(np.uint8)

@@ -11,7 +11,8 @@ from sslx.data import LazyArray, Split
 from sslx.data.batches import blocks_kept, epoch_order, step_indices
 from sslx.data.blocks import of_both, of_rows
 from sslx.data.images import resized, with_channels
-from sslx.data.types import Dataset, take
+from sslx.data.lazy import take
+from sslx.data.types import Dataset
 
 UNEVEN = (3, 1, 40, 2, 2, 0, 7, 25, 1, 1, 9, 3, 3, 3, 5, 30)  # 135 rows
 

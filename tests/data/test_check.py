@@ -9,7 +9,8 @@ import pytest
 
 from sslx import data
 from sslx.data.check import checked
-from sslx.data.types import LazyArray, Split, image_classes
+from sslx.data.lazy import LazyArray
+from sslx.data.types import Split, image_classes
 from sslx.types import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype(np.uint8)

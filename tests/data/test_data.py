@@ -12,7 +12,8 @@ from PIL import Image
 
 from sslx import data
 from sslx.data.check import checked
-from sslx.data.types import LazyArray, Split, image_classes
+from sslx.data.lazy import LazyArray
+from sslx.data.types import Split, image_classes
 from sslx.types import UserError
 
 # sha256 of the four IDX files' content, as published and as in sslx/data/mnist/README.md

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sslx.data import words
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.data.words import Line, blocks, counted, padded, stream, vocabulary_of, words_of
 from sslx.ops.text import FIRST, PAD, UNKNOWN
 

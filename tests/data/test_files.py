@@ -10,7 +10,7 @@ from PIL import Image
 
 from sslx import data
 from sslx.data.idx import read_idx
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.types import UserError
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,8 @@ from PIL import Image
 from sslx import data
 from sslx.data.fingerprint import described, fingerprint, fingerprint_of
 from sslx.data.images import resized, with_channels
-from sslx.data.types import LazyArray, Split, image_classes, take
+from sslx.data.lazy import LazyArray, take
+from sslx.data.types import Split, image_classes
 from sslx.types import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 1)).astype(np.uint8)

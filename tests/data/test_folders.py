@@ -9,8 +9,9 @@ from PIL import Image
 
 from sslx import data
 from sslx.data.check import checked
+from sslx.data.lazy import LazyArray
 from sslx.data.tree import readable
-from sslx.data.types import LazyArray, Split, image_classes
+from sslx.data.types import Split, image_classes
 from sslx.types import UserError
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sslx import data
 from sslx.data import footage
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.types import UserError
 
 COUNT, HEIGHT, WIDTH = 90, 32, 48

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sslx.data.inputs import accepted
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.modalities import MODALITIES
 from sslx.types import UserError
 

@@ -9,7 +9,7 @@ from PIL import Image
 from sslx import data
 from sslx.data import geometry
 from sslx.data.fingerprint import fingerprint
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.types import UserError
 
 RNG = np.random.default_rng(0)

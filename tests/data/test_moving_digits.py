@@ -12,8 +12,8 @@ from sslx.data import motion, moving_digits
 from sslx.data.digits import INK, Digits
 from sslx.data.fingerprint import fingerprint
 from sslx.data.idx import read_idx_folder
+from sslx.data.lazy import LazyArray
 from sslx.data.motion import MovingDigits, Rendered, render
-from sslx.data.types import LazyArray
 from sslx.types import UserError
 
 FEW = "size=40,frames=4,digits=14-20,train=12,validation=4,test=6"

@@ -11,7 +11,7 @@ import pytest
 from shard_files import png, write_parquet, write_tables
 
 from sslx import data
-from sslx.data import parquet
+from sslx.data import batches, parquet
 from sslx.data.columns import columns_of
 from sslx.types import UserError
 
@@ -45,10 +45,10 @@ def test_blocks_are_the_row_groups(digits, tmp_path):
 
 
 def test_an_order_that_keeps_to_few_row_groups_reads_each_once(digits, tmp_path, groups_read, monkeypatch):
-  monkeypatch.setattr(parquet, "WINDOW", 20)
+  monkeypatch.setattr(parquet, "blocks_kept", lambda sizes: batches.blocks_kept(sizes, 20))
   write_parquet(tmp_path, "train", digits[2], digits[1], shards=1, group=4)
   x = data.load(f"parquet:{tmp_path}", in_memory_limit=0).train.x
-  assert (len(x.blocks), parquet.kept_of(x.blocks)) == (50, 10)
+  assert (len(x.blocks), parquet.blocks_kept(x.blocks)) == (50, 10)
   groups_read.clear()
   parquet._memory.cache_clear()
   rng, blocks = np.random.default_rng(0), np.random.default_rng(1).permutation(50)

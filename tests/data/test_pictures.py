@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from sslx import data
 from sslx.data import images
 from sslx.data.images import WHITE, colour, decode, header, to_array
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.types import UserError
 
 RNG = np.random.default_rng(0)

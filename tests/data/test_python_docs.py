@@ -11,7 +11,8 @@ from sslx import data
 from sslx.data import docstrings, python_docs
 from sslx.data.docstrings import Package, packages_beside, paragraphs_of, standard_library, without_tests
 from sslx.data.fingerprint import fingerprint
-from sslx.data.types import LazyArray, Request
+from sslx.data.lazy import LazyArray
+from sslx.data.types import Request
 from sslx.data.words import words_of
 from sslx.ops.text import FIRST, PAD
 from sslx.types import UserError

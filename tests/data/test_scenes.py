@@ -12,8 +12,8 @@ from sslx import data
 from sslx.data import scenes
 from sslx.data.digits import INK, Digits, tight_boxes, warp
 from sslx.data.idx import read_idx_folder
+from sslx.data.lazy import LazyArray
 from sslx.data.render import OVERLAP, Rendered, Scenes, render
-from sslx.data.types import LazyArray
 from sslx.types import UserError
 
 FEW = "train=30,test=20"

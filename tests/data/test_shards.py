@@ -14,7 +14,7 @@ from shard_files import NAMES, WRITERS, png, write_tables, write_webdataset
 from sslx import data
 from sslx.data import samples, shards
 from sslx.data.fingerprint import fingerprint
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.types import UserError
 
 TRAIN, TEST = 210, 50

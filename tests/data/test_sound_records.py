@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.features import audio_feature
 
 from sslx import data
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.ops.sound import RAW_PAD
 from sslx.types import UserError
 

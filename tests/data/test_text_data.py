@@ -12,7 +12,8 @@ from sslx import data
 from sslx.data import text, text_files
 from sslx.data.check import checked
 from sslx.data.fingerprint import fingerprint
-from sslx.data.types import LazyArray, Split, text_classes, text_corpus
+from sslx.data.lazy import LazyArray
+from sslx.data.types import Split, text_classes, text_corpus
 from sslx.data.words import words_of
 from sslx.ops.text import FIRST, PAD, UNKNOWN, Vocabulary
 from sslx.types import UserError

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sslx.data import Dataset, Split
-from sslx.data.types import LazyArray, image_classes, in_memory, take
+from sslx.data.lazy import LazyArray, in_memory, take
+from sslx.data.types import image_classes
 from sslx.tasks import TASKS
 from sslx.types import UserError
 

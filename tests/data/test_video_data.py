@@ -10,7 +10,7 @@ from PIL import Image
 from sslx import data
 from sslx.data import footage, video
 from sslx.data.fingerprint import described, fingerprint
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.types import UserError
 
 HEIGHT, WIDTH = 16, 24

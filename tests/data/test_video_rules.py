@@ -7,7 +7,8 @@ import pytest
 
 from sslx.data.check import checked
 from sslx.data.inputs import accepted
-from sslx.data.types import LazyArray, Video, clips
+from sslx.data.lazy import LazyArray
+from sslx.data.types import Video, clips
 from sslx.modalities import MODALITIES
 from sslx.types import UserError
 

@@ -21,7 +21,7 @@ ENDLESS = """
 import os, pathlib, signal, sys, time
 import numpy as np
 from sslx.data.batches import step_indices, stream
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 
 def main(folder, last_step):
   def fetch(rows):

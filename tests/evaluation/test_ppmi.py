@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.evaluation import ppmi
 from sslx.ops.text import FIRST, PAD, UNKNOWN, Vocabulary
 

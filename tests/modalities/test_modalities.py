@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.modalities import MODALITIES
 from sslx.ops.text import Vocabulary
 

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 from pretexts import TINY, build, pixels, prepare_for
 
 import sslx
-from sslx.data.types import LazyArray
+from sslx.data.lazy import LazyArray
 from sslx.training import hooks, parallel, step
 from sslx.training.loop import Loop, fit
 from sslx.types import UserError

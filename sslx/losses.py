@@ -1,11 +1,13 @@
 """Losses: arrays -> scalar. No module, no configuration."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from sslx.ops.rows import interleave
 from sslx.types import Array, UserError
 
 OUTPUTS = {"sigmoid": jax.nn.sigmoid, "linear": lambda x: x, "softmax": jax.nn.softmax}
@@ -95,15 +97,15 @@ def nt_xent(z1: Array, z2: Array, temperature: float, group: Array | None = None
 
   group: i32 [B], embeddings of the same group are no negatives of each other, such as places of one image.
   """
-  z = normalised(jnp.concatenate([z1, z2]))  # zero (a black image, fresh biases) stays so
-  n = len(z1)
+  z = normalised(interleave(z1, z2))  # zero (a black image, fresh biases) stays so
   similarity = z @ z.T / temperature
-  positives = jnp.roll(jnp.arange(2 * n), n)
+  place = jnp.arange(len(z))
+  positives = place ^ 1  # the other one of a pair
   if group is None:
-    left_out = jnp.eye(2 * n, dtype=bool)
+    left_out = jnp.eye(len(z), dtype=bool)
   else:
-    both = jnp.concatenate([group, group])
-    left_out = (both[:, None] == both) & (jnp.arange(2 * n) != positives[:, None])
+    both = interleave(group, group)
+    left_out = (both[:, None] == both) & (place != positives[:, None])
   similarity = jnp.where(left_out, -jnp.inf, similarity)
   return cross_entropy(similarity, positives)
 
@@ -125,18 +127,20 @@ def cosines(z: Array, c: Array) -> Array:
   return normalised(z) @ normalised(c).T
 
 
-def sinkhorn(scores: Array, epsilon: float, iterations: int = 3) -> Array:
+def sinkhorn(scores: Array, epsilon: float, iterations: int = 3, past: Array | None = None) -> Array:
   """Scores [B,K] -> shares of each row's unit among K columns that get about the same
   each (SwAV, Caron et al. 2020, eq. 3).
 
   Columns and rows of exp(scores / epsilon) are normalised in turn, in logarithms: no epsilon empties a row. Rows come
   last, so they sum to 1, and columns to about B / K.
+
+  past: scores [N,K] of other rows, which take their part of the columns: as if they stood below the others.
   """
-  log_q = scores / epsilon
+  parts = [scores / epsilon] if past is None else [scores / epsilon, past / epsilon]
   for _ in range(iterations):
-    log_q = jax.nn.log_softmax(log_q, axis=0)
-    log_q = jax.nn.log_softmax(log_q, axis=1)
-  return jnp.exp(log_q)
+    column = functools.reduce(jnp.logaddexp, [jax.nn.logsumexp(log_q, axis=0) for log_q in parts])
+    parts = [jax.nn.log_softmax(log_q - column, axis=1) for log_q in parts]
+  return jnp.exp(parts[0])
 
 
 def swapped(q1: Array, q2: Array, logits1: Array, logits2: Array) -> Array:
@@ -181,13 +185,16 @@ def pair_labels(scores: Array) -> Array:
   return jnp.broadcast_to(jnp.arange(len(scores))[:, None], scores.shape[:2])
 
 
-def identify(predicted: Array, candidates: Array, label: Array) -> tuple[Array, Array]:
+def identify(predicted: Array, candidates: Array, label: Array, positive: Array | None = None) -> tuple[Array, Array]:
   """(loss, accuracy) of picking candidates[label] for each row of predicted [M,D] among all candidates [N,D], by their
   inner product (CPC, van den Oord et al. 2018, eq. 4). Of equal inner products one is picked at random.
+
+  positive: candidates[label], where they are at hand in another way than by picking them.
   """
   logits = predicted @ candidates.T
   # not from the logits: the gradient of a gather is a sum into zeros of their size
-  loss = (jax.nn.logsumexp(logits, axis=1) - (predicted * candidates[label]).sum(axis=1)).mean()
+  positive = candidates[label] if positive is None else positive
+  loss = (jax.nn.logsumexp(logits, axis=1) - (predicted * positive).sum(axis=1)).mean()
   most = logits.max(axis=1, keepdims=True)  # argmax takes ten times as long on the CPU
   right = jnp.take_along_axis(logits, label[:, None], axis=1) == most
   return loss, (right / (logits == most).sum(axis=1, keepdims=True)).mean()

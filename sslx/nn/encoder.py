@@ -1,5 +1,6 @@
 """An encoder: a sequence of named blocks. Features can be read after any block, and `last:K` counts blocks."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,11 @@ import flax.linen as nn
 
 from sslx.nn.features import read
 from sslx.types import Array, Precision, folded
+
+
+def _run(block: Any, x: Array, *kept: Array, train: bool) -> Array:
+  """A block of an encoder, as a function that flax can wrap."""
+  return block(x, *kept, train=train)
 
 
 class Encoder(nn.Module):
@@ -35,6 +41,8 @@ class Encoder(nn.Module):
   precision: Precision = "float32"
   """What `nn.apply` computes its convolutions, dense layers and attention in; all that
   enters or leaves it is float32."""
+  remat: bool = False
+  """Whether what a block computes inside is computed again for its gradient, not kept: only outputs of blocks are."""
   spec: str = ""
   """The text that `nn.rebuild` makes it of; empty where nobody gave it one."""
 
@@ -51,7 +59,9 @@ class Encoder(nn.Module):
     for i, (name, factory) in enumerate(self.blocks):
       kept = (keep,) if i == 0 and keep is not None else ()
       x = x if i == 0 or self.precision == "float32" else x.astype(self.precision)
-      x = factory(name=name)(x, *kept, train=train if isinstance(train, bool) else name in train)
+      how = train if isinstance(train, bool) else name in train
+      run = functools.partial(_run, train=how)
+      x = (nn.remat(run) if self.remat else run)(factory(name=name), x, *kept)
       outputs[name] = x.reshape(*frames, *x.shape[1:]) if self.clips else x
     return outputs
 

@@ -11,118 +11,23 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from sslx import options
+from sslx.nn.blocks import ConvBlock, DenseBlock, SplitBlock
 from sslx.nn.encoder import Encoder
 from sslx.nn.hearing import Front, conv1d, gru, mel, wave
-from sslx.nn.layers import Conv, Dense, GroupNorm
+from sslx.nn.resnets import resnet, resnet18, resnet50
 from sslx.nn.video import frames, grid
 from sslx.nn.vit import PatchEmbed, TransformerBlock
 from sslx.nn.wording import bag, transformer, words
-from sslx.ops.color import rgb_to_lab
-from sslx.ops.pool import max_pool
 from sslx.ops.sound import share
 from sslx.ops.text import NO_WORDS, Vocabulary
-from sslx.types import Array, Precision, Refusal, UserError
+from sslx.types import Precision, Refusal, UserError
 
 MAX_PARAMETERS = 200_000_000  # of an encoder, unless told otherwise: with their gradients and averages 3.2 GB
 MAX_BLOCKS = 500  # and layers of a block: more take minutes to be compiled
-
-
-class ConvBlock(nn.Module):
-  """Convolution, optional normalisation, relu, optional 2x2 max-pooling."""
-
-  width: int
-  kernel: int = 3
-  stride: int = 1
-  norm: str = "none"
-  pool: bool = False
-  ceil: bool = True
-  scale: float = 1.0
-
-  @nn.compact
-  def __call__(self, x: Array, train: bool = False) -> Array:
-    """[B,H,W,C] -> [B,H',W',width]."""
-    x = x * self.scale if self.scale != 1 else x
-    x = Conv(self.width, (self.kernel, self.kernel), strides=self.stride, use_bias=self.norm == "none")(x)
-    if self.norm in ("group", "layer"):
-      x = GroupNorm(1 if self.norm == "layer" else max(g for g in range(1, 9) if self.width % g == 0))(x)
-    elif self.norm == "batch":
-      x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
-    x = nn.relu(x)
-    return max_pool(x, 2, ceil=self.ceil) if self.pool else x
-
-
-class SplitBlock(nn.Module):
-  """Two convolution blocks that know nothing of each other, side by side: channels [first half | second half].
-
-  With `colour`, on RGB images: the first half gets their lightness L*, the second their ab, both about within [-1, 1].
-  """
-
-  width: int
-  colour: bool = False
-  kernel: int = 3
-  stride: int = 1
-  norm: str = "none"
-  pool: bool = False
-
-  @nn.compact
-  def __call__(self, x: Array, train: bool = False) -> Array:
-    """[B,H,W,C] -> [B,H',W',width]."""
-    if self.colour and x.shape[-1] != 3:
-      raise Refusal(f"--encoder=split: needs images in colour (3 channels, not {x.shape[-1]}); try --encoder=conv.")
-    if self.colour:
-      lab = rgb_to_lab(x)
-      halves = lab[..., :1] / 50 - 1, lab[..., 1:] / 50
-    else:
-      halves = jnp.split(x, 2, axis=-1)
-    make = functools.partial(
-      ConvBlock, self.width // 2, kernel=self.kernel, stride=self.stride, norm=self.norm, pool=self.pool
-    )
-    return jnp.concatenate(
-      [make(name=name)(half, train=train) for name, half in zip(("L", "ab"), halves, strict=True)], axis=-1
-    )
-
-
-ACTIVATIONS = {"relu": nn.relu, "sigmoid": nn.sigmoid, "linear": lambda x: x}
-
-
-class DenseBlock(nn.Module):
-  """Flatten, then a dense layer, then its activation."""
-
-  width: int
-  activation: str = "relu"
-
-  @nn.compact
-  def __call__(self, x: Array, train: bool = False) -> Array:
-    """[B,...] -> [B,width]."""
-    return ACTIVATIONS[self.activation](Dense(self.width)(x.reshape(x.shape[0], -1)))
-
-
-class ResidualBlocks(nn.Module):
-  """`depth` basic residual blocks (He et al., Deep Residual Learning, 2016, arXiv
-  1512.03385): one stage of a ResNet."""
-
-  width: int
-  stride: int
-  depth: int = 2
-
-  @nn.compact
-  def __call__(self, x: Array, train: bool = False) -> Array:
-    """[B,H,W,C] -> [B,H/stride,W/stride,width]."""
-    norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
-    conv = functools.partial(Conv, self.width, use_bias=False)
-    for stride in (self.stride, *[1] * (self.depth - 1)):
-      shortcut = x
-      x = nn.relu(norm()(conv((3, 3), strides=stride)(x)))
-      x = norm(scale_init=nn.initializers.zeros)(conv((3, 3))(x))  # each residual block starts as the identity
-      if shortcut.shape != x.shape:
-        shortcut = norm()(conv((1, 1), strides=stride)(shortcut))
-      x = nn.relu(x + shortcut)
-    return x
 
 
 def mlp(
@@ -186,25 +91,6 @@ def rotnet(*, scale: float = 1.0) -> Encoder:
   return Encoder(tuple(blocks), any_size=True)
 
 
-def resnet(*, widths: tuple[int, ...] = (32, 64, 128), depth: int = 1, stem_stride: int = 2) -> Encoder:
-  """A small ResNet with batch normalisation: a 3x3 stem, then a stage of `depth` basic blocks for each width.
-
-  Every stage but the first halves height and width, and so does the stem with stem_stride=2. The default takes 11
-  million multiplications for an image of 32x32, a forty-fifth of resnet18's.
-  """
-  stem = ("stem", functools.partial(ConvBlock, widths[0], stride=stem_stride, norm="batch"))
-  stages = [
-    (f"stage{i + 1}", functools.partial(ResidualBlocks, width, stride=1 if i == 0 else 2, depth=depth))
-    for i, width in enumerate(widths)
-  ]
-  return Encoder((stem, *stages), any_size=True, batch_norm=True)
-
-
-def resnet18() -> Encoder:
-  """ResNet-18 with the stem used on CIFAR (3x3, stride 1, no pooling), as SimCLR does in its appendix B.9."""
-  return resnet(widths=(64, 128, 256, 512), depth=2, stem_stride=1)
-
-
 def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> Encoder:
   """A small Vision Transformer: patches of patch x patch pixels, `depth` blocks of `width` units and `heads` heads."""
   if width % 4 or width % heads:
@@ -215,8 +101,9 @@ def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> E
 
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
-  "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18, "vit": vit,
-  "grid": grid, "wave": wave, "conv1d": conv1d, "gru": gru, "words": words, "transformer": transformer,
+  "mlp": mlp, "conv": conv, "split": split, "rotnet": rotnet, "resnet": resnet, "resnet18": resnet18,
+  "resnet50": resnet50, "vit": vit, "grid": grid, "wave": wave, "conv1d": conv1d, "gru": gru, "words": words,
+  "transformer": transformer,
 }  # fmt: skip
 FRONTS: dict[str, Callable[..., Front]] = {"mel": mel, "bag": bag, "frames": frames}
 """What may stand in front of an encoder, and a plus: mel+conv."""
@@ -225,20 +112,24 @@ OF_MODALITY = {"sound": "mel", "text": "bag", "video": "frames"}
 
 
 @functools.lru_cache(maxsize=64)
-def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary | None = None) -> Encoder:
+def build(
+  spec: str, precision: Precision = "float32", vocabulary: Vocabulary | None = None, remat: bool = False
+) -> Encoder:
   """An encoder from its text: `conv`, `conv:widths=16-32-64,code=32` or, with a front, `mel:bands=64+conv`. The same
   text gives the same object, so that what was compiled for it is used again.
 
   vocabulary: of the data, for encoders of text; the names of their blocks are the same without it.
   precision: bfloat16 multiplies and keeps activations in half the bits, forward and backward, see `apply`.
+  remat: less memory for a second forward pass, see `Encoder`.
 
   Raises:
     UserError: unknown kind or option (with the nearest names), a size that is not positive, or too many blocks.
   """
   vocabulary = vocabulary or NO_WORDS
+  how: dict[str, Any] = {"precision": precision, "remat": remat, "spec": spec}
   front, plus, behind = spec.partition("+")
   if not plus:
-    return _made(ENCODERS, spec, spec, vocabulary).clone(precision=precision, spec=spec)
+    return _made(ENCODERS, spec, spec, vocabulary).clone(**how)
   first, inner = _made(FRONTS, front, spec, vocabulary), _made(ENCODERS, behind, spec, vocabulary)
   if inner.axes == 1:
     raise UserError(f"--encoder={spec}: {behind} reads {_signal(inner)} itself; leave {front}+ out.")
@@ -246,11 +137,11 @@ def build(spec: str, precision: Precision = "float32", vocabulary: Vocabulary | 
   blocks, is_text = ((kind, first), *inner.blocks), kind == OF_MODALITY["text"]
   if kind == OF_MODALITY["video"]:
     axes = None if inner.axes is None else inner.axes + 1
-    return inner.clone(blocks=blocks, front=True, axes=axes, clips=True, precision=precision, spec=spec)
+    return inner.clone(blocks=blocks, front=True, axes=axes, clips=True, **how)
   if is_text and inner.axes is not None:
     raise UserError(f"--encoder={spec}: {behind} reads images, and a bag of words is none; try {front}+mlp.")
-  how = {"ids": True} if is_text else {"share": share}
-  return inner.clone(blocks=blocks, front=True, axes=1, precision=precision, spec=spec, **how)
+  of_kind = {"ids": True} if is_text else {"share": share}
+  return inner.clone(blocks=blocks, front=True, axes=1, **of_kind, **how)
 
 
 def _signal(encoder: Encoder) -> str:

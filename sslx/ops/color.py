@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sslx.ops.rows import top_k
 from sslx.types import Array
 
 TO_XYZ = np.array(
@@ -87,7 +88,7 @@ def soft_encode(values: Array, bins: np.ndarray, neighbours: int = 5, sigma: flo
   flat = values.reshape(-1, values.shape[-1])
   # without |values|^2, which all bins of a pixel share: a sum of channels, as exact as float32
   distance = sum(bins[:, c] * (bins[:, c] - 2 * flat[:, c : c + 1]) for c in range(bins.shape[1]))
-  nearest, index = jax.lax.top_k(-jnp.asarray(distance), neighbours)
+  nearest, index = top_k(-jnp.asarray(distance), neighbours)
   weights = jax.nn.softmax(nearest / (2 * sigma**2), axis=-1)
   shape = (*values.shape[:-1], neighbours)
   return index.reshape(shape), weights.reshape(shape)

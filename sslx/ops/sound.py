@@ -78,7 +78,24 @@ def window(size: int) -> np.ndarray:
 
 def stft(x: Array, size: int, hop: int) -> Array:
   """Short-time Fourier transform of [B,T] without padding: c64 [B,ceil(T/hop),size//2+1]."""
-  return jnp.fft.rfft(frames(x, size, hop) * window(size))
+  return rfft(frames(x, size, hop) * window(size))
+
+
+def rfft(x: Array) -> Array:
+  """`jnp.fft.rfft` of [...,size]: c64 [...,size//2+1].
+
+  As a matrix product but on the CPU: XLA does not share out a transform among devices, each would get and compute the
+  whole batch's (jaxlib 0.10). A window of some hundred samples is a small matrix.
+  """
+  return jax.lax.platform_dependent(x, cpu=jnp.fft.rfft, default=_rfft_as_product)
+
+
+def _rfft_as_product(x: Array) -> Array:
+  size = x.shape[-1]
+  angle = 2 * np.pi / size * (np.arange(size)[:, None] * np.arange(size // 2 + 1) % size)
+  both = np.concatenate([np.cos(angle), -np.sin(angle)], axis=1).astype(np.float32)
+  real, imaginary = jnp.split(jnp.matmul(x, both, precision=jax.lax.Precision.HIGHEST), 2, axis=-1)
+  return jax.lax.complex(real, imaginary)
 
 
 def log_mel(x: Array, rate: int, bands: int, size: int, hop: int, depth: float) -> Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx import nn
-from sslx.nn.encoders import DenseBlock
+from sslx.nn.blocks import DenseBlock
 from sslx.pretext.families import checks, common
 from sslx.pretext.families.autoencoder import Decoder, Widths, autoencoder
 from sslx.types import Array, Params, Pretext, State, UserError

@@ -12,16 +12,17 @@ from typing import Literal
 import jax.numpy as jnp
 
 from sslx import losses, nn
+from sslx.ops.rows import interleave
 from sslx.pretext.families import common
 from sslx.types import Array, Batch, Params, Pretext, Refusal, State
 
 
 def rotate(image: Array) -> tuple[Array, Array]:
-  """[B,H,H,C] -> ([4B,H,H,C], labels i32[4B]): all of turn 0, then all of turn 1, ..."""
+  """[B,H,H,C] -> ([4B,H,H,C], labels i32[4B]): the four turns of the first image, then of the second, ..."""
   if image.shape[1] != image.shape[2]:
     raise Refusal(f"--method=rotation needs square images, not {image.shape[1]}x{image.shape[2]}; use --image_size.")
   turned = [jnp.rot90(image, turns, axes=(1, 2)) for turns in range(4)]
-  return jnp.concatenate(turned), jnp.repeat(jnp.arange(4), len(image))
+  return interleave(*turned), jnp.tile(jnp.arange(4), len(image))
 
 
 def rotation(encoder: nn.Encoder, *, head: Literal["conv", "linear"] = "conv") -> Pretext:
@@ -48,10 +49,10 @@ def rotation(encoder: nn.Encoder, *, head: Literal["conv", "linear"] = "conv") -
     outputs, _ = nn.apply(encoder, params["encoder"], state["encoder"], image)
     guess = nn.apply(net, params["head"], {}, common.last(outputs))[0].argmax(-1)
     undone = jnp.stack([jnp.rot90(image, -turns, axes=(1, 2)) for turns in range(4)])[guess, jnp.arange(len(image))]
-    n, pictures = len(batch["x"]), {}
+    pictures = {}
     for turns in range(4):
-      pictures[f"turned by {90 * turns}°"] = image[turns * n : (turns + 1) * n]
-      pictures[f"{90 * turns}°, turned back as guessed"] = undone[turns * n : (turns + 1) * n]
+      pictures[f"turned by {90 * turns}°"] = image[turns::4]
+      pictures[f"{90 * turns}°, turned back as guessed"] = undone[turns::4]
     return pictures
 
   return Pretext(init, loss, transform, common.no_update, show, chance={"rotation_accuracy": 1 / 4})

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx import nn
-from sslx.nn.encoders import SplitBlock
+from sslx.nn.blocks import SplitBlock
 from sslx.ops import color
 from sslx.pretext.families import checks, common
 from sslx.pretext.families.colour import ab_target, enlarge, in_colour, shrink, target

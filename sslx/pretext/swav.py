@@ -11,7 +11,6 @@ directions; no multi-crop; far fewer prototypes (theirs 3000); views as in `simc
 """
 
 import jax
-import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.pretext.families import averages, checks, common
@@ -49,14 +48,14 @@ def swav(
     return params, state
 
   def loss(params: Params, state: State, key: Array, view: View):
-    remembered = state["queue"] if queue else jnp.zeros((0, projector[-1]))
     z1, z2, state = base.project(params, state, view)
     s1, s2 = c.score(params, z1, z2)
-    past = losses.cosines(remembered, params["prototypes"])
-    q1, q2 = (jax.lax.stop_gradient(losses.sinkhorn(jnp.concatenate([s, past]), epsilon)[: len(s)]) for s in (s1, s2))
+    past = losses.cosines(state["queue"], params["prototypes"]) if queue else None
+    q1, q2 = (jax.lax.stop_gradient(losses.sinkhorn(s, epsilon, past=past)) for s in (s1, s2))
     value = losses.swapped(q1, q2, s1 / temperature, s2 / temperature)
     if queue:
-      state = {**state, "queue": averages.enqueue(remembered, losses.normalised(jnp.concatenate([z1, z2])))}
+      first, second = losses.normalised(z1), losses.normalised(z2)
+      state = {**state, "queue": averages.enqueue(averages.enqueue(state["queue"], second), first)}
     nearest = jax.nn.one_hot(s1.argmax(axis=1), prototypes)  # codes are equally used by force, these are not
     metrics = {
       "prototypes_used": losses.perplexity(nearest.mean(axis=0)),

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.ops import color
+from sslx.ops.rows import interleave
 from sslx.pretext.families import checks, clusters, common
 from sslx.pretext.families.colour import cell_means, enlarge
 from sslx.pretext.families.pointers import copied, pointers
@@ -193,8 +194,8 @@ def draw_frames(key: Array, t: int, references: int, gap: int) -> Array:
 
 
 def each_once_first(values: Array) -> Array:
-  """[B,n,...] -> [n B,n,...]: the frames of each clip turned round, so that each of them is the target once."""
-  return jnp.concatenate([jnp.roll(values, -i, axis=1) for i in range(values.shape[1])])
+  """[B,n,...] -> [B n,n,...]: the frames of each clip turned round, so that each of them is the target once."""
+  return interleave(*(jnp.roll(values, -i, axis=1) for i in range(values.shape[1])))
 
 
 def change_grey(key: Array, x: Array, strength: float) -> Array:

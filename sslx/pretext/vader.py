@@ -23,6 +23,7 @@ import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.ops import augment, photo
+from sslx.ops.rows import deinterleave, interleave, top_k
 from sslx.pretext.families import checks, common
 from sslx.types import Array, Batch, Params, Pretext, Refusal, State
 
@@ -85,11 +86,11 @@ def vader(
     return {"view1": view1, "view2": view2, "at1": seen_at(map1, at, size), "at2": seen_at(map2, at, size)}
 
   def loss(params: Params, state: State, key: Array, view: Mapping[str, Array]):
-    both, at = jnp.concatenate([view["view1"], view["view2"]]), jnp.concatenate([view["at1"], view["at2"]])
+    both, at = interleave(view["view1"], view["view2"]), interleave(view["at1"], view["at2"])
     outputs, stats = nn.apply(encoder, params["encoder"], state["encoder"], both, train=True)
     features = read(outputs, at, both.shape[1:3])
     z, _ = nn.apply(head, params["projector"], state["projector"], features.reshape(-1, features.shape[-1]), train=True)
-    z1, z2 = jnp.split(z, 2)
+    z1, z2 = (one.reshape(-1, z.shape[-1]) for one in deinterleave(z.reshape(-1, points, z.shape[-1]), 2))
     image = jnp.repeat(jnp.arange(len(view["at1"])), points)
     value = losses.nt_xent(z1, z2, temperature, image)
     return value, ({**state, "encoder": stats}, losses.spread(z1, z2))
@@ -110,10 +111,10 @@ def draw(key: Array, x: Array, points: int, even: float) -> Array:
   def total(v: Array) -> Array:
     return jax.lax.reduce_window(v, 0.0, jax.lax.add, (1, WINDOW, WINDOW, 1), (1, 1, 1, 1), "SAME")
 
-  count = total(jnp.ones_like(grey))  # fewer at the border, which is no contrast
+  count = total(jnp.ones_like(grey[:1]))  # fewer at the border, which is no contrast
   deviation = jnp.sqrt(jnp.maximum(total(grey**2) / count - (total(grey) / count) ** 2, 0))
   weight = jnp.log(deviation.reshape(len(x), -1) + even)
-  _, index = jax.lax.top_k(weight + jax.random.gumbel(key, weight.shape), points)  # without replacement
+  _, index = top_k(weight + jax.random.gumbel(key, weight.shape), points)  # without replacement
   return jnp.stack([index // x.shape[2], index % x.shape[2]], -1).astype(jnp.float32)
 
 

@@ -80,6 +80,11 @@ class Config:
   precision: Precision = setting(
     "float32", "Numbers that the network is pretrained with: float32 or bfloat16. Probes run in float32."
   )
+  remat: bool = setting(
+    False,
+    "Keep of the network's activations only the outputs of its blocks, and compute the others again for the gradient: "
+    "less memory for another forward pass, the same numbers but for rounding. On the CPU XLA undoes it.",
+  )
   seed: int = setting(0, "Seed of pretraining: of weights, order and noise.", low=0, high=SEEDS)
   watch: int = setting(
     1000,

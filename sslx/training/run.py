@@ -74,9 +74,10 @@ class Meta(NamedTuple):
     return "flatten" if self.features.startswith("maps") else self.features
 
   def build_encoder(self, precision: str | None = None) -> nn.Encoder:
-    """Its architecture, in the precision of pretraining unless another is given."""
+    """Its architecture, as pretraining has it; with another precision, as probes do: these keep activations."""
     assert self.config.encoder
-    return nn.build(self.config.encoder, precision or self.config.precision, self.vocabulary)
+    remat = self.config.remat and precision is None
+    return nn.build(self.config.encoder, precision or self.config.precision, self.vocabulary, remat)
 
   @property
   def meaning(self) -> Any:

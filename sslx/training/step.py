@@ -118,10 +118,10 @@ def make_train_step(
       after = replaced(after, path, table.at[ids].add(update))
     return after
 
-  def accumulated(params: Params, state: State, key: Array, parts: Array, pick: Callable[[Array], Batch]):
+  def accumulated(params: Params, state: State, key: Array, parts: Any, pick: Callable[[Any], Batch]):
     """`gradients` of the batches pick(parts[0]), pick(parts[1]), ... on average; the state after the last."""
 
-    def part(carry: tuple[State, Params], this: tuple[Array, Array]):
+    def part(carry: tuple[State, Params], this: tuple[Array, Any]):
       state, total = carry
       grads, state, metrics, _ = gradients(params, state, this[0], pick(this[1]))
       return (state, jax.tree.map(jnp.add, total, grads)), metrics
@@ -136,14 +136,19 @@ def make_train_step(
     def pick(rows: Array) -> Batch:
       return parallel.constrain({name: array[rows] for name, array in data.items()}, mesh)
 
+    def apart(rows: Array) -> Array:
+      """[B,...] -> [parts,B/parts,...]: every so many-th row, so that each device of a mesh has its share of each."""
+      size = part_size(len(rows), accumulate)
+      return rows.reshape(size, accumulate, *rows.shape[1:]).swapaxes(0, 1)
+
     view = None
     if accumulate == 1:
       batch = parallel.constrain(dict(data), mesh) if indices is None else pick(indices)
       grads, state, metrics, view = gradients(ts.params, ts.state, key, batch)
     else:
-      indices = jnp.arange(len(data["x"])) if indices is None else indices
-      parts = indices.reshape(accumulate, part_size(len(indices), accumulate))
-      grads, state, metrics = accumulated(ts.params, ts.state, key, parts, pick)
+      parts = jax.tree.map(apart, dict(data) if indices is None else indices)
+      batch_of = functools.partial(parallel.constrain, mesh=mesh) if indices is None else pick
+      grads, state, metrics = accumulated(ts.params, ts.state, key, parts, batch_of)
     updates, opt_state = tx.update(grads, ts.opt_state, ts.params)
     params = moved(ts.params, updates, view)
     state = pretext.update(params, state, ts.step)

@@ -9,7 +9,8 @@ import pytest
 from pretexts import KEY, apply, build, init
 
 from sslx import nn
-from sslx.nn.encoders import ConvBlock, ResidualBlocks
+from sslx.nn.blocks import ConvBlock
+from sslx.nn.resnets import Bottlenecks, ResidualBlocks
 from sslx.training import masks
 from sslx.types import UserError
 
@@ -139,8 +140,23 @@ def test_resnet18_is_the_known_one():
   assert masks.count(params) + (512 + 1) * 10 == 11_173_962  # with a dense layer to 10 classes: the CIFAR ResNet-18
 
 
-def test_residual_block_starts_as_the_identity():
-  x, module = images(2, 4, 4, 3), ResidualBlocks(3, 1)
+def test_resnet50_is_the_known_one():
+  shapes, params = block_shapes("resnet50", (224, 224, 3))
+  assert list(shapes.items()) == [
+    ("stem", (56, 56, 64)),
+    ("stage1", (56, 56, 256)),
+    ("stage2", (28, 28, 512)),
+    ("stage3", (14, 14, 1024)),
+    ("stage4", (7, 7, 2048)),
+  ]
+  assert masks.count(params) + (2048 + 1) * 1000 == 25_557_032  # with a dense layer to 1,000 classes
+  shapes, _ = block_shapes("resnet50:stem=small,width=4", (32, 32, 3))
+  assert list(shapes.values()) == [(32, 32, 4), (32, 32, 16), (16, 16, 32), (8, 8, 64), (4, 4, 128)]
+
+
+@pytest.mark.parametrize("module", [ResidualBlocks(4, 1), Bottlenecks(1, 1, 2)])
+def test_residual_block_starts_as_the_identity(module):
+  x = images(2, 4, 4, 4)
   params, stats = init(module, KEY, x)
   np.testing.assert_allclose(apply(module, params, stats, x)[0], x, atol=1e-6)
 

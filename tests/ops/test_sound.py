@@ -27,6 +27,12 @@ def test_the_share_of_recording_is_known_of_waveforms_and_of_their_spectrograms(
   np.testing.assert_allclose(sound.places(jnp.array([0.5, 0.3]), 5), [[1, 1, 0.5, 0, 0], [1, 0.5, 0, 0, 0]], atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [256, 200, 9])
+def test_a_transform_as_product_is_that_of_numpy(size):
+  x = RNG.normal(size=(2, 3, size)).astype(np.float32)
+  np.testing.assert_allclose(sound._rfft_as_product(jnp.asarray(x)), np.fft.rfft(x), atol=2e-4)
+
+
 def test_mel_is_slaneys():
   """Values of librosa.hz_to_mel and mel_to_hz, as its documentation prints them and its formula gives them."""
   np.testing.assert_allclose(sound.to_mel(np.array([60.0, 110.0, 220.0, 440.0])), [0.9, 1.65, 3.3, 6.6])

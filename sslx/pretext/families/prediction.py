@@ -99,13 +99,17 @@ def predict_patches(
     z = nn.read(outputs, "pool")
     return z.reshape(*patches.shape[:3], -1), {**state, "encoder": stats}
 
-  def predict(params: Params, z: Array, direction: str) -> dict[int, tuple[Array, Array, Array]]:
-    """z [B,r,c,D] -> {k: (predictions [M,T], all patches [N,T], which of them is predicted i32[M])}."""
+  def predict(params: Params, z: Array, direction: str) -> dict[int, tuple[Array, Array, Array, Array]]:
+    """z [B,r,c,D] -> {k: (predictions [M,T], all patches [N,T], which of them is predicted i32[M], these [M,T])}."""
     z = DIRECTIONS[direction](z)
     predictions, _ = nn.apply(net, params["context"][direction], {}, z)
     flat = z.reshape(-1, z.shape[-1])
     flat = flat if embed is None else nn.apply(embed, params["embed"], {}, flat)[0]
-    return {k: (p.reshape(-1, p.shape[-1]), flat, places(k, z)) for k, p in predictions.items()}
+    grid = flat.reshape(*z.shape[:3], -1)
+    return {
+      k: (p.reshape(-1, p.shape[-1]), flat, places(k, z), grid[:, k:].reshape(-1, grid.shape[-1]))
+      for k, p in predictions.items()
+    }
 
   def transform(key: Array, batch: Batch) -> dict[str, Array]:
     keys = common.split(key, "place", "augment")
@@ -147,7 +151,7 @@ def predict_patches(
     patches, where, corners = cut(key, image)
     grid, corners = as_grid(where, patches), as_grid(where, corners)
     z, _ = encode(params, state, grid, train=False)
-    k, (predicted, flat, label) = next(iter(predict(params, z, "down").items()))
+    k, (predicted, flat, label, _) = next(iter(predict(params, z, "down").items()))
     row = max(0, (grid.shape[1] - 1 - k) // 2)  # of the context
 
     def put(index: Array) -> Array:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from sslx import losses, nn
 from sslx.modalities import views
+from sslx.ops.rows import deinterleave, interleave
 from sslx.pretext.families import averages, checks, common
 from sslx.types import Array, Batch, Params, Pretext, State, UserError
 
@@ -55,8 +56,8 @@ def twins(encoder: nn.Encoder, projector: tuple[int, ...], norm: bool, views_spe
     return z, {**state, "encoder": stats, "projector": head_stats}
 
   def project(params: Params, state: State, view: View) -> tuple[Array, Array, State]:
-    z, state = embed(params, state, jnp.concatenate([view["view1"], view["view2"]]))
-    z1, z2 = jnp.split(z, 2)
+    z, state = embed(params, state, interleave(view["view1"], view["view2"]))
+    z1, z2 = deinterleave(z, 2)
     return z1, z2, state
 
   def show(params: Params, state: State, key: Array, batch: Batch) -> dict[str, Array]:
@@ -87,8 +88,8 @@ def predictor_on(base: Twins, hidden: tuple[int, ...], width: int) -> Predictor:
     return {**params, "predictor": predictor}, {**state, "predictor": stats}
 
   def predict(params: Params, state: State, z1: Array, z2: Array) -> tuple[Array, Array, State]:
-    p, stats = nn.apply(h, params["predictor"], state["predictor"], jnp.concatenate([z1, z2]), train=True)
-    p1, p2 = jnp.split(p, 2)
+    p, stats = nn.apply(h, params["predictor"], state["predictor"], interleave(z1, z2), train=True)
+    p1, p2 = deinterleave(p, 2)
     return p1, p2, {**state, "predictor": stats}
 
   return Predictor(init, predict)
@@ -114,7 +115,7 @@ def prototypes_on(base: Twins, count: int, width: int) -> Prototypes:
     return {**params, "prototypes": losses.normalised(jax.random.normal(keys["prototypes"], (count, width)))}, state
 
   def score(params: Params, z1: Array, z2: Array) -> tuple[Array, Array]:
-    s1, s2 = jnp.split(losses.cosines(jnp.concatenate([z1, z2]), params["prototypes"]), 2)
+    s1, s2 = deinterleave(losses.cosines(interleave(z1, z2), params["prototypes"]), 2)
     return s1, s2
 
   return Prototypes(init, score)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.shared import launch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 STEPS = 40
 
 

@@ -14,6 +14,7 @@ jax detects by itself, such as the workers of a Cloud TPU.
 """
 
 import contextlib
+import inspect
 import json
 import os
 import queue
@@ -86,10 +87,14 @@ def join() -> None:
     raise UserError("JAX_COORDINATOR_ADDRESS: missing; JAX_NUM_PROCESSES needs it beside it, as HOST:PORT.")
   with contextlib.suppress(AttributeError):  # it takes SIGTERM for itself, of which `loop.fit` makes a checkpoint
     jax.config.update("jax_enable_preemption_service", False)
+  patience: dict[str, Any] = {
+    "initialization_timeout": 120,
+    "heartbeat_timeout_seconds": HEARTBEAT,
+    "shutdown_timeout_seconds": 10,
+  }
+  known = inspect.signature(jax.distributed.initialize).parameters  # the last one came after jax 0.7
   try:
-    jax.distributed.initialize(
-      **explicit, initialization_timeout=120, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=10
-    )
+    jax.distributed.initialize(**explicit, **{name: patience[name] for name in patience if name in known})
   except Exception as error:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise UserError(

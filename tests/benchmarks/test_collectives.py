@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import collectives
+from benchmarks import collectives, programs
 from benchmarks.collectives import Collective
+from benchmarks.programs import Program
 
 PROGRAM = """HloModule jit_step, num_partitions=4
 
@@ -78,7 +79,7 @@ def test_no_image_leaves_its_device(method, hp, gathers):
   """All-gathers are of embeddings: of half of them for the metrics of `losses.spread`, and of those that a loss or a
   queue needs. All-reduces are not larger than the gradient, the embeddings' among them.
   """
-  step = collectives.compiled_step(method, "mlp:widths=16", 32, (8, 8, 3), 4, hp)
+  step = programs.compiled(Program(method, "mlp:widths=16", 32, (8, 8, 3), 4, hp))
   counted = collectives.collectives(step.as_text())
   assert {each.kind for each in counted} <= {"all-reduce", "all-gather"}
   assert sorted(each.bytes for each in counted if each.kind == "all-gather") == gathers
@@ -88,6 +89,6 @@ def test_no_image_leaves_its_device(method, hp, gathers):
 
 def test_accelerators_get_their_own_branch_and_the_cpu_its_own_again():
   before = jax.lax.platform_dependent
-  with collectives.for_accelerators():
+  with programs.for_accelerators():
     assert jax.lax.platform_dependent(np.ones(2), cpu=lambda x: x, default=lambda x: x + 1).tolist() == [2, 2]
   assert jax.lax.platform_dependent is before

@@ -86,7 +86,7 @@ def bytes_of(tree: Any) -> int:
   import jax
 
   def size(leaf: Any) -> int:
-    return 8 if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.dtype.itemsize
+    return 8 if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.dtype.itemsize
 
   return sum(math.prod(leaf.shape) * size(leaf) for leaf in jax.tree.leaves(tree))
 

@@ -27,7 +27,7 @@ from benchmarks import common
 FLAGS = flags.FLAGS
 flags.DEFINE_string("json", "", "File for the results.")
 flags.DEFINE_integer("repeats", 3, "Rounds.", lower_bound=3)
-flags.DEFINE_float("round_seconds", 3.0, "Seconds of a way to run in a round.", lower_bound=0.01)
+flags.DEFINE_float("round_seconds", 2.0, "Seconds of a way to run in a round.", lower_bound=0.01)
 flags.DEFINE_list("models", ["conv", "resnet18"], "Encoders, of conv and resnet18.")
 flags.DEFINE_string("worker", "", "Internal: run this way, a JSON object.")
 
@@ -94,8 +94,9 @@ class Group:
     self.members: list[subprocess.Popen[bytes]] = []
     for rank in range(processes):
       command = [sys.executable, "-m", "benchmarks.scaling", f"--worker={json.dumps({**way, 'rank': rank})}"]
-      pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-      self.members.append(subprocess.Popen(command, env=environment, **pipes))
+      pipe = subprocess.PIPE
+      member = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+      self.members.append(member)
       if processes > 1 and rank == 0:
         _wait_for(address)  # who asks before the first one listens was seen to wait for ever (jaxlib 0.10)
     try:

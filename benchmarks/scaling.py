@@ -35,7 +35,7 @@ BATCH = {"conv": 256, "resnet18": 16}
 ENCODER = {"conv": "conv:widths=32-64-128,norm=group", "resnet18": "resnet18"}
 WAYS = ((1, 1), (1, 2), (1, 4), (2, 1), (2, 2))
 """(processes, devices of each)"""
-START = 90  # seconds that processes have to find each other and compile
+START = 120  # seconds that processes have to find each other and compile
 
 
 def build(way: dict[str, Any]) -> Callable[[], object]:

@@ -187,7 +187,8 @@ def _made(table: Mapping[str, Callable[..., Any]], text: str, spec: str, vocabul
     raise UserError(f"--encoder={spec}: no {what} is called {kind!r}.{options.nearest(kind, known)}")
   values = options.parse(table[kind], [s for s in settings.split(",") if s], f"--encoder={kind}:")
   for name, value in values.items():
-    sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int | float) else ()
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    sizes = value if isinstance(value, tuple) else (value,) if number else ()
     if any(s < 0 if name == "code" or (kind, name) == ("conv1d", "context") else s <= 0 for s in sizes) or value == ():
       raise UserError(f"--encoder={spec}: {name} must be positive.")
     if len(sizes) > MAX_BLOCKS or (name == "depth" and table is ENCODERS and max(sizes) > MAX_BLOCKS):

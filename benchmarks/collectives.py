@@ -1,15 +1,8 @@
-"""What a compiled train step sends between devices: read from the program that XLA makes for one of them.
+"""What a compiled train step sends between devices: read from the program that XLA makes for one of them."""
 
-Nothing is run: the step is lowered for arrays of shapes alone, over as many host devices as `XLA_FLAGS` asks for. XLA's
-partitioner decides what has to be sent before anything is compiled for a kind of device, and decides alike for all of
-them; what comes after it may merge collectives, which changes their number and not their bytes.
-"""
-
-import contextlib
 import math
 import re
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "f64": 8}
@@ -94,63 +87,3 @@ def _group(line: str, every: int) -> int:
   if match := re.search(r"replica_groups=\{\{([\d,]+)\}", line):
     return match[1].count(",") + 1
   return every
-
-
-@contextlib.contextmanager
-def for_accelerators() -> Iterator[None]:
-  """Within it, what is lowered takes the branch of accelerators where sslx has one of its own for the CPU."""
-  from jax import lax
-
-  before = lax.platform_dependent
-  try:
-    lax.platform_dependent = lambda *args, default=None, **_: default(*args)  # type: ignore[assignment]
-    yield
-  finally:
-    lax.platform_dependent = before
-
-
-def compiled_step(
-  method: str,
-  encoder: str,
-  batch: int,
-  shape: tuple[int, ...],
-  devices: int,
-  hp: dict[str, Any] | None = None,
-  precision: str = "float32",
-  accumulate: int = 1,
-  resident: bool = False,
-) -> Any:
-  """The compiled train step on `devices` devices of a method, of images u8 [batch, *shape] that are handed to it, or,
-  with `resident`, of two batches of images that live on every device.
-  """
-  import jax
-  import numpy as np
-
-  from sslx import nn
-  from sslx.modalities import MODALITIES
-  from sslx.pretext import METHODS, build
-  from sslx.tasks import TASKS
-  from sslx.training import optim, parallel
-  from sslx.training.step import make_init, make_train_step
-
-  built = nn.build(encoder, precision)
-  settings = {**METHODS[method].settings_for("image"), **(hp or {})}
-  pretext = build(method, built, settings, TASKS["classification"](tuple("0123456789")), "flatten")
-  prepare, tx = MODALITIES["image"].prepare, optim.optimizer(1e-3)
-  mesh = parallel.mesh_over(jax.devices()[:devices])
-  count = 2 * batch if resident else batch
-
-  def on(leaf: Any, sharding: Any) -> Any:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-  one = {"x": np.zeros((1, *shape), np.uint8), "y": np.zeros(1, np.int32)}
-  every, parts = (None, None) if mesh is None else (parallel.whole(mesh), parallel.shared(mesh))
-  with for_accelerators():
-    ts = jax.eval_shape(make_init(pretext, tx, prepare), jax.random.key(0), one)
-    ts = jax.tree.map(lambda leaf: on(leaf, every), ts)
-    data = {name: np.broadcast_to(array, (count, *array.shape[1:])) for name, array in one.items()}
-    data = {name: on(array, every if resident else parts) for name, array in data.items()}
-    axis = None if mesh is None else parallel.shared(mesh, 1)
-    rows = on(np.zeros((1, batch), np.int32), axis) if resident else None
-    step: Any = make_train_step(pretext, tx, prepare, accumulate, mesh=mesh)
-    return step.lower(ts, data, rows).compile()

@@ -237,7 +237,10 @@ def spread(z1: Array, z2: Array) -> dict[str, Array]:
   """
   a, b = normalised(z1), normalised(z2)
   centred = a - a.mean(axis=0)
-  c = centred.T @ centred / len(a)
+  if len(a) < a.shape[1]:  # the smaller of two matrices with the same trace and the same sum of squares
+    c = centred @ centred.T / len(a)
+  else:
+    c = centred.T @ centred / len(a)
   distance = jnp.maximum(2 - 2 * a @ a.T, 0)
   others = 1 - jnp.eye(len(a))
   return {

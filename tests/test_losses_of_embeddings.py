@@ -89,3 +89,12 @@ def test_spread_tells_a_collapse():
   assert point["uniformity"] == pytest.approx(0, abs=1e-5)
   line = np.outer(np.linspace(-1, 1, 40), np.ones(8)).astype(np.float32)
   assert compiled.spread(line, line)["participation_ratio"] == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize(("n", "width"), [(6, 20), (20, 6)])
+def test_dimensions_in_use_are_those_of_the_covariance(n, width):
+  """Also where it is larger than what is computed in its place."""
+  z, _ = embeddings(n, width)
+  eigenvalues = np.linalg.eigvalsh(np.cov(unit(z).T, bias=True))
+  expected = eigenvalues.sum() ** 2 / np.square(eigenvalues).sum()
+  np.testing.assert_allclose(compiled.spread(z, z)["participation_ratio"], expected, rtol=1e-4)

@@ -79,3 +79,12 @@ class DenseBlock(nn.Module):
   def __call__(self, x: Array, train: bool = False) -> Array:
     """[B,...] -> [B,width]."""
     return ACTIVATIONS[self.activation](Dense(self.width)(x.reshape(x.shape[0], -1)))
+
+
+class MeanBlock(nn.Module):
+  """Means over all places."""
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool = False) -> Array:
+    """[B,...,D] -> [B,D]."""
+    return x.reshape(x.shape[0], -1, x.shape[-1]).mean(1)

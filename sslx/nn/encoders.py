@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from sslx import options
-from sslx.nn.blocks import ConvBlock, DenseBlock, SplitBlock
+from sslx.nn.blocks import ConvBlock, DenseBlock, MeanBlock, SplitBlock
 from sslx.nn.encoder import Encoder
 from sslx.nn.hearing import Front, conv1d, gru, mel, wave
 from sslx.nn.resnets import resnet, resnet18, resnet50
@@ -91,13 +91,17 @@ def rotnet(*, scale: float = 1.0) -> Encoder:
   return Encoder(tuple(blocks), any_size=True)
 
 
-def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4) -> Encoder:
-  """A small Vision Transformer: patches of patch x patch pixels, `depth` blocks of `width` units and `heads` heads."""
+def vit(*, width: int = 64, depth: int = 3, heads: int = 4, patch: int = 4, pool: bool = False) -> Encoder:
+  """A small Vision Transformer: patches of patch x patch pixels, `depth` blocks of `width` units and `heads` heads.
+
+  pool: whether a last block takes the mean over all patches, which heads then read; of large images they are many.
+  """
   if width % 4 or width % heads:
     raise UserError(f"--encoder=vit:width={width},heads={heads}: the width must be a multiple of 4 and of the heads.")
   blocks = [(f"block{i + 1}", functools.partial(TransformerBlock, heads, final=i + 1 == depth)) for i in range(depth)]
   embed = ("patches", functools.partial(PatchEmbed, width, patch))
-  return Encoder((embed, *blocks), any_size=True, patch=patch)
+  last = [("pool", MeanBlock)] if pool else []
+  return Encoder((embed, *blocks, *last), any_size=True, patch=patch)
 
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
@@ -183,7 +187,8 @@ def _made(table: Mapping[str, Callable[..., Any]], text: str, spec: str, vocabul
     raise UserError(f"--encoder={spec}: no {what} is called {kind!r}.{options.nearest(kind, known)}")
   values = options.parse(table[kind], [s for s in settings.split(",") if s], f"--encoder={kind}:")
   for name, value in values.items():
-    sizes = value if isinstance(value, tuple) else (value,) if isinstance(value, int | float) else ()
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    sizes = value if isinstance(value, tuple) else (value,) if number else ()
     if any(s < 0 if name == "code" or (kind, name) == ("conv1d", "context") else s <= 0 for s in sizes) or value == ():
       raise UserError(f"--encoder={spec}: {name} must be positive.")
     if len(sizes) > MAX_BLOCKS or (name == "depth" and table is ENCODERS and max(sizes) > MAX_BLOCKS):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import flax.linen as nn
 
-from sslx.nn.blocks import ConvBlock
+from sslx.nn.blocks import ConvBlock, MeanBlock
 from sslx.nn.encoder import Encoder
 from sslx.nn.layers import Conv
 from sslx.types import Array
@@ -88,12 +88,13 @@ def resnet18() -> Encoder:
   return resnet(widths=(64, 128, 256, 512), depth=2, stem_stride=1)
 
 
-def resnet50(*, width: int = 64, stem: Literal["large", "small"] = "large") -> Encoder:
+def resnet50(*, width: int = 64, stem: Literal["large", "small"] = "large", pool: bool = True) -> Encoder:
   """ResNet-50 for images of 224x224: stages of 3, 4, 6 and 3 bottleneck blocks, the first of `width` channels times 4.
 
   stem: a 7x7 convolution and 3x3 max-pooling, each of stride 2 (large), or for small images a 3x3 convolution of stride
     1 (small). As in most code, and not in the paper, the 3x3 convolution of a stage's first block has its stride, not
     the 1x1 before it.
+  pool: whether a last block takes the mean over all places, which heads then read, as in the paper.
   """
   first = ("stem", functools.partial(LargeStem, width))
   if stem == "small":
@@ -102,4 +103,5 @@ def resnet50(*, width: int = 64, stem: Literal["large", "small"] = "large") -> E
     (f"stage{i + 1}", functools.partial(Bottlenecks, width * 2**i, stride=1 if i == 0 else 2, depth=depth))
     for i, depth in enumerate((3, 4, 6, 3))
   ]
-  return Encoder((first, *stages), any_size=True, batch_norm=True)
+  last = [("pool", MeanBlock)] if pool else []
+  return Encoder((first, *stages, *last), any_size=True, batch_norm=True)

@@ -148,9 +148,10 @@ def test_resnet50_is_the_known_one():
     ("stage2", (28, 28, 512)),
     ("stage3", (14, 14, 1024)),
     ("stage4", (7, 7, 2048)),
+    ("pool", (2048,)),
   ]
   assert masks.count(params) + (2048 + 1) * 1000 == 25_557_032  # with a dense layer to 1,000 classes
-  shapes, _ = block_shapes("resnet50:stem=small,width=4", (32, 32, 3))
+  shapes, _ = block_shapes("resnet50:stem=small,width=4,pool=false", (32, 32, 3))
   assert list(shapes.values()) == [(32, 32, 4), (32, 32, 16), (16, 16, 32), (8, 8, 64), (4, 4, 128)]
 
 

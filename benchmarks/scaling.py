@@ -8,7 +8,6 @@ Strong: the same batch shared out; weak: a batch for each device. Every way to r
 turns, all of them in each round.
 """
 
-import contextlib
 import json
 import os
 import select
@@ -94,11 +93,9 @@ class Group:
     self.members: list[subprocess.Popen[bytes]] = []
     for rank in range(processes):
       command = [sys.executable, "-m", "benchmarks.scaling", f"--worker={json.dumps({**way, 'rank': rank})}"]
-      pipe = subprocess.PIPE
-      member = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+      pipe = subprocess.PIPE  # without a buffer: gloo writes a line of its own, and `select` sees the pipe alone
+      member = subprocess.Popen(command, 0, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
       self.members.append(member)
-      if processes > 1 and rank == 0:
-        _wait_for(address)  # who asks before the first one listens was seen to wait for ever (jaxlib 0.10)
     try:
       self._answers(START)
     except RuntimeError:
@@ -133,15 +130,6 @@ class Group:
     for member in self.members:
       member.kill()
       member.wait()
-
-
-def _wait_for(address: str) -> None:
-  """Until a process listens there, at most START seconds."""
-  host, _, port = address.partition(":")
-  for _ in range(10 * START):
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-      return
-    time.sleep(0.1)
 
 
 def measure(model: str) -> list[dict[str, Any]]:

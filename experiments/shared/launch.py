@@ -1,7 +1,5 @@
 """`launch.sh --processes=N NAME`: starts N processes of one command on this machine, and waits for all of them. Only
-the standard library.
-
-    python -m experiments.shared.launch N -m experiments.low_label --method=simclr
+the standard library. Its arguments: N, then those of Python.
 
 The processes find one another by the variables that `experiments.shared.processes` reads. A signal reaches all of them.
 Where one fails, the others end by themselves; what has not ended within GRACE seconds is killed.

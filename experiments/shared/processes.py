@@ -15,32 +15,24 @@ jax detects by itself, such as the workers of a Cloud TPU.
 
 import contextlib
 import inspect
-import json
 import os
 import queue
-import secrets
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from multiprocessing.connection import Client, Listener
 from typing import Any, NamedTuple
 
-from experiments.shared import machine
+from experiments.shared import connections, machine
 from sslx.types import UserError
 
 HEARTBEAT = 20  # seconds of silence after which jax takes a process for dead
 GRACE = 3.0  # seconds in which a failed process listens whether another one knows why
 BETWEEN = 1.0  # seconds between two agreements on whether to stop
-ADDRESS = 1024  # bytes that the first process tells its address in
 WORLDS = {"JAX_NUM_PROCESSES": "JAX_PROCESS_ID", "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK"}  # size: own number
 ONE = ("", "0", "1")  # sizes of what is no more than one process
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
-
-
-Connection = Any  # of multiprocessing.connection, whose classes differ between systems
 
 
 class Group(NamedTuple):
@@ -48,7 +40,7 @@ class Group(NamedTuple):
 
   rank: int
   count: int
-  connections: dict[int, Connection]
+  connections: dict[int, connections.Connection]
   """By rank: of the first process to all others, of another one to the first."""
   inbox: queue.SimpleQueue
   """Messages of the first process that its main thread waits for."""
@@ -102,7 +94,7 @@ def join() -> None:
       "HOST:PORT of the first in JAX_COORDINATOR_ADDRESS."
     ) from error
   if jax.process_count() > 1:
-    _GROUP.append(_connected(jax.process_index(), jax.process_count()))
+    _GROUP.append(_group())
 
 
 def count() -> int:
@@ -144,7 +136,7 @@ def leading() -> Iterator[None]:
 def call(message: Mapping[str, Any]) -> None:
   """Tells the others what comes next; each `follow`s."""
   for connection in _GROUP[0].connections.values() if _GROUP else ():
-    _send(connection, dict(message))
+    connections.send(connection, dict(message))
 
 
 def spread(tree: Any) -> Any:
@@ -181,7 +173,7 @@ def agree() -> Callable[[int, signal.Signals | None], signal.Signals | None]:
     if group.rank:
       if got and not told:
         told = True
-        _send(group.connections[0], {"stop": int(got)})
+        connections.send(group.connections[0], {"stop": int(got)})
       if step < asked_next:
         return None
       message = group.inbox.get()
@@ -206,7 +198,7 @@ def _end(group: Group, status: int) -> None:
   group.ending.set()
   for connection in group.connections.values():
     with contextlib.suppress(OSError):
-      _send(connection, {"end": status})
+      connections.send(connection, {"end": status})
   with contextlib.suppress(Exception):
     jax.distributed.shutdown()
 
@@ -223,7 +215,7 @@ def follow(train: Callable[[Mapping[str, Any]], None]) -> None:
 
   def got(number: int, frame: Any) -> None:
     with contextlib.suppress(OSError):
-      _send(group.connections[0], {"stop": number})
+      connections.send(group.connections[0], {"stop": number})
 
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, got)
@@ -242,63 +234,30 @@ def follow(train: Callable[[Mapping[str, Any]], None]) -> None:
       time.sleep(GRACE)  # the first process may have failed for the same reason, and say so
       why = str(error) if isinstance(error, UserError) else machine.reason(error) or f"{type(error).__name__}: {error}"
       with contextlib.suppress(OSError):
-        _send(group.connections[0], {"failed": machine.one_line(why)})
+        connections.send(group.connections[0], {"failed": machine.one_line(why)})
       time.sleep(GRACE)
       os._exit(1)
 
 
-# ---- connections -----------------------------------------------------------------------------------------------------
+# ---- listening -------------------------------------------------------------------------------------------------------
 
 
-def _connected(rank: int, number: int) -> Group:
-  """Connections between the first process and all others. Its address travels by a collective."""
-  import numpy as np
-  from jax.experimental import multihost_utils
+def _group() -> Group:
+  """This process among the others, all of whom it listens to from now on."""
+  import jax
 
-  group = Group(rank, number, {}, queue.SimpleQueue(), [], threading.Event())
-  box, listener, key = np.zeros(ADDRESS, np.uint8), None, secrets.token_hex(16)
-  if rank == 0:
-    near = os.environ.get("JAX_COORDINATOR_ADDRESS", "").rpartition(":")[0]
-    at_home = near in ("127.0.0.1", "localhost")
-    listener = Listener(("127.0.0.1" if at_home else "", 0), backlog=number, authkey=key.encode())
-    hosts = [near] if at_home else [*([near] if near else []), *_own_addresses()]
-    text = json.dumps({"hosts": hosts, "port": listener.address[1], "key": key}).encode()
-    box[: len(text)] = np.frombuffer(text, np.uint8)
-  box = np.asarray(multihost_utils.broadcast_one_to_all(box))
-  if listener is None:
-    address = json.loads(bytes(box).rstrip(b"\0"))
-    group.connections[0] = _reached(address["hosts"], address["port"], address["key"].encode())
-    _send(group.connections[0], {"rank": rank})
-  while listener is not None and len(group.connections) < number - 1:
-    connection = listener.accept()
-    group.connections[_receive(connection)["rank"]] = connection
+  rank, number = jax.process_index(), jax.process_count()
+  group = Group(rank, number, connections.connected(rank, number), queue.SimpleQueue(), [], threading.Event())
   for other, connection in group.connections.items():
     threading.Thread(target=_listen, args=(group, other, connection), daemon=True).start()
   return group
 
 
-def _own_addresses() -> list[str]:
-  """Names and addresses that other machines may reach this one by, the likeliest first."""
-  name = socket.gethostname()
-  found = []
-  with contextlib.suppress(OSError):
-    found = [str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
-  return list(dict.fromkeys([*(a for a in found if not a.startswith(("127.", "::1"))), name]))[:8]
-
-
-def _reached(hosts: list[str], port: int, key: bytes) -> Connection:
-  """Raises UserError where none of the addresses answers."""
-  for host in hosts:
-    with contextlib.suppress(OSError):
-      return Client((host, port), authkey=key)
-  raise UserError(f"the first process cannot be reached at port {port} of {' or '.join(hosts)}; is a firewall between?")
-
-
-def _listen(group: Group, other: int, connection: Connection) -> None:
+def _listen(group: Group, other: int, connection: connections.Connection) -> None:
   """In a thread of its own: hears all that one process says, and that it is gone."""
   while True:
     try:
-      message = _receive(connection)
+      message = connections.receive(connection)
     except (OSError, EOFError):
       if not group.ending.is_set():
         _fail(group, other, "has ended without a word (killed, or its machine is gone)")
@@ -320,7 +279,7 @@ def _fail(group: Group, who: int, why: str) -> None:
   if group.rank == 0:
     for connection in group.connections.values():
       with contextlib.suppress(OSError):
-        _send(connection, {"failed": why, "who": who})
+        connections.send(connection, {"failed": why, "who": who})
   if group.rank == 0 or (who == 0 and group.rank == 1):
     line = f"error: process {who} of {group.count}: {why}; all are ended. Run the same command to go on."
     with contextlib.suppress(OSError):
@@ -342,11 +301,3 @@ def _number(name: str) -> int:
     return int(os.environ[name])
   except (KeyError, ValueError):
     raise UserError(f"{name}: must be a number, of one of several processes.") from None
-
-
-def _send(connection: Connection, message: Mapping[str, Any]) -> None:
-  connection.send_bytes(json.dumps(message).encode())
-
-
-def _receive(connection: Connection) -> dict[str, Any]:
-  return json.loads(connection.recv_bytes())

@@ -21,6 +21,7 @@ from experiments.shared import help as manual
 from experiments.shared.labels import bound, how_to_label
 from experiments.shared.labels import heldout as heldout
 from experiments.shared.labels import label_counts as label_counts
+from experiments.shared.start import is_first
 from experiments.shared.terminal import notify
 from experiments.shared.terminal import say as say
 from experiments.shared.terminal import tell as tell
@@ -155,12 +156,9 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
       logs.check()
       main()
     return 0
-  except flags.UnrecognizedFlagError as error:
-    near = options.close(error.flagname, FLAGS, 1, 0.6)
-    machine.complain(f"--{error.flagname}: no such flag.{f' Did you mean --{near[0]}?' if near else ''} See --help.")
-    return 2
   except flags.Error as error:
-    machine.complain(error)
+    if is_first():  # of several processes with the same arguments
+      machine.complain(_mistyped(error))
     return 2
   except Exception as error:
     loop = sys.modules.get("sslx.training.loop")  # it is there, if it was interrupted
@@ -178,6 +176,14 @@ def run(main: Callable[[], None], module: str, argv: Sequence[str] | None = None
   except KeyboardInterrupt:
     notify(interrupt.KEPT)
     return interrupt.leave()
+
+
+def _mistyped(error: flags.Error) -> str:
+  """What is wrong with a flag, and which one may be meant."""
+  if not isinstance(error, flags.UnrecognizedFlagError):
+    return str(error)
+  near = options.close(error.flagname, FLAGS, 1, 0.6)
+  return f"--{error.flagname}: no such flag.{f' Did you mean --{near[0]}?' if near else ''} See --help."
 
 
 def own_flags(experiment: str) -> list[Any]:

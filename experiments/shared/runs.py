@@ -273,12 +273,12 @@ def given_checkpoint() -> Path:
 
 
 def read_checkpoint(folder: Path) -> "tuple[dict[str, Any], Meta]":
-  """({"params", "stats"} of its encoder, what it says of itself)."""
-  from sslx.training import checkpoint
+  """({"params", "stats"} of its encoder, on the devices of --devices; what it says of itself)."""
+  from sslx.training import checkpoint, parallel
   from sslx.training.run import Meta
 
   tree, saved = checkpoint.restore_encoder(folder)
-  return tree, Meta.read(saved)
+  return parallel.replicate(tree, devices.here()), Meta.read(saved)
 
 
 def adopt(meta: "Meta", also: Sequence[str] = ()) -> None:

@@ -21,6 +21,11 @@ def _module() -> str | None:
   return name[12:] if name.startswith("experiments.") and not name.startswith("experiments.shared.") else None
 
 
+def is_first() -> bool:
+  """Whether this process is not one behind the first of several, by its environment."""
+  return all(os.environ.get(name, "0") == "0" for name in RANKS)
+
+
 def start_again(environment: dict[str, str]) -> None:
   """Starts this program again in its place; Ctrl-C waits until that one can answer it."""
   waits = hasattr(signal, "pthread_sigmask")
@@ -47,8 +52,7 @@ def use_huge_pages() -> None:
 def greet() -> None:
   """Says on stderr what is started: JAX takes seconds to load. Not of --help, whose text is the answer."""
   asked = {argument.lstrip("-").partition("=")[0] for argument in sys.argv[1:] if argument.startswith("-")}
-  first = all(os.environ.get(name, "0") == "0" for name in RANKS)
-  if is_program() and first and not asked.intersection(HELP) and _module() not in LIGHT:
+  if is_program() and is_first() and not asked.intersection(HELP) and _module() not in LIGHT:
     print(f"sslx{_version()}, {_module()}: loading JAX ...", file=sys.stderr, flush=True)
 
 

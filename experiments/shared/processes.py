@@ -45,7 +45,7 @@ class Group(NamedTuple):
   inbox: queue.SimpleQueue
   """Messages of the first process that its main thread waits for."""
   stops: list[int]
-  """Signals that other processes have got."""
+  """Signals that other processes have got, or this one."""
   ending: threading.Event
 
 
@@ -214,6 +214,7 @@ def follow(train: Callable[[Mapping[str, Any]], None]) -> None:
   group = _GROUP[0]
 
   def got(number: int, frame: Any) -> None:
+    group.stops.append(number)
     with contextlib.suppress(OSError):
       connections.send(group.connections[0], {"stop": number})
 
@@ -280,7 +281,7 @@ def _fail(group: Group, who: int, why: str) -> None:
     for connection in group.connections.values():
       with contextlib.suppress(OSError):
         connections.send(connection, {"failed": why, "who": who})
-  if group.rank == 0 or (who == 0 and group.rank == 1):
+  if group.rank == 0 or (who == 0 and group.rank == 1 and not group.stops):  # it may have got the same signal
     line = f"error: process {who} of {group.count}: {why}; all are ended. Run the same command to go on."
     with contextlib.suppress(OSError):
       os.write(2, f"{machine.one_line(line)}\n".encode())

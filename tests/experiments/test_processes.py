@@ -59,12 +59,14 @@ def test_one_that_is_killed_ends_the_other_and_the_run_goes_on_exactly(photos, t
   wait_for_checkpoint(tmp_path, started)
   started[rank].send_signal(signal.SIGKILL)
   (status, stderr) = ended([started[1 - rank]], within=30)[0]
-  assert status == 1
-  errors = [line for line in stderr.splitlines() if line.startswith("error")]
-  assert errors == [
-    f"error: process {rank} of 2: has ended without a word (killed, or its machine is gone); all are ended. Run the "
-    "same command to go on."
-  ]
+  if rank == 0 and status == -signal.SIGABRT:  # jax's own service, which was the first process's, was faster
+    assert "another task died" in stderr
+  else:
+    assert status == 1
+    assert [line for line in stderr.splitlines() if line.startswith("error")] == [
+      f"error: process {rank} of 2: has ended without a word (killed, or its machine is gone); all are ended. Run the "
+      "same command to go on."
+    ]
   started[rank].wait(30)
   for status, stderr in ended(start(2, *command(photos, tmp_path, "--devices=2", STREAMED))):
     assert status == 0, stderr

@@ -160,7 +160,6 @@ def make_train_step(
       return ts, {name: value[None] for name, value in metrics.items()}
     return jax.lax.scan(lambda ts, rows: one_step(ts, data, rows), ts, indices)
 
-  placed = (
-    {} if mesh is None else {"out_shardings": parallel.whole(mesh)}
-  )  # the compiler might share out the state, too
+  # Every device has all of the state: the compiler might share it out, too.
+  placed = {} if mesh is None else {"out_shardings": parallel.whole(mesh)}
   return jit(train_step, donate_argnums=0, **placed)

@@ -117,6 +117,6 @@ fi
 # benchmarks/ is no package of the installation; our folder goes on the path, behind nothing of the caller's.
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 if [[ -n $processes ]]; then
-  exec "$venv/bin/python" -P -m experiments.shared.launch "$processes" -m "$module" "$@"
+  exec "$venv/bin/python" -P "$here/launchers/local.py" "$processes" -m "$module" "$@"
 fi
 exec "$venv/bin/python" -P -m "$module" "$@"

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from experiments.shared import launch
+from launchers import local
 
 ROOT = Path(__file__).parents[1]
 STEPS = 40
@@ -28,7 +28,7 @@ def command(toy_npz: str, out: Path, *more: str) -> list[str]:
 
 def start(count: int, *arguments: str) -> list[subprocess.Popen]:
   """As launch.sh --processes, without a parent."""
-  shared = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{launch.free_port()}", "JAX_NUM_PROCESSES": str(count)}
+  shared = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{local.free_port()}", "JAX_NUM_PROCESSES": str(count)}
   return [
     subprocess.Popen(
       [sys.executable, "-P", *arguments],

@@ -81,10 +81,8 @@ def portions(dataset: "Dataset") -> Portions:
 
 
 def late(encoder: str) -> "Pretext":
-  """Rotation prediction with the labels one row late in the notebook's order, where an image's four turns are
-  neighbours: each has the label of the turn before, and the first that of the last.
-
-  Here all images of a turn are neighbours, so the labels move by as many rows as there are images.
+  """Rotation prediction with the labels one row late. An image's four turns are neighbours, in the notebook and here:
+  each has the label of the turn before, and the first that of the last.
   """
   import jax.numpy as jnp
 
@@ -95,7 +93,7 @@ def late(encoder: str) -> "Pretext":
 
   def transform(key: "Array", batch: "Batch") -> "View":
     view = plain.transform(key, batch)
-    return {**view, "label": jnp.roll(view["label"], len(view["label"]) // 4)}
+    return {**view, "label": jnp.roll(view["label"], 1)}
 
   return plain._replace(transform=transform)
 

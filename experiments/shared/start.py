@@ -17,8 +17,7 @@ def is_program() -> bool:
 def _module() -> str | None:
   """NAME of `python -m experiments.NAME`."""
   pairs = zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
-  name = next((name for flag, name in pairs if flag == "-m"), "")
-  return name[12:] if name.startswith("experiments.") and not name.startswith("experiments.shared.") else None
+  return next((name[12:] for flag, name in pairs if flag == "-m" and name.startswith("experiments.")), None)
 
 
 def is_first() -> bool:

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from several import command, digests, ended, rows, start, wait_for_checkpoint
 
-from experiments.shared import launch, processes
+from experiments.shared import processes
+from launchers import local
 from sslx.types import UserError
 
 STREAMED = "--in_memory_limit=1"  # each process then reads its share of every batch
@@ -137,6 +138,6 @@ def test_launcher_waits_for_all_and_gives_the_status_of_the_first_that_failed():
   script = (
     "import os, sys; sys.exit(3 * int(os.environ['JAX_PROCESS_ID']) + (int(os.environ['JAX_NUM_PROCESSES']) != 2))"
   )
-  assert launch.wait(launch.start(2, ["-c", script])) == 3
-  assert launch.wait(launch.start(2, ["-c", "import os; os.kill(os.getpid(), 9)"])) == 137
-  assert launch.main(["no"]) == 2
+  assert local.wait(local.start(2, ["-c", script])) == 3
+  assert local.wait(local.start(2, ["-c", "import os; os.kill(os.getpid(), 9)"])) == 137
+  assert local.main(["no"]) == 2

@@ -1,5 +1,5 @@
 """`launch.sh --processes=N NAME`: starts N processes of one command on this machine, and waits for all of them. Only
-the standard library. Its arguments: N, then those of Python.
+the standard library. Its arguments: N, then those of Python, `-m experiments.low_label --method=simclr`.
 
 The processes find one another by the variables that `experiments.shared.processes` reads. A signal reaches all of them.
 Where one fails, the others end by themselves; what has not ended within GRACE seconds is killed.

@@ -89,6 +89,7 @@ class Group:
       address = f"127.0.0.1:{free.getsockname()[1]}"
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     environment = {**os.environ, **common.OURS, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    environment |= {"NPROC": "1"} if processes > 1 else {}  # as sslx does, see `experiments.shared.processes`
     way = {"model": model, "processes": processes, "batch": batch, "address": address}
     self.members: list[subprocess.Popen[bytes]] = []
     for rank in range(processes):

@@ -10,7 +10,14 @@ from sslx.types import UserError
 
 # XLA on the CPU hands convolutions, matrix products and element-wise work to the library YNNPACK. It won on reductions
 # only: the others ran up to three times faster without (jaxlib 0.10, benchmarks/README.md).
-CPU = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+# Devices that share the cores of a machine wait for one another as long as a step takes, which may be more than the 40
+# seconds after which XLA ends the process: a process that is gone is noticed otherwise.
+DAY = 86_400
+CPU = {
+  "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+  "xla_cpu_collective_call_terminate_timeout_seconds": DAY,
+  "xla_cpu_collective_timeout_seconds": DAY,
+}
 ONCE = {"xla_backend_optimization_level": 0}
 
 
@@ -28,15 +35,18 @@ def jit_once(function: Callable) -> Callable:
 
 
 @functools.cache
-def cpu_options() -> dict[str, str] | None:
-  """CPU, where this is the platform and the installed XLA knows it (the option came after jax 0.7)."""
+def cpu_options() -> dict[str, Any] | None:
+  """What the installed XLA knows of CPU, where this is the platform (its options came after jax 0.7)."""
   if jax.default_backend() != "cpu":
     return None
-  try:
-    jax.jit(lambda x: x, compiler_options=CPU).lower(0.0).compile()
-  except Exception:  # the class differs between versions
-    return None
-  return CPU
+  known = {}
+  for name, value in CPU.items():
+    try:
+      jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
+      known[name] = value
+    except Exception:  # the class differs between versions
+      continue
+  return known or None
 
 
 def check_floats() -> None:

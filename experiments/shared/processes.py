@@ -14,6 +14,7 @@ jax detects by itself, such as the workers of a Cloud TPU.
 """
 
 import contextlib
+import importlib.util
 import inspect
 import os
 import queue
@@ -22,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from experiments.shared import connections, machine
@@ -71,6 +73,10 @@ def join() -> None:
     return
   import jax
 
+  if _on_cpu(jax.config.jax_platforms):  # type: ignore[attr-defined]
+    # One thread each: several would begin collectives that do not depend on one another in another order in another
+    # process, and gloo then takes one for the other (jaxlib 0.10: resnet18 in two processes, at every start).
+    os.environ["NPROC"] = "1"
   explicit: dict[str, Any] = {}
   size = next((name for name in WORLDS if name in os.environ), None)
   if size is not None and "JAX_COORDINATOR_ADDRESS" in os.environ:
@@ -95,6 +101,13 @@ def join() -> None:
     ) from error
   if jax.process_count() > 1:
     _GROUP.append(_group())
+
+
+def _on_cpu(platforms: str | None) -> bool:
+  """Whether jax will compute on the CPU: it is told so, or has nothing else installed."""
+  if platforms:
+    return platforms == "cpu"
+  return not entry_points(group="jax_plugins") and importlib.util.find_spec("libtpu") is None
 
 
 def count() -> int:
@@ -142,7 +155,8 @@ def call(message: Mapping[str, Any]) -> None:
 def spread(tree: Any) -> Any:
   """A tree of arrays as the first process has it, in all of them, which call this together; on the host.
 
-  As bytes: jax sums them up, and a sum would lose the sign of a zero.
+  As bytes: jax sums them up, and a sum would lose the sign of a zero. As one array: several would be sent in an order
+  of the compiler's.
   """
   if not _GROUP:
     return tree
@@ -154,8 +168,13 @@ def spread(tree: Any) -> Any:
 
   keys = jax.tree.map(parallel.is_key, tree)
   plain = jax.tree.map(lambda leaf, key: np.asarray(jax.random.key_data(leaf) if key else leaf), tree, keys)
-  content = multihost_utils.broadcast_one_to_all(jax.tree.map(lambda a: np.frombuffer(a.tobytes(), np.uint8), plain))
-  back = jax.tree.map(lambda a, b: np.frombuffer(np.asarray(b).tobytes(), a.dtype).reshape(a.shape), plain, content)
+  leaves, structure = jax.tree.flatten(plain)
+  content = np.frombuffer(b"".join(leaf.tobytes() for leaf in leaves), np.uint8)
+  ends = np.cumsum([leaf.nbytes for leaf in leaves])[:-1]
+  parts = np.split(np.asarray(multihost_utils.broadcast_one_to_all(content)), ends)
+  pairs = zip(parts, leaves, strict=True)
+  sent = [np.frombuffer(part.tobytes(), leaf.dtype).reshape(leaf.shape) for part, leaf in pairs]
+  back = jax.tree.unflatten(structure, sent)
   return jax.tree.map(lambda a, key: jax.random.wrap_key_data(jax.numpy.asarray(a)) if key else a, back, keys)
 
 

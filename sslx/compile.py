@@ -39,14 +39,17 @@ def cpu_options() -> dict[str, Any] | None:
   """What the installed XLA knows of CPU, where this is the platform (its options came after jax 0.7)."""
   if jax.default_backend() != "cpu":
     return None
-  known = {}
-  for name, value in CPU.items():
-    try:
-      jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
-      known[name] = value
-    except Exception:  # the class differs between versions
-      continue
-  return known or None
+  if _is_known(CPU):
+    return CPU
+  return {name: value for name, value in CPU.items() if _is_known({name: value})} or None
+
+
+def _is_known(options: dict[str, Any]) -> bool:
+  try:
+    jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+  except Exception:  # the class differs between versions
+    return False
+  return True
 
 
 def check_floats() -> None:

@@ -249,7 +249,7 @@ def pretrain(job: Job) -> "tuple[nn.Representation, float]":
       log = hooks.log_to(append)
       beside = [hooks.Hook(begun=lambda steps: trained()), log, save, hooks.showing(bar, done)]
       watches, how = knn.watches(plan, FLAGS.online_knn), together.how(plan)
-      ts = together.ended(run.run(plan, together.begun(plan, ts, mesh), beside, watches, **how))
+      ts = run.run(plan, together.begun(plan, ts, mesh), beside, watches, **how)
   history = records.read_rows(metrics)
   if trains:
     announce(f"drawing what {job.config.method} sees and makes")

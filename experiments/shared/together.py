@@ -42,13 +42,6 @@ def begun(plan: "Plan", ts: "TrainState", mesh: "Mesh | None") -> "TrainState":
   return parallel.replicate(ts, mesh)
 
 
-def ended(ts: "TrainState") -> "TrainState":
-  """The state after the last step, as the devices of this process hold it."""
-  from sslx.training import parallel
-
-  return parallel.local(ts)
-
-
 def representation(plan: "Plan", ts: "TrainState") -> "nn.Representation":
   """The encoder of a state, on the devices of this process, for all that comes after."""
   import jax

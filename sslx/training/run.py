@@ -266,7 +266,7 @@ def log_every(steps: int) -> int:
 def run(
   plan: Plan, ts: TrainState, beside: Sequence[Hook] = (), watches: Sequence[Watch] = (), **how: Any
 ) -> TrainState:
-  """Trains from `ts` to the plan's last step, and watches it.
+  """Trains from `ts` to the plan's last step, and watches it; gives the last state, as this process holds it.
 
   Says so on stderr, once, where the embeddings of a method on two views collapse.
 
@@ -283,7 +283,7 @@ def run(
   if plan.watched:
     watch = make_watch(plan.pretext, prepare, plan.watched, part_size(plan.batch_size, config.accumulate))
     watching = [hooks.watching(joined([watch, *watches]), plan.steps, looped.log_every)]
-  return loop.fit(ts, step, plan.data, looped, [*watching, *beside, hooks.collapse()])
+  return parallel.local(loop.fit(ts, step, plan.data, looped, [*watching, *beside, hooks.collapse()]))
 
 
 def start(plan: Plan) -> TrainState:

@@ -285,7 +285,7 @@ def test_files_of_a_folder_a_glob_and_braces(tmp_path, monkeypatch):
   ],
 )
 def test_splits_by_names(names, parts):
-  files = [f"/root/of/{name}" for name in names]
+  files = [f"/top/of/{name}" for name in names]
   found = samples.by_part(files)
   assert {file: part for part, each in found.items() for file in each} == dict(zip(files, parts, strict=True))
 
